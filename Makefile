@@ -1,0 +1,52 @@
+# make demo    everything on an embedded PostgreSQL and a local platform, in one command
+# make test    the whole suite                make lint    style, types, floors
+# make clean   forget the virtual environment and every cache
+#
+# Needs python3 (3.11 or newer) and nothing else; makes .venv by itself and installs again only when pyproject.toml
+# changed. Another interpreter: make test PYTHON=/path/to/python3
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
+# A name on PATH may be a shim without an interpreter behind it, and some systems ship venv without ensurepip:
+# only running each candidate tells.
+USABLE := import sys, ensurepip; v = sys.version_info; v >= (3, 11) and print(f"{v[0]}{v[1]:03}", sys.executable)
+MAKEFLAGS += --no-print-directory
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.demo
+	@$(BIN)/relay demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) .relay-demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@echo "installing the relay into $(VENV) ..." >&2
+	@$(PIP) install --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo "installing the relay and its tools into $(VENV) ..." >&2
+	@$(PIP) install --editable '.[dev]'
+	@touch $(VENV)/.demo $@
+
+$(BIN)/python:
+	@python=$$(for name in $(PYTHON); do "$$name" -c '$(USABLE)' 2>/dev/null; done | sort -r | head -n 1 | cut -d ' ' -f 2-); \
+	if [ -z "$$python" ]; then \
+	    echo "no Python 3.11 or newer that can make virtual environments; on Debian and Ubuntu run:" >&2; \
+	    echo "    apt-get install python3-venv" >&2; \
+	    exit 1; \
+	fi; \
+	"$$python" -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }

@@ -1,0 +1,40 @@
+"""Alembic's environment for the relay's own schema: the first host application of ``relay.revisions``.
+
+The same lock, schema and version table as ``relay migrate``, so that either may follow the other.
+"""
+
+from alembic import context
+from sqlalchemy import create_engine
+
+from relay.revisions import VERSION_TABLE, create_schema
+from relay.revisions.migrating import lock
+from relay.schema import metadata
+from relay.settings import database_url, schema_name
+
+SCHEMA = schema_name()
+
+
+def configure(**where: object) -> None:
+    context.configure(
+        target_metadata=metadata,
+        version_table=VERSION_TABLE,
+        version_table_schema=SCHEMA,
+        include_schemas=True,
+        include_name=lambda name, kind, parents: name == SCHEMA if kind == "schema" else True,
+        **where,
+    )
+
+
+if context.is_offline_mode():
+    configure(dialect_name="postgresql", literal_binds=True)
+    with context.begin_transaction():
+        create_schema(context.execute, None, SCHEMA)
+        context.run_migrations()
+else:
+    engine = create_engine(database_url())
+    with engine.begin() as connection:
+        lock(connection, SCHEMA)
+        create_schema(connection.exec_driver_sql, connection, SCHEMA)
+        configure(connection=connection)
+        context.run_migrations()
+    engine.dispose()

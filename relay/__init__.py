@@ -1,0 +1,53 @@
+"""Transactional outbox relay for the Taobao Open Platform.
+
+An application needs one line inside its own transaction::
+
+    relay.add(session, "taobao_jds_TradeTrace", {"tid": 1234554321, "status": "X_PACKAGED"})
+
+Names are loaded when first used, so that ``import relay`` costs an application nothing it does not use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from relay.errors import MessageError, NotInTransaction, RelayError
+    from relay.outbox import OutboxMessage, add, add_async, insert
+    from relay.revisions.migrating import migrate
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "MessageError": "relay.errors",
+    "NotInTransaction": "relay.errors",
+    "RelayError": "relay.errors",
+    "OutboxMessage": "relay.outbox",
+    "add": "relay.outbox",
+    "add_async": "relay.outbox",
+    "insert": "relay.outbox",
+    "migrate": "relay.revisions.migrating",
+}
+
+__all__ = [
+    "MessageError",
+    "NotInTransaction",
+    "OutboxMessage",
+    "RelayError",
+    "__version__",
+    "add",
+    "add_async",
+    "insert",
+    "migrate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'relay' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

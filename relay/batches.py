@@ -1,0 +1,46 @@
+"""Which of the ready messages go together: one account a batch, oldest first, within the limits of one call.
+
+Accounts take turns: every account gets its first batch before any gets a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from relay.message import Message
+
+
+def cut_batches(
+    ready: Sequence[tuple[int, Message]], *, slots: int, batch_size: int, max_bytes: int
+) -> tuple[list[list[Message]], str | None]:
+    """Batches for at most ``slots`` calls, and the first account that got none for want of a slot (None: all did).
+
+    ``ready`` holds (the account's place in the turn, message).
+    """
+    by_account: dict[int, list[Message]] = {}
+    for place, message in ready:
+        by_account.setdefault(place, []).append(message)
+    rounds: list[list[list[Message]]] = []
+    for place in sorted(by_account):
+        messages = sorted(by_account[place], key=lambda message: message.id)
+        for number, batch in enumerate(_chunks(messages, batch_size, max_bytes)):
+            if number == len(rounds):
+                rounds.append([])
+            rounds[number].append(batch)
+    batches = [batch for each in rounds for batch in each]
+    left_out = batches[slots][0].account if rounds and len(rounds[0]) > slots else None
+    return batches[:slots], left_out
+
+
+def _chunks(messages: Sequence[Message], batch_size: int, max_bytes: int) -> list[list[Message]]:
+    """Consecutive messages, at most ``batch_size`` and ``max_bytes`` together; a longer one travels alone."""
+    chunks: list[list[Message]] = []
+    room = 0
+    for message in messages:
+        size = message.size_bytes
+        if not chunks or len(chunks[-1]) == batch_size or size > room:
+            chunks.append([])
+            room = max_bytes
+        chunks[-1].append(message)
+        room -= size
+    return chunks

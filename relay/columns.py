@@ -1,0 +1,85 @@
+"""What an insert into the outbox may name, and what each column accepts.
+
+This is the first block of the table in public: everything but ``topic`` and ``content`` may be left out, and None means
+the same as leaving it out. All is checked before the database would refuse it, because its refusal spoils the caller's
+whole transaction, and quotes the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any, TypedDict
+
+from relay.content import exact_text
+from relay.errors import MessageError
+from relay.schema import MAX_TOPIC_CHARACTERS, outbox
+
+
+class Columns(TypedDict, total=False):
+    """The columns an insert may name beside ``topic`` and ``content``."""
+
+    account: str | None
+    target_group: str | None
+    target_app_key: str | None
+    json_ex_content: Any
+    ordering_key: str | None
+    dedupe_key: str | None
+    available_at: datetime | None
+    deliver_before: datetime | None
+    producer: str | None
+    headers: Any
+
+
+_OPTIONAL = tuple(Columns.__annotations__)
+
+
+def parameters(topic: str, content: object, columns: Mapping[str, object]) -> dict[str, Any]:
+    """Column name -> checked value, for what was given; MessageError says what is wrong with which column."""
+    row: dict[str, Any] = {"topic": _topic(topic), "content": exact_text(content)}
+    for name, value in columns.items():
+        if name not in _OPTIONAL:
+            raise _unknown(name)
+        if value is None:
+            continue
+        if name in ("json_ex_content", "headers"):
+            row[name] = exact_text(value, name)
+        elif name in ("available_at", "deliver_before"):
+            row[name] = _moment(name, value)
+        else:
+            row[name] = _line(name, value)
+    return row
+
+
+def _topic(value: object) -> str:
+    topic = _line("topic", value)
+    if len(topic) > MAX_TOPIC_CHARACTERS:
+        raise MessageError(f"topic has {len(topic)} characters, the platform takes at most {MAX_TOPIC_CHARACTERS}.")
+    return topic
+
+
+def _line(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise MessageError(f"{name} is of type {type(value).__name__}, it must be a str.")
+    if not value.strip():
+        raise MessageError(f"{name} is blank.", "" if name == "topic" else "Leave it out for the default.")
+    if "\0" in value or not value.isprintable() and value.encode(errors="replace") != value.encode(errors="ignore"):
+        raise MessageError(f"{name} has a character that PostgreSQL cannot store (NUL or a lone surrogate).")
+    return value
+
+
+def _moment(name: str, value: object) -> datetime:
+    if not isinstance(value, datetime):
+        raise MessageError(f"{name} is of type {type(value).__name__}, it must be a datetime.")
+    if value.utcoffset() is None:
+        hint = "Give it a zone: datetime.now(timezone.utc), or .replace(tzinfo=ZoneInfo('Asia/Shanghai'))"
+        raise MessageError(f"{name} has no time zone, so it names no moment.", hint)
+    return value
+
+
+def _unknown(name: str) -> MessageError:
+    if name in outbox.c:
+        return MessageError(f"{name} is kept by the relay, an insert cannot name it.", f"Columns: {', '.join(_OPTIONAL)}")
+    near = get_close_matches(name, _OPTIONAL, 1, cutoff=0)
+    return MessageError(f"There is no column {name!r}.", f"Did you mean {near[0]!r}? Columns: {', '.join(_OPTIONAL)}")

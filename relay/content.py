@@ -1,0 +1,130 @@
+"""What may stand in a json column of the outbox, as the exact text that is stored and sent.
+
+Nothing is changed silently: what JSON cannot say exactly (a Decimal, a time, NaN, a key that is no string) is refused
+with the place where it stands, and a text that came ready is passed on letter for letter. The sentences name places and
+types, never values; and a text hides itself from ``repr``, through which SQLAlchemy shows parameters in its log and
+in the text of its errors.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+from relay.errors import MessageError
+from relay.schema import MAX_CONTENT_CHARACTERS
+
+
+class ExactText(str):
+    """A JSON object that has been checked, as the text to store."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} characters>"
+
+
+def exact_text(value: object, name: str = "content") -> ExactText:
+    """The text of ``value``: a dict, a pydantic model (its ``model_dump_json()``), or JSON text, str or UTF-8 bytes.
+
+    ``name`` is the column, for the sentence of the MessageError.
+    """
+    if isinstance(value, ExactText):
+        return value
+    if isinstance(value, dict):
+        text = _written(value, name)
+    elif isinstance(value, str | bytes | bytearray):
+        text = _verified(value, name)
+    elif hasattr(value, "model_dump_json") and not isinstance(value, type):
+        text = _verified(_dumped(value, name), name)
+    else:
+        hint = "Give a dict, a pydantic model, or the JSON text of an object."
+        raise MessageError(f"{name} is {_kind(value)}, not a JSON object.", hint)
+    if name == "content" and len(text) > MAX_CONTENT_CHARACTERS:
+        limit = f"the platform takes at most {MAX_CONTENT_CHARACTERS:,}"
+        raise MessageError(f"{name} has {len(text):,} characters, {limit}.", "Send a reference to what is large.")
+    return ExactText(text)
+
+
+def _written(value: dict[Any, Any], name: str) -> str:
+    try:
+        _refuse_inexact(value, name)
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except RecursionError:
+        raise MessageError(f"{name} is nested too deeply, or contains itself.") from None
+    except MessageError:
+        raise
+    except ValueError:  # all that is left: Python refuses to write integers of thousands of digits
+        raise MessageError(f"{name} has an integer with too many digits.", "Write it as a string.") from None
+
+
+def _refuse_inexact(value: object, path: str) -> None:
+    """Raise MessageError at the first thing in ``value`` that JSON has no exact form for."""
+    if isinstance(value, str):
+        if not _encodable(value):
+            raise MessageError(f"{path} has half a character (a lone surrogate).", "Repair or drop it where it is read.")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str) or not _encodable(key):
+                raise MessageError(f"A key in {path} is {_kind(key)}, not a clean string.", "Write keys as strings.")
+            _refuse_inexact(item, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _refuse_inexact(item, f"{path}[{index}]")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise MessageError(f"{path} is NaN or infinite, which JSON cannot say.", "Leave it out, or write None.")
+    elif value is not None and not isinstance(value, int):
+        how = "its isoformat()" if hasattr(value, "isoformat") else "str() of it, or a number"
+        raise MessageError(f"{path} is {_kind(value)}, which JSON has no exact form for.", f"Write {how} yourself.")
+
+
+def _dumped(model: Any, name: str) -> str:
+    try:
+        return str(model.model_dump_json())
+    except ValueError as error:  # its text may quote the content, so it is not chained
+        raise MessageError(f"{name}: {_kind(model)} cannot be written as JSON ({type(error).__name__}).") from None
+
+
+def _verified(value: str | bytes | bytearray, name: str) -> str:
+    try:
+        text = value if isinstance(value, str) else value.decode()
+        text.encode()
+        parsed = _GRAMMAR.decode(text)
+    except UnicodeError:
+        raise MessageError(f"{name} is not valid UTF-8 text.", "Encode JSON text as UTF-8.") from None
+    except json.JSONDecodeError as error:
+        # Not chained: the foreign error carries the whole text.
+        raise MessageError(f"{name} is not JSON: {error.msg} at character {error.pos}, counted from 0.") from None
+    except RecursionError:
+        raise MessageError(f"{name} is nested too deeply.") from None
+    if not isinstance(parsed, dict):
+        raise MessageError(f"{name} is JSON, but not an object.", 'Wrap it: {"items": [...]}')
+    return text
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise MessageError(f"{constant} is no JSON.", "Write null, or leave the key out.")
+
+
+def _skip(_digits: str) -> None:
+    """Numbers are not converted: the text is what counts, and Python refuses integers of thousands of digits."""
+
+
+_GRAMMAR = json.JSONDecoder(parse_int=_skip, parse_float=_skip, parse_constant=_refuse_constant)
+
+
+def _encodable(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _kind(value: object) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"

@@ -1,0 +1,50 @@
+"""Every error that leaves the relay on purpose. Each says in one sentence what is wrong and, in ``hint``, what to do.
+
+    RelayError
+    ├── MessageError            the message cannot be inserted (also a ValueError)
+    │   └── NotInTransaction    the insert would not share the caller's transaction
+    ├── ConfigurationError      settings, credentials, schema revision            exit 78
+    │   └── SchemaError         the database schema is missing, older or newer
+    └── UnreachableError        PostgreSQL or the platform cannot be reached      exit 69
+
+The command line maps them to exit codes; nothing else does.
+"""
+
+from __future__ import annotations
+
+
+class RelayError(Exception):
+    """Base of all. ``str(error)`` is one sentence without secrets or contents; ``hint`` is the next step, or empty."""
+
+    exit_code = 1
+
+    def __init__(self, sentence: str, hint: str = "") -> None:
+        super().__init__(sentence)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class MessageError(RelayError, ValueError):
+    """What was given cannot be a message: the topic, the content or a column is not acceptable."""
+
+
+class NotInTransaction(MessageError):
+    """The connection is in autocommit: the message would be committed apart from the caller's own rows."""
+
+
+class ConfigurationError(RelayError):
+    """A setting is missing, mistyped or out of range."""
+
+    exit_code = 78
+
+
+class SchemaError(ConfigurationError):
+    """The tables in the database are not those this version of the relay works with."""
+
+
+class UnreachableError(RelayError):
+    """PostgreSQL or the platform did not answer at all."""
+
+    exit_code = 69

@@ -1,0 +1,146 @@
+"""The closed list of what can be observed, and an emitter that never raises: observers may fail, delivery may not.
+
+Events carry counts, codes and identifiers; never a content, a secret or a session. ``name`` is the stable key of the
+log line. Listeners are in ``observers/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStarted:
+    name: ClassVar[str] = "worker.started"
+    worker: str
+    producer: str
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    name: ClassVar[str] = "claim"
+    calls: int
+    messages: int
+    expired: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallSettled:
+    """One call whose outcomes are committed: the one line per call."""
+
+    name: ClassVar[str] = "call"
+    call_id: int
+    account: str
+    outcome: str
+    messages: int
+    done: int
+    retry: int
+    failed: int
+    unknown: int
+    split: int
+    http_status: int | None
+    request_id: str | None
+    error_code: str | None
+    sub_code: str | None
+    error_message: str | None
+    request_bytes: int | None
+    duration_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallLost:
+    """Someone else settled this call first (its lease had run out): nothing was changed by us."""
+
+    name: ClassVar[str] = "call.lost"
+    call_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeasesRecovered:
+    """Calls of a worker that is gone: now unknown. More than none means that a relay died while calls were open."""
+
+    name: ClassVar[str] = "lease.recovered"
+    calls: int
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    name: ClassVar[str] = "paused"
+    scope: str
+    seconds: float | None
+    reason: str
+    error_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PauseLifted:
+    name: ClassVar[str] = "pause.lifted"
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseLost:
+    """A statement could not be run; it will be tried again. ``stage``: claim, settle, extend, recover."""
+
+    name: ClassVar[str] = "database.lost"
+    stage: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerFailed:
+    """The producer raised instead of answering: a mistake in the producer. Its call counts as unknown."""
+
+    name: ClassVar[str] = "producer.failed"
+    call_id: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStopping:
+    name: ClassVar[str] = "worker.stopping"
+    calls_in_flight: int
+    grace_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStopped:
+    name: ClassVar[str] = "worker.stopped"
+    calls: int
+    done: int
+    failed: int
+
+
+Event = (
+    WorkerStarted
+    | Claimed
+    | CallSettled
+    | CallLost
+    | LeasesRecovered
+    | Paused
+    | PauseLifted
+    | DatabaseLost
+    | ProducerFailed
+    | WorkerStopping
+    | WorkerStopped
+)
+Observer = Callable[[Event], None]
+
+
+class Events:
+    """Tells every observer; an observer that raises is left out of that event and nobody else notices."""
+
+    def __init__(self, observers: Sequence[Observer] = ()) -> None:
+        self._observers = tuple(observers)
+
+    def emit(self, event: Event) -> None:
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception:  # noqa: BLE001, S112  whatever an observer does, messages go on
+                continue

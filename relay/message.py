@@ -1,0 +1,126 @@
+"""The values that travel between the rooms: a message, a batch, and what a producer answered.
+
+Everything here is frozen and knows neither SQL nor HTTP nor clocks. The life of one batch in these words:
+
+    Batch ── produce ──> Answered   one Result for every index, in the order sent
+                    └──> Refused    the whole call, for one reason (a Fault)
+
+What an answer *means* for each message (done, again later, failed, nobody knows) is decided in ``outcomes.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """What one call meant for one message. Stored in ``relay.attempt.outcome`` (all but ``done``)."""
+
+    DONE = "done"
+    RETRY = "retry"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class Fault(StrEnum):
+    """Why a call, or one index of it, was not accepted. Each fault has one policy in ``outcomes.py``."""
+
+    MESSAGE = "message"  # this message is refused; its neighbours are not concerned
+    CONTENT = "content"  # the batch is refused for what is in it, the platform does not say which
+    PROVIDER = "provider"  # the platform is down or says so; certainly nothing was accepted
+    THROTTLED = "throttled"  # too many calls; nothing was accepted
+    CREDENTIALS = "credentials"  # session, app key, secret or permission; nothing was accepted
+    OURS = "ours"  # the request itself is wrong: a bug here, or a host clock that is off
+    UNKNOWN = "unknown"  # nobody can tell whether the platform accepted it
+
+
+class Scope(StrEnum):
+    """Whom a throttle or a credential fault concerns, and therefore what is paused."""
+
+    ACCOUNT = "account"
+    APP = "app"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One claimed row of the outbox. ``content`` and ``json_ex_content`` are the exact JSON texts stored."""
+
+    id: int
+    topic: str
+    content: str
+    account: str = "default"
+    target_group: str | None = None
+    target_app_key: str | None = None
+    json_ex_content: str | None = None
+    ordering_key: str | None = None
+    attempts: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """UTF-8 bytes of the texts this message adds to a call, before any encoding of the wire."""
+        extra = self.json_ex_content or ""
+        return len(self.content.encode()) + len(self.topic.encode()) + len(extra.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The messages of one call, in the order sent: the result index is the position in ``messages``."""
+
+    call_id: int
+    account: str
+    messages: tuple[Message, ...]
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the platform said about one index. ``fault`` is None when, and only when, it accepted the message."""
+
+    fault: Fault | None = None
+    code: str | None = None
+    message: str | None = None
+    pause_seconds: float | None = None  # only with THROTTLED: how long the platform asked us to stay away
+
+    @property
+    def accepted(self) -> bool:
+        return self.fault is None
+
+
+ACCEPTED = Result()
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The platform answered for the batch: ``results[i]`` belongs to ``batch.messages[i]``, and the lengths are equal.
+
+    ``violation`` names in a few words how the answer broke the platform's own contract (None when it did not).
+    """
+
+    results: tuple[Result, ...]
+    request_id: str | None = None
+    http_status: int | None = None
+    request_bytes: int = 0
+    violation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The whole call came to nothing, for one reason. With ``Fault.UNKNOWN`` it may have been accepted all the same."""
+
+    fault: Fault
+    code: str | None = None
+    sub_code: str | None = None
+    message: str | None = None
+    request_id: str | None = None
+    http_status: int | None = None
+    request_bytes: int = 0
+    scope: Scope = Scope.ACCOUNT
+    pause_seconds: float | None = None  # None: no time was named
+    app_key: str | None = None  # whose credential was used, and its fingerprint (never the secret)
+    credential: str | None = None
+
+
+Answer = Answered | Refused

@@ -1,0 +1,226 @@
+"""What an answer means for each message of a call. The policy of the relay in one place, as a function of values.
+
+    answer for one index       outcome    pays an attempt   then
+    accepted                   done       yes               final
+    message refused            failed     yes               final, at once
+    provider's fault           retry      yes               backoff; the last attempt fails it
+    throttled, credentials     retry      no                the account or app is paused
+    nobody can tell            unknown    yes               backoff (resend), or held for a person (hold)
+
+    refusal of the whole call
+    content                    -          no                split into halves; alone: failed
+    provider                   retry      yes               backoff
+    throttled                  retry      no                paused until the ban ends
+    credentials                retry      no                paused until resumed or the credential changes
+    ours                       retry      no                paused for a minute, again and again, loudly
+    nobody can tell            unknown    yes               backoff, or held
+
+A message pays an attempt only for what concerns it. The platform has no idempotency key, so ``unknown`` is kept apart
+from ``retry``: only an unknown outcome can lead to a second delivery, and each one is recorded.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relay.backoff import delay_seconds
+from relay.message import Answer, Answered, Batch, Fault, Message, Outcome, Refused, Result, Scope
+
+HELD = float("inf")  # a due time that never comes: the message waits for a person
+EXHAUSTED = "relay.attempts_exhausted"
+THROTTLE_SECONDS = 1.0  # when the platform names no time; its clients wait as long
+OUR_FAULT_SECONDS = 60.0  # a mistake of ours does not pass by itself, but a clock that is set right does
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How often and when to try again, and what to do when nobody knows."""
+
+    max_attempts: int = 12
+    retry_base_seconds: float = 1.0
+    retry_max_seconds: float = 900.0
+    hold_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One message of a call that was not accepted.
+
+    ``final``: the message ends as failed. ``delay_seconds``: None leaves its due time alone, HELD holds it.
+    ``row_code`` and ``row_message`` are what the message itself will show, ``code`` and ``message`` what the platform
+    said in this call; they differ when the attempts are used up.
+    """
+
+    message_id: int
+    result_index: int
+    outcome: Outcome
+    burned: bool
+    final: bool
+    code: str | None
+    message: str | None
+    row_code: str | None
+    row_message: str | None
+    delay_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PauseOrder:
+    """Nothing of this account or app is to be claimed for so long (None: until resumed or another credential)."""
+
+    scope: str
+    seconds: float | None
+    reason: str
+    error_code: str | None
+    credential: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """Everything to write about one finished call. ``done`` and ``verdicts`` name each of its messages at most once."""
+
+    call_id: int
+    account: str
+    outcome: str  # ok | partial | rejected | unknown | released
+    http_status: int | None = None
+    request_id: str | None = None
+    error_code: str | None = None
+    sub_code: str | None = None
+    error_message: str | None = None
+    request_bytes: int | None = None
+    done: tuple[tuple[int, int], ...] = ()  # (message id, result index)
+    verdicts: tuple[Verdict, ...] = ()
+    halves: tuple[tuple[Message, ...], ...] = ()
+    pause: PauseOrder | None = None
+
+
+def decide(batch: Batch, answer: Answer, policy: Policy, rng: random.Random) -> Settlement:
+    """What is to be written about this call. Pure but for the jitter drawn from ``rng``."""
+    if isinstance(answer, Answered):
+        return _answered(batch, answer, policy, rng)
+    return _refused(batch, answer, policy, rng)
+
+
+def released(batch: Batch) -> Settlement:
+    """The call was never made: its messages are free again and paid nothing."""
+    return Settlement(batch.call_id, batch.account, "released")
+
+
+def lapsed(
+    call_id: int, account: str, messages: Sequence[tuple[int, int]], policy: Policy, rng: random.Random
+) -> Settlement:
+    """The lease ran out, so the worker is gone. ``messages``: (id, attempts before this call), in the order sent."""
+    reason = "the worker that made this call is gone; nobody knows whether the platform got it"
+    result = Result(Fault.UNKNOWN, "relay.lease_expired", reason)
+    verdicts = tuple(
+        _verdict(id_, index, attempts, result, policy, rng, paused=False)
+        for index, (id_, attempts) in enumerate(messages)
+    )
+    return Settlement(
+        call_id, account, "unknown", error_code=result.code, error_message=result.message, verdicts=verdicts
+    )
+
+
+def _answered(batch: Batch, answer: Answered, policy: Policy, rng: random.Random) -> Settlement:
+    done: list[tuple[int, int]] = []
+    verdicts: list[Verdict] = []
+    for index, (message, result) in enumerate(zip(batch.messages, answer.results, strict=True)):
+        if result.accepted:
+            done.append((message.id, index))
+        else:
+            verdicts.append(_verdict(message.id, index, message.attempts, result, policy, rng, paused=False))
+    nobody_knows = not done and all(verdict.outcome is Outcome.UNKNOWN for verdict in verdicts)
+    return Settlement(
+        batch.call_id,
+        batch.account,
+        outcome="ok" if not verdicts else "unknown" if nobody_knows else "partial",
+        http_status=answer.http_status,
+        request_id=answer.request_id,
+        error_code="relay.contract_violation" if answer.violation else None,
+        error_message=answer.violation,
+        request_bytes=answer.request_bytes,
+        done=tuple(done),
+        verdicts=tuple(verdicts),
+    )
+
+
+def _refused(batch: Batch, answer: Refused, policy: Policy, rng: random.Random) -> Settlement:
+    splitting = answer.fault is Fault.CONTENT and len(batch) > 1
+    # The sub code says more than the code ("15" alone means nothing), so it is what a message shows.
+    result = Result(answer.fault, answer.sub_code or answer.code, answer.message, answer.pause_seconds)
+    verdicts = () if splitting else _same_for_all(batch, result, policy, rng)
+    return Settlement(
+        batch.call_id,
+        batch.account,
+        outcome="unknown" if answer.fault is Fault.UNKNOWN else "rejected",
+        http_status=answer.http_status,
+        request_id=answer.request_id,
+        error_code=answer.code,
+        sub_code=answer.sub_code,
+        error_message=answer.message,
+        request_bytes=answer.request_bytes,
+        verdicts=verdicts,
+        halves=_halves(batch.messages) if splitting else (),
+        pause=_pause(batch.account, answer),
+    )
+
+
+def _same_for_all(batch: Batch, result: Result, policy: Policy, rng: random.Random) -> tuple[Verdict, ...]:
+    return tuple(
+        _verdict(message.id, index, message.attempts, result, policy, rng, paused=True)
+        for index, message in enumerate(batch.messages)
+    )
+
+
+def _halves(messages: tuple[Message, ...]) -> tuple[tuple[Message, ...], ...]:
+    """Two halves in the order sent. A culprit among n stands alone after about 2 * log2(n) calls."""
+    middle = len(messages) // 2
+    return messages[:middle], messages[middle:]
+
+
+def _verdict(
+    message_id: int, index: int, attempts: int, result: Result, policy: Policy, rng: random.Random, *, paused: bool
+) -> Verdict:
+    """One message that was not accepted; ``attempts`` are those before this call.
+
+    ``paused``: where the fault pauses at all, the whole call did, so the message need not wait by itself.
+    """
+    code, text = result.code, result.message
+    match result.fault:
+        case Fault.MESSAGE | Fault.CONTENT:
+            return Verdict(message_id, index, Outcome.FAILED, True, True, code, text, code, text, None)
+        case Fault.THROTTLED | Fault.CREDENTIALS | Fault.OURS:
+            delay = None if paused else result.pause_seconds or THROTTLE_SECONDS
+            return Verdict(message_id, index, Outcome.RETRY, False, False, code, text, code, text, delay)
+        case Fault.UNKNOWN:
+            outcome = Outcome.UNKNOWN
+        case _:
+            outcome = Outcome.RETRY
+    if outcome is Outcome.UNKNOWN and policy.hold_unknown:
+        return Verdict(message_id, index, outcome, True, False, code, text, code, text, HELD)
+    if attempts + 1 >= policy.max_attempts:
+        kept = f"{attempts + 1} attempts; the last one: {code}: {text}"
+        ended = Outcome.UNKNOWN if outcome is Outcome.UNKNOWN else Outcome.FAILED
+        return Verdict(message_id, index, ended, True, True, code, text, EXHAUSTED, kept, None)
+    delay = delay_seconds(
+        attempts + 1, base_seconds=policy.retry_base_seconds, max_seconds=policy.retry_max_seconds, rng=rng
+    )
+    return Verdict(message_id, index, outcome, True, False, code, text, code, text, delay)
+
+
+def _pause(account: str, answer: Refused) -> PauseOrder | None:
+    named = answer.scope is Scope.APP and answer.app_key is not None
+    scope = f"app:{answer.app_key}" if named else f"account:{account}"
+    code = answer.sub_code or answer.code
+    said = answer.message or "no reason given"
+    match answer.fault:
+        case Fault.THROTTLED:
+            seconds = THROTTLE_SECONDS if answer.pause_seconds is None else answer.pause_seconds
+            return PauseOrder(scope, seconds, f"throttled by the platform: {said}", code)
+        case Fault.CREDENTIALS:
+            return PauseOrder(scope, None, f"credentials refused by the platform: {said}", code, answer.credential)
+        case Fault.OURS:
+            return PauseOrder(scope, OUR_FAULT_SECONDS, f"the platform cannot read our requests: {said}", code)
+        case _:
+            return None

@@ -1,0 +1,140 @@
+"""Produces through ``taobao.tmc.messages.produce`` over HTTP. The only file that knows httpx.
+
+What it must get right is what a failure proves. httpx tells when it begins to send a request; before that moment
+nothing can have been accepted, after it anything can, whatever the exception is called:
+
+    no connection, or the time was up before one       relay.unreachable     nothing was accepted
+    the connection broke once sending had begun        relay.connection_cut  unknown
+    the time was up once sending had begun             relay.timeout         unknown
+    an answer                                          what relay.tmc reads in it
+
+Connections are kept for a few seconds only: one that the platform has closed meanwhile would cost an unknown outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import httpx
+
+from relay import __version__
+from relay.message import Answer, Batch, Fault, Refused, Scope
+from relay.producers import ProducerConfig
+from relay.tmc.answer import UNREADABLE, read_answer
+from relay.tmc.credential import Credential
+from relay.tmc.request import MAX_MESSAGES, request_body
+
+# In texts, before JSON and form encoding make them up to three times as long. The largest message allowed fits.
+MAX_BYTES = 512 * 1024
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+CONNECT_SECONDS = 5.0
+KEEPALIVE_SECONDS = 5.0
+
+_HEADERS = {
+    "Content-Type": "application/x-www-form-urlencoded;charset=UTF-8",
+    "Accept": "text/javascript,text/xml",
+    "Accept-Encoding": "gzip",
+    "User-Agent": f"outbox-relay/{__version__}",
+}
+
+
+class TmcProducer:
+    def __init__(self, config: ProducerConfig) -> None:
+        self.max_batch = min(config.batch_size, MAX_MESSAGES)
+        self.max_bytes = MAX_BYTES
+        self._config = config
+        self._client: httpx.AsyncClient | None = None
+
+    async def open(self) -> None:
+        if self._client is None:
+            self._client = httpx.AsyncClient(
+                headers=_HEADERS,
+                verify=httpx.create_ssl_context(),
+                timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+                limits=httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE_SECONDS),
+            )
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def produce(self, batch: Batch) -> Answer:
+        credential = self._config.credentials(batch.account)
+        if credential is None:
+            message = f"no app key and secret are configured for the account {batch.account!r}"
+            return Refused(Fault.CREDENTIALS, "relay.no_credentials", message=message, scope=Scope.ACCOUNT)
+        body = request_body(
+            credential,
+            batch.messages,
+            unix_seconds=time.time(),
+            sign_method=self._config.sign_method,
+            response_format=self._config.response_format,
+            simplify=self._config.simplify,
+        )
+        return await self._call(body, credential, len(batch))
+
+    async def _call(self, body: bytes, credential: Credential, count: int) -> Answer:
+        sending = _Sending()
+        try:
+            async with asyncio.timeout(self._config.timeout_seconds):
+                response, answer = await self._post(body, sending)
+        except TimeoutError:
+            return sending.refused("relay.timeout", f"no answer in {self._config.timeout_seconds:g} s", body)
+        except httpx.DecodingError:
+            return sending.refused(UNREADABLE, "the answer cannot be uncompressed", body)
+        except (httpx.HTTPError, OSError) as error:
+            return sending.refused("relay.connection_cut", type(error).__name__, body)
+        if answer is None:
+            return sending.refused(UNREADABLE, f"the answer is longer than {MAX_ANSWER_BYTES} bytes", body)
+        return read_answer(
+            response.status_code,
+            _blot(answer, credential),
+            count=count,
+            request_bytes=len(body),
+            retry_after=response.headers.get("retry-after"),
+            unix_seconds=time.time(),
+        )
+
+    async def _post(self, body: bytes, sending: _Sending) -> tuple[httpx.Response, bytes | None]:
+        """The response and its body, uncompressed; None for one that is too long to be read."""
+        if self._client is None:
+            raise RuntimeError("a producer is opened before it produces")
+        extensions = {"trace": sending.trace}
+        async with self._client.stream("POST", self._config.url, content=body, extensions=extensions) as response:
+            answer = bytearray()
+            async for chunk in response.aiter_bytes():
+                answer += chunk
+                if len(answer) > MAX_ANSWER_BYTES:
+                    return response, None
+            return response, bytes(answer)
+
+
+class _Sending:
+    """Whether httpx has begun to send the request itself, as opposed to a CONNECT to a proxy on the way."""
+
+    def __init__(self) -> None:
+        self.begun = False
+
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        if event.endswith(".send_request_headers.started") and info["request"].method == b"POST":
+            self.begun = True
+
+    def refused(self, code: str, reason: str, body: bytes) -> Refused:
+        if self.begun:
+            return Refused(Fault.UNKNOWN, code, message=reason, request_bytes=len(body))
+        message = f"nothing was sent: {reason}"
+        return Refused(Fault.PROVIDER, "relay.unreachable", message=message, request_bytes=len(body), scope=Scope.APP)
+
+
+def _blot(answer: bytes, credential: Credential) -> bytes:
+    """The answer without what it may echo of the secret and the session: its codes and messages are stored.
+
+    Real ones have 32 characters and more; a short one, from a trial, could be a word of the answer itself.
+    """
+    for secret in (credential.app_secret, credential.session):
+        if secret and len(secret) >= 8:
+            answer = answer.replace(secret.encode(), b"***")
+    return answer

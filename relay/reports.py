@@ -1,0 +1,291 @@
+"""What the tables say to a person: the backlog, the messages, and the history of one of them. Reads only.
+
+Nothing here scans finished rows: every row is kept, and counting them would take longer each month. Contents never
+leave the database through this module; a message shows its length and a digest that an auditor can compare.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    DateTime,
+    Double,
+    Select,
+    Text,
+    any_,
+    cast,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    union,
+    union_all,
+)
+from sqlalchemy.sql import ColumnElement
+
+from relay.schema import attempt, call, outbox, pause
+
+# Written out, not bound: a prepared statement's plan could not know that a partial index fits, and Python has no
+# value for the end of time.
+_PENDING = outbox.c.status == literal_column("'pending'")
+_FAILED = outbox.c.status == literal_column("'failed'")
+_OPEN = call.c.settled_at.is_(None)
+_END_OF_TIME = literal_column("timestamptz 'infinity'", DateTime(timezone=True))
+_START_OF_TIME = literal_column("timestamptz '-infinity'", DateTime(timezone=True))
+
+
+@dataclass(frozen=True, slots=True)
+class FailedCode:
+    error_code: str | None
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """``until`` None: until somebody resumes it."""
+
+    scope: str
+    until: datetime | None
+    reason: str
+    error_code: str | None
+    since: datetime
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A process with open calls; ``lease_until`` is the earliest of theirs, in the past if nobody extends it."""
+
+    worker: str
+    calls: int
+    messages: int
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """``pending`` = ``due`` + ``waiting`` + ``held``; what is in flight is still pending.
+
+    ``oldest_due_seconds`` counts from the time the message was allowed to go; None when none is due.
+    """
+
+    pending: int
+    due: int
+    waiting: int
+    held: int
+    oldest_due_seconds: float | None
+    in_flight_calls: int
+    in_flight_messages: int
+    failed: tuple[FailedCode, ...]
+    pauses: tuple[Pause, ...]
+    workers: tuple[Worker, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageLine:
+    """``available_at`` None: held until a person releases it."""
+
+    id: int
+    status: str
+    topic: str
+    account: str
+    ordering_key: str | None
+    attempts: int
+    error_code: str | None
+    created_at: datetime
+    available_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    call_id: int
+    result_index: int
+    outcome: str
+    error_code: str | None
+    error_message: str | None
+    at: datetime
+    retry_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """``result_index`` is where the message stood in this call; ``outcome`` None: it is open."""
+
+    id: int
+    parent_id: int | None
+    result_index: int
+    messages: int
+    worker: str
+    outcome: str | None
+    http_status: int | None
+    request_id: str | None
+    error_code: str | None
+    sub_code: str | None
+    error_message: str | None
+    claimed_at: datetime
+    sent_at: datetime | None
+    settled_at: datetime | None
+    duration_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReport:
+    """``content_sha256`` is of the stored text in UTF-8; ``calls`` and ``attempts`` are in the order they happened."""
+
+    id: int
+    status: str
+    topic: str
+    account: str
+    target_group: str | None
+    target_app_key: str | None
+    ordering_key: str | None
+    dedupe_key: str | None
+    producer: str | None
+    content_characters: int
+    content_sha256: str
+    attempts: int
+    call_id: int | None
+    result_index: int | None
+    error_code: str | None
+    error_message: str | None
+    available_at: datetime | None
+    deliver_before: datetime | None
+    created_at: datetime
+    created_by: str
+    finished_at: datetime | None
+    history: tuple[Attempt, ...]
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which messages; None: all. ``since`` is the age of the oldest insert still wanted."""
+
+    status: str | None = None
+    topic: str | None = None
+    account: str | None = None
+    ordering_key: str | None = None
+    error_code: str | None = None
+    since: timedelta | None = None
+
+
+def status(connection: Connection) -> Status:
+    """The state of the relay now; the cost grows with the backlog, not with what is finished."""
+    backlog: dict[str, Any] = dict(connection.execute(_backlog()).mappings().one())
+    workers = _all(connection, Worker, _workers())
+    unresumed = or_(pause.c.until.is_(None), pause.c.until > func.now())
+    failures = select(outbox.c.error_code, func.count()).where(_FAILED)
+    return Status(
+        **backlog,
+        in_flight_calls=sum(worker.calls for worker in workers),
+        in_flight_messages=sum(worker.messages for worker in workers),
+        failed=_all(connection, FailedCode, failures.group_by(outbox.c.error_code).order_by(func.count().desc())),
+        pauses=_all(connection, Pause, _columns_of(Pause, pause).where(unresumed).order_by(pause.c.scope)),
+        workers=workers,
+    )
+
+
+def messages(
+    connection: Connection, wanted: Filter, *, limit: int, after: int | None = None
+) -> tuple[list[MessageLine], int | None]:
+    """The newest messages first, and the id to give as ``after`` for the next page (None: this was the last)."""
+    available_at = _finite(outbox.c.available_at)
+    lines = _columns_of(MessageLine, outbox, available_at=available_at).order_by(outbox.c.id.desc()).limit(limit + 1)
+    for name in ("status", "topic", "account", "ordering_key", "error_code"):
+        if (value := getattr(wanted, name)) is not None:
+            lines = lines.where(outbox.c[name] == value)
+    if wanted.since is not None:
+        lines = lines.where(outbox.c.created_at >= func.now() - wanted.since)
+    if after is not None:
+        lines = lines.where(outbox.c.id < after)
+    found = _all(connection, MessageLine, lines)
+    return list(found[:limit]), found[limit - 1].id if len(found) > limit else None
+
+
+def message(connection: Connection, message_id: int) -> MessageReport | None:
+    """One message with its attempts, the calls that named it, and the calls those were split off from."""
+    text = cast(outbox.c.content, Text)
+    asked = _columns_of(
+        MessageReport,
+        outbox,
+        content_characters=func.length(text),
+        content_sha256=func.encode(func.sha256(func.convert_to(text, "UTF8")), "hex"),
+        available_at=_finite(outbox.c.available_at),
+        deliver_before=_finite(outbox.c.deliver_before),
+    ).where(outbox.c.id == message_id)
+    facts: dict[str, Any] | None = connection.execute(asked).mappings().one_or_none()  # type: ignore[assignment]
+    if facts is None:
+        return None
+    history = _columns_of(Attempt, attempt, retry_at=_finite(attempt.c.retry_at))
+    return MessageReport(
+        **facts,
+        history=_all(
+            connection, Attempt, history.where(attempt.c.message_id == message_id).order_by(attempt.c.call_id)
+        ),
+        calls=_all(connection, Call, _calls_of(message_id)),
+    )
+
+
+def _backlog() -> Select[Any]:
+    """Each half has the condition of one partial index; a plain ``status = 'pending'`` would fit neither of them."""
+    pending = (
+        union_all(
+            *(
+                select(outbox.c.available_at, outbox.c.created_at).where(_PENDING, keyed)
+                for keyed in (outbox.c.ordering_key.is_(None), outbox.c.ordering_key.is_not(None))
+            )
+        )
+        .subquery()
+        .c
+    )
+    held = pending.available_at == _END_OF_TIME
+    due = pending.available_at <= func.now()
+    since = func.min(func.greatest(pending.available_at, pending.created_at)).filter(due)
+    return select(
+        func.count().label("pending"),
+        func.count().filter(due).label("due"),
+        func.count().filter(~due, ~held).label("waiting"),
+        func.count().filter(held).label("held"),
+        cast(func.extract("epoch", func.now() - since), Double).label("oldest_due_seconds"),
+    )
+
+
+def _workers() -> Select[Any]:
+    size = func.cardinality(call.c.message_ids)
+    summary = select(call.c.worker, func.count(), func.sum(size), func.min(call.c.lease_until))
+    return summary.where(_OPEN).group_by(call.c.worker).order_by(call.c.worker)
+
+
+def _calls_of(message_id: int) -> Select[Any]:
+    """Calls are found by what names them, for no index leads from a message to all of its calls."""
+    named = union(
+        select(attempt.c.call_id).where(attempt.c.message_id == message_id),
+        select(outbox.c.call_id).where(outbox.c.id == message_id),
+        select(call.c.id).where(_OPEN, any_(call.c.message_ids) == message_id),
+    ).subquery()
+    line = select(call.c.id, call.c.parent_id).where(call.c.id.in_(select(named.c.call_id))).cte("line", recursive=True)
+    line = line.union(select(call.c.id, call.c.parent_id).join(line, call.c.id == line.c.parent_id))
+    place = func.array_position(call.c.message_ids, literal(message_id, BigInteger)) - 1
+    shown = _columns_of(Call, call, result_index=place, messages=func.cardinality(call.c.message_ids))
+    return shown.where(call.c.id.in_(select(line.c.id))).order_by(call.c.id)
+
+
+def _columns_of(kind: Any, table: Any, **computed: ColumnElement[Any]) -> Select[Any]:
+    """One column for each field of the dataclass, by name; those neither stored nor computed are the caller's."""
+    names = [name for name in kind.__dataclass_fields__ if name in computed or name in table.c]
+    return select(*(computed.get(name, table.c.get(name)).label(name) for name in names))
+
+
+def _all(connection: Connection, kind: Any, query: Select[Any]) -> tuple[Any, ...]:
+    return tuple(kind(*row) for row in connection.execute(query))
+
+
+def _finite(moment: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.nullif(func.nullif(moment, _END_OF_TIME), _START_OF_TIME)

@@ -1,0 +1,124 @@
+"""The schema step by step, frozen, for our own command and for a host application's Alembic alike.
+
+Each revision is a module with ``UPGRADE`` and ``DOWNGRADE``: plain DDL that never changes once released and knows
+nothing of the living ``schema.py``. The revision reached is kept in ``alembic_version`` inside our own schema, so that
+``relay migrate``, plain ``alembic upgrade head`` and a host's migration calling :func:`upgrade` agree::
+
+    from relay.revisions import upgrade as relay_upgrade
+
+    def upgrade():
+        relay_upgrade(op, to="0001")
+"""
+
+from __future__ import annotations
+
+import textwrap
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import Connection, text
+from sqlalchemy.dialects import postgresql
+
+from relay.errors import ConfigurationError, SchemaError
+from relay.revisions import r0001
+
+REVISIONS: tuple[ModuleType, ...] = (r0001,)
+HEAD: str = REVISIONS[-1].REVISION
+VERSION_TABLE = "alembic_version"
+
+
+def upgrade(op: Any, *, to: str, schema: str = "relay", start: str | None = None) -> list[str]:
+    """Bring the schema to revision ``to`` through Alembic's ``op``; the revisions applied, in order.
+
+    Records the revision in our own version table. ``start`` is for offline SQL only, where nobody can ask the database:
+    the revision that is already there (None: nothing yet).
+    """
+    context = op.get_context()
+    if not context.as_sql:
+        start = current_revision(op.get_bind(), schema)
+    done = []
+    for revision in _between(start, to):
+        if revision.DOWN_REVISION is None:
+            _prepare(op, schema)
+        apply(op, revision.UPGRADE, schema)
+        _record(op, revision, schema)
+        done.append(str(revision.REVISION))
+    return done
+
+
+def apply(op: Any, statements: tuple[str, ...], schema: str) -> None:
+    """Run frozen statements for the schema of this name."""
+    for statement in statements:
+        op.execute(textwrap.dedent(statement).strip().replace("{schema}", quoted(schema)))
+
+
+def current_revision(connection: Connection, schema: str) -> str | None:
+    """The revision this database is at, or None where there are no tables of ours."""
+    table = f"{quoted(schema)}.{VERSION_TABLE}"
+    if connection.scalar(text("select to_regclass(:table)"), {"table": table}) is None:
+        return None
+    return connection.scalar(text(f"select version_num from {table}"))  # noqa: S608 the name is quoted above
+
+
+def require_head(connection: Connection, schema: str) -> None:
+    """Raise SchemaError unless the database is at the revision this version of the relay works with."""
+    found = current_revision(connection, schema)
+    if found == HEAD:
+        return
+    if found is None:
+        raise SchemaError(f'The database has no relay tables in schema "{schema}".', "Run: relay migrate")
+    if found in _names():
+        raise SchemaError(f"The relay tables are at revision {found}, this relay needs {HEAD}.", "Run: relay migrate")
+    raise SchemaError(
+        f"The relay tables are at revision {found}, which is newer than this relay ({HEAD}).",
+        "Upgrade the relay: pip install -U outbox-relay",
+    )
+
+
+def quoted(schema: str) -> str:
+    """The schema's name as SQL writes it."""
+    return str(postgresql.dialect().identifier_preparer.quote_schema(schema))  # type: ignore[no-untyped-call]
+
+
+def _between(start: str | None, to: str) -> tuple[ModuleType, ...]:
+    names = _names()
+    wanted = HEAD if to == "head" else to
+    if wanted not in names:
+        raise ConfigurationError(f"There is no revision {wanted!r}.", f"Known revisions: {', '.join(names)}, head")
+    if start is not None and start not in names:
+        raise SchemaError(
+            f"The relay tables are at revision {start}, which this relay does not know.",
+            "Upgrade the relay: pip install -U outbox-relay",
+        )
+    first = 0 if start is None else names.index(start) + 1
+    return REVISIONS[first : names.index(wanted) + 1]
+
+
+def _names() -> list[str]:
+    return [revision.REVISION for revision in REVISIONS]
+
+
+def _prepare(op: Any, schema: str) -> None:
+    """Create the schema and the version table, exactly as Alembic itself would create the latter."""
+    create_schema(op.execute, None if op.get_context().as_sql else op.get_bind(), schema)
+    op.execute(
+        f"create table if not exists {quoted(schema)}.{VERSION_TABLE} "
+        f"(version_num varchar(32) not null, constraint {VERSION_TABLE}_pkc primary key (version_num))"
+    )
+
+
+def create_schema(execute: Any, connection: Connection | None, schema: str) -> None:
+    """Create the schema unless it is there: ``if not exists`` alone would ask for rights it then does not use."""
+    there = connection is not None and connection.scalar(
+        text("select 1 from pg_namespace where nspname = :name"), {"name": schema}
+    )
+    if not there:
+        execute(f"create schema if not exists {quoted(schema)}")
+
+
+def _record(op: Any, revision: ModuleType, schema: str) -> None:
+    table = f"{quoted(schema)}.{VERSION_TABLE}"
+    if revision.DOWN_REVISION is None:
+        op.execute(f"insert into {table} (version_num) values ('{revision.REVISION}')")  # noqa: S608 ours, frozen
+    else:
+        op.execute(f"update {table} set version_num = '{revision.REVISION}'")  # noqa: S608 ours, frozen

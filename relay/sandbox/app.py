@@ -1,0 +1,152 @@
+"""The platform over HTTP: the gateway itself, and windows into it for people and tests.
+
+    /router/rest      the gateway, any verb; query and form are merged, multipart is not read
+    GET    /          the page for people
+    GET    /messages  accepted messages in order; ?topic= &contains= &after=ID &limit=N
+    DELETE /messages  forget messages and calls
+    GET    /calls     every call since then
+    POST   /faults    replace the faults: a JSON list of texts
+
+Kept apart from the real gateway on purpose: connections stay open between calls. A cut needs the transport, which
+``server.py`` puts into the scope: the caller gets no byte of an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import Iterable
+from itertools import islice
+from typing import cast
+from urllib.parse import parse_qsl
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from relay.errors import ConfigurationError
+from relay.sandbox.answers import Rendered, render
+from relay.sandbox.page import render_page
+from relay.sandbox.platform import Platform
+from relay.sandbox.records import AcceptedMessage, row_of
+
+TRANSPORT = "relay.transport"
+VERBS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+FORM_TYPE = "application/x-www-form-urlencoded"
+
+
+def create_app(platform: Platform) -> Starlette:
+    """The ASGI application around this platform. Run it through ``server.py``, or connections cannot be cut."""
+    app = Starlette(
+        routes=[
+            Route("/router/rest", gateway, methods=VERBS),
+            Route("/", index),
+            Route("/messages", messages),
+            Route("/messages", forget, methods=["DELETE"]),
+            Route("/calls", calls),
+            Route("/faults", set_faults, methods=["POST"]),
+        ]
+    )
+    app.state.platform = platform
+    return app
+
+
+async def gateway(request: Request) -> Response:
+    """One call of the platform: read, handled at once, then answered late, broken or well."""
+    try:
+        params = await _params(request)
+    except ClientDisconnect:  # the call never arrived whole, so it never happened
+        return Response()
+    reply = _platform(request).handle(request.method, params)
+    if reply.delay_seconds:
+        await _until_gone(request, reply.delay_seconds)
+    rendered = render(reply)
+    if rendered.status is None:
+        cast(asyncio.Transport, request.scope[TRANSPORT]).abort()
+        await _until_gone(request)
+        return Response()
+    return _packed(request, rendered, rendered.status)
+
+
+async def index(request: Request) -> Response:
+    page = render_page(_platform(request))
+    return HTMLResponse(page.encode("utf-8", "backslashreplace"))
+
+
+async def messages(request: Request) -> Response:
+    query = request.query_params
+    try:
+        after, limit = (int(query[name]) if name in query else None for name in ("after", "limit"))
+    except ValueError:
+        return _json({"error": "after and limit must be whole numbers."}, 400)
+    topic, contains = query.get("topic"), query.get("contains", "")
+
+    def wanted(message: AcceptedMessage) -> bool:
+        return message.id > (after or 0) and topic in (None, message.topic) and contains in message.content
+
+    found = (message for message in _platform(request).messages if wanted(message))
+    return _json([row_of(message) for message in islice(found, None if limit is None else max(limit, 0))])
+
+
+async def forget(request: Request) -> Response:
+    _platform(request).forget()
+    return Response(status_code=204)
+
+
+async def calls(request: Request) -> Response:
+    return _json([row_of(call) for call in _platform(request).calls])
+
+
+async def set_faults(request: Request) -> Response:
+    platform = _platform(request)
+    try:
+        texts = json.loads(await request.body())
+    except ValueError:
+        texts = None
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        return _json({"error": "The body must be a JSON list of texts."}, 400)
+    try:
+        platform.set_faults(cast(Iterable[str], texts))
+    except ConfigurationError as error:
+        return _json({"error": str(error), "hint": error.hint}, 400)
+    return _json(platform.faults)
+
+
+def _platform(request: Request) -> Platform:
+    return cast(Platform, request.app.state.platform)
+
+
+async def _params(request: Request) -> dict[str, str]:
+    """Query and form together, since official SDKs use either or both; the form wins where both have a name."""
+    encoded = [request.url.query]
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM_TYPE:
+        encoded.append((await request.body()).decode("utf-8", "replace"))
+    return {name: value for text in encoded for name, value in parse_qsl(text, keep_blank_values=True)}
+
+
+async def _until_gone(request: Request, timeout_seconds: float | None = None) -> None:
+    """Wait until the caller has hung up, or the time is over."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+    except TimeoutError:
+        return
+
+
+def _packed(request: Request, rendered: Rendered, status: int) -> Response:
+    """The response, compressed if the caller can read that. The type is set as is: no charset is added to it."""
+    headers = {"content-type": rendered.content_type, "vary": "Accept-Encoding"}
+    body = rendered.body
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["content-encoding"] = "gzip"
+        body = gzip.compress(body, compresslevel=1)
+    return Response(body, status, headers)
+
+
+def _json(value: object, status: int = 200) -> Response:
+    """Readable JSON; a lone surrogate, which UTF-8 cannot carry, goes out as the escape it came in as."""
+    text = json.dumps(value, ensure_ascii=False)
+    return Response(text.encode("utf-8", "backslashreplace"), status, media_type="application/json")

@@ -1,0 +1,229 @@
+"""The tables as SQLAlchemy sees them, and beside each index the query that needs it.
+
+The living description: statements and the mapped class are built on it. What creates the tables is the frozen DDL in
+``revisions/``; a test compares both in the catalogue, partial predicates and checks included (Alembic looks at neither).
+
+Own ``MetaData`` and own PostgreSQL schema, so that the ``alembic check`` of a host application never sees these tables.
+Another schema name is reached through SQLAlchemy's ``schema_translate_map``; ``relay`` is its token here.
+There are no foreign keys: settling would pay a lookup and a row lock for each message, and rows are pruned in batches.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    cast,
+    text,
+)
+from sqlalchemy.dialects.postgresql import DOMAIN, JSON
+from sqlalchemy.types import TypeDecorator, UserDefinedType
+
+SCHEMA = "relay"
+MAX_CONTENT_CHARACTERS = 122_880  # the limit printed for the single-message API; its element is the same
+MAX_TOPIC_CHARACTERS = 256
+MAX_BATCH = 50  # what taobao.tmc.messages.produce takes in one call
+
+metadata = MetaData(schema=SCHEMA)
+
+
+class JSONText(TypeDecorator[Any]):
+    """A json column written with the exact text given and read as Python values.
+
+    The type ``json`` keeps the text letter for letter; ``jsonb`` would reorder keys and drop duplicates, and then what
+    an auditor reads would not be what was sent.
+    """
+
+    impl = JSON
+    cache_ok = True
+
+    def bind_processor(self, dialect: Any) -> None:
+        return None
+
+    def bind_expression(self, bindvalue: Any) -> Any:
+        return cast(cast(bindvalue, Text), JSON)
+
+
+class _Native(UserDefinedType[Any]):
+    """A PostgreSQL type that SQLAlchemy has no class for."""
+
+    cache_ok = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def get_col_spec(self, **_: Any) -> str:
+        return self.name
+
+
+# A domain, not a table check: a table check would parse the content again at every update of the row.
+CONTENT = DOMAIN(
+    "content",
+    JSON,
+    check=text(f"json_typeof(value) = 'object' and length(value::text) <= {MAX_CONTENT_CHARACTERS}"),
+    constraint_name="content_is_an_object_within_limit",
+    metadata=metadata,
+    schema=SCHEMA,
+)
+
+_now = text("now()")
+_when = DateTime(timezone=True)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger, Identity(always=True)),
+    Column("topic", Text, nullable=False),
+    Column("content", CONTENT, nullable=False),
+    Column("account", Text, nullable=False, server_default="default"),
+    Column("target_group", Text),
+    Column("target_app_key", Text),
+    Column("json_ex_content", JSON),
+    Column("ordering_key", Text),
+    Column("dedupe_key", Text),
+    Column("available_at", _when, nullable=False, server_default=_now),
+    Column("deliver_before", _when),
+    Column("producer", Text),
+    Column("headers", JSON),
+    Column("status", Text, nullable=False, server_default="pending"),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("call_id", BigInteger),
+    Column("result_index", SmallInteger),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    Column("created_at", _when, nullable=False, server_default=_now),
+    Column("finished_at", _when),
+    Column("created_by", _Native("name"), nullable=False, server_default=text("session_user")),
+    Column("created_xid", _Native("xid8"), nullable=False, server_default=text("pg_current_xact_id()")),
+    PrimaryKeyConstraint("id", name="outbox_pkey"),
+    CheckConstraint(rf"length(topic) <= {MAX_TOPIC_CHARACTERS} and topic ~ '\S'", name="outbox_topic_within_limit"),
+    CheckConstraint(r"account ~ '\S'", name="outbox_account_not_blank"),
+    CheckConstraint("ordering_key <> ''", name="outbox_ordering_key_not_empty"),
+    CheckConstraint("status in ('pending', 'done', 'failed')", name="outbox_status_known"),
+    CheckConstraint("attempts >= 0", name="outbox_attempts_not_negative"),
+    CheckConstraint("(status = 'pending') = (finished_at is null)", name="outbox_finished_when_not_pending"),
+    CheckConstraint(
+        "status <> 'done' or (call_id is not null and result_index is not null)", name="outbox_done_names_its_call"
+    ),
+    # Claim, messages without an ordering key: account by account, due ones first. Waiting for a retry means a later
+    # available_at, so waiting rows lie behind the due ones and cost nothing.
+    Index(
+        "outbox_due",
+        "account",
+        "available_at",
+        "id",
+        postgresql_where=text("status = 'pending' and ordering_key is null"),
+    ),
+    # Claim, messages with an ordering key: step from key to key and look at the head of each.
+    Index(
+        "outbox_heads",
+        "account",
+        "ordering_key",
+        "id",
+        postgresql_where=text("status = 'pending' and ordering_key is not null"),
+    ),
+    # Insert: a second message with the same key of one account is a no-op, also after delivery.
+    Index(
+        "outbox_dedupe",
+        "account",
+        "dedupe_key",
+        unique=True,
+        postgresql_where=text("dedupe_key is not null"),
+    ),
+    # status, list and retry by error: failed rows are few among many finished ones.
+    Index("outbox_failed", "error_code", "id", postgresql_where=text("status = 'failed'")),
+    # Settling changes each row once or twice: room on the page keeps the new version near the old one (less WAL).
+    postgresql_with={"fillfactor": "60"},
+)
+
+call = Table(
+    "call",
+    metadata,
+    Column("id", BigInteger, Identity(always=True)),
+    Column("account", Text, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("message_ids", ARRAY(BigInteger), nullable=False),
+    Column("parent_id", BigInteger),
+    Column("claimed_at", _when, nullable=False, server_default=_now),
+    Column("lease_until", _when, nullable=False),
+    Column("sent_at", _when),
+    Column("settled_at", _when),
+    Column("outcome", Text),
+    Column("http_status", SmallInteger),
+    Column("request_id", Text),
+    Column("error_code", Text),
+    Column("sub_code", Text),
+    Column("error_message", Text),
+    Column("request_bytes", Integer),
+    Column("duration_ms", Integer),
+    PrimaryKeyConstraint("id", name="call_pkey"),
+    CheckConstraint("cardinality(message_ids) > 0", name="call_names_messages"),
+    CheckConstraint("outcome in ('ok', 'partial', 'rejected', 'unknown', 'released')", name="call_outcome_known"),
+    CheckConstraint("(settled_at is null) = (outcome is null)", name="call_settled_has_outcome"),
+    # Claim: which messages are in an open call; and which leases ran out.
+    Index("call_open", "lease_until", "id", postgresql_where=text("settled_at is null")),
+    # Audit: the platform's request id is the auditor's evidence.
+    Index("call_request_id", "request_id", postgresql_where=text("request_id is not null")),
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("message_id", BigInteger, nullable=False),
+    Column("call_id", BigInteger, nullable=False),
+    Column("result_index", SmallInteger, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    Column("at", _when, nullable=False, server_default=_now),
+    Column("retry_at", _when),
+    # show, audit: the history of one message.
+    PrimaryKeyConstraint("message_id", "call_id", name="attempt_pkey"),
+    CheckConstraint("outcome in ('retry', 'failed', 'unknown')", name="attempt_outcome_known"),
+    # Audit: what may have been delivered twice.
+    Index("attempt_unknown", "at", "message_id", postgresql_where=text("outcome = 'unknown'")),
+)
+
+pause = Table(
+    "pause",
+    metadata,
+    Column("scope", Text, nullable=False),
+    Column("until", _when),
+    Column("reason", Text, nullable=False),
+    Column("error_code", Text),
+    # Which credential the platform refused (a fingerprint, never the secret): another one lifts the pause by itself.
+    Column("credential", Text),
+    Column("since", _when, nullable=False, server_default=_now),
+    Column("by", Text, nullable=False),
+    PrimaryKeyConstraint("scope", name="pause_pkey"),
+    CheckConstraint("scope ~ '^(account|app):.'", name="pause_scope_known"),
+)
+
+action = Table(
+    "action",
+    metadata,
+    Column("id", BigInteger, Identity(always=True)),
+    Column("at", _when, nullable=False, server_default=_now),
+    Column("actor", Text, nullable=False),
+    Column("db_user", _Native("name"), nullable=False, server_default=text("session_user")),
+    Column("action", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("selection", JSON),
+    Column("message_ids", ARRAY(BigInteger)),
+    Column("count", Integer, nullable=False),
+    PrimaryKeyConstraint("id", name="action_pkey"),
+    CheckConstraint(r"reason ~ '\S'", name="action_reason_given"),
+)

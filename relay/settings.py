@@ -1,0 +1,304 @@
+"""Every option of the relay: its name, default, unit and limits; the only module that reads the environment.
+
+An option ``batch_size`` is the variable RELAY_BATCH_SIZE and the key ``batch_size`` in the TOML file, where
+``[tmc] app_key`` is another way to write ``tmc_app_key``. What is found first wins:
+
+    flags > environment > secret files (RELAY_..._FILE) > TOML (RELAY_CONFIG, else ./relay.toml) > defaults
+
+A name that nobody knows is an error, not a shrug. All problems are reported together, a line each, and the value of an
+option that may contain a secret is never part of the report.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from relay.errors import ConfigurationError
+
+PREFIX = "RELAY_"
+SECRETS = ("database_url", "tmc_app_secret", "tmc_session")  # may come from a file, and are never shown
+_IN_A_FILE = "_FILE"
+_DEFAULT_FILE = Path("relay.toml")
+# RELAY_TEST_* is for the tests; the others Kubernetes gives every container beside a service called "relay".
+_FOREIGN = re.compile(r"RELAY_(TEST_.*|(.*_)?SERVICE_(HOST|PORT)(_.*)?|(.*_)?PORT_\d+_(TCP|UDP|SCTP)(_.*)?)")
+_FOREIGN_PORT = re.compile(r"(tcp|udp|sctp)://")
+
+
+def _variable(key: str) -> str:
+    return PREFIX + key.upper()
+
+
+def _postgresql(url: str) -> str:
+    try:
+        return normalized_url(url)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _identifier(name: str) -> str:
+    if not 1 <= len(name.encode()) <= 63:
+        raise ValueError("must be a name of 1 to 63 bytes")
+    return name
+
+
+class Settings(BaseSettings):
+    """The options in force. Made by :func:`load`; frozen."""
+
+    model_config = SettingsConfigDict(
+        alias_generator=_variable,  # every source speaks in names of variables, and so do the errors
+        case_sensitive=True,
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        str_strip_whitespace=True,
+        coerce_numbers_to_str=True,
+        allow_inf_nan=False,
+    )
+
+    config: Path | None = None
+    database_url: Annotated[str, AfterValidator(_postgresql)] | None = Field(None, repr=False)
+    schema_name: Annotated[str, AfterValidator(_identifier)] = Field("relay", validation_alias="RELAY_SCHEMA")
+
+    producer: str = "tmc"  # or "stdout", or the name of an entry point in the group relay.producers
+    tmc_allow_http: bool = False
+    tmc_url: str = "https://eco.taobao.com/router/rest"
+    tmc_app_key: str | None = None
+    tmc_app_secret: SecretStr | None = None
+    tmc_session: SecretStr | None = None
+    tmc_sign_method: Literal["hmac-sha256", "hmac", "md5"] = "hmac-sha256"
+    tmc_format: Literal["json", "xml"] = "json"
+    tmc_simplify: bool = False
+    tmc_timeout_seconds: float = Field(15, gt=0)  # the whole call, from connecting to the last byte of the answer
+
+    batch_size: int = Field(50, ge=1, le=50)  # the API takes at most 50
+    concurrency: int = Field(8, ge=1, le=1000)  # calls in flight in this process
+    poll_interval_ms: int = Field(100, ge=1)  # the longest sleep while idle
+    wakeup: Literal["auto", "poll"] = "auto"  # auto is poll
+    linger_ms: int = 0
+    rate_limit: float = 0
+    accounts_query: str | None = None
+    lease_seconds: float = Field(60, gt=0)
+    max_attempts: int = Field(12, ge=1)
+    retry_base_seconds: float = Field(1, gt=0)
+    retry_max_seconds: float = Field(900, gt=0)
+    on_unknown: Literal["resend", "hold"] = "resend"
+    shutdown_grace_seconds: float = Field(25, ge=0)
+
+    metrics_port: int = Field(9464, ge=0, le=65535)  # 0: no metrics, no probes
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
+    log_format: Literal["auto", "json", "console"] = "auto"  # auto: console on a terminal, else json
+
+    @field_validator("tmc_url")
+    @classmethod
+    def _only_https_leaves_the_host(cls, url: str, info: ValidationInfo) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be an http or https address")
+        if parts.scheme == "http" and not _is_loopback(parts.hostname) and not info.data.get("tmc_allow_http", True):
+            raise ValueError("must be https unless RELAY_TMC_ALLOW_HTTP=true: the session travels in every call")
+        return url
+
+    @field_validator("linger_ms", "rate_limit", "accounts_query")
+    @classmethod
+    def _not_yet(cls, value: object, info: ValidationInfo) -> object:
+        if value != cls.model_fields[str(info.field_name)].default:
+            raise ValueError("not available in this version")
+        return value
+
+    @field_validator("lease_seconds")
+    @classmethod
+    def _outlasts_a_call(cls, lease: float, info: ValidationInfo) -> float:
+        """A lease that ends while its call is in flight would let another worker send the same messages."""
+        timeout = info.data.get("tmc_timeout_seconds", 0)
+        least = timeout + max(1, timeout / 4)
+        if timeout and lease < least:
+            raise ValueError(f"must be at least {least:g} with RELAY_TMC_TIMEOUT_SECONDS {timeout:g}")
+        return lease
+
+    @field_validator("retry_max_seconds")
+    @classmethod
+    def _not_below_the_base(cls, longest: float, info: ValidationInfo) -> float:
+        base = info.data.get("retry_base_seconds", 0)
+        if longest < base:
+            raise ValueError(f"must not be less than RELAY_RETRY_BASE_SECONDS {base:g}")
+        return longest
+
+    def require_tmc(self) -> tuple[str, str, str | None]:
+        """App key, secret and session (None: without) of the account ``default``, in the clear."""
+        key, secret, session = self.tmc_app_key, self.tmc_app_secret, self.tmc_session
+        if not key or not secret:
+            missing = [name for name, given in (("APP_KEY", key), ("APP_SECRET", secret)) if not given]
+            names = " and ".join(f"{PREFIX}TMC_{name}" for name in missing)
+            raise ConfigurationError(
+                f"The producer tmc needs {names}.", f"Set {names}; to try without the platform: relay sandbox"
+            )
+        return key, secret.get_secret_value(), session.get_secret_value() if session else None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        files = InitSettingsSource(settings_cls, _secret_files(os.environ))
+        table = InitSettingsSource(settings_cls, _toml(os.environ))
+        return init_settings, env_settings, files, table
+
+
+def load(**flags: Any) -> Settings:
+    """The options in force; a flag that is None was not given. Raises ConfigurationError naming every problem."""
+    problems = _unknown_variables(os.environ)
+    try:
+        settings = Settings(**{_variable(key): value for key, value in flags.items() if value is not None})
+    except ValidationError as error:
+        problems += _problems(error)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return settings
+
+
+def database_url() -> str:
+    """The URL of the database, for SQLAlchemy with psycopg; contains the password."""
+    return normalized_url(load().database_url)
+
+
+def schema_name() -> str:
+    return load().schema_name
+
+
+def normalized_url(url: str | None) -> str:
+    """The same database through psycopg, whichever PostgreSQL driver the URL names; contains the password."""
+    if not url:
+        raise ConfigurationError("No database is named.", f"Set {PREFIX}DATABASE_URL=postgresql://user@host/database")
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):  # their texts may quote a part of the password
+        raise ConfigurationError("the database URL must look like postgresql://user@host:5432/database") from None
+    if parsed.get_backend_name() not in ("postgresql", "postgres"):
+        raise ConfigurationError(f"the database URL must name PostgreSQL, not {parsed.get_backend_name()}")
+    if "ssl" in parsed.query:  # as asyncpg calls it
+        parsed = parsed.update_query_dict({"sslmode": parsed.query["ssl"]}).difference_update_query(["ssl"])
+    return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+def _variables() -> dict[str, str]:
+    """Name of the variable -> name of the field."""
+    return {str(field.validation_alias): name for name, field in Settings.model_fields.items()}
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    known = [*_variables(), *(_variable(name) + _IN_A_FILE for name in SECRETS)]
+    return [
+        f"{name}: unknown setting{_nearest(name, known)}"
+        for name, value in sorted(environment.items())
+        if name.startswith(PREFIX) and name not in known and not _FOREIGN.fullmatch(name)
+        if not (name.endswith("_PORT") and _FOREIGN_PORT.match(value))
+    ]
+
+
+def _secret_files(environment: Mapping[str, str]) -> dict[str, Any]:
+    values = {}
+    for variable in map(_variable, SECRETS):
+        if path := environment.get(variable + _IN_A_FILE):
+            try:
+                values[variable] = Path(path).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigurationError(f"{variable}{_IN_A_FILE}: cannot read {path}: {_reason(error)}") from None
+    return values
+
+
+def _toml(environment: Mapping[str, str]) -> dict[str, Any]:
+    named = environment.get(_variable("config"))
+    path = Path(named) if named else _DEFAULT_FILE
+    if not named and not path.exists():
+        return {}
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path}: {_reason(error)}") from None
+    flat = dict(_flattened(given))
+    known = [variable.removeprefix(PREFIX).lower() for variable in _variables() if variable != _variable("config")]
+    unknown = [f"{path}: unknown key {key}{_nearest(key, known)}" for key in flat if key not in known]
+    if unknown:
+        raise ConfigurationError("\n".join(unknown))
+    return {_variable(key): value for key, value in flat.items()}
+
+
+def _flattened(table: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flattened(value, f"{before}{key}_")
+        else:
+            yield before + key, value
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _reason(error: Exception) -> str:
+    """Why a file is of no use, without what is in it."""
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+
+
+def _problems(error: ValidationError) -> list[str]:
+    fields, lines = _variables(), []
+    for problem in error.errors(include_url=False):
+        variable = str(problem["loc"][0])
+        field = fields.get(variable, "")
+        shown = "" if not field or field in SECRETS else f", got {problem['input']}"
+        lines.append(f"{variable}: {_requirement(problem, field)}{shown}")
+    return lines
+
+
+def _requirement(problem: Any, field: str) -> str:
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "literal_error":
+        return f"must be {context['expected']}"
+    if kind in ("greater_than", "greater_than_equal", "less_than_equal"):
+        return _range(field)
+    words = {"int": "a whole number", "float": "a number", "bool": "true or false", "finite": "a finite number"}
+    wanted = words.get(kind.partition("_")[0])
+    return f"must be {wanted}" if wanted else str(problem["msg"])
+
+
+def _range(field: str) -> str:
+    limits = {type(limit).__name__: limit for limit in Settings.model_fields[field].metadata}
+    if "Gt" in limits:
+        return f"must be more than {limits['Gt'].gt}"
+    least = limits["Ge"].ge
+    return f"must be between {least} and {limits['Le'].le}" if "Le" in limits else f"must be at least {least}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

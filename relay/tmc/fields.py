@@ -1,0 +1,44 @@
+"""What one field of an answer says, whichever way it is written: number or text, real boolean or text.
+
+Whatever leaves here is fit to be stored and logged: one line, bounded, without control characters and without half
+characters (a NUL or a lone surrogate, both possible in JSON, would make PostgreSQL refuse the whole settlement).
+"""
+
+from __future__ import annotations
+
+import re
+
+MAX_CODE = 128
+MAX_MESSAGE = 500
+
+_UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+def truth(value: object) -> bool | None:
+    """True and False for the booleans and their names in any case; None for everything else, numbers included."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.strip().lower())
+    return None
+
+
+def code_text(value: object) -> str:
+    """A code, number or text, as one short word; empty when there is none."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    return one_line(str(value))[:MAX_CODE]
+
+
+def message_text(*values: object) -> str | None:
+    """The texts among ``values`` as one line, joined by a colon; None when there are none.
+
+    Each is cut at its first brace: what a platform echoes of a content must not reach a log.
+    """
+    lines = [one_line(value.partition("{")[0]) for value in values if isinstance(value, str)]
+    return ": ".join(filter(None, lines))[:MAX_MESSAGE] or None
+
+
+def one_line(text: str) -> str:
+    """Runs of blanks and control characters become one blank, half characters a question mark."""
+    return _UNPRINTABLE.sub(" ", text).strip().encode("utf-8", "replace").decode()

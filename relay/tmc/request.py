@@ -1,0 +1,93 @@
+"""One call as bytes: the messages as the platform's JSON, the public parameters, the sign, all in one form body.
+
+Everything travels in the body, so no log of URLs, ours or a proxy's, ever holds a session or a content. The text of a
+content is spliced in as it is stored: not parsed, not reordered, its numbers never touched. No parameter is blank.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
+from json.encoder import encode_basestring as json_string
+
+from relay.message import Message
+from relay.tmc.credential import Credential
+from relay.tmc.sign import sign
+
+METHOD = "taobao.tmc.messages.produce"
+MAX_MESSAGES = 50  # the platform's limit for one call
+
+CHINA = timezone(timedelta(hours=8))  # the platform reads the timestamp in this zone and refuses 10 minutes off
+
+# A chain of bytes.replace costs a third less than urllib's quote_plus on order traces, a sixth of it on Chinese text.
+# The percent sign must come first; the blank is the one character a form writes in its own way.
+_UNRESERVED = re.compile(r"[A-Za-z0-9_.*-]")
+_ESCAPES = [
+    (b"%", b"%25"),
+    *((bytes([c]), b"%%%02X" % c) for c in range(128) if chr(c) not in "% " and not _UNRESERVED.match(chr(c))),
+    (b" ", b"+"),
+]
+_NOT_ASCII = re.compile(rb"[\x80-\xff]+")
+
+
+def request_body(
+    credential: Credential,
+    messages: Iterable[Message],
+    *,
+    unix_seconds: float,
+    sign_method: str,
+    response_format: str,
+    simplify: bool,
+) -> bytes:
+    """The body of one POST, ``application/x-www-form-urlencoded`` in UTF-8, signed for ``unix_seconds``.
+
+    ``response_format`` is ``json`` or ``xml``; ``simplify`` is only sent with ``json``, where the platform knows it.
+    """
+    params = {
+        "method": METHOD,
+        "app_key": credential.app_key,
+        "timestamp": datetime.fromtimestamp(unix_seconds, CHINA).strftime("%Y-%m-%d %H:%M:%S"),
+        "v": "2.0",
+        "format": response_format,
+        "sign_method": sign_method,
+        "partner_id": "outbox-relay",
+        "messages": messages_json(messages),
+    }
+    if credential.session and credential.session.strip():
+        params["session"] = credential.session
+    if simplify and response_format == "json":
+        params["simplify"] = "true"
+    params["sign"] = sign(params, credential.app_secret, sign_method)
+    return b"&".join(name.encode() + b"=" + form_value(value) for name, value in params.items())
+
+
+def messages_json(messages: Iterable[Message]) -> str:
+    """A compact JSON array, raw UTF-8, in the order given: the result index is the position here.
+
+    ``content`` and ``json_ex_content`` are JSON *strings* that hold the stored texts; unset fields are left out.
+    """
+    return f"[{','.join(map(_element, messages))}]"
+
+
+def _element(message: Message) -> str:
+    fields = [f'"content":{json_string(message.content)},"topic":{json_string(message.topic)}']
+    if message.target_group:
+        fields.append(f'"target_group":{json_string(message.target_group)}')
+    if message.target_app_key:
+        fields.append(f'"target_app_key":{json_string(message.target_app_key)}')
+    if message.json_ex_content:
+        fields.append(f'"json_ex_content":{json_string(message.json_ex_content)}')
+    return f"{{{','.join(fields)}}}"
+
+
+def form_value(text: str) -> bytes:
+    """``text`` as a value of a form body, pure ASCII; any form decoder gives the same text back."""
+    raw = text.encode()
+    for plain, escaped in _ESCAPES:
+        raw = raw.replace(plain, escaped)
+    return _NOT_ASCII.sub(_percent, raw)
+
+
+def _percent(run: re.Match[bytes]) -> bytes:
+    return b"%" + run[0].hex("%").upper().encode()

@@ -1,0 +1,15 @@
+"""The cycle: claim → produce → settle, with many calls in flight. Knows neither SQL nor HTTP nor signals.
+
+cycle.py     claims while slots are free, ends a run, stops in two stages
+flights.py   the calls claimed and in flight, and their leases as this process knows them
+settling.py  writes down everything that finished meanwhile, in one transaction
+leases.py    lets the leases of open calls run anew; settles calls whose worker is gone
+pauses.py    which accounts are left alone because their app key is paused
+threads.py   runs the store's blocking transactions beside the event loop
+"""
+
+from relay.worker.cycle import Options, Until, Worker
+from relay.worker.pauses import Identity
+from relay.worker.report import Report
+
+__all__ = ["Identity", "Options", "Report", "Until", "Worker"]

@@ -1,0 +1,237 @@
+"""The worker: claims while slots are free, until told to stop.
+
+Stopping has two stages. ``stop()`` claims nothing more, gives back what was not sent and lets calls in flight land
+within the grace. A second ``stop()``, or the end of the grace, cuts them off; their messages are then unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from relay import events
+from relay.errors import UnreachableError
+from relay.outcomes import Policy
+from relay.producers import Producer
+from relay.store import Claim, Store, Turn
+from relay.worker.flights import Flights
+from relay.worker.leases import Leases
+from relay.worker.pauses import Identity, Pauses
+from relay.worker.report import Report
+from relay.worker.settling import Settling
+from relay.worker.threads import Threads, retry_seconds
+
+_LAST_SETTLE_SECONDS = 3.0  # even when the grace is over, outcomes that are known get this long to be written
+
+
+class Until(Enum):
+    """When a run ends by itself."""
+
+    STOPPED = "stopped"
+    DRAINED = "drained"
+    ONE_BATCH = "one batch"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Times in seconds. ``batch_size`` is further bounded by the producer's ``max_batch``."""
+
+    concurrency: int = 8
+    batch_size: int = 50
+    poll_interval_seconds: float = 0.1
+    lease_seconds: float = 60.0
+    grace_seconds: float = 25.0
+
+
+class Worker:
+    """One relay process. ``run`` is called once; ``stop`` any number of times, before or during ``run``."""
+
+    def __init__(
+        self,
+        store: Store,
+        producer: Producer,
+        *,
+        name: str,
+        policy: Policy,
+        options: Options,
+        observers: events.Events,
+        identity: Identity,
+        rng: random.Random | None = None,
+    ) -> None:
+        rng = rng or random.Random()  # noqa: S311 jitter, not secrets
+        lease = options.lease_seconds
+        self._store = store
+        self._producer = producer
+        self._name = name
+        self._options = options
+        self._events = observers
+        self._rng = rng
+        self._report = Report()
+        self._threads = Threads()
+        self._flights = Flights(
+            producer, slots=options.concurrency, lease_seconds=lease, policy=policy, observers=observers, rng=rng
+        )
+        self._pauses = Pauses(store, self._threads, identity, observers)
+        self._settling = Settling(
+            store, self._threads, self._flights, self._pauses, observers=observers, report=self._report
+        )
+        self._leases = Leases(
+            store,
+            self._threads,
+            self._flights,
+            lease_seconds=lease,
+            policy=policy,
+            observers=observers,
+            report=self._report,
+            rng=rng,
+        )
+        self._turn = Turn()
+        self._stopping = asyncio.Event()
+        self._aborting = asyncio.Event()
+        self.heartbeat_monotonic = time.monotonic()  # when the cycle last went round
+
+    def stop(self) -> None:
+        """Stage one; called again, stage two. Call it on the event loop's thread."""
+        if self._stopping.is_set():
+            self._aborting.set()
+        self._stopping.set()
+        self._flights.changed.set()
+
+    async def run(self, until: Until = Until.STOPPED) -> Report:
+        """Work until stopped, or until ``until`` holds. Raises what only a person can mend (a table that is missing)."""
+        self._events.emit(events.WorkerStarted(self._name, type(self._producer).__name__, self._options.concurrency))
+        await self._producer.open()
+        settling = asyncio.create_task(self._settling.settle_forever())
+        extending = asyncio.create_task(self._leases.extend_forever())
+        recovering = asyncio.create_task(self._leases.recover_forever())
+        claiming = asyncio.create_task(self._claim_until(until))
+        aborting = asyncio.create_task(self._aborting_came())
+        try:
+            await _until_first([claiming, aborting], others=[settling, extending, recovering])
+        finally:
+            await _cancel([claiming, recovering, aborting])
+            await self._land(settling)
+            await _cancel([settling, extending])
+            await self._producer.close()
+            self._threads.close()
+            self._events.emit(events.WorkerStopped(self._report.calls, self._report.done, self._report.failed))
+        return self._report
+
+    async def _claim_until(self, until: Until) -> None:
+        """Claim whenever slots are free; returns when stopped, or when ``until`` holds."""
+        failures = 0
+        while not self._stopping.is_set():
+            self.heartbeat_monotonic = time.monotonic()
+            self._flights.changed.clear()
+            self._flights.launch()
+            if self._flights.free <= 0:
+                await self._flights.changed.wait()
+                continue
+            try:
+                claim = await self._claim(1 if until is Until.ONE_BATCH else self._flights.free)
+                if until is Until.ONE_BATCH and (claim.batches or claim.exhausted):
+                    return await self._until_idle()
+                if claim.exhausted and until is Until.DRAINED and await self._drained():
+                    return None
+                failures = 0
+            except UnreachableError as error:
+                failures += 1
+                self._events.emit(events.DatabaseLost("claim", str(error)))
+                await self._wait(retry_seconds(failures))
+                continue
+            if claim.exhausted:
+                await self._wait(self._options.poll_interval_seconds * self._rng.uniform(0.5, 1.0))
+        return None
+
+    async def _claim(self, slots: int) -> Claim:
+        skip = await self._pauses.accounts_to_skip()
+        started = time.monotonic()
+        claim = await self._threads.run(
+            lambda: self._store.claim(
+                self._turn,
+                slots=slots,
+                batch_size=min(self._options.batch_size, self._producer.max_batch),
+                max_bytes=self._producer.max_bytes,
+                skip_accounts=skip,
+            )
+        )
+        self._turn = claim.turn
+        self._flights.accept(claim.batches, started)
+        self._pauses.met(batch.account for batch in claim.batches)
+        self._report.failed += claim.expired
+        if claim.batches or claim.expired:
+            messages = sum(len(batch) for batch in claim.batches)
+            seconds = time.monotonic() - started
+            self._events.emit(events.Claimed(len(claim.batches), messages, claim.expired, seconds))
+        return claim
+
+    async def _until_idle(self) -> None:
+        """Go on with what is claimed, halves of split calls included, until nothing is left of it."""
+        while not self._flights.idle and not self._stopping.is_set():
+            self._flights.changed.clear()
+            self._flights.launch()
+            await self._flights.changed.wait()
+
+    async def _drained(self) -> bool:
+        """Whether nothing is pending or in flight anywhere, but for what only a person can set in motion."""
+        if not self._flights.idle:
+            return False
+        skip = await self._pauses.accounts_to_skip(only_endless=True)
+        if await self._threads.run(lambda: self._store.still_moving(skip)):
+            return False
+        self._report.left = await self._threads.run(self._store.pending)
+        self._report.pauses = await self._threads.run(self._store.pauses)
+        return True
+
+    async def _land(self, settling: asyncio.Task[None]) -> None:
+        """Both stages of stopping, then the last outcomes are written down."""
+        self._stopping.set()
+        self._flights.release_backlog()
+        if not self._flights.idle:
+            self._events.emit(events.WorkerStopping(self._flights.running, self._options.grace_seconds))
+        deadline = time.monotonic() + self._options.grace_seconds
+        await self._flights.landed(self._aborting, self._options.grace_seconds)
+        await self._flights.cancel()
+        # If PostgreSQL stays away, the leases lapse and another worker records these calls as unknown.
+        patience = max(_LAST_SETTLE_SECONDS, deadline - time.monotonic())
+        await self._settle_the_rest(settling, patience)
+
+    async def _settle_the_rest(self, settling: asyncio.Task[None], seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                while not self._flights.idle and not settling.done():
+                    self._flights.changed.clear()
+                    self._flights.release_backlog()  # halves of a call that was split while we were stopping
+                    await self._wait(_LAST_SETTLE_SECONDS)
+        except TimeoutError:
+            return
+
+    async def _aborting_came(self) -> None:
+        await self._aborting.wait()
+
+    async def _wait(self, seconds: float) -> None:
+        """Sleep, but no longer than until something changes."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._flights.changed.wait()
+        except TimeoutError:
+            return
+
+
+async def _until_first(ends: Sequence[asyncio.Task[None]], *, others: Sequence[asyncio.Task[None]]) -> None:
+    """Wait until one of ``ends`` is over; raise at once what any task raises."""
+    pending = {*ends, *others}
+    while all(end in pending for end in ends):
+        finished, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        for task in finished:
+            task.result()
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,78 @@
+"""Leases: ours run anew while calls are open, and what other workers left open is settled as unknown.
+
+Any worker recovers for all; there is no leader and no extra process, so nothing stops when one of them dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+from relay.errors import UnreachableError
+from relay.events import DatabaseLost, Events, LeasesRecovered
+from relay.outcomes import Policy
+from relay.store import Store
+from relay.worker.flights import Flights
+from relay.worker.report import Report
+from relay.worker.threads import Threads
+
+_RECOVER_MAX_SECONDS = 5.0
+
+
+class Leases:
+    def __init__(
+        self,
+        store: Store,
+        threads: Threads,
+        flights: Flights,
+        *,
+        lease_seconds: float,
+        policy: Policy,
+        observers: Events,
+        report: Report,
+        rng: random.Random,
+    ) -> None:
+        self._store = store
+        self._threads = threads
+        self._flights = flights
+        self._lease_seconds = lease_seconds
+        self._policy = policy
+        self._events = observers
+        self._report = report
+        self._rng = rng
+
+    async def extend_forever(self) -> None:
+        """Let the leases of our open calls run anew, three times as often as they need it."""
+        while True:
+            await asyncio.sleep(self._lease_seconds / 3)
+            open_calls = self._flights.open_calls
+            if open_calls:
+                await self._extend(open_calls)
+
+    async def recover_forever(self) -> None:
+        """Settle as unknown the calls whose lease ran out; jittered, so that workers do not all look at once."""
+        while True:
+            try:
+                await self._recover()
+            except UnreachableError as error:
+                self._events.emit(DatabaseLost("recover", str(error)))
+            await asyncio.sleep(min(_RECOVER_MAX_SECONDS, self._lease_seconds / 4) * self._rng.uniform(0.5, 1.0))
+
+    async def _extend(self, call_ids: list[int]) -> None:
+        started = time.monotonic()
+        try:
+            ours = await self._threads.run(lambda: self._store.extend(call_ids))
+        except UnreachableError as error:
+            self._events.emit(DatabaseLost("extend", str(error)))
+            return
+        self._flights.extended(ours, started)
+
+    async def _recover(self) -> None:
+        settlements = await self._threads.run(lambda: self._store.recover(self._policy, self._rng))
+        if not settlements:
+            return
+        messages = sum(len(settlement.verdicts) for settlement in settlements)
+        self._report.unknown += messages
+        self._events.emit(LeasesRecovered(len(settlements), messages))
+        self._flights.changed.set()

@@ -1,0 +1,132 @@
+"""Who may import what: floors inside the package (``.importlinter``), and libraries at its border (the table here)."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "relay"
+
+SQL_ROOMS = {"accounts", "cli", "demo", "outbox", "reports", "revisions", "schema", "settings", "statements", "store"}
+
+# Library -> the rooms that may import it, at whatever place in their files. A library that is not here is not used.
+LIBRARIES = {
+    "alembic": {"revisions"},
+    "click": {"cli"},
+    "httpx": {"producers.tmc"},
+    "prometheus_client": {"observers"},
+    "psycopg": {"outbox", "store"},
+    "pydantic": {"settings"},
+    "pydantic_settings": {"settings"},
+    "sqlalchemy": SQL_ROOMS,
+    "starlette": {"observers", "sandbox"},
+    "structlog": {"observers"},
+    "uvicorn": {"observers", "sandbox"},
+}
+
+# Rooms that decide and never act: what they answer depends on their arguments alone.
+PURE_ROOMS = ["message", "errors", "backoff", "outcomes", "tmc", "statements", "schema"]
+ACTING = {"asyncio", "http", "os", "signal", "socket", "ssl", "subprocess", "threading", "urllib.request"}
+
+# Beside the floors: what a room must not know although it lies below.
+KEPT_APART = [
+    ("worker", {"signal", "os", "relay.schema", "relay.statements", "relay.outbox", "relay.tmc"}),
+    ("sandbox", {"relay.schema", "relay.store", "relay.statements", "relay.outbox", "relay.producers", "relay.tmc"}),
+    ("producers", {"relay.schema", "relay.statements", "relay.outbox", "relay.settings"}),
+    ("outbox", {"relay.settings", "relay.backoff", "relay.outcomes", "relay.revisions"}),
+    ("tmc", {"relay.schema", "relay.settings"}),
+]
+
+
+def room_of(path: Path) -> str:
+    """``producers.tmc`` for relay/producers/tmc.py, ``producers`` for that package, empty for relay/__init__.py."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def inside(room: str, allowed: set[str]) -> bool:
+    return any(room == name or room.startswith(name + ".") for name in allowed)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every imported module by its full name; ``from a import b`` may import the module a.b and counts as both."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, f"{path}: relative imports hide the floor"
+            assert node.level == 0, f"{path}: relative imports hide the floor"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def test_imports_go_downwards_only() -> None:
+    lint = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as lint; lint()", "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert lint.returncode == 0, lint.stdout + lint.stderr
+
+
+@pytest.mark.parametrize("path", modules(), ids=room_of)
+def test_every_library_stays_in_its_rooms(path: Path) -> None:
+    ours = sys.stdlib_module_names | {"relay", "__future__"}
+    used = {name.split(".")[0] for name in imports(path)} - ours
+    wrong = {library for library in used if not inside(room_of(path), LIBRARIES.get(library, set()))}
+    assert not wrong, f"{room_of(path)} imports {sorted(wrong)}; LIBRARIES says who may"
+
+
+@pytest.mark.parametrize("path", modules(), ids=room_of)
+def test_pure_rooms_decide_and_never_act(path: Path) -> None:
+    if inside(room_of(path), set(PURE_ROOMS)):
+        assert not {name for name in imports(path) if inside(name, ACTING)}
+
+
+@pytest.mark.parametrize(("room", "forbidden"), KEPT_APART, ids=[room for room, _ in KEPT_APART])
+def test_rooms_that_must_not_know_each_other(room: str, forbidden: set[str]) -> None:
+    for path in modules():
+        if inside(room_of(path), {room}):
+            assert not {name for name in imports(path) if inside(name, forbidden)}, path
+
+
+def test_only_settings_reads_the_environment() -> None:
+    readers = set()
+    for path in modules():
+        words = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+        words |= {name.rpartition(".")[2] for name in imports(path) if name.startswith("os.")}
+        if words & {"environ", "environb", "getenv", "getenvb"}:
+            readers.add(room_of(path))
+    assert readers <= {"settings"}
+
+
+def test_no_module_changes_its_own_globals() -> None:
+    changers = [
+        path for path in modules() if any(isinstance(n, ast.Global) for n in ast.walk(ast.parse(path.read_text())))
+    ]
+    assert changers == []
+
+
+def test_an_application_that_inserts_loads_nothing_else() -> None:
+    unwanted = {"alembic", "asyncio", "click", "httpx", "psycopg", "pydantic", "relay.settings", "relay.store"}
+    script = "import sys, relay; relay.add; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not unwanted & set(loaded.stdout.split())
+
+
+def test_importing_the_package_costs_nothing() -> None:
+    script = "import sys, relay; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {name for name in loaded.stdout.split() if name.startswith("relay")} == {"relay"}
+    assert "sqlalchemy" not in loaded.stdout.split()

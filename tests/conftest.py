@@ -1,0 +1,6 @@
+"""The list of fixture plug-ins; each module under ``fixtures/`` says what it gives."""
+
+pytest_plugins = [
+    "tests.fixtures.database",
+    "tests.fixtures.processes",
+]

@@ -1,0 +1,221 @@
+"""What every producer keeps, one body for all of them. A new producer is one more ``Case``."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib import metadata
+
+import pytest
+
+from relay.errors import ConfigurationError
+from relay.message import ACCEPTED, Answered, Batch, Message
+from relay.producers import Producer, ProducerConfig, load
+from relay.producers.stdout import StdoutProducer
+from relay.producers.tmc import TmcProducer
+from relay.tmc import Credential
+from tests.fixtures.platform_stub import PlatformStub, accept_all, running_stub
+
+Sent = list[tuple[str, str]]  # topic and content, in the order received
+
+
+def config(url: str = "http://127.0.0.1:1/router/rest") -> ProducerConfig:
+    return ProducerConfig(
+        url=url,
+        sign_method="hmac-sha256",
+        response_format="json",
+        simplify=False,
+        timeout_seconds=10.0,
+        batch_size=50,
+        credentials=lambda account: Credential("12345678", "0123456789abcdef", f"session-of-{account}"),
+    )
+
+
+class Case:
+    """A producer, what has arrived at its far end, and a way to keep the next call from ending."""
+
+    def __init__(self, producer: Producer, sent: Callable[[], Sent], block: Callable[[], asyncio.Event]) -> None:
+        self.producer = producer
+        self.sent = sent
+        self.block = block
+
+
+@asynccontextmanager
+async def tmc_case(_monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Case]:
+    async with running_stub() as stub:
+        yield Case(
+            TmcProducer(config(stub.url)),
+            lambda: [(m["topic"], m["content"]) for received in stub.received for m in received.messages],
+            lambda: blocked_stub(stub),
+        )
+
+
+def blocked_stub(stub: PlatformStub) -> asyncio.Event:
+    async def never(*_ignored: object) -> None:
+        await asyncio.Event().wait()
+
+    stub.script.append(never)
+    return stub.arrived
+
+
+@asynccontextmanager
+async def stdout_case(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Case]:
+    out = BlockableOut()
+    monkeypatch.setattr(sys, "stdout", out)
+    try:
+        yield Case(StdoutProducer(config()), out.sent, out.block)
+    finally:
+        out.go.set()
+
+
+class BlockableOut(io.StringIO):
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+        self.go.set()
+        self.begun: Callable[[], object] = lambda: None
+
+    def block(self) -> asyncio.Event:
+        arrived, loop = asyncio.Event(), asyncio.get_running_loop()
+        self.begun = lambda: loop.call_soon_threadsafe(arrived.set)
+        self.go.clear()
+        return arrived
+
+    def write(self, text: str) -> int:
+        self.begun()
+        assert self.go.wait(10)
+        return super().write(text)
+
+    def sent(self) -> Sent:
+        return [(row["topic"], row["content"]) for row in map(json.loads, self.getvalue().splitlines())]
+
+
+@pytest.fixture(params=[tmc_case, stdout_case], ids=["tmc", "stdout"])
+async def case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Case]:
+    async with request.param(monkeypatch) as case:
+        yield case
+        await case.producer.close()
+
+
+def batch(*contents: str, call_id: int = 1) -> Batch:
+    messages = (Message(n, f"topic_{n}", content) for n, content in enumerate(contents, start=call_id * 1000))
+    return Batch(call_id, "default", tuple(messages))
+
+
+def sent_of(batch: Batch) -> Sent:
+    return [(message.topic, message.content) for message in batch.messages]
+
+
+async def test_one_result_per_index_in_the_order_sent(case: Case) -> None:
+    await case.producer.open()
+    sending = batch('{"n": 1}', '{"向阳": "a\\n & + % \\"b\\""}', "{}")
+    answer = await case.producer.produce(sending)
+    assert isinstance(answer, Answered)
+    assert answer.results == (ACCEPTED, ACCEPTED, ACCEPTED)
+    assert answer.request_bytes > 0
+    assert case.sent() == sent_of(sending)
+
+
+async def test_optional_fields_may_be_set_or_not(case: Case) -> None:
+    await case.producer.open()
+    bare = Message(1, "t", "{}")
+    full = Message(2, "t", "{}", "default", "group", "87654321", '{"a":1}', "key", attempts=3)
+    empty = Message(3, "t", "{}", "default", "", "", "")
+    answer = await case.producer.produce(Batch(1, "default", (bare, full, empty)))
+    assert isinstance(answer, Answered)
+    assert len(answer.results) == len(case.sent()) == 3
+
+
+async def test_the_largest_batch(case: Case) -> None:
+    await case.producer.open()
+    content = json.dumps({"remark": "大" * (case.producer.max_bytes // 3 // 50 - 50)}, ensure_ascii=False)
+    sending = batch(*[content] * case.producer.max_batch)
+    assert sum(message.size_bytes for message in sending.messages) > case.producer.max_bytes * 0.9
+    answer = await case.producer.produce(sending)
+    assert isinstance(answer, Answered)
+    assert answer.results == (ACCEPTED,) * case.producer.max_batch
+    assert case.sent() == sent_of(sending)
+
+
+async def test_opened_and_closed_twice(case: Case) -> None:
+    await case.producer.open()
+    await case.producer.open()
+    assert isinstance(await case.producer.produce(batch("{}")), Answered)
+    await case.producer.close()
+    await case.producer.close()
+
+
+async def test_closed_without_having_been_opened(case: Case) -> None:
+    await case.producer.close()
+
+
+async def test_opened_again_after_it_was_closed(case: Case) -> None:
+    await case.producer.open()
+    await case.producer.close()
+    await case.producer.open()
+    assert isinstance(await case.producer.produce(batch("{}")), Answered)
+
+
+async def test_cancelling_passes_through(case: Case) -> None:
+    await case.producer.open()
+    arrived = case.block()
+    task = asyncio.create_task(case.producer.produce(batch("{}")))
+    await asyncio.wait_for(arrived.wait(), 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_many_calls_at_once_do_not_mix(case: Case) -> None:
+    await case.producer.open()
+    batches = [
+        batch(*(f'{{"call": {call_id}, "n": {n}}}' for n in range(20)), call_id=call_id) for call_id in range(16)
+    ]
+    answers = await asyncio.gather(*map(case.producer.produce, batches))
+    assert all(isinstance(answer, Answered) and answer.results == (ACCEPTED,) * 20 for answer in answers)
+    sent = case.sent()
+    pieces = [sent[start : start + 20] for start in range(0, len(sent), 20)]
+    assert sorted(pieces) == sorted(map(sent_of, batches))
+
+
+async def test_a_batch_is_never_larger_than_the_setting(case: Case) -> None:
+    assert case.producer.max_batch == 50
+
+
+# -- the registry ----------------------------------------------------------------------------------------------------
+
+
+def test_the_built_in_producers_need_no_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.producers.entry_points", lambda group: metadata.EntryPoints())
+    assert load("tmc") is TmcProducer
+    assert load("stdout") is StdoutProducer
+
+
+def test_an_entry_point_is_found_and_does_not_shadow_a_built_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    def points(group: str) -> metadata.EntryPoints:
+        target = "tests.fixtures.platform_stub:accept_all"
+        return metadata.EntryPoints(metadata.EntryPoint(name, target, group) for name in ("mine", "tmc"))
+
+    monkeypatch.setattr("relay.producers.entry_points", points)
+    assert load("mine") is accept_all
+    assert load("tmc") is TmcProducer
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigurationError, match="kafka") as caught:
+        load("kafka")
+    assert "stdout" in caught.value.hint
+    assert "tmc" in caught.value.hint
+
+
+@pytest.mark.parametrize("target", ["no_such_package:Producer", "relay.producers.stdout:NoSuchClass"])
+def test_a_producer_that_cannot_be_imported(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = metadata.EntryPoints([metadata.EntryPoint("mine", target, "relay.producers")])
+    monkeypatch.setattr("relay.producers.entry_points", lambda group: points)
+    with pytest.raises(ConfigurationError, match="mine"):
+        load("mine")
