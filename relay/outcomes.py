@@ -31,6 +31,7 @@ from relay.message import Answer, Answered, Batch, Fault, Message, Outcome, Refu
 HELD = float("inf")  # a due time that never comes: the message waits for a person
 EXHAUSTED = "relay.attempts_exhausted"
 THROTTLE_SECONDS = 1.0  # when the platform names no time; its clients wait as long
+NO_CREDENTIAL = "none"  # in the place of a fingerprint: any credential that is configured ends such a pause
 OUR_FAULT_SECONDS = 60.0  # a mistake of ours does not pass by itself, but a clock that is set right does
 
 
@@ -219,7 +220,8 @@ def _pause(account: str, answer: Refused) -> PauseOrder | None:
             seconds = THROTTLE_SECONDS if answer.pause_seconds is None else answer.pause_seconds
             return PauseOrder(scope, seconds, f"throttled by the platform: {said}", code)
         case Fault.CREDENTIALS:
-            return PauseOrder(scope, None, f"credentials refused by the platform: {said}", code, answer.credential)
+            credential = answer.credential or NO_CREDENTIAL
+            return PauseOrder(scope, None, f"credentials refused: {said}", code, credential)
         case Fault.OURS:
             return PauseOrder(scope, OUR_FAULT_SECONDS, f"the platform cannot read our requests: {said}", code)
         case _:

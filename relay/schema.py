@@ -1,9 +1,9 @@
 """The tables as SQLAlchemy sees them, and beside each index the query that needs it.
 
 The living description: statements and the mapped class are built on it. What creates the tables is the frozen DDL in
-``revisions/``; a test compares both in the catalogue, partial predicates and checks included (Alembic looks at neither).
+``revisions/``; a test compares both in the catalogue, partial predicates and checks included (Alembic sees neither).
 
-Own ``MetaData`` and own PostgreSQL schema, so that the ``alembic check`` of a host application never sees these tables.
+Own ``MetaData`` and own PostgreSQL schema: the ``alembic check`` of a host application never sees these tables.
 Another schema name is reached through SQLAlchemy's ``schema_translate_map``; ``relay`` is its token here.
 There are no foreign keys: settling would pay a lookup and a row lock for each message, and rows are pruned in batches.
 """
@@ -26,7 +26,6 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
-    cast,
     text,
 )
 from sqlalchemy.dialects.postgresql import DOMAIN, JSON
@@ -52,9 +51,6 @@ class JSONText(TypeDecorator[Any]):
 
     def bind_processor(self, dialect: Any) -> None:
         return None
-
-    def bind_expression(self, bindvalue: Any) -> Any:
-        return cast(cast(bindvalue, Text), JSON)
 
 
 class _Native(UserDefinedType[Any]):
@@ -91,13 +87,13 @@ outbox = Table(
     Column("account", Text, nullable=False, server_default="default"),
     Column("target_group", Text),
     Column("target_app_key", Text),
-    Column("json_ex_content", JSON),
+    Column("json_ex_content", JSONText),
     Column("ordering_key", Text),
     Column("dedupe_key", Text),
     Column("available_at", _when, nullable=False, server_default=_now),
     Column("deliver_before", _when),
     Column("producer", Text),
-    Column("headers", JSON),
+    Column("headers", JSONText),
     Column("status", Text, nullable=False, server_default="pending"),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("call_id", BigInteger),

@@ -30,6 +30,7 @@ from relay.outcomes import PauseOrder, Policy, Settlement, lapsed
 
 _READ_ONLY = "25006"  # read_only_sql_transaction: we are talking to a standby
 _LAPSED_AT_ONCE = 100
+_MAX_TEXT = 1000
 _FEW_ACCOUNTS = 8
 _MANY_ACCOUNTS = 256
 
@@ -159,7 +160,8 @@ class Store:
             "batch": batch_size,
             "slots": slots,
         }
-        return self._run(connection, sql.LOCK_READY, parameters).all()
+        rows: Sequence[Row[Any]] = self._run(connection, sql.LOCK_READY, parameters).all()
+        return rows
 
     def _fail_expired(self, connection: Connection, ids: list[int]) -> int:
         return len(self._run(connection, sql.FAIL_EXPIRED, {"ids": ids}).all()) if ids else 0
@@ -236,7 +238,7 @@ class Store:
 
 
 def is_lost(error: DBAPIError) -> bool:
-    """Whether the server or the way to it is gone (also: it has become a read-only standby), so that trying again helps.
+    """Whether the server or the way to it is gone, or it has become a read-only standby: trying again helps.
 
     Class 08 is a connection exception, 57P01 to 57P03 a server that stops or starts, 40001 and 40P01 a transaction
     that has only to be run once more.
@@ -293,10 +295,10 @@ def _closing(settlements: Sequence[Settlement], sent: Mapping[int, tuple[float, 
         "ids": [s.call_id for s in settlements],
         "outcomes": [s.outcome for s in settlements],
         "http_statuses": [s.http_status for s in settlements],
-        "request_ids": [s.request_id for s in settlements],
-        "error_codes": [s.error_code for s in settlements],
-        "sub_codes": [s.sub_code for s in settlements],
-        "error_messages": [s.error_message for s in settlements],
+        "request_ids": [storable(s.request_id) for s in settlements],
+        "error_codes": [storable(s.error_code) for s in settlements],
+        "sub_codes": [storable(s.sub_code) for s in settlements],
+        "error_messages": [storable(s.error_message) for s in settlements],
         "request_bytes": [s.request_bytes for s in settlements],
         "durations_ms": [None if t is None else round(t[1] * 1000) for t in timing],
         "sent_seconds_ago": [None if t is None else now - t[0] for t in timing],
@@ -312,10 +314,10 @@ def _not_done(settlements: Sequence[Settlement]) -> dict[str, Any]:
             v.outcome.value,
             v.burned,
             v.final,
-            v.code,
-            v.message,
-            v.row_code,
-            v.row_message,
+            storable(v.code),
+            storable(v.message),
+            storable(v.row_code),
+            storable(v.row_message),
             v.delay_seconds,
         )
         for s in settlements
@@ -326,6 +328,16 @@ def _not_done(settlements: Sequence[Settlement]) -> dict[str, Any]:
         *("ids", "call_ids", "result_indexes", "outcomes", "burned", "final"),
         *("error_codes", "error_messages", "row_codes", "row_messages", "delays_seconds"),
     )
+
+
+def storable(text: str | None) -> str | None:
+    """What a platform said, as PostgreSQL can keep it: no NUL, no half of a surrogate pair, not without end.
+
+    Without this one mad answer could never be settled.
+    """
+    if text is None:
+        return None
+    return text[:_MAX_TEXT].encode("utf-8", "replace").decode().replace("\0", " ")
 
 
 def _columns(rows: Sequence[tuple[Any, ...]], *names: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 To add one, write a class like ``stdout.py``, name it in the entry-point group ``relay.producers`` of your package and
 set ``RELAY_PRODUCER`` to that name. The contract that every producer keeps:
 
-- built as ``factory(config)``, which does nothing yet; ``open`` and ``close`` may be called twice, ``close`` also unopened;
+- ``factory(config)`` does nothing yet; ``open`` and ``close`` may be called twice, ``close`` also unopened;
 - ``produce`` may run many times at once, and never raises for what the platform or the network does: that is a
   ``Refused``, with ``Fault.UNKNOWN`` where nobody can tell whether something was accepted;
 - cancelling ``produce`` passes through; the caller then knows that it does not know.

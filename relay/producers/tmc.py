@@ -45,6 +45,9 @@ class TmcProducer:
         self.max_batch = min(config.batch_size, MAX_MESSAGES)
         self.max_bytes = MAX_BYTES
         self._config = config
+        # For the TCP and for the TLS part each. Both must end before the whole call does: a handshake that is cancelled
+        # instead of timing out leaves its socket open behind it.
+        self._connect_seconds = min(CONNECT_SECONDS, config.timeout_seconds / 3)
         self._client: httpx.AsyncClient | None = None
 
     async def open(self) -> None:
@@ -52,7 +55,7 @@ class TmcProducer:
             self._client = httpx.AsyncClient(
                 headers=_HEADERS,
                 verify=httpx.create_ssl_context(),
-                timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+                timeout=httpx.Timeout(None, connect=self._connect_seconds),
                 limits=httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE_SECONDS),
             )
 

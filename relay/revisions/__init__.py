@@ -57,7 +57,8 @@ def current_revision(connection: Connection, schema: str) -> str | None:
     table = f"{quoted(schema)}.{VERSION_TABLE}"
     if connection.scalar(text("select to_regclass(:table)"), {"table": table}) is None:
         return None
-    return connection.scalar(text(f"select version_num from {table}"))  # noqa: S608 the name is quoted above
+    found: str | None = connection.scalar(text(f"select version_num from {table}"))  # noqa: S608 quoted above
+    return found
 
 
 def require_head(connection: Connection, schema: str) -> None:

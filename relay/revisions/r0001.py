@@ -1,4 +1,4 @@
-"""Revision 0001: the outbox, its calls and attempts, pauses, the operator ledger. Frozen: never edit, add a revision."""
+"""Revision 0001: the outbox, its calls and attempts, pauses, the operator ledger. Frozen: never edit, add one."""
 
 from __future__ import annotations
 

@@ -169,11 +169,13 @@ KINDS: dict[str, Kind] = {
         _spoils(lambda reply: replace(reply, half=True)),
     ),
     "short-list": Kind(
-        "", "The messages are stored, the last result is missing from the list.", _relists(lambda results: results[:-1])
+        "",
+        "All is stored, the answer says it was not and leaves out the last result.",
+        _relists(lambda results: results[:-1]),
     ),
     "long-list": Kind(
         "",
-        "The messages are stored, the list has one result too many.",
+        "All is stored, the answer says it was not and has one result too many.",
         _relists(lambda results: (*results, Verdict())),
     ),
     "no-results": Kind("", "The messages are stored, the answer has no list of results.", _spoils(_drops_results)),

@@ -102,7 +102,7 @@ class Worker:
         self._flights.changed.set()
 
     async def run(self, until: Until = Until.STOPPED) -> Report:
-        """Work until stopped, or until ``until`` holds. Raises what only a person can mend (a table that is missing)."""
+        """Work until stopped, or until ``until`` holds. Raises what only a person can mend."""
         self._events.emit(events.WorkerStarted(self._name, type(self._producer).__name__, self._options.concurrency))
         await self._producer.open()
         settling = asyncio.create_task(self._settling.settle_forever())

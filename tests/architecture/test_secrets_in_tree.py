@@ -13,7 +13,7 @@ COMMON_PLACES = ("/usr", "/opt", "/app", "/srv", "/code", "/src")  # a container
 
 SUSPICIOUS = {
     "the home of a user": re.compile(r"(?<![\w.])/(root|home|Users)/[\w.]"),
-    "a package index": re.compile(r"index[-_]url|find[-_]links|registry\s*=", re.IGNORECASE),
+    "a package index": re.compile(r"index[-_]url|find[-_]links|registry\s*=\s*\W?https?:", re.IGNORECASE),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY"),
     "an access token": re.compile(r"\b(ghp_|github_pat_|glpat-|AKIA|xox[bp]-)\w{16,}"),
 }

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -29,7 +30,8 @@ PARTIAL = {"is_all_success": False, "results": [{"is_success": True}, {"is_succe
 
 
 @pytest.fixture
-async def stub() -> AsyncIterator[PlatformStub]:
+async def stub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PlatformStub]:
+    monkeypatch.setenv("NO_PROXY", "*")
     async with running_stub() as stub:
         yield stub
 
@@ -60,7 +62,6 @@ async def produce(stub: PlatformStub, *script: Step, **options: Any) -> Answer:
 
 
 async def test_one_request_carries_everything_in_its_body(stub: PlatformStub) -> None:
-    before = time.time()
     said = await produce(stub, simplify=True)
     [received] = stub.received
     assert isinstance(said, Answered)
@@ -73,8 +74,8 @@ async def test_one_request_carries_everything_in_its_body(stub: PlatformStub) ->
     assert "accept-encoding: gzip\r\n" in head
     assert "user-agent: outbox-relay/" in head
     assert {"session": SESSION, "simplify": "true", "sign_method": "hmac-sha256"}.items() <= received.form.items()
-    sent_at = time.strptime(received.form["timestamp"] + " +0800", "%Y-%m-%d %H:%M:%S %z")
-    assert abs(time.mktime(sent_at) - time.timezone + sent_at.tm_gmtoff * -1 - before) < 86400
+    signed_at = datetime.fromisoformat(received.form["timestamp"] + "+08:00").timestamp()
+    assert abs(signed_at - time.time()) < 60
     assert [m["content"] for m in received.messages] == ['{"n":1}', '{"n":2}']
 
 
@@ -168,6 +169,27 @@ async def test_time_is_up_while_connecting() -> None:
             writer.close()
 
 
+async def test_a_proxy_that_lets_nobody_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CONNECT was sent, the request was not."""
+    asked: list[bytes] = []
+
+    async def refusing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refusing, "127.0.0.1", 0)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    monkeypatch.setenv("NO_PROXY", "")
+    try:
+        async with producer("https://relay.invalid/router/rest") as opened:
+            assert_unreachable(await opened.produce(BATCH))
+    finally:
+        server.close()
+    assert asked[0].startswith(b"CONNECT relay.invalid:443 ")
+
+
 def assert_unreachable(said: Answer) -> None:
     assert isinstance(said, Refused)
     assert (said.fault, said.code, said.scope) == (Fault.PROVIDER, "relay.unreachable", Scope.APP)
@@ -210,10 +232,11 @@ async def test_an_echoed_session_or_secret_is_blotted_out(stub: PlatformStub) ->
     assert (said.message, said.sub_code) == ("Invalid session: *** with ***", "session:***")
 
 
-async def test_a_connection_is_used_again(stub: PlatformStub) -> None:
+async def test_a_connection_is_used_again_and_a_second_open_keeps_it(stub: PlatformStub) -> None:
     async with producer(stub.url) as opened:
         for _ in range(3):
             assert isinstance(await opened.produce(BATCH), Answered)
+            await opened.open()
     assert stub.connections == 1
 
 

@@ -138,10 +138,12 @@ def test_deep_json_is_unreadable() -> None:
 
 steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-flags = st.sampled_from([True, False, None, "true", " False ", 1, 0, "yes", {}, []])
-codes = st.sampled_from([None, "", "isv.x", "isp.x-timeout", "isp.x", "session-expired", 7, 0, True, [], {}])
+flags: st.SearchStrategy[Any] = st.sampled_from([True, False, None, "true", " False ", 1, 0, "yes", {}, []])
+codes: st.SearchStrategy[Any] = st.sampled_from(
+    [None, "", "isv.x", "isp.x-timeout", "isp.x", "session-expired", 7, 0, True, [], {}]
+)
 entries = st.fixed_dictionaries({}, optional={"is_success": flags, "error_code": codes, "error_message": codes})
-lists = st.lists(entries | st.sampled_from([None, "true", True, []]), max_size=6)
+lists: st.SearchStrategy[Any] = st.lists(entries | st.sampled_from([None, "true", True, []]), max_size=6)
 counts = st.integers(1, 5)
 
 

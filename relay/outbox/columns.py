@@ -12,8 +12,8 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, TypedDict
 
-from relay.content import exact_text
 from relay.errors import MessageError
+from relay.outbox.content import encodable, exact_text
 from relay.schema import MAX_TOPIC_CHARACTERS, outbox
 
 
@@ -64,7 +64,7 @@ def _line(name: str, value: object) -> str:
         raise MessageError(f"{name} is of type {type(value).__name__}, it must be a str.")
     if not value.strip():
         raise MessageError(f"{name} is blank.", "" if name == "topic" else "Leave it out for the default.")
-    if "\0" in value or not value.isprintable() and value.encode(errors="replace") != value.encode(errors="ignore"):
+    if "\0" in value or not encodable(value):
         raise MessageError(f"{name} has a character that PostgreSQL cannot store (NUL or a lone surrogate).")
     return value
 
@@ -80,6 +80,8 @@ def _moment(name: str, value: object) -> datetime:
 
 def _unknown(name: str) -> MessageError:
     if name in outbox.c:
-        return MessageError(f"{name} is kept by the relay, an insert cannot name it.", f"Columns: {', '.join(_OPTIONAL)}")
+        return MessageError(
+            f"{name} is kept by the relay, an insert cannot name it.", f"Columns: {', '.join(_OPTIONAL)}"
+        )
     near = get_close_matches(name, _OPTIONAL, 1, cutoff=0)
     return MessageError(f"There is no column {name!r}.", f"Did you mean {near[0]!r}? Columns: {', '.join(_OPTIONAL)}")

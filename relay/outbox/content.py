@@ -62,12 +62,15 @@ def _written(value: dict[Any, Any], name: str) -> str:
 def _refuse_inexact(value: object, path: str) -> None:
     """Raise MessageError at the first thing in ``value`` that JSON has no exact form for."""
     if isinstance(value, str):
-        if not _encodable(value):
-            raise MessageError(f"{path} has half a character (a lone surrogate).", "Repair or drop it where it is read.")
+        if not encodable(value):
+            raise MessageError(
+                f"{path} has half a character (a lone surrogate).", "Repair or drop it where it is read."
+            )
     elif isinstance(value, dict):
         for key, item in value.items():
-            if not isinstance(key, str) or not _encodable(key):
-                raise MessageError(f"A key in {path} is {_kind(key)}, not a clean string.", "Write keys as strings.")
+            if not isinstance(key, str):
+                raise MessageError(f"A key in {path} is {_kind(key)}.", "Keys in JSON are strings: write str(key).")
+            _refuse_inexact(key, f"A key in {path}")
             _refuse_inexact(item, f"{path}.{key}")
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
@@ -115,7 +118,8 @@ def _skip(_digits: str) -> None:
 _GRAMMAR = json.JSONDecoder(parse_int=_skip, parse_float=_skip, parse_constant=_refuse_constant)
 
 
-def _encodable(text: str) -> bool:
+def encodable(text: str) -> bool:
+    """Whether the text can be written as UTF-8: Python's strings may hold lone surrogates."""
     if text.isascii():
         return True
     try:

@@ -1,0 +1,47 @@
+"""``relay add``: one message by hand, for smoke tests and shells."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from relay.cli.options import Moment, json_option
+from relay.cli.printing import print_json
+
+
+@click.command()
+@click.argument("topic")
+@click.argument("content", metavar="[JSON|-]", default="-")
+@click.option("--account", help="Whose credentials produce it.  [default: default]")
+@click.option("--ordering-key", metavar="KEY", help="Messages of one key are produced one after another.")
+@click.option("--dedupe-key", metavar="KEY", help="A second message with this key is not inserted.")
+@click.option("--available-at", type=Moment(), help="Not before this time.")
+@click.option("--deliver-before", type=Moment(), help="Failed, and never sent, after this time.")
+@click.option("--producer", metavar="NAME", help="Which program wrote it.")
+@json_option
+def add(topic: str, content: str, as_json: bool, **columns: Any) -> None:
+    """Insert one message and print its id.
+
+    The content is a JSON object, given as an argument or on standard input.
+    """
+    from relay.cli.database import open_engine
+    from relay.outbox import add as insert
+    from relay.settings import load
+
+    settings = load()
+    text = sys.stdin.read() if content == "-" else content
+    given = {name: value for name, value in columns.items() if value is not None}
+    engine = open_engine(settings)
+    try:
+        with engine.begin() as connection:
+            message_id = insert(connection, topic, text, schema=settings.schema_name, **given)
+    finally:
+        engine.dispose()
+    if as_json:
+        print_json({"id": message_id})
+    elif message_id is not None:
+        click.echo(message_id)
+    if message_id is None:
+        click.echo("a message with this dedupe key is already there: nothing was inserted", err=True)

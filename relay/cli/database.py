@@ -1,0 +1,87 @@
+"""The database of the settings, as verbs use it: an engine whose errors are sentences.
+
+PostgreSQL's errors become ours at this border. They name host, port and database, never a password, a statement or its
+values. What decides is the SQLSTATE; libpq gives none when it cannot connect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine import ExceptionContext
+
+from relay.errors import RelayError, SchemaError, UnreachableError
+from relay.revisions import require_head
+from relay.schema import SCHEMA
+from relay.settings import Settings, normalized_url
+
+APPLICATION_NAME = "outbox-relay"
+CONNECT_TIMEOUT_SECONDS = 5
+
+_NO_RIGHT = "42501"
+_NO_SUCH = ("42P01", "42703", "3F000")  # table, column, schema
+_AWAY = ("08", "28", "3D", "53", "57P")  # connection, password, database, resources, shutdown
+
+
+def open_engine(settings: Settings) -> Engine:
+    """An engine on READ COMMITTED, with ``schema.py`` pointing to the schema of the settings. Nothing connects yet."""
+    engine = create_engine(
+        normalized_url(settings.database_url),
+        isolation_level="READ COMMITTED",
+        hide_parameters=True,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "fallback_application_name": APPLICATION_NAME},
+        execution_options={"schema_translate_map": {SCHEMA: settings.schema_name}},
+    )
+    event.listen(engine, "handle_error", _raise_explained)
+    return engine
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Connection]:
+    """A read-only snapshot of a database whose tables are those this version knows."""
+    engine = open_engine(settings)
+    try:
+        with engine.connect() as connection:
+            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            require_head(connection, settings.schema_name)
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def explained(error: BaseException, url: URL) -> RelayError:
+    """What an error of psycopg means, in a sentence of ours."""
+    state = getattr(error, "sqlstate", None)
+    where = f"{url.host or 'the local server'}{f':{url.port}' if url.port else ''}/{url.database or ''}"
+    if state is None or state.startswith(_AWAY):
+        return UnreachableError(
+            f"cannot reach PostgreSQL at {where}: {_reason(error)}",
+            "Check RELAY_DATABASE_URL and that the server runs.",
+        )
+    if state in _NO_SUCH:
+        return SchemaError(
+            f"The relay tables are missing or older than this relay: {_reason(error)}", "Run: relay migrate"
+        )
+    if state == _NO_RIGHT:
+        user = url.username or "the database user"
+        return RelayError(_reason(error), f"Grant it to {user}, or connect as a role that has it.")
+    return RelayError(f"PostgreSQL refused: {_reason(error)}")
+
+
+def _raise_explained(context: ExceptionContext) -> None:
+    error = context.original_exception
+    dialect: Any = context.dialect
+    if context.engine is not None and isinstance(error, dialect.loaded_dbapi.Error):
+        raise explained(error, context.engine.url)
+
+
+def _reason(error: BaseException) -> str:
+    """The server's own sentence, without the detail (which quotes the row); else the end of libpq's first line."""
+    sentence = getattr(getattr(error, "diag", None), "message_primary", None)
+    if sentence:
+        return str(sentence)
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].rpartition(" failed: ")[2].removeprefix("FATAL:").strip()

@@ -1,0 +1,38 @@
+"""From an exception to one sentence, a hint and an exit code.
+
+Only texts known to be free of secrets and contents are shown: our own, and what ``database.py`` made of PostgreSQL's.
+Of anything else the type is named, and ``--debug`` shows the rest to whoever asks for it.
+"""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+import click
+
+from relay.errors import ConfigurationError, RelayError
+
+
+class Failure(click.ClickException):
+    """``error: sentence`` and ``hint: next step`` on stderr; each line of the sentence is a problem of its own."""
+
+    def __init__(self, error: RelayError) -> None:
+        super().__init__(str(error))
+        self.hint = error.hint
+        self.exit_code = error.exit_code  # type: ignore[misc]  # click declares it for the class
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        for line in self.message.splitlines():
+            click.echo(f"error: {line}", file=file, err=True)
+        if self.hint:
+            click.echo(f"hint: {self.hint}", file=file, err=True)
+
+
+def failure_of(error: Exception) -> Failure:
+    """What to tell of an error that a verb let through."""
+    if isinstance(error, RelayError):
+        return Failure(error)
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("relay"):
+        package = error.name.partition(".")[0]
+        return Failure(ConfigurationError(f"{package} is not installed", "pip install 'outbox-relay[worker]'"))
+    return Failure(RelayError(f"unexpected {type(error).__name__}", "relay --debug ... shows where it happened"))

@@ -1,0 +1,76 @@
+"""How answers look: aligned plain text for people, one JSON document for programs.
+
+JSON keys are an interface: they are only added to. Ids are strings there, for JavaScript rounds large numbers; times
+are RFC 3339 with their offset. Text is aligned by what it takes on a terminal, where a Chinese character takes two
+columns, and characters that could steer a terminal are not passed on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+from unicodedata import category, east_asian_width
+
+import click
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    click.echo(json.dumps(_plain(document), ensure_ascii=False, indent=2, default=_written))
+
+
+def print_table(heads: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """Columns two spaces apart; without rows nothing is printed."""
+    lines = [[shown(cell) for cell in row] for row in rows]
+    if not lines:
+        return
+    lines.insert(0, list(heads))
+    widths = [max(map(width, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell + " " * (wide - width(cell)) for cell, wide in zip(line, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """One fact a line, the names aligned; what is unknown is left out."""
+    longest = max(map(len, facts))
+    for name, value in facts.items():
+        if value is not None:
+            click.echo(f"{name:{longest}}  {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """A value for people: times to the second, ``-`` for none."""
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return value.isoformat(" ", "seconds")
+    if isinstance(value, timedelta):
+        return str(timedelta(seconds=int(value.total_seconds())))
+    return "".join(character if character.isprintable() else "\ufffd" for character in str(value))
+
+
+def width(text: str) -> int:
+    """Columns on a terminal."""
+    return sum(
+        0 if category(character) in ("Mn", "Me", "Cf") else 1 + (east_asian_width(character) in "WF")
+        for character in text
+    )
+
+
+def _plain(value: Any, name: str = "") -> Any:
+    if hasattr(value, "__dataclass_fields__"):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {key: _plain(item, key) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, int) and (name in ("id", "next") or name.endswith("_id")) else value
+
+
+def _written(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no form in JSON")

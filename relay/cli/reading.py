@@ -1,0 +1,120 @@
+"""``relay status``, ``relay list``, ``relay show``: what is in the tables, for people and for programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from relay.cli.options import Duration, json_option
+from relay.cli.printing import print_facts, print_json, print_table
+
+if TYPE_CHECKING:
+    from relay.reports import MessageReport, Status
+
+THE_CONDITION_HOLDS = 3
+_LARGEST_ID = 2**63 - 1
+
+
+@click.command()
+@json_option
+@click.option("--fail-if-older", type=Duration(), help="Exit with 3 if the oldest due message waits for longer.")
+def status(as_json: bool, fail_if_older: timedelta | None) -> None:
+    """Show the backlog, what is in flight, failures, pauses, workers."""
+    from relay import reports
+    from relay.cli.database import reading
+    from relay.settings import load
+
+    with reading(load()) as connection:
+        found = reports.status(connection)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        _print_status(found)
+    if fail_if_older is not None and (found.oldest_due_seconds or 0) > fail_if_older.total_seconds():
+        raise click.exceptions.Exit(THE_CONDITION_HOLDS)
+
+
+@click.command()
+@click.option("--status", type=click.Choice(["pending", "done", "failed"]))
+@click.option("--topic")
+@click.option("--account")
+@click.option("--key", "ordering_key", help="The ordering key.")
+@click.option("--error", "error_code", metavar="CODE", help="The code of the last outcome that was not done.")
+@click.option("--since", type=Duration(), help="Inserted no longer ago than this, for example 2h.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@click.option("--after", type=click.IntRange(1, _LARGEST_ID), metavar="ID", help="Go on below this message.")
+@json_option
+def list_messages(limit: int, after: int | None, as_json: bool, **wanted: Any) -> None:
+    """List messages, the newest first."""
+    from relay import reports
+    from relay.cli.database import reading
+    from relay.settings import load
+
+    with reading(load()) as connection:
+        lines, following = reports.messages(connection, reports.Filter(**wanted), limit=limit, after=after)
+    if as_json:
+        print_json({"items": lines, "next": following})
+        return
+    heads = [field.name for field in fields(reports.MessageLine)]
+    print_table(heads, (asdict(line).values() for line in lines))
+    if following is not None:
+        click.echo(f"more: --after {following}", err=True)
+
+
+@click.command()
+@click.argument("message_id", metavar="ID", type=click.IntRange(1, _LARGEST_ID))
+@json_option
+def show(message_id: int, as_json: bool) -> None:
+    """Show one message with its attempts and calls.
+
+    The content is not shown, only its length and the SHA-256 of its text.
+    """
+    from relay import reports
+    from relay.cli.database import reading
+    from relay.errors import RelayError
+    from relay.settings import load
+
+    with reading(load()) as connection:
+        found = reports.message(connection, message_id)
+    if found is None:
+        raise RelayError(f"There is no message {message_id}.", "relay list shows which there are.")
+    if as_json:
+        print_json(asdict(found))
+    else:
+        _print_message(found)
+
+
+def _print_status(found: Status) -> None:
+    oldest = found.oldest_due_seconds
+    print_facts(
+        {
+            "pending": found.pending,
+            "  due": found.due,
+            "  waiting": found.waiting,
+            "  held": found.held,
+            "oldest due": None if oldest is None else timedelta(seconds=oldest),
+            "in flight": f"{found.in_flight_messages} messages in {found.in_flight_calls} calls",
+            "failed": sum(code.messages for code in found.failed),
+        }
+    )
+    for heads, rows in (
+        (("failed", "messages"), found.failed),
+        (("paused", "until", "reason", "error code", "since", "by"), found.pauses),
+        (("worker", "calls", "messages", "lease until"), found.workers),
+    ):
+        if rows:
+            click.echo()
+        print_table(heads, (asdict(row).values() for row in rows))
+
+
+def _print_message(found: MessageReport) -> None:
+    facts = asdict(found)
+    calls, history = facts.pop("calls"), facts.pop("history")
+    print_facts({name.replace("_", " "): value for name, value in facts.items()})
+    for title, rows in (("attempts", history), ("calls", calls)):
+        if rows:
+            click.echo(f"\n{title}")
+            print_table([name.replace("_", " ") for name in rows[0]], (row.values() for row in rows))

@@ -1,0 +1,195 @@
+"""``relay run``: wires the worker together, listens to signals, and says how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator
+
+import click
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from relay.accounts import DEFAULT, Accounts
+from relay.cli.database import open_engine
+from relay.errors import ConfigurationError, RelayError
+from relay.events import Events
+from relay.observers.logs import LogLines, silence_libraries
+from relay.observers.metrics import Metrics
+from relay.observers.probes import probes, serving
+from relay.outcomes import NO_CREDENTIAL, Policy
+from relay.producers import Producer, ProducerConfig, load
+from relay.revisions import require_head
+from relay.settings import Settings
+from relay.settings import load as load_settings
+from relay.store import Store
+from relay.tmc.credential import Credential
+from relay.worker import Options, Report, Until, Worker
+
+_STALE_LEASES = 3  # the cycle has not gone round for so many leases: it hangs
+
+
+@click.command()
+@click.option("--drain", is_flag=True, help="End when nothing is pending or in flight.")
+@click.option("--once", is_flag=True, help="End after one batch.")
+@click.option("--concurrency", type=int, help="Calls in flight in this process.")
+@click.option("--batch-size", type=int, help="Messages in a call, at most 50.")
+@click.option("--producer", help="tmc, stdout, or the name of an entry point.")
+def run(drain: bool, once: bool, concurrency: int | None, batch_size: int | None, producer: str | None) -> None:
+    """Produce pending messages until stopped.
+
+    The first SIGTERM or SIGINT stops claiming and lets calls in flight end; the second one cuts them off.
+    """
+    if drain and once:
+        raise click.UsageError("--drain and --once exclude each other")
+    settings = load_settings(concurrency=concurrency, batch_size=batch_size, producer=producer)
+    until = Until.DRAINED if drain else Until.ONE_BATCH if once else Until.STOPPED
+    silence_libraries()
+    report = asyncio.run(_run(settings, until))
+    if until is Until.DRAINED and report.left:
+        raise _left(report)
+
+
+async def _run(settings: Settings, until: Until) -> Report:
+    engine = open_engine(settings)
+    with engine.connect() as connection:
+        require_head(connection, settings.schema_name)
+    accounts = _accounts(settings)
+    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+    metrics = Metrics()
+    log = LogLines(worker=name, level=settings.log_level, style=settings.log_format)
+    worker = Worker(
+        Store(engine, worker=name, lease_seconds=settings.lease_seconds, schema=settings.schema_name),
+        _producer(settings, accounts),
+        name=name,
+        policy=_policy(settings),
+        options=_options(settings),
+        observers=Events([log, metrics]),
+        identity=accounts.identity,
+    )
+    _stop_on_signals(worker)
+    try:
+        async with _probing(settings, worker, engine, metrics):
+            return await worker.run(until)
+    finally:
+        engine.dispose()
+
+
+def _accounts(settings: Settings) -> Accounts:
+    """The account ``default``, from settings. Another producer than tmc may do without."""
+    if settings.producer != "tmc" and not (settings.tmc_app_key and settings.tmc_app_secret):
+        return Accounts({})
+    return Accounts({DEFAULT: Credential(*settings.require_tmc())})
+
+
+def _producer(settings: Settings, accounts: Accounts) -> Producer:
+    config = ProducerConfig(
+        url=settings.tmc_url,
+        sign_method=settings.tmc_sign_method,
+        response_format=settings.tmc_format,
+        simplify=settings.tmc_simplify,
+        timeout_seconds=settings.tmc_timeout_seconds,
+        batch_size=settings.batch_size,
+        credentials=accounts.credential,
+    )
+    return load(settings.producer)(config)
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        max_attempts=settings.max_attempts,
+        retry_base_seconds=settings.retry_base_seconds,
+        retry_max_seconds=settings.retry_max_seconds,
+        hold_unknown=settings.on_unknown == "hold",
+    )
+
+
+def _options(settings: Settings) -> Options:
+    return Options(
+        concurrency=settings.concurrency,
+        batch_size=settings.batch_size,
+        poll_interval_seconds=settings.poll_interval_ms / 1000,
+        lease_seconds=settings.lease_seconds,
+        grace_seconds=settings.shutdown_grace_seconds,
+    )
+
+
+def _stop_on_signals(worker: Worker) -> None:
+    """Two signals stop in two stages; a third one ends the process as if nobody listened."""
+    loop = asyncio.get_running_loop()
+    received = 0
+
+    def stop() -> None:
+        nonlocal received
+        received += 1
+        worker.stop()
+        if received == 2:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
+@contextlib.asynccontextmanager
+async def _probing(settings: Settings, worker: Worker, engine: Engine, metrics: Metrics) -> AsyncIterator[None]:
+    """Metrics and probes beside the worker. A port that is taken costs the probes, not the messages."""
+    if not settings.metrics_port:
+        yield
+        return
+
+    async def alive() -> str:
+        idle = time.monotonic() - worker.heartbeat_monotonic
+        return "" if idle < _STALE_LEASES * settings.lease_seconds else f"the cycle stands still for {idle:.0f} s"
+
+    async def ready() -> str:
+        return await asyncio.to_thread(_database_trouble, engine)
+
+    app = probes(metrics.registry, alive=alive, ready=ready)
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(serving(app, host="0.0.0.0", port=settings.metrics_port))  # noqa: S104 scraped from outside
+        except OSError:
+            click.echo(
+                f"warning: port {settings.metrics_port} is taken, so this worker has no metrics and no probes; "
+                "set RELAY_METRICS_PORT to another one, or to 0",
+                err=True,
+            )
+        yield
+
+
+def _database_trouble(engine: Engine) -> str:
+    try:
+        with engine.connect() as connection:
+            connection.execute(text("select 1"))
+    except SQLAlchemyError as error:
+        return f"PostgreSQL does not answer: {type(error).__name__}"
+    return ""
+
+
+def _left(report: Report) -> RelayError:
+    """Why a drain ended although messages are pending."""
+    count = f"{report.left} message{'s are' if report.left > 1 else ' is'} left"
+    endless = [pause for pause in report.pauses if pause.seconds_left is None]
+    if not endless:
+        return RelayError(f"{count}, held for a person to decide.", "See: relay list --status pending")
+    reasons = "; ".join(f"{_masked(pause.scope)} is paused: {pause.reason} ({pause.error_code})" for pause in endless)
+    if any(pause.credential is not None for pause in endless):
+        hint = (
+            "Correct RELAY_TMC_APP_KEY, RELAY_TMC_APP_SECRET or RELAY_TMC_SESSION and run again: that ends the pause."
+        )
+        if all(pause.credential == NO_CREDENTIAL for pause in endless):
+            hint = "Configure the credentials of these accounts and run again: that ends the pause."
+        return ConfigurationError(f"{count}. {reasons}.", hint)
+    return RelayError(f"{count}. {reasons}.", "See: relay status")
+
+
+def _masked(scope: str) -> str:
+    """An app key is shown by its end only."""
+    kind, _, name = scope.partition(":")
+    return f"{kind} …{name[-4:]}" if kind == "app" else scope

@@ -1,0 +1,65 @@
+"""``relay sandbox``: the platform on this machine, until SIGINT or SIGTERM."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from relay.sandbox.platform import Policy
+    from relay.settings import Settings
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8585, show_default=True, help="0 takes any free one.")
+@click.option("--fault", "faults", multiple=True, metavar="FAULT", help="NAME[=ARG][@WHEN]; may be repeated.")
+def sandbox(host: str, port: int, faults: tuple[str, ...]) -> None:
+    """Play the platform on this machine, with faults on demand.
+
+    It accepts the credentials of the settings, where there are any, and known ones otherwise. What it accepted is at
+    /messages, everything stays in memory.
+
+    \b
+    relay sandbox --fault refuse=broken       refuses each message whose content has "broken"
+    relay sandbox --fault cut-after@3%        accepts three calls in a hundred without an answer
+    relay sandbox --fault throttle=5@#2       bans the app for five seconds at the second call
+    """
+    from relay.sandbox.app import create_app
+    from relay.sandbox.platform import Platform
+    from relay.sandbox.server import serve
+    from relay.settings import load
+
+    settings = load()
+    platform = Platform(_policy(settings), faults)
+    serve(create_app(platform), host, port, lambda url: _announce(url, settings))
+
+
+def _policy(settings: Settings) -> Policy:
+    """Whoever names credentials in the settings is let in with these."""
+    from relay.sandbox.checks import App
+    from relay.sandbox.platform import APP_KEY, APP_SECRET, SESSION, Policy
+
+    secret, session = settings.tmc_app_secret, settings.tmc_session
+    app = App(
+        secret.get_secret_value() if secret else APP_SECRET,
+        frozenset({session.get_secret_value() if session else SESSION}),
+    )
+    return Policy({settings.tmc_app_key or APP_KEY: app})
+
+
+def _announce(url: str, settings: Settings) -> None:
+    """The lines to paste into the shell of the relay; secrets that somebody set are not repeated."""
+    from relay.sandbox.platform import APP_KEY, APP_SECRET, SESSION
+
+    given = {
+        "APP_KEY": (settings.tmc_app_key, APP_KEY),
+        "APP_SECRET": (settings.tmc_app_secret, APP_SECRET),
+        "SESSION": (settings.tmc_session, SESSION),
+    }
+    click.echo(f"export RELAY_TMC_URL={url}/router/rest", err=True)
+    for name, (own, ours) in given.items():
+        if own is None:
+            click.echo(f"export RELAY_TMC_{name}={ours}", err=True)
+    click.echo(f"\nWhat arrives is shown at {url}/ and listed at {url}/messages. Ctrl-C ends it.", err=True)

@@ -1,0 +1,68 @@
+"""All verbs with their sentences, as ``relay --help`` shows them, and what happens when one of them fails.
+
+A verb is one file of this folder and one line here. Its module is imported when the verb is used, so that help and
+completion answer at once.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import traceback
+
+import click
+
+import relay as package
+from relay.cli.failures import failure_of
+
+VERBS = {
+    "demo": ("relay.cli.demo:demo", "Show everything at work, on a database and a platform of its own."),
+    "migrate": ("relay.cli.migrate:migrate", "Bring the tables up to date, or print the DDL."),
+    "run": ("relay.cli.run:run", "Produce what is in the outbox, until told to stop."),
+    "sandbox": ("relay.cli.sandbox:sandbox", "Play the platform on this machine, with faults on demand."),
+    "add": ("relay.cli.add:add", "Insert one message."),
+    "status": ("relay.cli.reading:status", "Show the backlog, what is in flight, failures, pauses, workers."),
+    "list": ("relay.cli.reading:list_messages", "List messages, the newest first."),
+    "show": ("relay.cli.reading:show", "Show one message with its attempts and calls."),
+    "version": ("relay.cli.version:version", "Show the version."),
+}
+INTERRUPTED = 130
+
+
+class _Verbs(click.Group):
+    """Holds a verb as its sentence until it is used, and turns every failure into a sentence and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, known, rest = super().resolve_command(ctx, args)
+        return name, known and pkgutil.resolve_name(VERBS[str(name)][0]), rest
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.ClickException, BrokenPipeError):
+            raise  # click knows what to do
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        except Exception as error:
+            if ctx.params["debug"]:
+                traceback.print_exception(error)
+            raise failure_of(error) from None
+
+
+@click.group(
+    cls=_Verbs,
+    commands={name: click.Command(name, help=sentence) for name, (_, sentence) in VERBS.items()},
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 what was asked about holds, 69 unreachable, 78 configuration.",
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+@click.version_option(package.__version__, prog_name="relay", message="%(prog)s %(version)s")
+def relay(debug: bool) -> None:
+    """Transactional outbox relay: from a row in your transaction to taobao.tmc.messages.produce.
+
+    Settings come from RELAY_* variables, from the files that RELAY_..._FILE name, and from relay.toml.
+    """

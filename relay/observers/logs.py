@@ -1,0 +1,67 @@
+"""One structured log line per event, so one per call; ``event`` is its stable key. Written to stderr.
+
+Only what an event carries can be logged, and events carry no contents and no secrets. The libraries below us stay
+silent: an HTTP client or a driver that logs its requests would log sessions and contents.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sys
+from typing import Any, TextIO
+
+import structlog
+
+from relay import events
+
+_LEVELS: dict[type[Any], str] = {
+    events.Claimed: "debug",
+    events.CallLost: "warning",
+    events.LeasesRecovered: "warning",
+    events.DatabaseLost: "warning",
+    events.Paused: "warning",
+    events.ProducerFailed: "error",
+}
+
+
+class LogLines:
+    """An observer. ``style`` is ``json``, ``console`` or ``auto``: console on a terminal, JSON elsewhere."""
+
+    def __init__(self, *, worker: str, level: str = "info", style: str = "auto", stream: TextIO | None = None) -> None:
+        stream = stream or sys.stderr
+        on_terminal = stream.isatty()
+        plain = style == "console" or (style == "auto" and on_terminal)
+        renderer: Any = (
+            structlog.dev.ConsoleRenderer(colors=on_terminal, sort_keys=False)
+            if plain
+            else structlog.processors.JSONRenderer(ensure_ascii=False)
+        )
+        self._log = structlog.wrap_logger(
+            structlog.PrintLogger(stream),
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                renderer,
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        ).bind(worker=worker)
+
+    def __call__(self, event: events.Event) -> None:
+        fields = {name: value for name, value in dataclasses.asdict(event).items() if value is not None}
+        fields.pop("worker", None)
+        getattr(self._log, _level(event))(event.name, **fields)
+
+
+def _level(event: events.Event) -> str:
+    if isinstance(event, events.CallSettled):
+        return "info" if event.outcome in ("ok", "released") else "warning"
+    if isinstance(event, events.Paused) and event.seconds is None:
+        return "error"  # nothing moves until a person acts
+    return _LEVELS.get(type(event), "info")
+
+
+def silence_libraries() -> None:
+    """Let no library below us write what it sends or runs."""
+    for name in ("httpx", "httpcore", "sqlalchemy", "psycopg", "alembic"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,0 +1,61 @@
+"""``/metrics``, ``/livez`` and ``/readyz`` on a port of their own.
+
+Liveness looks at the cycle alone: a database that is down must not restart every relay. Readiness asks the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+Probe = Callable[[], Awaitable[str]]  # an empty text means well, anything else says what is wrong
+
+
+def probes(registry: CollectorRegistry, *, alive: Probe, ready: Probe) -> Starlette:
+    """The three pages as one application."""
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def livez(_: Request) -> Response:
+        return _verdict(await alive())
+
+    async def readyz(_: Request) -> Response:
+        return _verdict(await ready())
+
+    return Starlette(routes=[Route("/metrics", metrics), Route("/livez", livez), Route("/readyz", readyz)])
+
+
+def _verdict(trouble: str) -> JSONResponse:
+    return JSONResponse({"ok": not trouble, "reason": trouble}, status_code=503 if trouble else 200)
+
+
+class _Server(uvicorn.Server):
+    """Signals belong to the command that runs the worker."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Starlette, *, host: str, port: int) -> AsyncIterator[int]:
+    """Serve in the background; gives the port really used. OSError when the port is taken."""
+    with socket.create_server((host, port)) as listener:
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+        server = _Server(config)
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            server.should_exit = True
+            await task

@@ -1,0 +1,96 @@
+"""The outbox row as a mapped class, so that ``session.add(...)`` is the same line in sync and async code.
+
+Own registry: it works in one unit of work with the application's models and is invisible to their metadata. Another
+schema is reached by the engine's ``schema_translate_map={"relay": ...}``.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Unpack
+
+from sqlalchemy import Connection, event
+from sqlalchemy.orm import Mapped, column_property, registry, synonym
+
+from relay.outbox.columns import Columns, parameters
+from relay.outbox.content import ExactText, exact_text
+from relay.outbox.transaction import refuse_autocommit
+from relay.schema import metadata, outbox
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+def _json_attribute(name: str) -> Any:
+    """A json column as Python values, before the flush (when the exact text waits in ``_name``) and after loading."""
+
+    def read(message: OutboxMessage) -> Any:
+        value = getattr(message, f"_{name}")
+        return json.loads(value) if isinstance(value, ExactText) else value
+
+    def write(message: OutboxMessage, value: object) -> None:
+        setattr(message, f"_{name}", None if value is None else exact_text(value, name))
+
+    return property(read, write)
+
+
+class OutboxMessage:
+    """A row of the outbox; the constructor checks what :func:`relay.add` checks, and raises MessageError.
+
+    Two things differ from ``relay.add``: a dedupe key that is there already is an IntegrityError at the flush, and
+    autocommit is refused (NotInTransaction) there too. What the relay keeps, from ``status`` down, is read-only and
+    loaded when first read after the flush; in async code ``await session.refresh(message)`` comes before.
+    """
+
+    id: Mapped[int]
+    topic: Mapped[str]
+    account: Mapped[str]
+    target_group: Mapped[str | None]
+    target_app_key: Mapped[str | None]
+    ordering_key: Mapped[str | None]
+    dedupe_key: Mapped[str | None]
+    available_at: Mapped[datetime]
+    deliver_before: Mapped[datetime | None]
+    producer: Mapped[str | None]
+    status: Mapped[str]
+    attempts: Mapped[int]
+    call_id: Mapped[int | None]
+    result_index: Mapped[int | None]
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    created_by: Mapped[str]
+    created_xid: Mapped[int]
+
+    content = _json_attribute("content")
+    json_ex_content = _json_attribute("json_ex_content")
+    headers = _json_attribute("headers")
+
+    def __init__(self, *, topic: str, content: object, **columns: Unpack[Columns]) -> None:
+        for name, value in parameters(topic, content, columns).items():
+            setattr(self, name, value)
+
+    def __repr__(self) -> str:
+        known = self.__dict__  # not the attributes: they would ask the database
+        return f"<OutboxMessage id={known.get('id')} topic={known.get('topic')!r} status={known.get('status')}>"
+
+
+_JSON = ("content", "json_ex_content", "headers")
+_KEPT = tuple(c.name for c in outbox.c if c.name not in {"id", "topic", *_JSON, *Columns.__annotations__})
+
+registry(metadata=metadata).map_imperatively(
+    OutboxMessage,
+    outbox,
+    eager_defaults=False,  # they would need SELECT on what they return
+    exclude_properties=_KEPT,
+    properties={f"_{name}": outbox.c[name] for name in _JSON}
+    | {name: synonym(f"_{name}") for name in _JSON}
+    # As expressions, and so in no INSERT, which needs no right to write them then.
+    | {name: column_property(outbox.c[name].label(name)) for name in _KEPT},
+)
+
+
+@event.listens_for(OutboxMessage, "before_insert", propagate=True)
+def _refuse_flush_in_autocommit(_mapper: object, connection: Connection, _message: OutboxMessage) -> None:
+    refuse_autocommit(connection)
