@@ -30,7 +30,7 @@ class MessageError(RelayError, ValueError):
     """What was given cannot be a message: the topic, the content or a column is not acceptable."""
 
 
-class NotInTransaction(MessageError):
+class NotInTransaction(MessageError):  # noqa: N818 the name says what is the case
     """The connection is in autocommit: the message would be committed apart from the caller's own rows."""
 
 

@@ -142,5 +142,5 @@ class Events:
         for observer in self._observers:
             try:
                 observer(event)
-            except Exception:  # noqa: BLE001, S112  whatever an observer does, messages go on
+            except Exception:  # noqa: S112  whatever an observer does, messages go on
                 continue

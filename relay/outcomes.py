@@ -12,7 +12,7 @@
     provider                   retry      yes               backoff
     throttled                  retry      no                paused until the ban ends
     credentials                retry      no                paused until resumed or the credential changes
-    ours                       retry      no                paused for a minute, again and again, loudly
+    ours                       retry      no                paused for a minute (31: 5 s), again and again, loudly
     nobody can tell            unknown    yes               backoff, or held
 
 A message pays an attempt only for what concerns it. The platform has no idempotency key, so ``unknown`` is kept apart
@@ -32,6 +32,8 @@ HELD = float("inf")  # a due time that never comes: the message waits for a pers
 EXHAUSTED = "relay.attempts_exhausted"
 THROTTLE_SECONDS = 1.0  # when the platform names no time; its clients wait as long
 NO_CREDENTIAL = "none"  # in the place of a fingerprint: any credential that is configured ends such a pause
+INVALID_TIMESTAMP = "31"
+CLOCK_SECONDS = 5.0  # a call that was long on its way only needs a fresh time
 OUR_FAULT_SECONDS = 60.0  # a mistake of ours does not pass by itself, but a clock that is set right does
 
 
@@ -223,6 +225,7 @@ def _pause(account: str, answer: Refused) -> PauseOrder | None:
             credential = answer.credential or NO_CREDENTIAL
             return PauseOrder(scope, None, f"credentials refused: {said}", code, credential)
         case Fault.OURS:
-            return PauseOrder(scope, OUR_FAULT_SECONDS, f"the platform cannot read our requests: {said}", code)
+            seconds = CLOCK_SECONDS if answer.code == INVALID_TIMESTAMP else OUR_FAULT_SECONDS
+            return PauseOrder(scope, seconds, f"the platform cannot read our requests: {said}", code)
         case _:
             return None

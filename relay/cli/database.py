@@ -27,16 +27,24 @@ _AWAY = ("08", "28", "3D", "53", "57P")  # connection, password, database, resou
 
 
 def open_engine(settings: Settings) -> Engine:
-    """An engine on READ COMMITTED, with ``schema.py`` pointing to the schema of the settings. Nothing connects yet."""
-    engine = create_engine(
+    """An engine whose errors are sentences of ours. Nothing connects yet."""
+    engine = plain_engine(settings)
+    event.listen(engine, "handle_error", _raise_explained)
+    return engine
+
+
+def plain_engine(settings: Settings) -> Engine:
+    """An engine on READ COMMITTED, with ``schema.py`` pointing to the schema of the settings.
+
+    The store reads SQLAlchemy's own errors: it has to tell what is worth another try.
+    """
+    return create_engine(
         normalized_url(settings.database_url),
         isolation_level="READ COMMITTED",
         hide_parameters=True,
         connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "fallback_application_name": APPLICATION_NAME},
         execution_options={"schema_translate_map": {SCHEMA: settings.schema_name}},
     )
-    event.listen(engine, "handle_error", _raise_explained)
-    return engine
 
 
 @contextmanager

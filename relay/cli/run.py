@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator
 
 import click
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from relay.accounts import DEFAULT, Accounts
-from relay.cli.database import open_engine
+from relay.cli.database import explained, plain_engine, reading
 from relay.errors import ConfigurationError, RelayError
 from relay.events import Events
 from relay.observers.logs import LogLines, silence_libraries
@@ -24,7 +24,6 @@ from relay.observers.metrics import Metrics
 from relay.observers.probes import probes, serving
 from relay.outcomes import NO_CREDENTIAL, Policy
 from relay.producers import Producer, ProducerConfig, load
-from relay.revisions import require_head
 from relay.settings import Settings
 from relay.settings import load as load_settings
 from relay.store import Store
@@ -56,9 +55,8 @@ def run(drain: bool, once: bool, concurrency: int | None, batch_size: int | None
 
 
 async def _run(settings: Settings, until: Until) -> Report:
-    engine = open_engine(settings)
-    with engine.connect() as connection:
-        require_head(connection, settings.schema_name)
+    with reading(settings):
+        engine = plain_engine(settings)
     accounts = _accounts(settings)
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     metrics = Metrics()
@@ -76,6 +74,8 @@ async def _run(settings: Settings, until: Until) -> Report:
     try:
         async with _probing(settings, worker, engine, metrics):
             return await worker.run(until)
+    except DBAPIError as error:
+        raise explained(error.orig or error, engine.url) from error
     finally:
         engine.dispose()
 
@@ -180,11 +180,9 @@ def _left(report: Report) -> RelayError:
         return RelayError(f"{count}, held for a person to decide.", "See: relay list --status pending")
     reasons = "; ".join(f"{_masked(pause.scope)} is paused: {pause.reason} ({pause.error_code})" for pause in endless)
     if any(pause.credential is not None for pause in endless):
-        hint = (
-            "Correct RELAY_TMC_APP_KEY, RELAY_TMC_APP_SECRET or RELAY_TMC_SESSION and run again: that ends the pause."
-        )
+        hint = "Correct RELAY_TMC_APP_KEY, RELAY_TMC_APP_SECRET or RELAY_TMC_SESSION that ends the pause by itself."
         if all(pause.credential == NO_CREDENTIAL for pause in endless):
-            hint = "Configure the credentials of these accounts and run again: that ends the pause."
+            hint = "Configure the credentials of these accounts: that ends the pause by itself."
         return ConfigurationError(f"{count}. {reasons}.", hint)
     return RelayError(f"{count}. {reasons}.", "See: relay status")
 

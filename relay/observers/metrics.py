@@ -18,7 +18,7 @@ class Metrics:
     """An observer; ``registry`` is what the scrape shows."""
 
     def __init__(self) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
         Info("relay_build", "Version of the relay.", registry=registry).info({"version": __version__})
         self._calls = Counter("relay_calls", "Calls settled.", ["outcome"], registry=registry)

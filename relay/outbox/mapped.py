@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Unpack
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, type_coerce
 from sqlalchemy.orm import Mapped, column_property, registry, synonym
 
 from relay.outbox.columns import Columns, parameters
@@ -86,8 +86,8 @@ registry(metadata=metadata).map_imperatively(
     exclude_properties=_KEPT,
     properties={f"_{name}": outbox.c[name] for name in _JSON}
     | {name: synonym(f"_{name}") for name in _JSON}
-    # As expressions, and so in no INSERT, which needs no right to write them then.
-    | {name: column_property(outbox.c[name].label(name)) for name in _KEPT},
+    # As expressions, and so never part of an INSERT, which then needs no right to write them.
+    | {name: column_property(type_coerce(outbox.c[name], outbox.c[name].type)) for name in _KEPT},
 )
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -77,7 +78,10 @@ class TmcProducer:
             response_format=self._config.response_format,
             simplify=self._config.simplify,
         )
-        return await self._call(body, credential, len(batch))
+        answer = await self._call(body, credential, len(batch))
+        if isinstance(answer, Refused):
+            return replace(answer, app_key=credential.app_key, credential=credential.fingerprint)
+        return answer
 
     async def _call(self, body: bytes, credential: Credential, count: int) -> Answer:
         sending = _Sending()

@@ -18,7 +18,7 @@ import json
 from dataclasses import replace
 
 from relay.message import Answered, Fault, Refused
-from relay.tmc.codes import classify_call, classify_status, proves_nothing, retry_after_seconds
+from relay.tmc.codes import classify_call, classify_status, proves_nothing, quota_seconds, retry_after_seconds
 from relay.tmc.fields import code_text, message_text, truth
 from relay.tmc.reconcile import reconcile
 from relay.tmc.xml import parse_xml
@@ -42,7 +42,8 @@ def read_answer(
 ) -> Answered | Refused:
     """``body`` is as received, uncompressed; ``count`` messages were sent in ``request_bytes``.
 
-    ``unix_seconds`` is the time of the answer; without it a date in the header ``retry_after`` says nothing.
+    ``unix_seconds`` is the time of the answer; without it neither a date in the header ``retry_after`` nor
+    the end of a daily quota can be told.
     """
     fields = _fields(body)
     request_id = code_text(fields.get("request_id")) or None
@@ -56,7 +57,10 @@ def read_answer(
     else:
         refused = Refused(Fault.UNKNOWN, UNREADABLE, message="the body is no answer of the platform")
     if refused.fault is Fault.THROTTLED and refused.pause_seconds is None:
-        refused = replace(refused, pause_seconds=retry_after_seconds(retry_after, unix_seconds))
+        named = retry_after_seconds(retry_after, unix_seconds)
+        refused = replace(
+            refused, pause_seconds=quota_seconds(refused.sub_code, unix_seconds) if named is None else named
+        )
     return replace(refused, request_id=request_id, http_status=status, request_bytes=request_bytes)
 
 

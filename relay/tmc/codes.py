@@ -116,6 +116,12 @@ def retry_after_seconds(header: str | None, unix_seconds: float | None) -> float
     return min(max(until - unix_seconds, 0.0), float(SECONDS_A_DAY))
 
 
+def quota_seconds(sub_code: str | None, unix_seconds: float | None) -> float | None:
+    """Until the app's daily quota begins anew, where that is what was used up."""
+    used_up = sub_code is not None and "limited-by-app-access-count" in sub_code.lower()
+    return seconds_to_midnight_china(unix_seconds) if used_up and unix_seconds is not None else None
+
+
 def seconds_to_midnight_china(unix_seconds: float) -> float:
     """More than 0, at most a day: ``limited-by-app-access-count``, an app's daily quota, ends at 00:00 +08:00."""
     return SECONDS_A_DAY - (unix_seconds + _CHINA_OFFSET_SECONDS) % SECONDS_A_DAY
