@@ -253,8 +253,9 @@ def _flattened(table: Mapping[str, Any], before: str = "") -> Iterable[tuple[str
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
-    return f"; did you mean {near[0]}?" if near else ""
+    by_end = {candidate.removeprefix(PREFIX): candidate for candidate in known}
+    near = difflib.get_close_matches(name.removeprefix(PREFIX), by_end, n=1, cutoff=0.7)
+    return f"; did you mean {by_end[near[0]]}?" if near else ""
 
 
 def _reason(error: Exception) -> str:
@@ -267,10 +268,10 @@ def _reason(error: Exception) -> str:
 def _problems(error: ValidationError) -> list[str]:
     fields, lines = _variables(), []
     for problem in error.errors(include_url=False):
-        variable = str(problem["loc"][0])
-        field = fields.get(variable, "")
-        shown = "" if not field or field in SECRETS else f", got {problem['input']}"
-        lines.append(f"{variable}: {_requirement(problem, field)}{shown}")
+        named = str(problem["loc"][0])  # the variable, or the field where the default is what is wrong
+        field = fields.get(named, named)
+        shown = "" if field in SECRETS else f", got {problem['input']}"
+        lines.append(f"{Settings.model_fields[field].validation_alias}: {_requirement(problem, field)}{shown}")
     return lines
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from relay.cli.options import Moment, json_option
+from relay.cli.options import json_option, time
 from relay.cli.printing import print_json
 
 
@@ -17,8 +17,8 @@ from relay.cli.printing import print_json
 @click.option("--account", help="Whose credentials produce it.  [default: default]")
 @click.option("--ordering-key", metavar="KEY", help="Messages of one key are produced one after another.")
 @click.option("--dedupe-key", metavar="KEY", help="A second message with this key is not inserted.")
-@click.option("--available-at", type=Moment(), help="Not before this time.")
-@click.option("--deliver-before", type=Moment(), help="Failed, and never sent, after this time.")
+@click.option("--available-at", type=time, help="Not before this time.")
+@click.option("--deliver-before", type=time, help="Failed, and never sent, after this time.")
 @click.option("--producer", metavar="NAME", help="Which program wrote it.")
 @json_option
 def add(topic: str, content: str, as_json: bool, **columns: Any) -> None:

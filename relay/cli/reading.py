@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relay.cli.options import Duration, json_option
+from relay.cli.options import duration, json_option
 from relay.cli.printing import print_facts, print_json, print_table
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _LARGEST_ID = 2**63 - 1
 
 @click.command()
 @json_option
-@click.option("--fail-if-older", type=Duration(), help="Exit with 3 if the oldest due message waits for longer.")
+@click.option("--fail-if-older", type=duration, help="Exit with 3 if the oldest due message waits for longer.")
 def status(as_json: bool, fail_if_older: timedelta | None) -> None:
     """Show the backlog, what is in flight, failures, pauses, workers."""
     from relay import reports
@@ -43,7 +43,7 @@ def status(as_json: bool, fail_if_older: timedelta | None) -> None:
 @click.option("--account")
 @click.option("--key", "ordering_key", help="The ordering key.")
 @click.option("--error", "error_code", metavar="CODE", help="The code of the last outcome that was not done.")
-@click.option("--since", type=Duration(), help="Inserted no longer ago than this, for example 2h.")
+@click.option("--since", type=duration, help="Inserted no longer ago than this, for example 2h.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @click.option("--after", type=click.IntRange(1, _LARGEST_ID), metavar="ID", help="Go on below this message.")
 @json_option

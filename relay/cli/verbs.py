@@ -17,9 +17,9 @@ from relay.cli.failures import failure_of
 VERBS = {
     "demo": ("relay.cli.demo:demo", "Show everything at work, on a database and a platform of its own."),
     "migrate": ("relay.cli.migrate:migrate", "Bring the tables up to date, or print the DDL."),
-    "run": ("relay.cli.run:run", "Produce what is in the outbox, until told to stop."),
+    "run": ("relay.cli.run:run", "Produce pending messages until stopped."),
     "sandbox": ("relay.cli.sandbox:sandbox", "Play the platform on this machine, with faults on demand."),
-    "add": ("relay.cli.add:add", "Insert one message."),
+    "add": ("relay.cli.add:add", "Insert one message and print its id."),
     "status": ("relay.cli.reading:status", "Show the backlog, what is in flight, failures, pauses, workers."),
     "list": ("relay.cli.reading:list_messages", "List messages, the newest first."),
     "show": ("relay.cli.reading:show", "Show one message with its attempts and calls."),

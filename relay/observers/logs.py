@@ -12,6 +12,7 @@ import sys
 from typing import Any, TextIO
 
 import structlog
+from structlog.typing import EventDict
 
 from relay import events
 
@@ -42,6 +43,7 @@ class LogLines:
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
+                _what_and_when_first,
                 renderer,
             ],
             wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
@@ -51,6 +53,12 @@ class LogLines:
         fields = {name: value for name, value in dataclasses.asdict(event).items() if value is not None}
         fields.pop("worker", None)
         getattr(self._log, _level(event))(event.name, **fields)
+
+
+def _what_and_when_first(_: Any, __: str, fields: EventDict) -> EventDict:
+    """Lines are read by people too."""
+    first = {name: fields.pop(name) for name in ("timestamp", "level", "event")}
+    return {**first, **fields}
 
 
 def _level(event: events.Event) -> str:

@@ -40,7 +40,7 @@ def exact_text(value: object, name: str = "content") -> ExactText:
         text = _verified(_dumped(value, name), name)
     else:
         hint = "Give a dict, a pydantic model, or the JSON text of an object."
-        raise MessageError(f"{name} is {_kind(value)}, not a JSON object.", hint)
+        raise MessageError(f"{name} is of type {_kind(value)}, not a JSON object.", hint)
     if name == "content" and len(text) > MAX_CONTENT_CHARACTERS:
         limit = f"the platform takes at most {MAX_CONTENT_CHARACTERS:,}"
         raise MessageError(f"{name} has {len(text):,} characters, {limit}.", "Send a reference to what is large.")
@@ -69,7 +69,9 @@ def _refuse_inexact(value: object, path: str) -> None:
     elif isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
-                raise MessageError(f"A key in {path} is {_kind(key)}.", "Keys in JSON are strings: write str(key).")
+                raise MessageError(
+                    f"A key in {path} is of type {_kind(key)}.", "Keys in JSON are strings: write str(key)."
+                )
             _refuse_inexact(key, f"A key in {path}")
             _refuse_inexact(item, f"{path}.{key}")
     elif isinstance(value, list | tuple):
@@ -79,15 +81,15 @@ def _refuse_inexact(value: object, path: str) -> None:
         if not math.isfinite(value):
             raise MessageError(f"{path} is NaN or infinite, which JSON cannot say.", "Leave it out, or write None.")
     elif value is not None and not isinstance(value, int):
-        how = "its isoformat()" if hasattr(value, "isoformat") else "str() of it, or a number"
-        raise MessageError(f"{path} is {_kind(value)}, which JSON has no exact form for.", f"Write {how} yourself.")
+        how = "its isoformat()" if hasattr(value, "isoformat") else "a string, a number or a list"
+        raise MessageError(f"{path} is of type {_kind(value)}, which JSON has no form for.", f"Write {how} instead.")
 
 
 def _dumped(model: Any, name: str) -> str:
     try:
         return str(model.model_dump_json())
     except ValueError as error:  # its text may quote the content, so it is not chained
-        raise MessageError(f"{name}: {_kind(model)} cannot be written as JSON ({type(error).__name__}).") from None
+        raise MessageError(f"{name}: {_kind(model)} cannot be written as JSON ({_kind(error)}).") from None
 
 
 def _verified(value: str | bytes | bytearray, name: str) -> str:
@@ -130,5 +132,4 @@ def encodable(text: str) -> bool:
 
 
 def _kind(value: object) -> str:
-    name = type(value).__name__
-    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+    return type(value).__name__

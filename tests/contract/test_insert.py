@@ -98,7 +98,9 @@ async def test_what_is_left_out_or_none_gets_the_default(adder: Writer, database
     async with adder(database_url) as transaction:
         await transaction.add(TOPIC, {"n": 1}, account=None, available_at=None, headers=None)
         await transaction.commit()
-    wanted = "account, status, attempts, headers, available_at = created_at as at_once, created_by = session_user as mine"
+    wanted = (
+        "account, status, attempts, headers, available_at = created_at as at_once, created_by = session_user as mine"
+    )
     assert rows(engine, wanted) == [
         {"account": "default", "status": "pending", "attempts": 0, "headers": None, "at_once": True, "mine": True}
     ]

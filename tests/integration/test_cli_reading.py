@@ -66,7 +66,7 @@ def test_status_tells_due_from_waiting_from_held(engine: Engine) -> None:
         )  # fmt: skip
         found = reports.status(connection)
     assert (found.pending, found.due, found.waiting, found.held) == (6, 4, 1, 1)
-    # The key's message waits since its insert ten minutes ago, the other one was allowed to go five minutes ago only.
+    # Neither the hour since the third was inserted counts, nor what the second waited for its available_at.
     assert found.oldest_due_seconds == pytest.approx(300)
 
 

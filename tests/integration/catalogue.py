@@ -1,0 +1,53 @@
+"""What PostgreSQL knows about one schema, as sets of lines that can be compared; the schema's name does not show."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.pool import NullPool
+
+from relay.revisions import quoted
+
+# Each question answers with one line per object.
+_QUESTIONS = {
+    "columns": """
+        select format('%s.%s %s %s %s %s %s', c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
+                      a.attnotnull, a.attidentity, pg_get_expr(d.adbin, d.adrelid))
+        from pg_attribute a join pg_class c on c.oid = a.attrelid and c.relkind = 'r' and a.attnum > 0
+        left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+        where c.relnamespace = to_regnamespace(:schema)""",
+    "options": """
+        select format('%s %s', relname, reloptions) from pg_class
+        where relkind in ('r', 'i') and relnamespace = to_regnamespace(:schema)""",
+    "constraints": """
+        select format('%s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) from pg_constraint
+        where connamespace = to_regnamespace(:schema)""",
+    "indexes": """
+        select pg_get_indexdef(indexrelid) from pg_index join pg_class on oid = indexrelid
+        where relnamespace = to_regnamespace(:schema)""",
+    "domains": """
+        select format('%s %s %s %s', typname, typbasetype::regtype, typnotnull, typdefault) from pg_type
+        where typtype = 'd' and typnamespace = to_regnamespace(:schema)""",
+    "functions": """
+        select format('%s %s %s %s', proname, prorettype::regtype, prosecdef, replace(prosrc, 'relay.', 'setting '))
+        from pg_proc where pronamespace = to_regnamespace(:schema)""",
+    "triggers": """
+        select pg_get_triggerdef(t.oid) from pg_trigger t join pg_class c on c.oid = tgrelid
+        where relnamespace = to_regnamespace(:schema)""",
+}
+
+
+def catalogue(connection: Connection, schema: str = "relay") -> dict[str, set[str]]:
+    """Kind of object -> one line for each of them, Alembic's version table left out."""
+    name = quoted(schema)
+
+    def lines(question: str) -> set[str]:
+        found = connection.scalars(text(question), {"schema": name}).all()
+        return {line.replace(f"{name}.", "") for line in found if "alembic_version" not in line}
+
+    return {kind: lines(question) for kind, question in _QUESTIONS.items()}
+
+
+def catalogue_at(url: str, schema: str = "relay") -> dict[str, set[str]]:
+    """The same for the database of this URL."""
+    with create_engine(url, poolclass=NullPool).connect() as connection:
+        return catalogue(connection, schema)

@@ -1,0 +1,135 @@
+"""Everything that can be wrong with the database is a sentence and an exit code, and never a password."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import Engine, make_url, text
+
+from relay.cli.database import open_engine
+from relay.cli.verbs import relay
+from relay.embedded import EmbeddedPostgres
+from relay.errors import UnreachableError
+from relay.settings import load
+
+PASSWORD = "s3cret-do-not-show"
+READING = [["status"], ["list"], ["show", "1"]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.chdir(tmp_path)
+    return lambda url, *arguments: CliRunner().invoke(relay, arguments, env={"RELAY_DATABASE_URL": url})
+
+
+@pytest.mark.parametrize("verb", [["migrate"], ["add", "t", "{}"], *READING])
+def test_a_server_that_is_not_there(run: Callable[..., Result], verb: list[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody answers
+        port = taken.getsockname()[1]
+        result = run(f"postgresql+asyncpg://me:{PASSWORD}@127.0.0.1:{port}/shop", *verb)
+    assert result.exit_code == 69
+    assert result.stderr.splitlines() == [
+        f"error: cannot reach PostgreSQL at 127.0.0.1:{port}/shop: Connection refused",
+        "hint: Check RELAY_DATABASE_URL and that the server runs.",
+    ]
+
+
+def test_a_host_that_does_not_exist(run: Callable[..., Result]) -> None:
+    result = run(f"postgresql://me:{PASSWORD}@no-such-host.invalid/shop", "status")
+    assert result.exit_code == 69
+    assert result.stderr.startswith("error: cannot reach PostgreSQL at no-such-host.invalid/shop: ")
+    assert PASSWORD not in result.output
+
+
+def test_a_database_that_does_not_exist(run: Callable[..., Result], empty_url: str) -> None:
+    url = make_url(empty_url).set(database="nowhere").render_as_string(hide_password=False)
+    result = run(url, "status")
+    assert result.exit_code == 69
+    assert 'database "nowhere" does not exist' in result.stderr.splitlines()[0]
+
+
+@pytest.mark.parametrize("verb", READING)
+def test_a_database_without_the_tables(run: Callable[..., Result], empty_url: str, verb: list[str]) -> None:
+    result = run(empty_url, *verb)
+    assert result.exit_code == 78
+    assert result.stderr.splitlines() == [
+        'error: The database has no relay tables in schema "relay".',
+        "hint: Run: relay migrate",
+    ]
+
+
+def test_adding_to_a_database_without_the_tables(run: Callable[..., Result], empty_url: str) -> None:
+    result = run(empty_url, "add", "t", "{}")
+    assert result.exit_code == 78
+    assert result.stderr.splitlines()[-1] == "hint: Run: relay migrate"
+
+
+@pytest.mark.parametrize("verb", [["add", "t", "{}"], *READING])
+def test_a_role_without_rights(run: Callable[..., Result], engine: Engine, database_url: str, verb: list[str]) -> None:
+    role = f"relay_test_{uuid4().hex[:8]}"
+    with engine.begin() as connection:
+        connection.execute(text(f"create role {role} login password '{PASSWORD}'"))
+    try:
+        url = make_url(database_url).set(username=role, password=PASSWORD).render_as_string(hide_password=False)
+        result = run(url, *verb)
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text(f"drop role {role}"))
+    assert result.exit_code == 1
+    first, hint = result.stderr.splitlines()
+    assert first.startswith("error: permission denied for ")
+    assert hint == f"hint: Grant it to {role}, or connect as a role that has it."
+
+
+def test_what_the_database_refuses_is_told_without_the_row(engine: Engine, database_url: str) -> None:
+    mine = open_engine(load(database_url=database_url))
+    with engine.begin() as connection:
+        connection.execute(text("alter table relay.outbox add constraint no_secrets check (headers is null)"))
+    with pytest.raises(Exception, match=r'PostgreSQL refused: .*"no_secrets"') as caught, mine.begin() as connection:
+        connection.execute(
+            text("insert into relay.outbox (topic, content, headers) values ('t', '{}', :headers)"),
+            {"headers": f'"{PASSWORD}"'},
+        )
+    assert PASSWORD not in str(caught.value)
+    mine.dispose()
+
+
+def test_a_connection_that_is_cut_is_told_as_unreachable(engine: Engine, database_url: str) -> None:
+    mine = open_engine(load(database_url=database_url))
+    with mine.connect() as connection:
+        pid = connection.scalar(text("select pg_backend_pid()"))
+        with engine.begin() as other:
+            other.execute(text("select pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+        with pytest.raises(UnreachableError, match="cannot reach PostgreSQL at "):
+            connection.execute(text("select 1"))
+    mine.dispose()
+
+
+def test_the_engine_names_itself_and_reads_what_is_committed(database_url: str) -> None:
+    mine = open_engine(load(database_url=database_url))
+    with mine.connect() as connection:
+        assert connection.scalar(text("show application_name")) == "outbox-relay"
+        assert connection.scalar(text("show transaction_isolation")) == "read committed"
+    mine.dispose()
+
+
+def test_a_wrong_password_is_refused_without_showing_it() -> None:
+    """Needs a server that asks for passwords: over TCP the embedded one does."""
+    folder = Path(tempfile.gettempdir()) / f"relay-test-{uuid4().hex[:12]}"
+    server = EmbeddedPostgres(folder, port=0, fast=True)
+    try:
+        server.start()
+        url = make_url(server.url()).set(password=PASSWORD).render_as_string(hide_password=False)
+        result = CliRunner().invoke(relay, ["status"], env={"RELAY_DATABASE_URL": url})
+    finally:
+        server.remove()
+    assert result.exit_code == 69
+    assert 'password authentication failed for user "postgres"' in result.stderr
+    assert PASSWORD not in result.output

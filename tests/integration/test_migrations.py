@@ -1,0 +1,244 @@
+"""Every way to the schema ends at the same catalogue, and a host application's own Alembic never notices."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.pool import NullPool
+
+import relay
+from relay.errors import ConfigurationError, SchemaError
+from relay.revisions import HEAD, current_revision, require_head
+from relay.revisions.migrating import migration_sql
+from tests.integration.catalogue import catalogue, catalogue_at
+
+ROOT = Path(__file__).parents[2]
+SCHEMAS = ["relay", "outbox", "My Schema", 'quote"d', "出库"]
+
+
+@pytest.fixture
+def empty(empty_url: str) -> Iterator[Engine]:
+    made = create_engine(empty_url, poolclass=NullPool)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def wanted(database_url: str) -> dict[str, set[str]]:
+    """The catalogue of the migrated schema."""
+    found = catalogue_at(database_url)
+    assert all(found.values())
+    return found
+
+
+def alembic(*arguments: str, url: str, schema: str = "relay") -> subprocess.CompletedProcess[str]:
+    """Plain Alembic at the top of the project, as a user calls it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
+    environment |= {"RELAY_DATABASE_URL": url, "RELAY_SCHEMA": schema, "PYTHONWARNINGS": "error"}
+    line = [sys.executable, "-m", "alembic", *arguments]
+    return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_from_empty_and_once_more_on_a_url(empty_url: str, wanted: dict[str, set[str]]) -> None:
+    assert relay.migrate(empty_url) == [HEAD]
+    assert relay.migrate(empty_url) == []
+    assert catalogue_at(empty_url) == wanted
+
+
+def test_on_an_engine(empty: Engine, wanted: dict[str, set[str]]) -> None:
+    assert relay.migrate(empty) == [HEAD]
+    with empty.connect() as connection:
+        assert catalogue(connection) == wanted
+
+
+def test_on_a_connection_the_caller_commits(empty: Engine, wanted: dict[str, set[str]]) -> None:
+    with empty.connect() as connection:
+        assert relay.migrate(connection) == [HEAD]
+        connection.rollback()
+        assert current_revision(connection, "relay") is None
+        assert relay.migrate(connection) == [HEAD]
+        connection.commit()
+    with empty.connect() as connection:
+        assert catalogue(connection) == wanted
+
+
+async def test_on_an_async_connection(empty_url: str, wanted: dict[str, set[str]]) -> None:
+    engine = create_async_engine(empty_url, poolclass=NullPool)
+    async with engine.begin() as connection:
+        assert await connection.run_sync(relay.migrate) == [HEAD]
+    assert catalogue_at(empty_url) == wanted
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_under_another_name(schema: str, empty: Engine, wanted: dict[str, set[str]]) -> None:
+    assert relay.migrate(empty, schema=schema) == [HEAD]
+    assert relay.migrate(empty, schema=schema) == []
+    with empty.connect() as connection:
+        require_head(connection, schema)
+        assert catalogue(connection, schema) == wanted
+
+
+def test_two_schemas_side_by_side(empty: Engine, wanted: dict[str, set[str]]) -> None:
+    assert relay.migrate(empty, schema="one") == relay.migrate(empty, schema="two") == [HEAD]
+    with empty.connect() as connection:
+        assert catalogue(connection, "one") == catalogue(connection, "two") == wanted
+
+
+def test_many_at_once(empty_url: str, wanted: dict[str, set[str]]) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        applied = list(pool.map(relay.migrate, [empty_url] * 8))
+    assert sorted(applied) == [[]] * 7 + [[HEAD]]
+    assert catalogue_at(empty_url) == wanted
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_the_printed_script_does_the_same(schema: str, empty_url: str, wanted: dict[str, set[str]]) -> None:
+    conninfo = make_url(empty_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute(migration_sql(schema=schema).encode())
+    assert catalogue_at(empty_url, schema) == wanted
+    assert relay.migrate(empty_url, schema=schema) == []
+
+
+@pytest.mark.parametrize("schema", ["relay", "My Schema"])
+def test_plain_alembic_does_the_same(schema: str, empty_url: str, wanted: dict[str, set[str]]) -> None:
+    upgraded = alembic("upgrade", "head", url=empty_url, schema=schema)
+    assert upgraded.returncode == 0, upgraded.stderr
+    assert catalogue_at(empty_url, schema) == wanted
+    assert relay.migrate(empty_url, schema=schema) == []
+
+
+def test_alembic_and_our_command_follow_each_other(empty_url: str, wanted: dict[str, set[str]]) -> None:
+    relay.migrate(empty_url)
+    assert alembic("upgrade", "head", url=empty_url).returncode == 0
+    assert HEAD in alembic("current", url=empty_url).stdout
+    downgraded = alembic("downgrade", "base", url=empty_url)
+    assert downgraded.returncode == 0, downgraded.stderr
+    assert not any(catalogue_at(empty_url).values())
+    assert relay.migrate(empty_url) == [HEAD]
+    assert catalogue_at(empty_url) == wanted
+
+
+def test_alembic_finds_nothing_to_generate(database_url: str) -> None:
+    checked = alembic("check", url=database_url)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_offline_script_of_alembic_does_the_same(empty_url: str, wanted: dict[str, set[str]]) -> None:
+    printed = alembic("upgrade", "head", "--sql", url=empty_url)
+    assert printed.returncode == 0, printed.stderr
+    conninfo = make_url(empty_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute(printed.stdout.encode())
+    assert catalogue_at(empty_url) == wanted
+    assert relay.migrate(empty_url) == []
+
+
+class Base(DeclarativeBase):
+    """A host application's own models."""
+
+
+class Order(Base):
+    __tablename__ = "shop_order"
+
+    tid: Mapped[int] = mapped_column(primary_key=True)
+
+
+HOST_ENVIRONMENT = """
+from alembic import context
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=context.config.attributes["metadata"])
+with context.begin_transaction():
+    context.run_migrations()
+"""
+HOST_FIRST = """
+import sqlalchemy as sa
+from alembic import op
+from relay.revisions import upgrade as relay_upgrade
+
+revision = "host1"
+down_revision = None
+
+def upgrade():
+    op.create_table("shop_order", sa.Column("tid", sa.Integer, primary_key=True))
+    relay_upgrade(op, to="0001")
+"""
+
+
+def test_a_host_migration_brings_our_tables_and_its_check_stays_clean(
+    tmp_path: Path, empty: Engine, wanted: dict[str, set[str]]
+) -> None:
+    (tmp_path / "versions").mkdir()
+    (tmp_path / "env.py").write_text(HOST_ENVIRONMENT)
+    (tmp_path / "versions" / "host1.py").write_text(HOST_FIRST)
+    config = Config()
+    config.set_main_option("script_location", str(tmp_path))
+    config.set_main_option("path_separator", "os")
+    with empty.connect() as connection:
+        config.attributes.update(connection=connection, metadata=Base.metadata)
+        command.upgrade(config, "head")
+        connection.commit()
+        command.check(config)  # raises when it finds something to generate
+        assert catalogue(connection) == wanted
+        assert connection.scalar(text("select version_num from public.alembic_version")) == "host1"
+        require_head(connection, "relay")
+    assert relay.migrate(empty) == []
+
+
+def test_a_host_that_never_heard_of_us_stays_clean(empty: Engine) -> None:
+    with empty.connect() as connection:
+        Base.metadata.create_all(connection)
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, Base.metadata) == []
+        relay.migrate(connection)
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_head_is_required_with_the_next_step(empty: Engine) -> None:
+    with empty.connect() as connection:
+        with pytest.raises(SchemaError, match='no relay tables in schema "relay"') as refused:
+            require_head(connection, "relay")
+        assert refused.value.hint == "Run: relay migrate"
+        relay.migrate(connection)
+        require_head(connection, "relay")
+
+
+def test_an_older_revision_is_named(empty: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with empty.connect() as connection:
+        relay.migrate(connection)
+        monkeypatch.setattr("relay.revisions.HEAD", "0002")
+        with pytest.raises(SchemaError, match=f"at revision {HEAD}, this relay needs 0002") as refused:
+            require_head(connection, "relay")
+        assert refused.value.hint == "Run: relay migrate"
+
+
+def test_a_newer_revision_is_left_alone(empty: Engine) -> None:
+    with empty.connect() as connection:
+        relay.migrate(connection)
+        connection.execute(text("update relay.alembic_version set version_num = '9999'"))
+        with pytest.raises(SchemaError, match="9999, which is newer") as refused:
+            require_head(connection, "relay")
+        assert "pip install -U" in refused.value.hint
+        with pytest.raises(SchemaError, match="9999, which this relay does not know"):
+            relay.migrate(connection)
+
+
+def test_an_unknown_target_names_the_known_ones(empty: Engine) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        relay.migrate(empty, to="7")
+    assert HEAD in refused.value.hint

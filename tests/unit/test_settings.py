@@ -1,0 +1,281 @@
+"""The settings: where they come from, which values are refused, and that no report ever contains a secret."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from relay.errors import ConfigurationError
+from relay.settings import database_url, load, normalized_url, schema_name
+
+SECRET = "s3cret-do-not-show"
+
+
+@pytest.fixture(autouse=True)
+def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No setting comes from outside the test."""
+    for name in [name for name in os.environ if name.startswith("RELAY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refusal(**flags: object) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        load(**flags)
+    assert caught.value.exit_code == 78
+    return str(caught.value)
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    settings = load()
+    assert settings.model_dump(exclude={"config", "wakeup", "linger_ms", "rate_limit", "accounts_query"}) == {
+        "database_url": None,
+        "schema_name": "relay",
+        "producer": "tmc",
+        "tmc_allow_http": False,
+        "tmc_url": "https://eco.taobao.com/router/rest",
+        "tmc_app_key": None,
+        "tmc_app_secret": None,
+        "tmc_session": None,
+        "tmc_sign_method": "hmac-sha256",
+        "tmc_format": "json",
+        "tmc_simplify": False,
+        "tmc_timeout_seconds": 15,
+        "batch_size": 50,
+        "concurrency": 8,
+        "poll_interval_ms": 100,
+        "lease_seconds": 60,
+        "max_attempts": 12,
+        "retry_base_seconds": 1,
+        "retry_max_seconds": 900,
+        "on_unknown": "resend",
+        "shutdown_grace_seconds": 25,
+        "metrics_port": 9464,
+        "log_level": "info",
+        "log_format": "auto",
+    }
+
+
+def test_each_source_overrules_the_next(empty_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["default", "toml", "file", "environment"]
+    found = [load().database_url]
+    (empty_place / "relay.toml").write_text('database_url = "postgresql://toml/d"')
+    found.append(load().database_url)
+    (empty_place / "url").write_text("postgresql://file/d\n")
+    monkeypatch.setenv("RELAY_DATABASE_URL_FILE", str(empty_place / "url"))
+    found.append(load().database_url)
+    monkeypatch.setenv("RELAY_DATABASE_URL", "postgresql://environment/d")
+    found.append(load().database_url)
+    expected = [None, *(f"postgresql+psycopg://{name}/d" for name in names[1:])]
+    assert found == expected
+    assert load(database_url="postgresql://flag/d").database_url == "postgresql+psycopg://flag/d"
+    assert load(schema="flag").schema_name == "flag"
+    assert load(database_url=None).database_url == expected[-1], "a flag that was not given overrules nothing"
+
+
+def test_the_file_has_flat_keys_or_tables(empty_place: Path) -> None:
+    (empty_place / "relay.toml").write_text(
+        'batch_size = 20\nschema = "other"\n[tmc]\napp_key = 12345\ntimeout_seconds = 2.5\n[retry]\nmax_seconds = 60\n'
+    )
+    settings = load()
+    assert (settings.batch_size, settings.schema_name, settings.tmc_app_key) == (20, "other", "12345")
+    assert (settings.tmc_timeout_seconds, settings.retry_max_seconds) == (2.5, 60)
+
+
+def test_another_file_can_be_named(empty_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (empty_place / "relay.toml").write_text("batch_size = 20")
+    (empty_place / "other.toml").write_text("batch_size = 30")
+    monkeypatch.setenv("RELAY_CONFIG", "other.toml")
+    assert load().batch_size == 30
+    monkeypatch.setenv("RELAY_CONFIG", "missing.toml")
+    assert refusal() == "missing.toml: No such file or directory"
+
+
+def test_unknown_keys_of_the_file_are_reported_with_the_nearest(empty_place: Path) -> None:
+    (empty_place / "relay.toml").write_text("batchsize = 1\n[tmc]\napp_kye = 2\n[what]\never = 3\n")
+    assert refusal().splitlines() == [
+        "relay.toml: unknown key batchsize; did you mean batch_size?",
+        "relay.toml: unknown key tmc_app_kye; did you mean tmc_app_key?",
+        "relay.toml: unknown key what_ever",
+    ]
+
+
+def test_a_file_that_is_no_toml_is_refused_without_quoting_it(empty_place: Path) -> None:
+    (empty_place / "relay.toml").write_text(f'tmc_app_secret = "{SECRET}')
+    report = refusal()
+    assert report.startswith("relay.toml: ")
+    assert SECRET not in report
+
+
+def test_unknown_variables_are_reported_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_BACH_SIZE", "1")
+    monkeypatch.setenv("RELAY_TMC_APP_SECRETS", SECRET)
+    assert refusal().splitlines() == [
+        "RELAY_BACH_SIZE: unknown setting; did you mean RELAY_BATCH_SIZE?",
+        "RELAY_TMC_APP_SECRETS: unknown setting; did you mean RELAY_TMC_APP_SECRET?",
+    ]
+
+
+def test_variables_of_tests_and_of_kubernetes_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "RELAY_TEST_DATABASE_URL": "x",
+        "RELAY_SERVICE_HOST": "10.0.0.1",
+        "RELAY_SERVICE_PORT_METRICS": "9464",
+        "RELAY_PORT": "tcp://10.0.0.1:9464",
+        "RELAY_PORT_9464_TCP_ADDR": "10.0.0.1",
+        "RELAY_WEB_PORT": "tcp://10.0.0.1:80",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert load().batch_size == 50
+    monkeypatch.setenv("RELAY_METRIC_PORT", "9000")
+    assert refusal() == "RELAY_METRIC_PORT: unknown setting; did you mean RELAY_METRICS_PORT?"
+
+
+def test_every_problem_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "RELAY_BATCH_SIZE": "99",
+        "RELAY_CONCURRENCY": "many",
+        "RELAY_MAX_ATTEMPTS": "0",
+        "RELAY_TMC_TIMEOUT_SECONDS": "nan",
+        "RELAY_ON_UNKNOWN": "drop",
+        "RELAY_TMC_SIMPLIFY": "perhaps",
+        "RELAY_RETRY_BASE_SECONDS": "0",
+        "RELAY_SCHEMA": "x" * 64,
+        "RELAY_WRONG": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert set(refusal().splitlines()) == {
+        "RELAY_BATCH_SIZE: must be between 1 and 50, got 99",
+        "RELAY_CONCURRENCY: must be a whole number, got many",
+        "RELAY_MAX_ATTEMPTS: must be at least 1, got 0",
+        "RELAY_TMC_TIMEOUT_SECONDS: must be a finite number, got nan",
+        "RELAY_ON_UNKNOWN: must be 'resend' or 'hold', got drop",
+        "RELAY_TMC_SIMPLIFY: must be true or false, got perhaps",
+        "RELAY_RETRY_BASE_SECONDS: must be more than 0, got 0",
+        f"RELAY_SCHEMA: must be a name of 1 to 63 bytes, got {'x' * 64}",
+        "RELAY_WRONG: unknown setting",
+    }
+
+
+@pytest.mark.parametrize("flag", ["database_url", "tmc_app_secret", "tmc_session"])
+def test_secrets_are_in_no_report_and_no_representation(flag: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert SECRET not in refusal(**{flag: [SECRET]})
+    secret = f"postgresql://u:{SECRET}@h/d" if flag == "database_url" else SECRET
+    settings = load(**{flag: secret})
+    assert SECRET not in repr(settings) + str(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [f"mysql://u:{SECRET}@h/d", f"postgresql://u:{SECRET}@h:port/d", f"u:{SECRET}@h", f"postgresql://u@h:{SECRET}"],
+)
+def test_a_wrong_url_is_refused_without_showing_it(url: str) -> None:
+    report = refusal(database_url=url)
+    assert report.startswith("RELAY_DATABASE_URL: the database URL must ")
+    assert SECRET not in report
+
+
+def test_secrets_come_from_files(empty_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (empty_place / "secret").write_text(f"{SECRET}\n")
+    monkeypatch.setenv("RELAY_TMC_APP_KEY", "1")
+    monkeypatch.setenv("RELAY_TMC_APP_SECRET_FILE", "secret")
+    monkeypatch.setenv("RELAY_TMC_SESSION_FILE", "secret")
+    assert load().require_tmc() == ("1", SECRET, SECRET)
+    monkeypatch.setenv("RELAY_TMC_SESSION_FILE", "nowhere")
+    assert refusal() == "RELAY_TMC_SESSION_FILE: cannot read nowhere: No such file or directory"
+
+
+def test_credentials_are_asked_for_only_when_needed() -> None:
+    with pytest.raises(ConfigurationError, match="needs RELAY_TMC_APP_KEY and RELAY_TMC_APP_SECRET"):
+        load().require_tmc()
+    with pytest.raises(ConfigurationError, match="needs RELAY_TMC_APP_SECRET"):
+        load(tmc_app_key="1", tmc_app_secret="").require_tmc()
+    assert load(tmc_app_key="1", tmc_app_secret="x").require_tmc() == ("1", "x", None)
+
+
+@pytest.mark.parametrize(
+    ("lease", "timeout", "least"), [(4, 2, None), (3, 2, None), (2.9, 2, "3"), (75, 60, None), (74, 60, "75")]
+)
+def test_a_lease_outlasts_its_call(lease: float, timeout: float, least: str | None) -> None:
+    if least is None:
+        assert load(lease_seconds=lease, tmc_timeout_seconds=timeout).lease_seconds == lease
+    else:
+        expected = (
+            f"RELAY_LEASE_SECONDS: must be at least {least} with RELAY_TMC_TIMEOUT_SECONDS {timeout:g}, got {lease}"
+        )
+        assert refusal(lease_seconds=lease, tmc_timeout_seconds=timeout) == expected
+
+
+def test_the_default_lease_is_checked_too() -> None:
+    assert refusal(tmc_timeout_seconds=59).startswith("RELAY_LEASE_SECONDS: must be at least 73.75 ")
+
+
+def test_the_longest_retry_is_not_below_the_shortest() -> None:
+    assert refusal(retry_base_seconds=10, retry_max_seconds=5).startswith("RELAY_RETRY_MAX_SECONDS: must not be less")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1/r", "http://[::1]/r", "http://localhost/r", "https://example.com/r"]
+)
+def test_plain_http_stays_on_this_host(url: str) -> None:
+    assert load(tmc_url=url).tmc_url == url
+
+
+@pytest.mark.parametrize("url", ["http://example.com/r", "http://127.0.0.1.example.com/r", "ftp://h/r", "https:///r"])
+def test_other_addresses_are_refused(url: str) -> None:
+    assert refusal(tmc_url=url).startswith("RELAY_TMC_URL: must be ")
+
+
+def test_plain_http_can_be_allowed() -> None:
+    assert load(tmc_url="http://example.com/r", tmc_allow_http=True).tmc_url == "http://example.com/r"
+
+
+def test_options_of_a_later_version_are_known_but_refused() -> None:
+    assert load(wakeup="poll", linger_ms=0, rate_limit=0).wakeup == "poll"
+    report = refusal(wakeup="notify", linger_ms=5, rate_limit=1, accounts_query="select 1").splitlines()
+    assert [line.partition(",")[0] for line in report] == [
+        "RELAY_WAKEUP: must be 'auto' or 'poll'",
+        "RELAY_LINGER_MS: not available in this version",
+        "RELAY_RATE_LIMIT: not available in this version",
+        "RELAY_ACCOUNTS_QUERY: not available in this version",
+    ]
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_BATCH_SIZE", "")
+    monkeypatch.setenv("RELAY_LOG_LEVEL", "DEBUG")
+    assert (load().batch_size, load().log_level) == (50, "debug")
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load().batch_size = 1
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("postgresql://u:p%40@h:1/d", "postgresql+psycopg://u:p%40@h:1/d"),
+        ("postgres://h/d", "postgresql+psycopg://h/d"),
+        ("postgresql+asyncpg://h/d?ssl=require", "postgresql+psycopg://h/d?sslmode=require"),
+        ("postgresql+psycopg_async://h/d", "postgresql+psycopg://h/d"),
+        ("postgresql+psycopg2:///d?host=/run/sockets", "postgresql+psycopg:///d?host=%2Frun%2Fsockets"),
+        ("postgresql://", "postgresql+psycopg://"),
+    ],
+)
+def test_any_postgresql_url_becomes_one_for_psycopg(given: str, expected: str) -> None:
+    assert normalized_url(given) == expected
+    assert normalized_url(expected) == expected
+
+
+def test_a_missing_url_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        database_url()
+    assert caught.value.hint.startswith("Set RELAY_DATABASE_URL")
+    monkeypatch.setenv("RELAY_DATABASE_URL", "postgresql://h/d")
+    monkeypatch.setenv("RELAY_SCHEMA", "Other")
+    assert (database_url(), schema_name()) == ("postgresql+psycopg://h/d", "Other")
