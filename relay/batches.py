@@ -11,11 +11,17 @@ from relay.message import Message
 
 
 def cut_batches(
-    ready: Sequence[tuple[int, Message]], *, slots: int, batch_size: int, max_bytes: int
+    ready: Sequence[tuple[int, Message]],
+    *,
+    slots: int,
+    batch_size: int,
+    max_bytes: int,
+    may_wait: frozenset[int] = frozenset(),
 ) -> tuple[list[list[Message]], str | None]:
     """Batches for at most ``slots`` calls, and the first account that got none for want of a slot (None: all did).
 
-    ``ready`` holds (the account's place in the turn, message).
+    ``ready`` holds (the account's place in the turn, message). A batch that is not full and holds only messages of
+    ``may_wait`` (ids) is left for a later claim, which may find more to go with it.
     """
     by_account: dict[int, list[Message]] = {}
     for place, message in ready:
@@ -23,7 +29,10 @@ def cut_batches(
     rounds: list[list[list[Message]]] = []
     for place in sorted(by_account):
         messages = sorted(by_account[place], key=lambda message: message.id)
-        for number, batch in enumerate(_chunks(messages, batch_size, max_bytes)):
+        chunks = _chunks(messages, batch_size, max_bytes)
+        if len(chunks[-1]) < batch_size and all(message.id in may_wait for message in chunks[-1]):
+            chunks.pop()
+        for number, batch in enumerate(chunks):
             if number == len(rounds):
                 rounds.append([])
             rounds[number].append(batch)

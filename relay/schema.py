@@ -53,7 +53,7 @@ class JSONText(TypeDecorator[Any]):
         return None
 
 
-class _Native(UserDefinedType[Any]):
+class Native(UserDefinedType[Any]):
     """A PostgreSQL type that SQLAlchemy has no class for."""
 
     cache_ok = True
@@ -102,8 +102,8 @@ outbox = Table(
     Column("error_message", Text),
     Column("created_at", _when, nullable=False, server_default=_now),
     Column("finished_at", _when),
-    Column("created_by", _Native("name"), nullable=False, server_default=text("session_user")),
-    Column("created_xid", _Native("xid8"), nullable=False, server_default=text("pg_current_xact_id()")),
+    Column("created_by", Native("name"), nullable=False, server_default=text("session_user")),
+    Column("created_xid", Native("xid8"), nullable=False, server_default=text("pg_current_xact_id()")),
     PrimaryKeyConstraint("id", name="outbox_pkey"),
     CheckConstraint(rf"length(topic) <= {MAX_TOPIC_CHARACTERS} and topic ~ '\S'", name="outbox_topic_within_limit"),
     CheckConstraint(r"account ~ '\S'", name="outbox_account_not_blank"),
@@ -141,6 +141,14 @@ outbox = Table(
     ),
     # status, list and retry by error: failed rows are few among many finished ones.
     Index("outbox_failed", "error_code", "id", postgresql_where=text("status = 'failed'")),
+    # Claim, where a message that failed for good is to hold its ordering key.
+    Index(
+        "outbox_failed_heads",
+        "account",
+        "ordering_key",
+        "id",
+        postgresql_where=text("status = 'failed' and ordering_key is not null"),
+    ),
     # Settling changes each row once or twice: room on the page keeps the new version near the old one (less WAL).
     postgresql_with={"fillfactor": "60"},
 )
@@ -208,13 +216,22 @@ pause = Table(
     CheckConstraint("scope ~ '^(account|app):.'", name="pause_scope_known"),
 )
 
+pace = Table(
+    "pace",
+    metadata,
+    Column("app_key", Text, nullable=False),
+    Column("next_at", _when, nullable=False),
+    PrimaryKeyConstraint("app_key", name="pace_pkey"),
+    postgresql_with={"fillfactor": "50"},
+)
+
 action = Table(
     "action",
     metadata,
     Column("id", BigInteger, Identity(always=True)),
     Column("at", _when, nullable=False, server_default=_now),
     Column("actor", Text, nullable=False),
-    Column("db_user", _Native("name"), nullable=False, server_default=text("session_user")),
+    Column("db_user", Native("name"), nullable=False, server_default=text("session_user")),
     Column("action", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("selection", JSON),

@@ -1,7 +1,8 @@
 """Every option of the relay: its name, default, unit and limits; the only module that reads the environment.
 
 An option ``batch_size`` is the variable RELAY_BATCH_SIZE and the key ``batch_size`` in the TOML file, where
-``[tmc] app_key`` is another way to write ``tmc_app_key``. What is found first wins:
+``[tmc] app_key`` is another way to write ``tmc_app_key``; tables ``[accounts.NAME]`` are credentials, not options.
+What is found first wins:
 
     flags > environment > secret files (RELAY_..._FILE) > TOML (RELAY_CONFIG, else ./relay.toml) > defaults
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
@@ -29,7 +31,9 @@ from sqlalchemy.exc import ArgumentError
 from relay.errors import ConfigurationError
 
 PREFIX = "RELAY_"
-SECRETS = ("database_url", "tmc_app_secret", "tmc_session")  # may come from a file, and are never shown
+# These may come from a file and are never shown. A query may contain the key that decrypts a column.
+SECRETS = ("database_url", "tmc_app_secret", "tmc_session", "accounts_database_url", "accounts_query")
+CREDENTIAL_PARTS = ("app_key", "app_secret", "session")  # of an account; the session may be missing
 _IN_A_FILE = "_FILE"
 _DEFAULT_FILE = Path("relay.toml")
 # RELAY_TEST_* is for the tests; the others Kubernetes gives every container beside a service called "relay".
@@ -87,18 +91,22 @@ class Settings(BaseSettings):
     tmc_simplify: bool = False
     tmc_timeout_seconds: float = Field(15, gt=0)  # the whole call, from connecting to the last byte of the answer
 
+    accounts_query: str | None = Field(None, repr=False)  # credentials from the application's own table
+    accounts_database_url: Annotated[str, AfterValidator(_postgresql)] | None = Field(None, repr=False)
+    accounts_dir: Path | None = None  # NAME/app_key, NAME/app_secret, NAME/session
+
     batch_size: int = Field(50, ge=1, le=50)  # the API takes at most 50
     concurrency: int = Field(8, ge=1, le=1000)  # calls in flight in this process
     poll_interval_ms: int = Field(100, ge=1)  # the longest sleep while idle
     wakeup: Literal["auto", "poll"] = "auto"  # auto is poll
-    linger_ms: int = 0
-    rate_limit: float = 0
-    accounts_query: str | None = None
+    linger_ms: int = Field(0, ge=0)  # wait so long to fill a batch: saves calls of the daily quota
+    rate_limit: float = Field(0, ge=0)  # calls per second and app key, all workers together; 0: no limit
     lease_seconds: float = Field(60, gt=0)
     max_attempts: int = Field(12, ge=1)
     retry_base_seconds: float = Field(1, gt=0)
     retry_max_seconds: float = Field(900, gt=0)
     on_unknown: Literal["resend", "hold"] = "resend"
+    on_failed_head: Literal["release", "hold"] = "release"  # what a failed message does to its ordering key
     shutdown_grace_seconds: float = Field(25, ge=0)
 
     metrics_port: int = Field(9464, ge=0, le=65535)  # 0: no metrics, no probes
@@ -114,13 +122,6 @@ class Settings(BaseSettings):
         if parts.scheme == "http" and not _is_loopback(parts.hostname) and not info.data.get("tmc_allow_http", True):
             raise ValueError("must be https unless RELAY_TMC_ALLOW_HTTP=true: the session travels in every call")
         return url
-
-    @field_validator("linger_ms", "rate_limit", "accounts_query")
-    @classmethod
-    def _not_yet(cls, value: object, info: ValidationInfo) -> object:
-        if value != cls.model_fields[str(info.field_name)].default:
-            raise ValueError("not available in this version")
-        return value
 
     @field_validator("lease_seconds")
     @classmethod
@@ -139,6 +140,11 @@ class Settings(BaseSettings):
         if longest < base:
             raise ValueError(f"must not be less than RELAY_RETRY_BASE_SECONDS {base:g}")
         return longest
+
+    @property
+    def file(self) -> Path:
+        """The TOML file; unless RELAY_CONFIG names it, there may be none."""
+        return self.config or _DEFAULT_FILE
 
     def require_tmc(self) -> tuple[str, str, str | None]:
         """App key, secret and session (None: without) of the account ``default``, in the clear."""
@@ -184,6 +190,22 @@ def database_url() -> str:
 
 def schema_name() -> str:
     return load().schema_name
+
+
+def read_accounts(path: Path) -> dict[str, dict[str, Any]]:
+    """The tables ``[accounts.NAME]`` of a TOML file by name. Raises ConfigurationError naming every problem."""
+    accounts = _take_accounts(_read_toml(path))
+    if problems := _account_problems(path, accounts):
+        raise ConfigurationError("\n".join(problems))
+    return accounts
+
+
+def exposes_secrets(path: Path) -> bool:
+    """Whether the TOML file contains secrets and every user of this machine may read it."""
+    if not path.exists() or not path.stat().st_mode & stat.S_IROTH:
+        return False
+    given = _read_toml(path)
+    return bool(_take_accounts(given)) or any(key in SECRETS for key, _ in _flattened(given))
 
 
 def normalized_url(url: str | None) -> str:
@@ -232,16 +254,45 @@ def _toml(environment: Mapping[str, str]) -> dict[str, Any]:
     path = Path(named) if named else _DEFAULT_FILE
     if not named and not path.exists():
         return {}
-    try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"{path}: {_reason(error)}") from None
+    given = _read_toml(path)
+    accounts = _take_accounts(given)
     flat = dict(_flattened(given))
     known = [variable.removeprefix(PREFIX).lower() for variable in _variables() if variable != _variable("config")]
-    unknown = [f"{path}: unknown key {key}{_nearest(key, known)}" for key in flat if key not in known]
-    if unknown:
-        raise ConfigurationError("\n".join(unknown))
+    problems = [f"{path}: unknown key {key}{_nearest(key, known)}" for key in flat if key not in known]
+    problems += _account_problems(path, accounts)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
     return {_variable(key): value for key, value in flat.items()}
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path}: {_reason(error)}") from None
+
+
+def _take_accounts(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The tables below ``[accounts]``, taken out; its other keys are options."""
+    table = given.get("accounts")
+    if not isinstance(table, dict):
+        return {}
+    return {name: table.pop(name) for name, value in list(table.items()) if isinstance(value, dict)}
+
+
+def _account_problems(path: Path, accounts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    problems = []
+    for name, table in accounts.items():
+        where = f"{path}: [accounts.{name}]"
+        unknown = [key for key in table if key not in CREDENTIAL_PARTS]
+        problems += [f"{where} unknown key {key}{_nearest(key, CREDENTIAL_PARTS)}" for key in unknown]
+        problems += [f"{where} needs {key}" for key in CREDENTIAL_PARTS[:2] if table.get(key, "") == ""]
+        problems += [
+            f"{where} {key} must be text"
+            for key, value in table.items()
+            if key in CREDENTIAL_PARTS and (not isinstance(value, str | int) or isinstance(value, bool))
+        ]
+    return problems
 
 
 def _flattened(table: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:

@@ -81,7 +81,8 @@ candidate as (
     select t.nth, ready.* from open_turn t cross join lateral (
         select o.id, o.account, o.topic, cast(o.content as text) as content, o.target_group, o.target_app_key,
             cast(o.json_ex_content as text) as json_ex_content, o.ordering_key, o.attempts,
-            coalesce(o.deliver_before <= now(), false) as expired
+            coalesce(o.deliver_before <= now(), false) as expired,
+            extract(epoch from now() - o.available_at) as due_seconds
         from {schema}.outbox o
         where o.status = 'pending' and o.ordering_key is null and o.account = t.account and o.available_at <= now()
           and o.id not in (select id from in_flight)
@@ -91,20 +92,40 @@ candidate as (
     select t.nth, ready.* from open_turn t cross join lateral (
         select o.id, o.account, o.topic, cast(o.content as text) as content, o.target_group, o.target_app_key,
             cast(o.json_ex_content as text) as json_ex_content, o.ordering_key, o.attempts,
-            coalesce(o.deliver_before <= now(), false) as expired
+            coalesce(o.deliver_before <= now(), false) as expired,
+            extract(epoch from now() - o.available_at) as due_seconds
         from head join {schema}.outbox o using (id)
         where head.account = t.account and head.available_at <= now() and o.status = 'pending'
           and o.available_at <= now() and o.id not in (select id from in_flight)
+          and not (cast(:failed_holds as boolean) and exists (
+              select from {schema}.outbox earlier
+              where earlier.status = 'failed' and earlier.ordering_key is not null and earlier.account = o.account
+                and earlier.ordering_key = o.ordering_key and earlier.id < o.id
+                and earlier.error_code is distinct from 'relay.discarded'))
         order by o.id limit (select messages from share)
         for update of o skip locked) ready
 )
-select nth, id, account, topic, content, target_group, target_app_key, json_ex_content, ordering_key, attempts, expired
+select nth, id, account, topic, content, target_group, target_app_key, json_ex_content, ordering_key, attempts, expired,
+    due_seconds
 from candidate
 union all
 select nth, null, account, null, null, null, null, null,
     (select case when max(step) >= (select 2 * messages from share) then max(ordering_key) end
-     from head where head.account = turn.account), null, false
+     from head where head.account = turn.account), null, false, null
 from turn where account is not null
+"""
+
+# Order, second part. An earlier message of the same key may still be in a transaction that has not committed. Whoever
+# writes one holds its bucket (see keep_order in revision 0002), so a bucket that can be had for a moment is free of
+# writers; what they committed is seen by NAME_CALLS, whose snapshot is younger still.
+KEYS_BEING_WRITTEN = """
+select key.position
+from unnest(cast(:accounts as text[]), cast(:keys as text[])) with ordinality as key (account, ordering_key, position)
+cross join lateral (
+    select cast(cast('{schema}.outbox' as regclass) as integer) as class,
+        (hashtext(key.account) # hashtext(key.ordering_key)) & 255 as bucket) as advisory
+where not case when pg_try_advisory_lock(advisory.class, advisory.bucket)
+    then pg_advisory_unlock(advisory.class, advisory.bucket) else false end
 """
 
 # The claim itself: a call for each batch, naming its messages in the order they will be sent.
@@ -112,9 +133,13 @@ NAME_CALLS = """
 insert into {schema}.call (account, worker, message_ids, lease_until)
 select min(proposed.account), :worker, array_agg(proposed.id order by proposed.position),
     now() + make_interval(secs => cast(:lease_seconds as double precision))
-from unnest(cast(:batches as integer[]), cast(:accounts as text[]), cast(:ids as bigint[]))
-    with ordinality as proposed (batch, account, id, position)
+from unnest(cast(:batches as integer[]), cast(:accounts as text[]), cast(:keys as text[]), cast(:ids as bigint[]))
+    with ordinality as proposed (batch, account, ordering_key, id, position)
 where proposed.id not in (select unnest(message_ids) from {schema}.call where settled_at is null)
+  and not exists (
+      select from {schema}.outbox earlier
+      where earlier.status = 'pending' and earlier.ordering_key is not null and earlier.account = proposed.account
+        and earlier.ordering_key = proposed.ordering_key and earlier.id < proposed.id)
 group by proposed.batch
 order by proposed.batch
 returning id, account, message_ids
@@ -231,7 +256,7 @@ on conflict (scope) do update set
 """
 
 PAUSES = """
-select scope, extract(epoch from until - now()) as seconds_left, until is null as until_resumed, reason, error_code,
+select scope, extract(epoch from until - now()) as seconds_left, until is null as endless, reason, error_code,
     credential
 from {schema}.pause where until is null or until > now()
 """
@@ -240,6 +265,19 @@ from {schema}.pause where until is null or until > now()
 LIFT_PAUSE = """
 delete from {schema}.pause where scope = :scope and credential = :credential
 returning scope
+"""
+
+# Calls of one app key keep their distance, whichever worker makes them: each call reserves the next moment.
+RESERVE = """
+insert into {schema}.pace as p (app_key, next_at)
+values (:app_key, clock_timestamp() + make_interval(secs => cast(:step_seconds as double precision)))
+on conflict (app_key) do update set
+    next_at = greatest(p.next_at, clock_timestamp()) + make_interval(secs => cast(:step_seconds as double precision))
+returning extract(epoch from p.next_at - clock_timestamp()) - cast(:step_seconds as double precision) as wait_seconds
+"""
+
+NOW = """
+select extract(epoch from clock_timestamp())
 """
 
 # What --drain waits for: messages that will still move without a person. Held ones and those of an account that is

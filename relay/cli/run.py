@@ -15,7 +15,8 @@ import click
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from relay.accounts import DEFAULT, Accounts
+from relay.accounts import Accounts
+from relay.cli.accounts import open_accounts
 from relay.cli.database import explained, plain_engine, reading
 from relay.errors import ConfigurationError, RelayError
 from relay.events import Events
@@ -27,8 +28,7 @@ from relay.producers import Producer, ProducerConfig, load
 from relay.settings import Settings
 from relay.settings import load as load_settings
 from relay.store import Store
-from relay.tmc.credential import Credential
-from relay.worker import Options, Report, Until, Worker
+from relay.worker import Clock, Options, Report, Until, Worker
 
 _STALE_LEASES = 3  # the cycle has not gone round for so many leases: it hangs
 
@@ -49,26 +49,27 @@ def run(drain: bool, once: bool, concurrency: int | None, batch_size: int | None
     settings = load_settings(concurrency=concurrency, batch_size=batch_size, producer=producer)
     until = Until.DRAINED if drain else Until.ONE_BATCH if once else Until.STOPPED
     silence_libraries()
-    report = asyncio.run(_run(settings, until))
+    with open_accounts(settings) as accounts:
+        report = asyncio.run(_run(settings, until, accounts))
     if until is Until.DRAINED and report.left:
         raise _left(report)
 
 
-async def _run(settings: Settings, until: Until) -> Report:
+async def _run(settings: Settings, until: Until, accounts: Accounts) -> Report:
     with reading(settings):
         engine = plain_engine(settings)
-    accounts = _accounts(settings)
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
-    metrics = Metrics()
+    metrics, clock = Metrics(), Clock()
     log = LogLines(worker=name, level=settings.log_level, style=settings.log_format)
     worker = Worker(
         Store(engine, worker=name, lease_seconds=settings.lease_seconds, schema=settings.schema_name),
-        _producer(settings, accounts),
+        _producer(settings, accounts, clock),
         name=name,
         policy=_policy(settings),
         options=_options(settings),
         observers=Events([log, metrics]),
-        identity=accounts.identity,
+        directory=accounts,
+        clock=clock,
     )
     _stop_on_signals(worker)
     try:
@@ -80,14 +81,7 @@ async def _run(settings: Settings, until: Until) -> Report:
         engine.dispose()
 
 
-def _accounts(settings: Settings) -> Accounts:
-    """The account ``default``, from settings. Another producer than tmc may do without."""
-    if settings.producer != "tmc" and not (settings.tmc_app_key and settings.tmc_app_secret):
-        return Accounts({})
-    return Accounts({DEFAULT: Credential(*settings.require_tmc())})
-
-
-def _producer(settings: Settings, accounts: Accounts) -> Producer:
+def _producer(settings: Settings, accounts: Accounts, clock: Clock) -> Producer:
     config = ProducerConfig(
         url=settings.tmc_url,
         sign_method=settings.tmc_sign_method,
@@ -96,6 +90,7 @@ def _producer(settings: Settings, accounts: Accounts) -> Producer:
         timeout_seconds=settings.tmc_timeout_seconds,
         batch_size=settings.batch_size,
         credentials=accounts.credential,
+        now=clock.now,
     )
     return load(settings.producer)(config)
 
@@ -116,6 +111,9 @@ def _options(settings: Settings) -> Options:
         poll_interval_seconds=settings.poll_interval_ms / 1000,
         lease_seconds=settings.lease_seconds,
         grace_seconds=settings.shutdown_grace_seconds,
+        linger_seconds=settings.linger_ms / 1000,
+        calls_per_second=settings.rate_limit,
+        failed_holds=settings.on_failed_head == "hold",
     )
 
 

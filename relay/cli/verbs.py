@@ -23,6 +23,12 @@ VERBS = {
     "status": ("relay.cli.reading:status", "Show the backlog, what is in flight, failures, pauses, workers."),
     "list": ("relay.cli.reading:list_messages", "List messages, the newest first."),
     "show": ("relay.cli.reading:show", "Show one message with its attempts and calls."),
+    "retry": ("relay.cli.operating:retry", "Send failed and held messages again."),
+    "discard": ("relay.cli.operating:discard", "Close messages that shall not be sent, with a reason."),
+    "pause": ("relay.cli.pausing:pause", "Claim nothing of an account or app key for a while."),
+    "resume": ("relay.cli.pausing:resume", "End a pause, whoever ordered it."),
+    "redact": ("relay.cli.removing:redact", "Remove the content of finished messages for good."),
+    "prune": ("relay.cli.removing:prune", "Delete messages that finished long ago, with their attempts and calls."),
     "version": ("relay.cli.version:version", "Show the version."),
 }
 INTERRUPTED = 130

@@ -32,14 +32,15 @@ where o.id = :message""",
     Query(
         "What may have been delivered twice, because a call got no answer?",
         """\
-select c.id as call, c.error_code, count(*) as messages, min(a.message_id) as first, max(a.message_id) as last
+select c.id as call, c.error_code, count(*) as messages,
+    min(a.message_id) as first, max(a.message_id) as last
 from relay.attempt a join relay.call c on c.id = a.call_id
 where a.outcome = 'unknown' group by c.id order by c.id""",
     ),
     Query(
         "When did the platform ask us to stay away?",
         """\
-select p.scope, round(extract(epoch from p.until - p.since), 1) as seconds, p.error_code, p.by as worker
-from relay.pause p order by p.since""",
+select scope, round(extract(epoch from until - since), 1) as seconds, error_code, by as worker
+from relay.pause order by since""",
     ),
 )

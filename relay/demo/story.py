@@ -100,20 +100,20 @@ def _trade(shop: Shop, engine: Engine, url: str, services: list[Service]) -> Non
     for number in range(1, TRANSACTIONS + 1):
         shop.sell(number)
         if time.monotonic() >= next_report:
-            _report(shop, engine, url)
+            _report(shop, engine, url, services)
             next_report += REPORT_SECONDS
         time.sleep(PACE_SECONDS)
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while _report(shop, engine, url):
-        for service in services:
-            service.require_running()
+    while _report(shop, engine, url, services):
         if time.monotonic() > deadline:
             raise RelayError(f"Messages are still pending after {PATIENCE_SECONDS} s.", f"See {services[-1].log}")
         time.sleep(REPORT_SECONDS)
 
 
-def _report(shop: Shop, engine: Engine, url: str) -> int:
+def _report(shop: Shop, engine: Engine, url: str, services: list[Service]) -> int:
     """Tell how far things are; how many messages are pending."""
+    for service in services:
+        service.require_running()
     pending, done, failed = count_by_status(engine)
     progress(
         f"  sold {len(shop.sold):3}   rolled back {len(shop.rolled_back):2}   pending {pending:3}   "
@@ -131,7 +131,7 @@ def _show_checks(shop: Shop, books: Books) -> None:
     say(f"\n  Sent again: {counted(books.touched('retry'), 'message')} after a refusal that passes,")
     say(f"  {unknown} after a call without an answer. Of these, {len(twice)} had arrived after all:")
     for calls, ids in books.explanations():
-        say(f"    the platform has {counted(len(ids), 'message')} twice, for {_named(calls)} got no answer")
+        say(f"    the platform has {counted(len(ids), 'message')} twice, because {_named(calls)} got no answer")
 
 
 def _named(calls: tuple[int, ...]) -> str:
@@ -140,7 +140,7 @@ def _named(calls: tuple[int, ...]) -> str:
 
 def _show_queries(engine: Engine, books: Books) -> None:
     title("The same in SQL")
-    message = min(books.twice(), default=1)
+    message = books.message_of_the_largest_call()
     with engine.connect() as connection:
         for query in QUERIES:
             found = connection.execute(text(query.sql), {"message": message} if ":message" in query.sql else {})

@@ -83,7 +83,7 @@ async def add_async(
         return _id(await cursor.fetchone())
 
 
-def insert(topic: str, content: object, **columns: Unpack[Columns]) -> ReturningInsert[tuple[int]]:
+def insert(topic: str, content: object, **columns: Unpack[Columns]) -> ReturningInsert[int]:
     """The Core statement, for whatever :func:`add` does not take; no row comes back if the dedupe key was there.
 
     Whoever executes it sees to the transaction; another schema is named by ``schema_translate_map={"relay": ...}``.

@@ -11,6 +11,7 @@ set ``RELAY_PRODUCER`` to that name. The contract that every producer keeps:
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -47,7 +48,7 @@ class ProducerConfig:
     """All that a producer is told. One that needs more brings its own settings.
 
     ``credentials`` gives the credential of an account as it is now, None where the account is unknown;
-    ``timeout_seconds`` is for a whole call; ``sign_method``, ``response_format`` and ``simplify`` are the platform's.
+    ``timeout_seconds`` is for a whole call; ``now`` gives the seconds since the epoch to sign with; ``sign_method``, ``response_format`` and ``simplify`` are the platform's.
     """
 
     url: str
@@ -57,6 +58,7 @@ class ProducerConfig:
     timeout_seconds: float
     batch_size: int
     credentials: Callable[[str], Credential | None]
+    now: Callable[[], float] = time.time
 
 
 ProducerFactory = Callable[[ProducerConfig], Producer]

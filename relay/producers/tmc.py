@@ -14,7 +14,6 @@ Connections are kept for a few seconds only: one that the platform has closed me
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -73,7 +72,7 @@ class TmcProducer:
         body = request_body(
             credential,
             batch.messages,
-            unix_seconds=time.time(),
+            unix_seconds=self._config.now(),
             sign_method=self._config.sign_method,
             response_format=self._config.response_format,
             simplify=self._config.simplify,
@@ -102,7 +101,7 @@ class TmcProducer:
             count=count,
             request_bytes=len(body),
             retry_after=response.headers.get("retry-after"),
-            unix_seconds=time.time(),
+            unix_seconds=self._config.now(),
         )
 
     async def _post(self, body: bytes, sending: _Sending) -> tuple[httpx.Response, bytes | None]:

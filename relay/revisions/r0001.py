@@ -5,7 +5,8 @@ from __future__ import annotations
 REVISION = "0001"
 DOWN_REVISION: str | None = None
 
-# One statement an entry; {schema} stands for the quoted name of the schema.
+# One statement an entry; {schema} stands for the quoted name of the schema. No percent sign anywhere: Alembic prints it
+# twice into offline scripts.
 UPGRADE = (
     r"""
     create domain {schema}.content as json
@@ -147,7 +148,7 @@ UPGRADE = (
         end if;
         raise exception using
             errcode = 'restrict_violation',
-            message = format('what was inserted into %I.%I stays as it is', tg_table_schema, tg_table_name),
+            message = 'what was inserted into ' || tg_table_schema || '.' || tg_table_name || ' stays as it is',
             hint = 'Insert a new message instead. A content is removed with: relay redact';
     end
     $body$
@@ -168,7 +169,7 @@ UPGRADE = (
     begin
         raise exception using
             errcode = 'restrict_violation',
-            message = format('message %s is done, and done is final', old.id),
+            message = 'message ' || old.id || ' is done, and done is final',
             hint = 'To send it once more, insert it as a new message.';
     end
     $body$

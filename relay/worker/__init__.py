@@ -8,8 +8,9 @@ pauses.py    which accounts are left alone because their app key is paused
 threads.py   runs the store's blocking transactions beside the event loop
 """
 
+from relay.worker.clock import Clock
 from relay.worker.cycle import Options, Until, Worker
-from relay.worker.pauses import Identity
+from relay.worker.directory import Directory, Nobody
 from relay.worker.report import Report
 
-__all__ = ["Identity", "Options", "Report", "Until", "Worker"]
+__all__ = ["Clock", "Directory", "Nobody", "Options", "Report", "Until", "Worker"]

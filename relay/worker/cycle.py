@@ -17,14 +17,19 @@ from relay import events
 from relay.errors import UnreachableError
 from relay.outcomes import Policy
 from relay.producers import Producer
-from relay.store import Claim, Store, Turn
+from relay.store import Claim, ClaimLimits, Store, Turn
+from relay.worker.clock import Clock
+from relay.worker.directory import Directory
 from relay.worker.flights import Flights
 from relay.worker.leases import Leases
-from relay.worker.pauses import Identity, Pauses
+from relay.worker.limits import Limits
+from relay.worker.pauses import Pauses
 from relay.worker.report import Report
 from relay.worker.settling import Settling
 from relay.worker.threads import Threads, retry_seconds
 
+_LEAST_PATIENCE_SECONDS = 3.0  # a transaction that has had no answer for so long is cut off, with longer leases later
+_LOOK_AGAIN_SECONDS = 0.25
 _LAST_SETTLE_SECONDS = 3.0  # even when the grace is over, outcomes that are known get this long to be written
 
 
@@ -45,6 +50,9 @@ class Options:
     poll_interval_seconds: float = 0.1
     lease_seconds: float = 60.0
     grace_seconds: float = 25.0
+    linger_seconds: float = 0.0
+    calls_per_second: float = 0.0  # of one app key, by the whole fleet; 0: no limit
+    failed_holds: bool = False  # a message that failed for good holds its ordering key
 
 
 class Worker:
@@ -59,7 +67,8 @@ class Worker:
         policy: Policy,
         options: Options,
         observers: events.Events,
-        identity: Identity,
+        directory: Directory,
+        clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
         rng = rng or random.Random()  # noqa: S311 jitter, not secrets
@@ -70,12 +79,19 @@ class Worker:
         self._options = options
         self._events = observers
         self._rng = rng
+        self._clock = clock or Clock()
         self._report = Report()
-        self._threads = Threads()
-        self._flights = Flights(
-            producer, slots=options.concurrency, lease_seconds=lease, policy=policy, observers=observers, rng=rng
+        self._threads = Threads(store.cut_off, patience_seconds=max(_LEAST_PATIENCE_SECONDS, lease / 3))
+        self._pauses = Pauses(store, self._threads, directory, observers, calls_per_second=options.calls_per_second)
+        self._limits = Limits(
+            slots=options.concurrency,
+            batch_size=min(options.batch_size, producer.max_batch),
+            max_bytes=producer.max_bytes,
+            rng=rng,
         )
-        self._pauses = Pauses(store, self._threads, identity, observers)
+        self._flights = Flights(
+            producer, self._limits, self._pauses, lease_seconds=lease, policy=policy, observers=observers, rng=rng
+        )
         self._settling = Settling(
             store, self._threads, self._flights, self._pauses, observers=observers, report=self._report
         )
@@ -105,17 +121,19 @@ class Worker:
         """Work until stopped, or until ``until`` holds. Raises what only a person can mend."""
         self._events.emit(events.WorkerStarted(self._name, type(self._producer).__name__, self._options.concurrency))
         await self._producer.open()
+        await self._clock.measure(self._store, self._threads)
         settling = asyncio.create_task(self._settling.settle_forever())
         extending = asyncio.create_task(self._leases.extend_forever())
+        measuring = asyncio.create_task(self._clock.measure_forever(self._store, self._threads))
         recovering = asyncio.create_task(self._leases.recover_forever())
         claiming = asyncio.create_task(self._claim_until(until))
         aborting = asyncio.create_task(self._aborting_came())
         try:
-            await _until_first([claiming, aborting], others=[settling, extending, recovering])
+            await _until_first([claiming, aborting], others=[settling, extending, measuring, recovering])
         finally:
             await _cancel([claiming, recovering, aborting])
             await self._land(settling)
-            await _cancel([settling, extending])
+            await _cancel([settling, extending, measuring])
             await self._producer.close()
             self._threads.close()
             self._events.emit(events.WorkerStopped(self._report.calls, self._report.done, self._report.failed))
@@ -129,7 +147,7 @@ class Worker:
             self._flights.changed.clear()
             self._flights.launch()
             if self._flights.free <= 0:
-                await self._flights.changed.wait()
+                await self._wait(_LOOK_AGAIN_SECONDS)  # not for ever: a limit may end by itself
                 continue
             try:
                 claim = await self._claim(1 if until is Until.ONE_BATCH else self._flights.free)
@@ -148,20 +166,19 @@ class Worker:
         return None
 
     async def _claim(self, slots: int) -> Claim:
-        skip = await self._pauses.accounts_to_skip()
-        started = time.monotonic()
-        claim = await self._threads.run(
-            lambda: self._store.claim(
-                self._turn,
-                slots=slots,
-                batch_size=min(self._options.batch_size, self._producer.max_batch),
-                max_bytes=self._producer.max_bytes,
-                skip_accounts=skip,
-            )
+        limits = ClaimLimits(
+            slots=slots,
+            batch_size=self._limits.messages,
+            max_bytes=self._limits.max_bytes,
+            skip_accounts=await self._pauses.accounts_to_skip(),
+            linger_seconds=self._options.linger_seconds,
+            failed_holds=self._options.failed_holds,
         )
+        started = time.monotonic()
+        claim = await self._threads.run(lambda: self._store.claim(self._turn, limits))
         self._turn = claim.turn
         self._flights.accept(claim.batches, started)
-        self._pauses.met(batch.account for batch in claim.batches)
+        await self._pauses.meet(batch.account for batch in claim.batches)
         self._report.failed += claim.expired
         if claim.batches or claim.expired:
             messages = sum(len(batch) for batch in claim.batches)
@@ -174,7 +191,7 @@ class Worker:
         while not self._flights.idle and not self._stopping.is_set():
             self._flights.changed.clear()
             self._flights.launch()
-            await self._flights.changed.wait()
+            await self._wait(_LOOK_AGAIN_SECONDS)
 
     async def _drained(self) -> bool:
         """Whether nothing is pending or in flight anywhere, but for what only a person can set in motion."""

@@ -3,7 +3,7 @@
     accept ──> backlog ──launch──> running ──> finished ──taken by the settler──> closed
 
 Every call accepted ends as exactly one ``Finished``, also when the producer raises or the process stops. A call whose
-lease may be over is never started: it is given back.
+lease may be over, or whose app was paused meanwhile, is never started: it is given back.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from relay.errors import UnreachableError
 from relay.events import Events, ProducerFailed
-from relay.message import Batch, Fault, Refused
+from relay.message import Answer, Answered, Batch, Fault, Refused
 from relay.outcomes import Policy, Settlement, decide, released
 from relay.producers import Producer
+from relay.worker.limits import Limits
+from relay.worker.pauses import Pauses
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +36,28 @@ class Finished:
 
 
 class Flights:
-    """Bounded by ``slots`` calls running at once. Belongs to one event loop."""
+    """Bounded by ``limits.calls`` running at once. Belongs to one event loop."""
 
     def __init__(
         self,
         producer: Producer,
+        limits: Limits,
+        pauses: Pauses,
         *,
-        slots: int,
         lease_seconds: float,
         policy: Policy,
         observers: Events,
         rng: random.Random,
     ) -> None:
         self._producer = producer
-        self._slots = slots
+        self._limits = limits
+        self._pauses = pauses
         self._lease_seconds = lease_seconds
         self._policy = policy
         self._events = observers
         self._rng = rng
         self._backlog: deque[Batch] = deque()
-        self._running: dict[int, asyncio.Task[None]] = {}
+        self._running: dict[int, asyncio.Task[Finished]] = {}
         self._finished: list[Finished] = []
         self._held_until: dict[int, float] = {}  # every open call of ours → monotonic seconds we surely hold it
         self.changed = asyncio.Event()  # a slot is free, or a call was closed
@@ -59,7 +65,8 @@ class Flights:
 
     @property
     def free(self) -> int:
-        return self._slots - len(self._running) - len(self._backlog)
+        """How many more calls may be claimed now."""
+        return self._limits.calls - len(self._running) - len(self._backlog)
 
     @property
     def running(self) -> int:
@@ -88,12 +95,10 @@ class Flights:
 
     def launch(self) -> None:
         """Start what waits, while slots are free."""
-        while self._backlog and len(self._running) < self._slots:
+        while self._backlog and len(self._running) < self._limits.calls:
             batch = self._backlog.popleft()
-            if time.monotonic() < self._held_until[batch.call_id]:
-                self._running[batch.call_id] = asyncio.create_task(self._fly(batch))
-            else:
-                self._finish(Finished(batch, released(batch)))
+            flight = self._running[batch.call_id] = asyncio.create_task(self._fly(batch))
+            flight.add_done_callback(partial(self._flown, batch))
 
     def release_backlog(self) -> None:
         """Give back what was claimed and not sent."""
@@ -111,7 +116,7 @@ class Flights:
         stopped.cancel()
 
     async def cancel(self) -> None:
-        """Cut off what is still running: nobody will know what became of it."""
+        """Cut off what is still running: nobody will know what became of what was sent."""
         running = list(self._running.values())
         for flight in running:
             flight.cancel()
@@ -133,22 +138,48 @@ class Flights:
             del self._held_until[each.batch.call_id]
         self.changed.set()
 
-    async def _fly(self, batch: Batch) -> None:
+    async def _fly(self, batch: Batch) -> Finished:
+        """The call with its answer. Cancelling passes through as long as nothing was sent."""
+        try:
+            await self._pauses.wait_for_turn(batch.account)
+        except UnreachableError:
+            return Finished(batch, released(batch))  # no turn could be had: PostgreSQL is away
+        if time.monotonic() >= self._held_until[batch.call_id] or self._pauses.is_paused(batch.account):
+            return Finished(batch, released(batch))
         sent = time.monotonic()
+        answer = await self._answer(batch)
+        self._limits.learn(batch, answer)
+        settlement = decide(batch, answer, self._policy, self._rng)
+        return Finished(batch, settlement, sent, time.monotonic() - sent)
+
+    async def _answer(self, batch: Batch) -> Answer:
+        """What the producer answers. Where that is no answer, nobody knows what became of the call."""
         try:
             answer = await self._producer.produce(batch)
         except asyncio.CancelledError:
-            reason = "the relay was stopped before the platform answered"
-            answer = Refused(Fault.UNKNOWN, "relay.stopped", message=reason)
+            return Refused(Fault.UNKNOWN, "relay.stopped", message="the relay was stopped before the platform answered")
         except Exception as error:
-            self._events.emit(ProducerFailed(batch.call_id, type(error).__name__))
-            reason = f"the producer raised {type(error).__name__}"
-            answer = Refused(Fault.UNKNOWN, "relay.producer_failed", message=reason)
+            return self._no_answer(batch, f"raised {type(error).__name__}")
+        mistake = _mistake(answer, len(batch))
+        return self._no_answer(batch, mistake) if mistake else answer
+
+    def _no_answer(self, batch: Batch, mistake: str) -> Refused:
+        self._events.emit(ProducerFailed(batch.call_id, mistake))
+        return Refused(Fault.UNKNOWN, "relay.producer_failed", message=f"the producer {mistake}")
+
+    def _flown(self, batch: Batch, flight: asyncio.Task[Finished]) -> None:
+        """A flight that was cancelled before it sent anything, or before it began, was never made."""
         del self._running[batch.call_id]
-        settlement = decide(batch, answer, self._policy, self._rng)
-        self._finish(Finished(batch, settlement, sent, time.monotonic() - sent))
+        self._finish(Finished(batch, released(batch)) if flight.cancelled() else flight.result())
 
     def _finish(self, finished: Finished) -> None:
         self._finished.append(finished)
         self.answered.set()
         self.changed.set()
+
+
+def _mistake(answer: object, count: int) -> str | None:
+    """How a producer written by somebody else broke its contract, or None."""
+    if isinstance(answer, Answered) and len(answer.results) != count:
+        return f"gave {len(answer.results)} results for {count} messages"
+    return None if isinstance(answer, Answer) else f"answered with {type(answer).__name__}"

@@ -71,6 +71,8 @@ class Settling:
             order = each.settlement.pause
             if order is not None:
                 self._pauses.stale()
+                if order.credential is not None:
+                    self._pauses.refused(each.batch.account)
                 self._events.emit(Paused(order.scope, order.seconds, order.reason, order.error_code))
 
 

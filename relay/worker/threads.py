@@ -1,7 +1,8 @@
-"""Runs the store's blocking transactions beside the event loop.
+"""Runs the store's blocking transactions beside the event loop, against time.
 
 Blocking psycopg in a thread costs half the CPU of an async driver for these few large statements, and there is no
-second, async way to the same SQL.
+second, async way to the same SQL. A transaction that gets no answer at all is cut off after a while: a half-open
+connection never fails by itself.
 """
 
 from __future__ import annotations
@@ -13,19 +14,27 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_THREADS = 4  # claim, settle, extend and recover may each be waiting for PostgreSQL at the same time
+_THREADS = 5  # claim, settle, extend, recover and look-ups may each be waiting at the same time
 
 RETRY_SECONDS = 0.1  # the first wait after PostgreSQL was lost; it doubles
 RETRY_MAX_SECONDS = 2.0
 
 
 class Threads:
-    def __init__(self) -> None:
+    """``cut_off`` is called when a transaction has had no answer for ``patience_seconds``."""
+
+    def __init__(self, cut_off: Callable[[], None], *, patience_seconds: float) -> None:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
+        self._cut_off = cut_off
+        self._patience_seconds = patience_seconds
 
     async def run(self, work: Callable[[], T]) -> T:
         """The result of ``work``. When cancelled, the transaction goes on to its end without us."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        running = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finished, _ = await asyncio.wait([running], timeout=self._patience_seconds)
+        if not finished:
+            self._cut_off()
+        return await running
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import IntegrityError
@@ -24,16 +25,14 @@ HARD = (
 )
 
 
-@pytest.fixture(params=EVERY.values(), ids=EVERY.keys())
+@pytest.fixture(params=EVERY)
 def writer(request: pytest.FixtureRequest) -> Writer:
-    chosen: Writer = request.param
-    return chosen
+    return EVERY[request.param]
 
 
-@pytest.fixture(params=ADDING.values(), ids=ADDING.keys())
+@pytest.fixture(params=ADDING)
 def adder(request: pytest.FixtureRequest) -> Writer:
-    chosen: Writer = request.param
-    return chosen
+    return ADDING[request.param]
 
 
 @pytest.fixture
@@ -108,7 +107,7 @@ async def test_what_is_left_out_or_none_gets_the_default(adder: Writer, database
 
 async def test_the_least_rights_suffice(writer: Writer, insert_only_url: str, engine: Engine) -> None:
     async with writer(insert_only_url) as transaction:
-        inserted = await transaction.add(TOPIC, HARD, dedupe_key="k", headers='{"h":1}')
+        inserted = await transaction.add(TOPIC, HARD, dedupe_key="k", ordering_key="o", headers='{"h":1}')
         await transaction.commit()
     assert [row["id"] for row in rows(engine)] == [inserted]
 
@@ -172,3 +171,15 @@ async def test_a_refused_content_leaves_the_transaction_good(adder: Writer, cont
         with pytest.raises(relay.MessageError):
             await transaction.add(TOPIC, content)
         assert await transaction.add(TOPIC, {"n": 1})
+
+
+def test_an_explicit_transaction_on_an_autocommit_psycopg_connection_is_fine(database_url: str, engine: Engine) -> None:
+    conninfo = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(conninfo, autocommit=True, cursor_factory=psycopg.RawCursor) as connection:
+        with connection.transaction(force_rollback=True):
+            assert relay.add(connection, TOPIC, {"lost": True})
+        with connection.transaction():
+            assert relay.add(connection, TOPIC, {"n": 1})
+        with pytest.raises(relay.NotInTransaction):
+            relay.add(connection, TOPIC, {"n": 2})
+    assert [row["content"] for row in rows(engine)] == ['{"n":1}']

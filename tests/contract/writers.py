@@ -101,7 +101,7 @@ async def psycopg_async_connection(url: str, autocommit: bool = False) -> AsyncI
 async def plain_sql(url: str) -> AsyncIterator[Transaction]:
     with psycopg.connect(_conninfo(url)) as held:
 
-        def add(topic: str, content: Any, **columns: Any) -> int | None:
+        def add(topic: str, content: Any, **columns: Any) -> Any:
             row = {"topic": topic, "content": content, **columns}
             values = [json.dumps(value) if isinstance(value, dict) else value for value in row.values()]
             found = held.execute(
@@ -114,7 +114,7 @@ async def plain_sql(url: str) -> AsyncIterator[Transaction]:
         yield _transaction(held, add)
 
 
-def _mapped(session: Session, topic: str, content: object, **columns: Any) -> int:
+def _mapped(session: Session, /, topic: str, content: object, **columns: Any) -> int:
     message = relay.OutboxMessage(topic=topic, content=content, **columns)
     session.add(message)
     session.flush()
@@ -126,7 +126,7 @@ async def _mapped_async(session: AsyncSession, topic: str, content: object, **co
 
 
 def _core(session: Session, topic: str, content: object, **columns: Any) -> int | None:
-    return session.scalar(relay.insert(topic, content, **columns))
+    return session.execute(relay.insert(topic, content, **columns)).scalar()
 
 
 def _one_scope() -> str:

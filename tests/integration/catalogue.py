@@ -10,7 +10,7 @@ from relay.revisions import quoted
 # Each question answers with one line per object.
 _QUESTIONS = {
     "columns": """
-        select format('%s.%s %s %s %s %s %s', c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
+        select format('%s %s %s %s %s %s %s', c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
                       a.attnotnull, a.attidentity, pg_get_expr(d.adbin, d.adrelid))
         from pg_attribute a join pg_class c on c.oid = a.attrelid and c.relkind = 'r' and a.attnum > 0
         left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
@@ -22,16 +22,19 @@ _QUESTIONS = {
         select format('%s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) from pg_constraint
         where connamespace = to_regnamespace(:schema)""",
     "indexes": """
-        select pg_get_indexdef(indexrelid) from pg_index join pg_class on oid = indexrelid
+        select pg_get_indexdef(indexrelid, 0, true) from pg_index join pg_class on oid = indexrelid
         where relnamespace = to_regnamespace(:schema)""",
     "domains": """
         select format('%s %s %s %s', typname, typbasetype::regtype, typnotnull, typdefault) from pg_type
         where typtype = 'd' and typnamespace = to_regnamespace(:schema)""",
     "functions": """
-        select format('%s %s %s %s', proname, prorettype::regtype, prosecdef, replace(prosrc, 'relay.', 'setting '))
+        select format('%s %s %s %s', proname, prorettype::regtype, prosecdef, prosrc)
         from pg_proc where pronamespace = to_regnamespace(:schema)""",
+    "views": """
+        select format('%s %s', relname, pg_get_viewdef(oid)) from pg_class
+        where relkind = 'v' and relnamespace = to_regnamespace(:schema)""",
     "triggers": """
-        select pg_get_triggerdef(t.oid) from pg_trigger t join pg_class c on c.oid = tgrelid
+        select pg_get_triggerdef(t.oid, true) from pg_trigger t join pg_class c on c.oid = tgrelid
         where relnamespace = to_regnamespace(:schema)""",
 }
 
@@ -39,12 +42,23 @@ _QUESTIONS = {
 def catalogue(connection: Connection, schema: str = "relay") -> dict[str, set[str]]:
     """Kind of object -> one line for each of them, Alembic's version table left out."""
     name = quoted(schema)
+    before = _search(connection, name)  # names of the schema searched are printed without it
 
     def lines(question: str) -> set[str]:
         found = connection.scalars(text(question), {"schema": name}).all()
-        return {line.replace(f"{name}.", "") for line in found if "alembic_version" not in line}
+        return {line for line in found if "alembic_version" not in line}
 
-    return {kind: lines(question) for kind, question in _QUESTIONS.items()}
+    answers = {kind: lines(question) for kind, question in _QUESTIONS.items()}
+    answers["triggers"] = {line.replace(f"('{name}.", "('") for line in answers["triggers"]}  # in their arguments
+    _search(connection, before)
+    return answers
+
+
+def _search(connection: Connection, path: str) -> str:
+    """Set where names are looked up, for this transaction; what it was before."""
+    before = str(connection.scalar(text("show search_path")))
+    connection.execute(text("select set_config('search_path', :path, true)"), {"path": path})
+    return before
 
 
 def catalogue_at(url: str, schema: str = "relay") -> dict[str, set[str]]:

@@ -1,0 +1,149 @@
+"""Whose credentials produce a message. An account that is not known here has none, and its messages wait.
+
+``credential`` and ``identity`` answer at once, from memory. ``refresh`` asks the sources, the first one that knows an
+account wins; it blocks and belongs into a thread. What stays true:
+
+- a source in trouble takes nothing away: what it said last is kept, and no later source is asked in its place;
+- one account in trouble leaves the others alone;
+- credentials stay in this process: the database sees names and, in a pause, a fingerprint; errors contain none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Protocol
+
+from relay.errors import RelayError
+from relay.tmc.credential import Credential
+
+DEFAULT = "default"
+FRESH_SECONDS = 5.0
+
+Found = Credential | RelayError  # a credential, or why what is there for the account is of no use
+
+
+class Source(Protocol):
+    def look_up(self, accounts: Collection[str]) -> Mapping[str, Found]:
+        """What this source has now for these accounts; one it does not know is left out.
+
+        Raises ConfigurationError or UnreachableError when it can say nothing of any of them.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What was found for an account, and when it was asked for."""
+
+    asked_monotonic: float
+    credential: Credential | None
+    identity: tuple[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """A source in trouble is not asked again at once: each attempt may cost a whole time-out."""
+
+    until_monotonic: float
+    error: RelayError
+
+
+class Accounts:
+    """The credentials by account name. Any thread may call any method.
+
+    ``fresh_seconds``: what was found, or was not, is not looked up again for so long. ``trouble`` is a sentence for the
+    log while a source, or what it has for some account, is of no use.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        *,
+        fresh_seconds: float = FRESH_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.trouble: str | None = None
+        self._sources = tuple(sources)
+        self._fresh_seconds = fresh_seconds
+        self._monotonic = monotonic
+        self._entries: dict[str, _Entry] = {}
+        self._forgotten: set[str] = set()
+        self._resting: dict[Source, _Rest] = {}
+        self._useless: dict[str, RelayError] = {}
+        self._looking = Lock()  # one look-up at a time; whoever only reads takes no lock
+
+    def credential(self, account: str) -> Credential | None:
+        """What the account produces with, or None: unknown."""
+        entry = self._entries.get(account)
+        return entry.credential if entry else None
+
+    def identity(self, account: str) -> tuple[str, str] | None:
+        """App key and fingerprint of the account's credential: what the worker may know of it."""
+        entry = self._entries.get(account)
+        return entry.identity if entry else None
+
+    def forget(self, account: str) -> None:
+        """Let the next refresh look it up however fresh it is; until then it stays as it is."""
+        self._forgotten.add(account)
+
+    def refresh(self, accounts: Iterable[str]) -> None:
+        """Look up those that are not fresh. Blocks; the trouble of a source is no exception but ``trouble``."""
+        wanted = set(accounts)
+        if not self._due(wanted):  # then nobody waits for a look-up that concerns others
+            return
+        with self._looking:
+            due = self._due(wanted)  # another thread may just have looked some of them up
+            self._forgotten.difference_update(due)
+            if due:
+                asked = self._monotonic()
+                self._keep(due, self._ask(due), asked)
+
+    def check(self) -> None:
+        """Ask every source for the account ``default``; the first trouble is raised."""
+        for source in self._sources:
+            found = source.look_up([DEFAULT]).get(DEFAULT)
+            if isinstance(found, RelayError):
+                raise found
+
+    def _due(self, accounts: set[str]) -> set[str]:
+        oldest = self._monotonic() - self._fresh_seconds
+
+        def is_due(account: str) -> bool:
+            entry = self._entries.get(account)
+            return entry is None or entry.asked_monotonic <= oldest or account in self._forgotten
+
+        return set(filter(is_due, accounts))
+
+    def _ask(self, accounts: set[str]) -> dict[str, Found]:
+        found: dict[str, Found] = {}
+        for source in self._sources:
+            if left := accounts - found.keys():
+                found |= self._ask_source(source, left)
+        return found
+
+    def _ask_source(self, source: Source, accounts: set[str]) -> Mapping[str, Found]:
+        rest = self._resting.get(source)
+        if rest and self._monotonic() < rest.until_monotonic:
+            return dict.fromkeys(accounts, rest.error)
+        try:
+            found = source.look_up(accounts)
+        except RelayError as error:
+            self._resting[source] = _Rest(self._monotonic() + self._fresh_seconds, error)
+            return dict.fromkeys(accounts, error)
+        self._resting.pop(source, None)
+        for account in accounts:
+            self._useless.pop(account, None)
+        self._useless |= {account: error for account, error in found.items() if isinstance(error, RelayError)}
+        return found
+
+    def _keep(self, accounts: set[str], found: Mapping[str, Found], asked_monotonic: float) -> None:
+        for account in accounts:
+            answer = found.get(account)
+            credential = self.credential(account) if isinstance(answer, RelayError) else answer
+            identity = (credential.app_key, credential.fingerprint) if credential else None
+            self._entries[account] = _Entry(asked_monotonic, credential, identity)
+        troubles = [*(rest.error for rest in self._resting.values()), *self._useless.values()]
+        self.trouble = str(troubles[0]).replace("\n", "; ") if troubles else None

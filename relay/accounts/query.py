@@ -1,0 +1,124 @@
+"""Credentials from the application's own table, where sessions are renewed: a SELECT of whoever runs the relay.
+
+    select app_key, app_secret, session from shop where name = :account
+    select name as account, app_key, app_secret, session from shop where name = any(:accounts)
+
+The first form is run once for each account, the second once for many. Either runs in a read-only transaction with a
+time limit, its columns are taken by name, and neither its text nor a value is part of an error: a query may well contain
+the key that decrypts a column.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, text
+from sqlalchemy.exc import DataError, SQLAlchemyError
+
+from relay.accounts import Found
+from relay.accounts.sources import credential_of
+from relay.errors import ConfigurationError, RelayError, UnreachableError
+from relay.settings import CREDENTIAL_PARTS
+
+QUERY = "RELAY_ACCOUNTS_QUERY"
+LIMIT_SECONDS = 5
+
+_LIMIT = text("select set_config('statement_timeout', :limit, true)").bindparams(limit=f"{LIMIT_SECONDS}s")
+_AWAY = ("08", "28", "3D", "40", "53", "57P")  # connection, password, database, run it again, resources, shutdown
+_CANCELED = "57014"
+_SYNTAX_ERROR = "42601"
+_NOT_AS_WRITTEN = "42"  # no such table, column, right: such a sentence quotes names only
+
+
+class Query:
+    """A source. Raises ConfigurationError when the statement takes other parameters than it should."""
+
+    def __init__(self, engine: Engine, statement: str) -> None:
+        self._engine = engine
+        self._statement = text(statement)
+        parameters = set(self._statement.compile().params)
+        if parameters not in ({"account"}, {"accounts"}):
+            taken = ", ".join(f":{name}" for name in sorted(parameters)) or "none"
+            raise ConfigurationError(
+                f"{QUERY} must take :account or :accounts and no other parameter, found: {taken}",
+                r"A colon in a literal is written \: there.",
+            )
+        self._takes_many = parameters == {"accounts"}
+
+    def look_up(self, accounts: Collection[str]) -> Mapping[str, Found]:
+        try:
+            return self._all_at_once(accounts) if self._takes_many else self._one_by_one(accounts)
+        except SQLAlchemyError as error:
+            raise _explained(error, self._engine.url) from None
+
+    def _all_at_once(self, accounts: Collection[str]) -> dict[str, Found]:
+        with self._reading() as connection:
+            rows = self._rows(connection, {"accounts": list(accounts)}, "account")
+        of: dict[str, list[dict[str, Any]]] = {account: [] for account in accounts}
+        for row in rows:
+            of.get(str(row["account"]), []).append(row)
+        return {account: _found(account, rows) for account, rows in of.items() if rows}
+
+    def _one_by_one(self, accounts: Collection[str]) -> dict[str, Found]:
+        found: dict[str, Found] = {}
+        left = deque(accounts)
+        while left:
+            try:
+                with self._reading() as connection:
+                    while left:
+                        if rows := self._rows(connection, {"account": left[0]}):
+                            found[left[0]] = _found(left[0], rows)
+                        left.popleft()
+            except DataError as error:  # this name cannot be compared, to a number for instance; the others may
+                found[left.popleft()] = _explained(error, self._engine.url)
+        return found
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._engine.connect() as connection:
+            connection.execution_options(postgresql_readonly=True)
+            connection.execute(_LIMIT)
+            yield connection
+
+    def _rows(self, connection: Connection, parameters: Mapping[str, Any], *more: str) -> list[dict[str, Any]]:
+        """Only the columns that are ours."""
+        result = connection.execute(self._statement, parameters)
+        columns = list(result.keys()) if result.returns_rows else []
+        wanted = [*CREDENTIAL_PARTS, *more]
+        wrong = [name for name in wanted if columns.count(name) != 1 and (name != "session" or name in columns)]
+        if wrong:
+            raise ConfigurationError(f"{QUERY} must return one column {' and one column '.join(wrong)}")
+        return [{name: row[columns.index(name)] for name in wanted if name in columns} for row in result]
+
+
+def _found(account: str, rows: Sequence[Mapping[str, Any]]) -> Found:
+    if len(rows) > 1:
+        return ConfigurationError(f"{QUERY} must return one row for an account, and returned {len(rows)} for {account}")
+    try:
+        return credential_of(rows[0], f"{QUERY}: the row of {account}")
+    except ConfigurationError as error:
+        return error
+
+
+def _explained(error: SQLAlchemyError, url: URL) -> RelayError:
+    cause = getattr(error, "orig", None)
+    state = getattr(cause, "sqlstate", None)
+    name = type(cause or error).__name__
+    said = getattr(getattr(cause, "diag", None), "message_primary", None)
+    if state == _CANCELED:
+        return UnreachableError(f"{QUERY} had no answer within {LIMIT_SECONDS} s")
+    if name in ("OperationalError", "InterfaceError") or (state or "").startswith(_AWAY):
+        where = f"{url.host or 'the local server'}{f':{url.port}' if url.port else ''}/{url.database or ''}"
+        reason = (
+            said or (str(cause).splitlines() or [name])[0].rpartition(" failed: ")[2].removeprefix("FATAL:").strip()
+        )
+        return UnreachableError(f"{QUERY} cannot reach PostgreSQL at {where}: {reason}", "Check that the server runs.")
+    if state == _SYNTAX_ERROR:
+        said = f"syntax error at character {cause.diag.statement_position}" if cause else None
+    elif not (state or "").startswith(_NOT_AS_WRITTEN):
+        said = None  # it may quote a value
+    hint = "Compare as text, for example: where id::text = :account" if isinstance(error, DataError) else ""
+    return ConfigurationError(f"PostgreSQL refuses {QUERY}: {said or f'{name} ({state})'}", hint)

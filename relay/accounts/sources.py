@@ -1,0 +1,117 @@
+"""Where credentials are written down: in the settings, in the TOML file, in a folder of mounted secrets.
+
+Each source reads what is there at the moment it is asked, so that a renewed session needs no restart. None of their
+errors contains a value.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from relay.accounts import Found
+from relay.errors import ConfigurationError
+from relay.settings import CREDENTIAL_PARTS, read_accounts
+from relay.tmc.credential import Credential
+
+DIRECTORY = "RELAY_ACCOUNTS_DIR"
+
+
+class Given:
+    """Credentials that stay as they are while the process runs."""
+
+    def __init__(self, credentials: Mapping[str, Credential]) -> None:
+        self._credentials = dict(credentials)
+
+    def look_up(self, accounts: Collection[str]) -> Mapping[str, Found]:
+        return {account: self._credentials[account] for account in accounts if account in self._credentials}
+
+
+class TomlFile:
+    """The tables ``[accounts.NAME]`` of a file, which is read again once it has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read_version: tuple[int, ...] = ()
+        self._credentials: dict[str, Credential] = {}
+
+    def look_up(self, accounts: Collection[str]) -> Mapping[str, Found]:
+        self._read_if_changed()
+        return {account: self._credentials[account] for account in accounts if account in self._credentials}
+
+    def names(self) -> list[str]:
+        """The accounts of the file as it is now."""
+        self._read_if_changed()
+        return list(self._credentials)
+
+    def _read_if_changed(self) -> None:
+        try:
+            status = self._path.stat()
+        except OSError as error:
+            raise ConfigurationError(f"{self._path}: {error.strerror}") from None
+        # Looked at before reading: what changes meanwhile is read once more. A secret that is mounted anew is another
+        # file, perhaps of the same age and size.
+        version = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if version != self._read_version:
+            tables = read_accounts(self._path)
+            self._credentials = {name: credential_of(table, f"{self._path}") for name, table in tables.items()}
+            self._read_version = version
+
+
+class Folder:
+    """NAME/app_key, NAME/app_secret and NAME/session below one folder.
+
+    Only names that the folder lists are looked at, so that no name can lead out of it; hidden ones (Kubernetes keeps
+    its own there) and those with two dots are no accounts.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def look_up(self, accounts: Collection[str]) -> Mapping[str, Found]:
+        try:
+            listed = set(os.listdir(self._folder))
+        except OSError as error:
+            raise ConfigurationError(f"{DIRECTORY}: cannot read {self._folder}: {error.strerror}") from None
+        found: dict[str, Found] = {}
+        for account in accounts:
+            if account not in listed or account.startswith(".") or ".." in account:
+                continue
+            try:
+                if parts := _parts(self._folder / account):
+                    found[account] = credential_of(parts, f"{DIRECTORY}: {account}")
+            except ConfigurationError as error:
+                found[account] = error
+        return found
+
+
+def _parts(place: Path) -> dict[str, str]:
+    """The files that are there."""
+    parts = {}
+    for name in CREDENTIAL_PARTS:
+        try:
+            parts[name] = (place / name).read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+            raise ConfigurationError(f"{DIRECTORY}: cannot read {place / name}: {reason}") from None
+    return parts
+
+
+def credential_of(parts: Mapping[str, object], where: str) -> Credential:
+    """Raises ConfigurationError, beginning with ``where``, when the app key or its secret is missing or no text."""
+    texts = {name: _text(name, parts.get(name), where) for name in CREDENTIAL_PARTS}
+    missing = [name for name in CREDENTIAL_PARTS if name != "session" and not texts[name]]
+    if missing:
+        raise ConfigurationError(f"{where} has no {' and no '.join(missing)}")
+    return Credential(texts["app_key"], texts["app_secret"], texts["session"] or None)
+
+
+def _text(name: str, value: object, where: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise ConfigurationError(f"{where}: {name} must be text, not {type(value).__name__}")
+    return str(value).strip()

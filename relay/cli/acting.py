@@ -1,0 +1,134 @@
+"""What the operators' verbs share: who, why, a way to look first, and how the result is told.
+
+On stdout go the ids of the messages changed, one a line, so that they can be piped on; on stderr what was left alone
+and why. A verb that left anything alone exits with 1.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from relay.cli.printing import print_facts, print_json
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from relay.operations import Changed, Order, Preview
+    from relay.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+LARGEST_ID = 2**63 - 1
+NOT_ALL = 1
+
+message_id = click.IntRange(1, LARGEST_ID)
+
+
+def ledger_options(verb: F) -> F:
+    """``--reason``, ``--actor`` and ``--dry-run``."""
+    verb = click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")(verb)
+    verb = click.option("--actor", metavar="NAME", help="Who wants it.  [default: user@host]")(verb)
+    return click.option("--reason", metavar="TEXT", help="Why; kept in the ledger. Required unless --dry-run.")(verb)
+
+
+@contextmanager
+def operators_engine(settings: Settings) -> Iterator[Engine]:
+    """An engine on a database whose tables are those this version knows."""
+    from relay.cli.database import open_engine
+    from relay.revisions import require_head
+
+    engine = open_engine(settings)
+    try:
+        with engine.connect() as connection:
+            require_head(connection, settings.schema_name)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def ordered(reason: str | None, actor: str | None, dry_run: bool, selection: Mapping[str, object]) -> Order:
+    """What the ledger is to say; without a reason only a dry run goes on."""
+    from relay.operations import Order
+
+    if not dry_run and not (reason or "").strip():
+        raise click.UsageError("--reason is missing: say why, it is kept in the ledger")
+    return Order(actor or _user_at_host(), reason or "", {k: _told(v) for k, v in selection.items() if v is not None})
+
+
+def tell_preview(found: Preview, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "dry_run": True,
+                "count": len(found.changing),
+                "oldest_seconds": found.oldest_seconds,
+                "ordering_keys": found.ordering_keys,
+                "changing": [str(id_) for id_ in found.changing],
+                "skipped": _skipped(found.skipped),
+            }
+        )
+    else:
+        oldest = found.oldest_seconds
+        print_facts(
+            {
+                "messages": len(found.changing),
+                "oldest": None if oldest is None else timedelta(seconds=oldest),
+                "ordering keys": found.ordering_keys,
+            }
+        )
+        click.echo("dry run: nothing was changed", err=True)
+    _tell_skipped(found.skipped)
+
+
+def tell_changed(result: Changed, *, as_json: bool, done: str) -> None:
+    """``done`` completes the sentence: 3 messages ..."""
+    if as_json:
+        print_json(
+            {
+                "changed": [str(id_) for id_ in result.changed],
+                "skipped": _skipped(result.skipped),
+                "action": None if result.action is None else str(result.action),
+            }
+        )
+    else:
+        for id_ in result.changed:
+            click.echo(id_)
+    if result.action is not None:
+        click.echo(f"{count(len(result.changed), 'message')} {done}; row {result.action} of the ledger", err=True)
+    elif not result.skipped:
+        click.echo("no message fits: nothing was changed", err=True)
+    _tell_skipped(result.skipped)
+
+
+def count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def _skipped(skipped: Mapping[int, str]) -> Sequence[Mapping[str, str]]:
+    return [{"id": str(id_), "why": why} for id_, why in skipped.items()]
+
+
+def _tell_skipped(skipped: Mapping[int, str]) -> None:
+    for id_, why in skipped.items():
+        click.echo(f"message {id_} is left alone: {why}", err=True)
+    if skipped:
+        raise click.exceptions.Exit(NOT_ALL)
+
+
+def _told(value: object) -> object:
+    return f"{value.total_seconds():g}s" if isinstance(value, timedelta) else value
+
+
+def _user_at_host() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"

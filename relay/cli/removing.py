@@ -1,0 +1,98 @@
+"""``relay redact`` and ``relay prune``: what leaves the tables for good."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from relay.cli.acting import count, ledger_options, message_id, operators_engine, ordered, tell_changed, tell_preview
+from relay.cli.options import duration, json_option
+from relay.cli.printing import print_facts, print_json
+
+if TYPE_CHECKING:
+    from relay.operations import Pruned
+
+_QUIET_SECONDS = 2.0  # whoever waits for longer is told how far it is
+_LARGEST_BATCH = 10_000  # so many ids the ledger keeps in a row
+
+
+@click.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=message_id)
+@ledger_options
+@json_option
+def redact(ids: tuple[int, ...], reason: str | None, actor: str | None, dry_run: bool, as_json: bool) -> None:
+    """Remove the content of finished messages for good.
+
+    A tombstone stays in its place, extra content and headers go with it, and the ledger keeps the SHA-256 of what was
+    removed. Backups, and what the platform has, are not reached.
+    """
+    from relay import operations
+    from relay.settings import load
+
+    order = ordered(reason, actor, dry_run, {"ids": ids})
+    settings = load()
+    with operators_engine(settings) as engine, engine.begin() as connection:
+        if dry_run:
+            tell_preview(operations.preview(connection, "redact", ids, schema=settings.schema_name), as_json=as_json)
+            return
+        result = operations.redact(connection, ids, order, schema=settings.schema_name)
+    tell_changed(result, as_json=as_json, done="redacted")
+
+
+@click.command()
+@click.option("--older-than", type=duration, required=True, help="Finished longer ago than this, for example 180d.")
+@click.option("--batch", type=click.IntRange(1, _LARGEST_BATCH), default=1000, show_default=True, metavar="N")
+@ledger_options
+@json_option
+def prune(
+    older_than: timedelta, batch: int, reason: str | None, actor: str | None, dry_run: bool, as_json: bool
+) -> None:
+    """Delete messages that finished long ago, with their attempts and calls.
+
+    In small batches, each committed with its row in the ledger. The dedupe key goes with the message: after that a
+    second insert with the same key is sent. May be stopped and run again at any time. The reason may be left out here.
+    """
+    from relay import operations
+    from relay.settings import load
+
+    order = ordered(reason or "retention", actor, dry_run, {"older_than": older_than})
+    settings = load()
+    schema = settings.schema_name
+    with operators_engine(settings) as engine:
+        if dry_run:
+            with engine.connect() as connection:
+                messages, oldest = operations.prunable(connection, older_than, schema=schema)
+            _tell_prunable(messages, oldest, as_json)
+            return
+        gone = _summed(operations.prune(engine, older_than, order, schema=schema, batch=batch))
+    facts = {"messages": gone.messages, "attempts": gone.attempts, "calls": gone.calls}
+    if as_json:
+        print_json(facts)
+    else:
+        print_facts(facts)
+
+
+def _tell_prunable(messages: int, oldest_seconds: float | None, as_json: bool) -> None:
+    if as_json:
+        print_json({"dry_run": True, "messages": messages, "oldest_seconds": oldest_seconds})
+        return
+    finished = None if oldest_seconds is None else timedelta(seconds=oldest_seconds)
+    print_facts({"messages": messages, "oldest": finished})
+    click.echo("dry run: nothing was deleted", err=True)
+
+
+def _summed(batches: Iterator[Pruned]) -> Pruned:
+    """All batches together, with a line on stderr now and then."""
+    from relay.operations import Pruned
+
+    gone, told = Pruned(), time.monotonic()
+    for one in batches:
+        gone = Pruned(gone.messages + one.messages, gone.attempts + one.attempts, gone.calls + one.calls)
+        if time.monotonic() - told > _QUIET_SECONDS:
+            told = time.monotonic()
+            click.echo(f"deleted {count(gone.messages, 'message')} and {count(gone.calls, 'call')} so far", err=True)
+    return gone

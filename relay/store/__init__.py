@@ -1,0 +1,125 @@
+"""The relay's short transactions: claim, settle, extend, recover. One method, one transaction, never HTTP in between.
+
+All methods are plain blocking functions over one engine; the worker runs them in threads, and so may a script. What
+stays true:
+
+- a message is in at most one open call (see ``statements.py`` for why);
+- a call is settled once: whoever closes its row owns the outcome, everyone else changes nothing;
+- a database that cannot be reached, or has become read-only after a fail-over, is an UnreachableError, and what was
+  being written may be written again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from relay import statements as sql
+from relay.outcomes import Policy, Settlement, lapsed
+from relay.store import claiming, settling
+from relay.store.connections import Connections
+from relay.store.settling import Sent
+from relay.store.values import Claim, ClaimLimits, Pause, Settled, Turn
+
+__all__ = ["Claim", "ClaimLimits", "Pause", "Sent", "Settled", "Store", "Turn"]
+
+_LAPSED_AT_ONCE = 100
+
+
+class Store:
+    """The database side of one worker."""
+
+    def __init__(self, engine: Engine, *, worker: str, lease_seconds: float, schema: str = "relay") -> None:
+        self._connections = Connections(engine)
+        self._worker = worker
+        self._lease_seconds = lease_seconds
+        self._schema = schema
+
+    def claim(self, turn: Turn, limits: ClaimLimits) -> Claim:
+        """Claim ready messages, account by account in turn."""
+        with self._transaction() as connection:
+            return claiming.claim(
+                connection, self._schema, turn, limits, worker=self._worker, lease_seconds=self._lease_seconds
+            )
+
+    def settle(self, settlements: Sequence[Settlement], sent: Sent) -> Settled:
+        """Write the outcomes of these calls."""
+        with self._transaction() as connection:
+            return self._settle(connection, settlements, sent)
+
+    def extend(self, call_ids: Sequence[int]) -> frozenset[int]:
+        """Let the leases of these calls run anew; those that were still ours."""
+        parameters = {"ids": list(call_ids), "lease_seconds": self._lease_seconds}
+        with self._transaction() as connection:
+            return frozenset(self._run(connection, sql.EXTEND, parameters).scalars())
+
+    def recover(self, policy: Policy, rng: random.Random) -> tuple[Settlement, ...]:
+        """Settle as unknown the calls whose lease ran out, whoever made them; at most a hundred at once."""
+        with self._transaction() as connection:
+            rows = self._run(connection, sql.LOCK_LAPSED, {"calls": _LAPSED_AT_ONCE}).all()
+            settlements = tuple(
+                lapsed(row.id, row.account, list(zip(row.message_ids, row.attempts, strict=True)), policy, rng)
+                for row in rows
+            )
+            if settlements:
+                self._settle(connection, settlements, {})
+        return settlements
+
+    def pauses(self) -> tuple[Pause, ...]:
+        """The pauses in force."""
+        with self._transaction() as connection:
+            rows = self._run(connection, sql.PAUSES).all()
+        return tuple(
+            Pause(
+                row.scope, None if row.endless else float(row.seconds_left), row.reason, row.error_code, row.credential
+            )
+            for row in rows
+        )
+
+    def lift_pause(self, scope: str, credential: str) -> bool:
+        """End a pause that was ordered because of this credential; False when it is gone already."""
+        with self._transaction() as connection:
+            parameters = {"scope": scope, "credential": credential}
+            return self._run(connection, sql.LIFT_PAUSE, parameters).first() is not None
+
+    def reserve(self, app_key: str, step_seconds: float) -> float:
+        """Reserve the next call of this app key for this worker; how many seconds to wait until it may be made."""
+        with self._transaction() as connection:
+            parameters = {"app_key": app_key, "step_seconds": step_seconds}
+            return max(0.0, float(self._run(connection, sql.RESERVE, parameters).scalar_one()))
+
+    def now(self) -> float:
+        """The database's clock, in seconds since the epoch."""
+        with self._transaction() as connection:
+            return float(self._run(connection, sql.NOW).scalar_one())
+
+    def still_moving(self, skip_accounts: Sequence[str] = ()) -> bool:
+        """Whether anything is in flight, or pending and not waiting for a person."""
+        with self._transaction() as connection:
+            return bool(self._run(connection, sql.STILL_MOVING, {"skip_accounts": list(skip_accounts)}).scalar_one())
+
+    def pending(self) -> int:
+        """How many messages are pending, whatever they wait for."""
+        with self._transaction() as connection:
+            return int(self._run(connection, sql.COUNT_PENDING).scalar_one())
+
+    def cut_off(self) -> None:
+        """Cut every connection in use: whoever waits for an answer on one gets an UnreachableError at once."""
+        self._connections.cut_off()
+
+    def _settle(self, connection: Connection, settlements: Sequence[Settlement], sent: Sent) -> Settled:
+        return settling.settle(
+            connection, self._schema, settlements, sent, worker=self._worker, lease_seconds=self._lease_seconds
+        )
+
+    def _run(self, connection: Connection, text: str, parameters: Mapping[str, Any] | None = None) -> Any:
+        return connection.execute(sql.statement(text, self._schema), parameters or {})
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._connections.transaction() as connection:
+            yield connection

@@ -1,0 +1,75 @@
+"""Transactions that tell what is worth another try, and connections that can be cut when nobody answers on them.
+
+A connection through a stalled proxy or a half-open TCP connection gives no error, it just never answers. Whoever runs
+a transaction against time calls :meth:`Connections.cut_off` from another thread; the one that waits then fails at once.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from relay.errors import UnreachableError
+
+# What passes by itself: a server that stops or starts, too many connections, a standby after a fail-over (25006), and
+# a transaction that only has to be run once more. Class 08 is the connection itself.
+_PASSING = ("57P01", "57P02", "57P03", "57P05", "53300", "25006", "40001", "40P01")
+
+
+class Connections:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._in_use: set[Any] = set()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One transaction; UnreachableError where running it once more may help."""
+        try:
+            with self._engine.connect() as connection, self._used(connection), connection.begin():
+                yield connection
+        except PoolTimeout as error:
+            raise UnreachableError("No connection to PostgreSQL became free in time.") from error
+        except DBAPIError as error:
+            if not is_passing(error):
+                raise
+            if getattr(error.orig, "sqlstate", None) == "25006":
+                self._engine.dispose()  # the other connections lead to the same standby
+            raise UnreachableError(f"PostgreSQL was lost: {type(error.orig).__name__}.") from error
+
+    def cut_off(self) -> None:
+        """Shut the sockets of all connections in use."""
+        with self._lock:
+            in_use = list(self._in_use)
+        for raw in in_use:
+            with suppress(OSError), socket.socket(fileno=raw.pgconn.socket) as borrowed:
+                try:
+                    borrowed.shutdown(socket.SHUT_RDWR)
+                finally:
+                    borrowed.detach()  # the file descriptor stays the driver's
+
+    @contextmanager
+    def _used(self, connection: Connection) -> Iterator[None]:
+        raw = connection.connection.dbapi_connection
+        with self._lock:
+            self._in_use.add(raw)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_use.discard(raw)
+
+
+def is_passing(error: DBAPIError) -> bool:
+    """Whether the server, or the way to it, is gone for the moment."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state is None:  # libpq's own words: it never reached a server, or lost it
+        return error.connection_invalidated or type(error.orig).__name__ in ("OperationalError", "InterfaceError")
+    return bool(error.connection_invalidated or state.startswith("08") or state in _PASSING)

@@ -1,0 +1,139 @@
+"""Settling: outcomes of any number of calls, in one transaction, over a Connection.
+
+The call rows come first and are the guard: whoever closes a call owns its outcome. Then the messages, once each.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from relay import statements as sql
+from relay.message import Batch
+from relay.outcomes import PauseOrder, Settlement
+from relay.store.claiming import batches_of
+from relay.store.values import Settled
+
+_MAX_TEXT = 1000
+
+# When a call was sent and how long it took: call id → (monotonic seconds, seconds).
+Sent = Mapping[int, tuple[float, float]]
+
+
+def settle(
+    connection: Connection,
+    schema: str,
+    settlements: Sequence[Settlement],
+    sent: Sent,
+    *,
+    worker: str,
+    lease_seconds: float,
+) -> Settled:
+    """Write everything about these calls that nobody has settled before."""
+
+    def run(text: str, parameters: Mapping[str, Any]) -> Any:
+        return connection.execute(sql.statement(text, schema), parameters)
+
+    owned = set(run(sql.CLOSE_CALLS, _closing(settlements, sent)).scalars())
+    ours = [settlement for settlement in settlements if settlement.call_id in owned]
+    done = [(id_, s.call_id, index) for s in ours for id_, index in s.done]
+    if done:
+        run(sql.MARK_DONE, _columns(done, "ids", "call_ids", "result_indexes"))
+    if any(s.verdicts for s in ours):
+        run(sql.MARK_NOT_DONE, _not_done(ours))
+    for order in (s.pause for s in ours if s.pause):
+        run(sql.PAUSE, _pausing(order, worker))
+    children = _split(connection, schema, ours, worker, lease_seconds)
+    return Settled(frozenset(s.call_id for s in settlements) - owned, children)
+
+
+def storable(text: str | None) -> str | None:
+    """What a platform said, as PostgreSQL can keep it: no NUL, no half of a surrogate pair, not without end.
+
+    Without this one mad answer could never be settled.
+    """
+    if text is None:
+        return None
+    return text[:_MAX_TEXT].encode("utf-8", "replace").decode().replace("\0", " ")
+
+
+def _split(
+    connection: Connection, schema: str, settlements: Sequence[Settlement], worker: str, lease_seconds: float
+) -> tuple[Batch, ...]:
+    halves = [(s, half) for s in settlements for half in s.halves]
+    if not halves:
+        return ()
+    flat = [(number, s, message) for number, (s, half) in enumerate(halves) for message in half]
+    parameters = {
+        "worker": worker,
+        "lease_seconds": lease_seconds,
+        "batches": [number for number, _, _ in flat],
+        "accounts": [s.account for _, s, _ in flat],
+        "parent_ids": [s.call_id for _, s, _ in flat],
+        "ids": [message.id for _, _, message in flat],
+    }
+    rows = connection.execute(sql.statement(sql.SPLIT, schema), parameters).all()
+    return batches_of(rows, {message.id: message for _, _, message in flat})
+
+
+def _closing(settlements: Sequence[Settlement], sent: Sent) -> dict[str, Any]:
+    """The parameters of CLOSE_CALLS. When a call was sent is told as seconds ago: host clocks take no part."""
+    now = time.monotonic()
+    timing = [sent.get(s.call_id) for s in settlements]
+    return {
+        "ids": [s.call_id for s in settlements],
+        "outcomes": [s.outcome for s in settlements],
+        "http_statuses": [s.http_status for s in settlements],
+        "request_ids": [storable(s.request_id) for s in settlements],
+        "error_codes": [storable(s.error_code) for s in settlements],
+        "sub_codes": [storable(s.sub_code) for s in settlements],
+        "error_messages": [storable(s.error_message) for s in settlements],
+        "request_bytes": [s.request_bytes for s in settlements],
+        "durations_ms": [None if t is None else round(t[1] * 1000) for t in timing],
+        "sent_seconds_ago": [None if t is None else now - t[0] for t in timing],
+    }
+
+
+def _not_done(settlements: Sequence[Settlement]) -> dict[str, Any]:
+    """The parameters of MARK_NOT_DONE."""
+    rows = [
+        (
+            v.message_id,
+            s.call_id,
+            v.result_index,
+            v.outcome.value,
+            v.burned,
+            v.final,
+            storable(v.code),
+            storable(v.message),
+            storable(v.row_code),
+            storable(v.row_message),
+            v.delay_seconds,
+        )
+        for s in settlements
+        for v in s.verdicts
+    ]
+    return _columns(
+        rows,
+        *("ids", "call_ids", "result_indexes", "outcomes", "burned", "final"),
+        *("error_codes", "error_messages", "row_codes", "row_messages", "delays_seconds"),
+    )
+
+
+def _pausing(order: PauseOrder, worker: str) -> dict[str, Any]:
+    return {
+        "scope": order.scope,
+        "seconds": order.seconds,
+        "reason": storable(order.reason),
+        "error_code": storable(order.error_code),
+        "credential": order.credential,
+        "by": worker,
+    }
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], *names: str) -> dict[str, Any]:
+    """Rows turned into one array a column, as ``unnest`` takes them."""
+    return {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}

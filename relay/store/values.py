@@ -1,0 +1,65 @@
+"""What the store takes and gives, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from relay.message import Batch
+
+FEW_ACCOUNTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Where the last claim stopped: after which account, and after which ordering key of accounts with many keys."""
+
+    after_account: str = ""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    accounts: int = FEW_ACCOUNTS  # how many accounts the next claim looks at
+    fruitless: int = 0  # claims in a row that found nothing
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimLimits:
+    """How much one claim may take: ``slots`` calls of ``batch_size`` messages and ``max_bytes`` each.
+
+    A batch that is not full is left alone until its oldest message has been due for ``linger_seconds``. Accounts in
+    ``skip_accounts`` are left alone altogether. ``failed_holds``: a failed message holds its ordering key.
+    """
+
+    slots: int
+    batch_size: int = 50
+    max_bytes: int = 512 * 1024
+    skip_accounts: tuple[str, ...] = ()
+    linger_seconds: float = 0.0
+    failed_holds: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What was claimed. ``exhausted``: nothing was found, everywhere or often enough to take a rest before looking on."""
+
+    batches: tuple[Batch, ...]
+    turn: Turn
+    expired: int
+    exhausted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A pause in force. ``seconds_left`` None: until somebody resumes it, or another credential."""
+
+    scope: str
+    seconds_left: float | None
+    reason: str
+    error_code: str | None
+    credential: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """``lost``: calls somebody else had settled. ``children``: halves of split calls, claimed for this worker."""
+
+    lost: frozenset[int]
+    children: tuple[Batch, ...]

@@ -1,0 +1,111 @@
+"""``relay demo`` ends well, again and again, also where an earlier one was killed or interrupted."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from relay.embedded import EmbeddedPostgres
+from tests.fixtures.processes import RelayProcess, StartRelay
+from tests.fixtures.waiting import eventually
+
+SOLD = r"sold +[1-9]"
+CHECKS = 10
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    # Not tmp_path: its parents are private, so root's PostgreSQL would have to move elsewhere.
+    path = Path(tempfile.gettempdir()) / f"relay-demo-test-{uuid4().hex[:12]}"
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def processes_of(folder: Path) -> list[str]:
+    """The processes that work in this folder or name it: the demo, its services, its PostgreSQL."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if str(folder) in command or (process / "cwd").resolve() == folder:
+                found.append(command)
+        except OSError:  # it ended meanwhile
+            continue
+    return found
+
+
+def require_good_end(demo: RelayProcess) -> None:
+    assert demo.wait(60) == 0, demo.report()
+    said = "\n".join(demo.stdout)
+    assert "90 committed + 10 rolled back = 100" in said
+    assert "267 done + 3 failed = 270" in said
+    assert "267 done = 267 at the platform" in said
+    twice = re.search(r"(\d+) accepted - 267 = (\d+) sent twice, (\d+) explained", said)
+    assert twice is not None
+    assert int(twice[1]) - 267 == int(twice[2]) == int(twice[3]) > 0
+    assert len(re.findall(r" ok$", said, re.MULTILINE)) == CHECKS
+    assert demo.stdout[-1] == "Everything adds up."
+    assert "\x1b" not in said
+
+
+def test_the_demo_adds_up_twice_in_one_folder_whatever_the_user_has_set(start_relay: StartRelay, folder: Path) -> None:
+    theirs = {"RELAY_DATABASE_URL": "postgresql://127.0.0.1:1/theirs", "RELAY_TMC_URL": "https://127.0.0.1:1/"}
+    for settings in ({}, theirs):
+        require_good_end(start_relay("demo", "--folder", str(folder), env=settings))
+        assert processes_of(folder) == []
+
+
+def test_the_demo_adds_up_where_an_earlier_one_was_killed(start_relay: StartRelay, folder: Path) -> None:
+    killed = start_relay("demo", "--folder", str(folder))
+    killed.wait_for_line(SOLD)
+    killed.kill()
+
+    require_good_end(start_relay("demo", "--folder", str(folder)))
+    eventually(lambda: not processes_of(folder))
+
+
+def test_ctrl_c_ends_everything_that_was_started(start_relay: StartRelay, folder: Path) -> None:
+    demo = start_relay("demo", "--folder", str(folder))
+    demo.wait_for_line(SOLD)
+    assert len(processes_of(folder)) > 3
+    demo.send_signal(signal.SIGINT)
+    assert demo.wait() == 130, demo.report()
+    assert processes_of(folder) == []
+
+
+def test_one_can_look_into_what_a_demo_left(start_relay: StartRelay, folder: Path) -> None:
+    with EmbeddedPostgres(folder) as server, create_engine(server.url()).connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("create database demo"))
+        connection.invalidate()
+
+    looking = subprocess.run(
+        [sys.executable, "-m", "relay", "demo", "--folder", str(folder), "--psql"],
+        cwd=PROJECT,
+        input="select 6 * 7, current_database();\n",
+        env={**os.environ, "PAGER": "cat"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert looking.returncode == 0, looking.stderr
+    assert re.search(r"42 \| demo", looking.stdout)
+    assert processes_of(folder) == []
+
+
+def test_looking_inside_needs_a_demo_first(start_relay: StartRelay, folder: Path) -> None:
+    looking = start_relay("demo", "--folder", str(folder), "--psql")
+    assert looking.wait() == 1
+    assert looking.stderr == [f"error: No demo has run in {folder}.", "hint: Run: relay demo"]
+    assert not folder.exists()

@@ -1,0 +1,56 @@
+"""What the documents are made of, as far as tests look at it: fenced blocks, tables, words in backticks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+_FENCE = re.compile(
+    r"(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block. ``reason`` says why it cannot be run here, or is empty; ``line`` counts from 1."""
+
+    document: str
+    line: int
+    language: str
+    text: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.document}:{self.line}"
+
+
+def blocks(path: Path) -> Iterator[Block]:
+    text = path.read_text(encoding="utf-8")
+    for match in _FENCE.finditer(text):
+        line = text.count("\n", 0, match.start("text")) + 1
+        yield Block(path.name, line, match["language"], match["text"], match["reason"] or "")
+
+
+def tables(path: Path, *heads: str) -> list[list[str]]:
+    """The rows of every table with exactly these heads, cells without backticks."""
+    rows: list[list[str]] = []
+    wanted = False
+    for line in path.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip().replace("`", "") for cell in line.strip("|").split("|")] if line.startswith("|") else []
+        if not cells:
+            wanted = False
+        elif cells == list(heads):
+            wanted = True
+        elif wanted and set(cells[0]) != {"-"}:
+            rows.append(cells)
+    return rows
+
+
+def quoted(path: Path) -> set[str]:
+    """Everything in backticks outside of fenced blocks."""
+    return set(re.findall(r"`([^`\n]+)`", _FENCE.sub("", path.read_text(encoding="utf-8"))))

@@ -1,0 +1,123 @@
+"""Every verb, option, setting, fault and code is documented, with the right default; every name mentioned exists."""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from relay.cli.verbs import VERBS
+from relay.cli.verbs import relay as group
+from relay.sandbox.faults import KINDS
+from relay.settings import PREFIX, SECRETS, Settings
+from tests.docs.markdown import DOCUMENTS, ROOT, blocks, quoted, tables
+
+README = ROOT / "README.md"
+COMMANDS = ROOT / "docs" / "commands.md"
+OUTCOMES = ROOT / "docs" / "outcomes.md"
+TEXTS = {path.name: path.read_text(encoding="utf-8") for path in DOCUMENTS}
+
+
+def command(verb: str) -> click.Command:
+    found = pkgutil.resolve_name(VERBS[verb][0])
+    assert isinstance(found, click.Command)
+    return found
+
+
+def options(of: click.Command) -> set[str]:
+    """Its long options, but for --help."""
+    return {name for p in of.params if isinstance(p, click.Option) for name in p.opts if name.startswith("--")}
+
+
+def section(verb: str) -> str:
+    """What docs/commands.md says under the heading of this verb."""
+    _, _, after = TEXTS[COMMANDS.name].partition(f"\n## relay {verb}\n")
+    return after.partition("\n## ")[0]
+
+
+def variables() -> dict[str, object]:
+    """Every RELAY_ variable and its default."""
+    return {str(field.validation_alias): field.default for field in Settings.model_fields.values()}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_a_row_and_a_section(verb: str) -> None:
+    assert [f"relay {verb}"] in [row[:1] for row in tables(README, "command", "")]
+    assert section(verb).strip()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_exactly_the_options_of_a_verb_are_in_its_section(verb: str) -> None:
+    documented = {
+        name
+        for line in section(verb).splitlines()
+        if line.startswith("| `--")
+        for name in re.findall(r"`(--[a-z-]+)`", line.split("|")[1])
+    }
+    assert documented == options(command(verb))
+
+
+def test_options_of_the_command_itself_are_documented() -> None:
+    for name in options(group):
+        assert f"relay {name}" in TEXTS[COMMANDS.name]
+
+
+def test_every_setting_is_in_the_readme_with_its_default() -> None:
+    documented = {row[0]: row[1] for row in tables(README, "variable", "default", "meaning")}
+    assert documented == {name: _written(default) for name, default in variables().items()}
+
+
+def test_every_fault_of_the_sandbox_is_documented() -> None:
+    rows = tables(COMMANDS, "fault", "what happens")
+    documented = {name.strip() for row in rows for name in row[0].split(",")}
+    assert documented == {f"{name}={kind.arg}" if kind.arg else name for name, kind in KINDS.items()}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_variable_mentioned_exists(name: str) -> None:
+    known = {*variables(), *(f"{PREFIX}{secret.upper()}_FILE" for secret in SECRETS)}
+    assert set(re.findall(r"\bRELAY_[A-Z_]+\b", TEXTS[name])) <= known
+
+
+@pytest.mark.parametrize("path", [README, COMMANDS, OUTCOMES], ids=lambda path: path.name)
+def test_every_command_mentioned_exists(path: Path) -> None:
+    lines = [line for block in blocks(path) for line in block.text.splitlines() if block.language == "sh"]
+    for said in [*quoted(path), *lines]:
+        for match in re.finditer(r"(?:^|[|/] ?)relay ([a-z][a-z-]*)([^|#]*)", said):
+            assert match[1] in VERBS, said
+            assert set(re.findall(r"(?<!\w)--[a-z-]+", match[2])) <= options(command(match[1])) | {"--help"}, said
+
+
+def test_every_python_name_mentioned_exists() -> None:
+    import relay
+
+    for said in quoted(README):
+        for name in re.findall(r"\brelay\.(\w+)\(", said):
+            assert hasattr(relay, name), said
+
+
+def test_every_file_mentioned_exists() -> None:
+    for path in DOCUMENTS:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXTS[path.name]):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_every_promise_has_its_test() -> None:
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "acceptance").glob("test_*.py"))
+    promises = [row[0] for row in tables(README, "", "promised", "not promised")]
+    assert promises == [str(number) for number in range(1, 11)]
+    missing = [number for number in promises if not re.search(rf"def test_{number}_", tests)]
+    assert missing == []
+
+
+def _written(default: object) -> str:
+    match default:
+        case None:
+            return ""
+        case bool():
+            return str(default).lower()
+        case _:
+            return str(default)

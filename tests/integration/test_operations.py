@@ -1,0 +1,462 @@
+"""What a person may do to messages: every change with its ledger row, every refusal with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, Row, create_engine, text
+from sqlalchemy.exc import DBAPIError
+
+from relay import operations
+from relay.message import Answered, Batch, Fault, Result
+from relay.operations import Order, Wanted
+from relay.outcomes import Policy, decide
+from relay.store import ClaimLimits, Store, Turn
+from tests.fixtures.waiting import eventually
+
+ORDER = Order("ann@desk", "the platform was down", {"why": "test"})
+FAILED = {"status": "'failed'", "finished_at": "now() - interval '1 hour'", "error_code": "'isv.x'", "attempts": "12"}
+DONE = {"status": "'done'", "finished_at": "now()", "call_id": "1", "result_index": "0"}
+HELD = {"available_at": "'infinity'", "error_code": "'relay.timeout'", "attempts": "1"}
+
+
+@pytest.fixture
+def db(engine: Engine) -> Iterator[Connection]:
+    """Every statement is committed at once, and the operation under test has a transaction of its own."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        yield connection
+
+
+@pytest.fixture
+def store(engine: Engine) -> Store:
+    return Store(engine, worker="w1", lease_seconds=60)
+
+
+def insert(db: Connection, **columns: str) -> int:
+    values = {"topic": "'t'", "content": "'{}'"} | columns
+    statement = f"insert into relay.outbox ({', '.join(values)}) values ({', '.join(values.values())}) returning id"
+    return int(db.execute(text(statement)).scalar_one())
+
+
+def message(db: Connection, number: int) -> Row[Any]:
+    asked = "select *, available_at <= now() as due, content::text as words from relay.outbox where id = :id"
+    return db.execute(text(asked), {"id": number}).one()
+
+
+def ledger(db: Connection) -> Sequence[Row[Any]]:
+    return db.execute(text("select *, db_user = session_user as ours from relay.action order by id")).all()
+
+
+def claim(store: Store) -> Batch:
+    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    return batch
+
+
+def act(engine: Engine, verb: str, ids: Sequence[int], **how: Any) -> operations.Changed:
+    with engine.begin() as connection:
+        changed = getattr(operations, verb)(connection, ids, ORDER, schema="relay", **how)
+    assert isinstance(changed, operations.Changed)
+    return changed
+
+
+def test_retry_makes_failed_and_held_messages_due_with_the_whole_schedule_before_them(
+    engine: Engine, db: Connection
+) -> None:
+    failed = insert(db, **FAILED | {"call_id": "7", "result_index": "3"})
+    held = insert(db, **HELD)
+    changed = act(engine, "retry", [held, failed, failed])
+    assert changed.changed == (failed, held)
+    assert not changed.skipped
+    for number in (failed, held):
+        row = message(db, number)
+        assert (row.status, row.attempts, row.due, row.finished_at) == ("pending", 0, True, None)
+        assert (row.call_id, row.result_index) == (None, None)
+    assert message(db, failed).error_code == "isv.x"
+    (row,) = ledger(db)
+    assert (row.id, row.action, row.actor, row.ours) == (changed.action, "retry", "ann@desk", True)
+    assert (row.reason, row.selection) == (ORDER.reason, {"why": "test"})
+    assert (row.message_ids, row.count) == ([failed, held], 2)
+
+
+def test_a_retried_message_is_claimed_and_can_be_done(engine: Engine, db: Connection, store: Store) -> None:
+    number = insert(db, **FAILED)
+    act(engine, "retry", [number])
+    batch = claim(store)
+    answer = Answered((Result(None),), http_status=200)
+    store.settle([decide(batch, answer, Policy(), random.Random(1))], {})
+    assert (message(db, number).status, message(db, number).attempts) == ("done", 1)
+
+
+def test_retry_spreads_messages_over_time_in_the_order_of_ids(engine: Engine, db: Connection) -> None:
+    ids = [insert(db, **FAILED) for _ in range(5)]
+    act(engine, "retry", list(reversed(ids)), per_second=2)
+    times = [message(db, number).available_at for number in ids]
+    assert [(moment - times[0]).total_seconds() for moment in times] == [0, 0.5, 1, 1.5, 2]
+
+
+@pytest.mark.parametrize(
+    ("verb", "columns", "why"),
+    [
+        ("retry", DONE, "it is done, and done is final"),
+        ("retry", {}, "it is pending already"),
+        ("retry", FAILED | {"deliver_before": "now() - interval '1s'"}, "its deliver_before has passed"),
+        ("retry", HELD | {"deliver_before": "now() - interval '1s'"}, "its deliver_before has passed"),
+        ("retry", FAILED | {"content": "'{\"redacted\": true}'"}, "its content was removed"),
+        ("discard", DONE, "it is done, and done is final"),
+        ("discard", FAILED | {"error_code": "'relay.discarded'"}, "it is discarded already"),
+        ("redact", {}, "it is pending and would be sent without its content"),
+        ("redact", HELD, "it is pending and would be sent without its content"),
+        ("redact", FAILED | {"content": "'{\"redacted\": true}'"}, "its content was removed already"),
+    ],
+)
+def test_what_is_left_alone_and_why(
+    engine: Engine, db: Connection, verb: operations.Verb, columns: dict[str, str], why: str
+) -> None:
+    number, unknown = insert(db, **columns), 999
+    before = message(db, number)
+    changed = act(engine, verb, [number, unknown])
+    assert (changed.changed, changed.action, ledger(db)) == ((), None, [])
+    assert changed.skipped[number].startswith(why)
+    assert changed.skipped[unknown] == "there is no such message"
+    assert [*message(db, number)] == [*before]
+    with engine.connect() as connection:
+        assert operations.preview(connection, verb, [number, unknown], schema="relay").skipped == changed.skipped
+
+
+@pytest.mark.parametrize("verb", ["retry", "discard", "redact"])
+def test_what_is_in_flight_is_never_touched(engine: Engine, db: Connection, store: Store, verb: str) -> None:
+    number = insert(db)
+    batch = claim(store)
+    changed = act(engine, verb, [number])
+    assert changed.changed == ()
+    assert changed.skipped[number].startswith(("it is in flight", "it is pending"))
+    if verb == "discard":
+        assert changed.skipped[number] == f"it is in flight: try again when call {batch.call_id} is settled"
+    answer = Answered((Result(None),), http_status=200)
+    store.settle([decide(batch, answer, Policy(), random.Random(1))], {})
+    assert message(db, number).status == "done"
+
+
+def test_a_claim_that_is_not_committed_yet_wins_over_the_discard_that_waits_for_it(
+    engine: Engine, db: Connection
+) -> None:
+    """The row is locked by a claim; when it is free, its call is in no snapshot that was taken before."""
+    number = insert(db)
+    with ThreadPoolExecutor(1) as pool, engine.connect() as claimer:
+        claimer.execute(text("select id from relay.outbox for update"))
+        waiting = pool.submit(act, engine, "discard", [number])
+        blocked = text("select count(*) from pg_stat_activity where wait_event_type = 'Lock'")
+        eventually(lambda: db.execute(blocked).scalar_one())
+        claimer.execute(
+            text(
+                "insert into relay.call (account, worker, message_ids, lease_until) "
+                f"values ('default', 'w1', array[{number}], now() + interval '1min')"
+            )
+        )
+        claimer.commit()
+        changed = waiting.result(10)
+    assert changed.changed == ()
+    assert changed.skipped[number].startswith("it is in flight")
+    assert message(db, number).status == "pending"
+
+
+def test_what_an_operator_holds_is_claimed_by_nobody(engine: Engine, db: Connection, store: Store) -> None:
+    number = insert(db)
+    with engine.begin() as connection:
+        operations.discard(connection, [number], ORDER, schema="relay")
+        assert store.claim(Turn(), ClaimLimits(slots=1)).batches == ()
+    assert message(db, number).error_code == "relay.discarded"
+
+
+def test_of_two_operators_one_retries_and_the_other_is_told(engine: Engine, db: Connection) -> None:
+    ids = [insert(db, **FAILED) for _ in range(200)]
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda order: act(engine, "retry", order), [ids, list(reversed(ids))]))
+    assert sorted(len(one.changed) for one in both) == [0, 200]
+    (loser,) = (one for one in both if not one.changed)
+    assert set(loser.skipped.values()) == {"it is pending already"}
+    assert len(ledger(db)) == 1
+
+
+def test_discard_closes_with_the_reason_and_lets_the_key_go_on(engine: Engine, db: Connection, store: Store) -> None:
+    held = insert(db, **HELD | {"ordering_key": "'k'"})
+    following = insert(db, ordering_key="'k'")
+    assert store.claim(Turn(), ClaimLimits(slots=1)).batches == ()
+    act(engine, "discard", [held])
+    row = message(db, held)
+    assert (row.status, row.error_code, row.error_message) == ("failed", "relay.discarded", ORDER.reason)
+    assert [m.id for m in claim(store).messages] == [following]
+
+
+def test_discard_of_a_failed_message_keeps_when_it_failed_and_a_retry_undoes_it(engine: Engine, db: Connection) -> None:
+    number = insert(db, **FAILED)
+    finished_at = message(db, number).finished_at
+    act(engine, "discard", [number])
+    assert (message(db, number).error_code, message(db, number).finished_at) == ("relay.discarded", finished_at)
+    act(engine, "retry", [number])
+    assert message(db, number).status == "pending"
+    assert [row.action for row in ledger(db)] == ["discard", "retry"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "for_retry", "for_discard"),
+    [
+        (Wanted(), "old failed held first", "old failed held first later second"),
+        (Wanted(status="failed"), "old failed", "old failed"),
+        (Wanted(status="held"), "held first", "held first"),
+        (Wanted(status="pending"), "held first later second", "held first later second"),
+        (Wanted(error_code="isv.x"), "old", "old"),
+        (Wanted(error_code="relay.discarded"), "closed", "closed"),
+        (Wanted(topic="u"), "failed", "failed second"),
+        (Wanted(account="shop"), "failed", "failed"),
+        (Wanted(ordering_key="k"), "first", "first second"),
+        (Wanted(since=timedelta(hours=2)), "failed held first", "failed held first later second"),
+        (Wanted(until=timedelta(hours=2)), "old", "old"),
+        (Wanted(limit=2), "old failed", "old failed"),
+    ],
+)
+def test_find(engine: Engine, db: Connection, wanted: Wanted, for_retry: str, for_discard: str) -> None:
+    named = {
+        insert(db, **FAILED | {"created_at": "now() - interval '3 hours'"}): "old",
+        insert(db, **FAILED | {"error_code": "null", "topic": "'u'", "account": "'shop'"}): "failed",
+        insert(db, **HELD): "held",
+        insert(db, **HELD | {"ordering_key": "'k'"}): "first",
+        insert(db, available_at="now() + interval '1 hour'"): "later",
+        insert(db, ordering_key="'k'", topic="'u'"): "second",
+        insert(db, **FAILED | {"error_code": "'relay.discarded'"}): "closed",
+        insert(db, **DONE): "done",
+    }
+    verbs: tuple[tuple[operations.Verb, str], ...] = (("retry", for_retry), ("discard", for_discard))
+    for verb, expected in verbs:
+        found = operations.find(db, wanted, verb=verb, schema="relay")
+        assert " ".join(named[number] for number in found) == expected
+
+
+def test_find_never_reads_finished_messages(engine: Engine, db: Connection) -> None:
+    db.execute(
+        text(
+            "insert into relay.outbox (topic, content, status, finished_at, call_id, result_index) "
+            "select 't', '{}', 'done', now(), 1, 0 from generate_series(1, 20000)"
+        )
+    )
+    insert(db, **FAILED)
+    insert(db, **HELD)
+    db.execute(text("vacuum analyze relay.outbox"))
+    read = "select seq_tup_read from pg_stat_user_tables where relid = 'relay.outbox'::regclass"
+
+    def rows_read() -> int:
+        db.execute(text("select pg_stat_force_next_flush()"))
+        return int(db.execute(text(read)).scalar_one())
+
+    before = rows_read()
+    assert operations.find(db, Wanted(since=timedelta(hours=1)), verb="discard", schema="relay") == [20001, 20002]
+    assert rows_read() == before
+
+
+def test_preview_tells_how_many_how_old_and_which_keys(engine: Engine, db: Connection) -> None:
+    ids = [
+        insert(db, **FAILED | {"created_at": "now() - interval '2 hours'"}),
+        *(insert(db, **FAILED | {"ordering_key": key}) for key in ("'a'", "'b'", "'b'")),
+        insert(db, **FAILED | {"ordering_key": "'a'", "account": "'shop'"}),
+        insert(db, **DONE | {"created_at": "now() - interval '9 hours'", "ordering_key": "'c'"}),
+    ]
+    with engine.connect() as connection:
+        found = operations.preview(connection, "retry", ids, schema="relay")
+    assert (found.changing, found.ordering_keys) == (tuple(ids[:5]), 3)
+    assert found.oldest_seconds == pytest.approx(7200, abs=60)
+    assert list(found.skipped) == ids[5:]
+
+
+def test_above_ten_thousand_the_ledger_keeps_the_selection_and_the_count(engine: Engine, db: Connection) -> None:
+    db.execute(
+        text(
+            "insert into relay.outbox (topic, content, status, finished_at) "
+            "select 't', '{}', 'failed', now() from generate_series(1, 10001)"
+        )
+    )
+    act(engine, "retry", range(1, 10_001))
+    act(engine, "discard", range(1, 10_002))
+    few, many = ledger(db)
+    assert (len(few.message_ids), few.count) == (10_000, 10_000)
+    assert (many.message_ids, many.count, many.selection) == (None, 10_001, {"why": "test"})
+
+
+def test_a_change_that_cannot_be_recorded_is_not_made(engine: Engine, db: Connection) -> None:
+    number = insert(db, **FAILED)
+    blank = Order("ann", " ", {})
+    with pytest.raises(DBAPIError, match="action_reason_given"), engine.begin() as connection:
+        operations.retry(connection, [number], blank, schema="relay")
+    assert message(db, number).status == "failed"
+
+
+def test_redact_leaves_a_tombstone_and_the_digests(engine: Engine, db: Connection) -> None:
+    content, extra = '{"buyer": "张三"}', '{"x": 1}'
+    number = insert(db, **DONE | {"content": f"'{content}'", "json_ex_content": f"'{extra}'"})
+    other = insert(db, **FAILED | {"headers": '\'{"traceparent": "00"}\''})
+    changed = act(engine, "redact", [number, other])
+    assert changed.changed == (number, other)
+    row = message(db, number)
+    assert (row.status, row.words, row.json_ex_content) == ("done", '{"redacted": true}', None)
+    assert message(db, other).headers is None
+    (entry,) = ledger(db)
+    assert entry.selection["why"] == "test"
+    digests = entry.selection["sha256"]
+    assert digests[str(number)] == {
+        "content": hashlib.sha256(content.encode()).hexdigest(),
+        "json_ex_content": hashlib.sha256(extra.encode()).hexdigest(),
+    }
+    assert set(digests[str(other)]) == {"content", "headers"}
+    assert "张三" not in str(entry)
+
+
+def test_nothing_else_may_change_a_content_in_the_transaction_that_redacted(engine: Engine, db: Connection) -> None:
+    number, other = insert(db, **DONE), insert(db, **DONE)
+    with engine.connect() as connection:
+        operations.redact(connection, [number], ORDER, schema="relay")
+        with pytest.raises(DBAPIError, match="stays as it is"):
+            connection.execute(text(f"update relay.outbox set content = '{{\"n\": 2}}' where id = {other}"))
+
+
+def test_an_unknown_outcome_that_is_held_can_be_sent_again(engine: Engine, db: Connection, store: Store) -> None:
+    number = insert(db)
+    answer = Answered((Result(Fault.UNKNOWN, "relay.timeout", "no answer"),), http_status=200)
+    store.settle([decide(claim(store), answer, Policy(hold_unknown=True), random.Random(1))], {})
+    assert act(engine, "retry", [number]).changed == (number,)
+    assert [m.id for m in claim(store).messages] == [number]
+    history = db.execute(text("select outcome from relay.attempt where message_id = :id"), {"id": number})
+    assert history.scalars().all() == ["unknown"], "what happened before stays on record"
+
+
+def test_pause_and_resume_stop_and_start_the_claim(engine: Engine, db: Connection, store: Store) -> None:
+    insert(db, account="'shop'")
+    with engine.begin() as connection:
+        until, action = operations.pause(connection, "account:shop", ORDER, schema="relay")
+    assert (until, action) == (None, ledger(db)[0].id)
+    assert store.claim(Turn(), ClaimLimits(slots=1)).batches == ()
+    with engine.begin() as connection:
+        assert operations.resume(connection, "account:shop", ORDER, schema="relay")
+        assert operations.resume(connection, "account:shop", ORDER, schema="relay") is None
+    assert [m.account for m in claim(store).messages] == ["shop"]
+    assert [(row.action, row.count, row.message_ids) for row in ledger(db)] == [("pause", 0, None), ("resume", 0, None)]
+
+
+def test_the_operators_pause_takes_the_place_of_any_other(engine: Engine, db: Connection, store: Store) -> None:
+    db.execute(
+        text(
+            "insert into relay.pause (scope, reason, error_code, credential, by) "
+            "values ('account:shop', 'credentials refused', '27', 'f1', 'w1')"
+        )
+    )
+    with engine.begin() as connection:
+        before = operations.pause_in_force(connection, "account:shop", schema="relay")
+        operations.pause(connection, "account:shop", ORDER, schema="relay", lasting=timedelta(minutes=30))
+    assert before == operations.PauseInForce(None, "credentials refused", "w1")
+    (found,) = store.pauses()
+    assert found.seconds_left == pytest.approx(1800, abs=60)
+    assert (found.reason, found.error_code, found.credential) == (ORDER.reason, None, None)
+
+
+def test_a_pause_that_has_ended_is_not_in_force(engine: Engine, db: Connection) -> None:
+    with engine.begin() as connection:
+        operations.pause(connection, "app:1", ORDER, schema="relay", lasting=timedelta(0))
+    with engine.begin() as connection:
+        assert operations.pause_in_force(connection, "app:1", schema="relay") is None
+        assert operations.resume(connection, "app:1", ORDER, schema="relay") is None
+
+
+def old(columns: dict[str, str], days: int = 200) -> dict[str, str]:
+    moment = f"now() - interval '{days} days'"
+    return columns | {"created_at": moment, "finished_at": moment}
+
+
+def insert_call(db: Connection, number: int, message_ids: str, days: int = 200, settled: bool = True) -> None:
+    moment = f"now() - interval '{days} days'"
+    end = f"{moment}, 'ok'" if settled else "null, null"
+    db.execute(
+        text(
+            "insert into relay.call (id, account, worker, message_ids, claimed_at, lease_until, settled_at, outcome) "
+            f"overriding system value values ({number}, 'a', 'w', '{message_ids}', {moment}, {moment}, {end})"
+        )
+    )
+
+
+def pruned(engine: Engine, batch: int = 1000, days: int = 180) -> list[operations.Pruned]:
+    return list(operations.prune(engine, timedelta(days=days), ORDER, schema="relay", batch=batch))
+
+
+def test_prune_deletes_what_finished_long_ago_with_its_attempts_and_calls(engine: Engine, db: Connection) -> None:
+    gone = [insert(db, **old(DONE)), insert(db, **old(FAILED))]
+    kept = [
+        insert(db, **old(DONE, days=179)),
+        insert(db, **HELD | {"created_at": "now() - interval '300 days'"}),
+        insert(db, created_at="now() - interval '300 days'"),
+    ]
+    for number in (gone[1], kept[0]):
+        db.execute(
+            text("insert into relay.attempt (message_id, call_id, result_index, outcome) values (:id, 1, 0, 'retry')"),
+            {"id": number},
+        )
+    insert_call(db, 1, f"{{{gone[0]},{gone[1]}}}")
+    insert_call(db, 2, f"{{{gone[0]},{kept[0]}}}")
+    insert_call(db, 3, f"{{{gone[0]}}}", days=100)
+    insert_call(db, 4, f"{{{gone[0]}}}", settled=False)
+    with engine.connect() as connection:
+        found = operations.prunable(connection, timedelta(days=180), schema="relay")
+    assert found == (2, pytest.approx(200 * 86_400, abs=60))
+    batches = pruned(engine)
+    assert sum(one.messages for one in batches) == 2
+    assert (sum(one.attempts for one in batches), sum(one.calls for one in batches)) == (1, 1)
+    assert db.execute(text("select id from relay.outbox order by id")).scalars().all() == kept
+    assert db.execute(text("select message_id from relay.attempt")).scalars().all() == kept[:1]
+    assert db.execute(text("select id from relay.call order by id")).scalars().all() == [2, 3, 4]
+    first, second = ledger(db)
+    assert (first.action, first.message_ids, first.count) == ("prune", gone, 2)
+    assert (second.action, second.message_ids, second.count) == ("prune", None, 1)
+    assert (first.selection["table"], second.selection["table"]) == ("outbox", "call")
+
+
+def test_prune_goes_in_batches_each_committed_with_its_ledger_row(engine: Engine, db: Connection) -> None:
+    for _ in range(7):
+        insert(db, **old(DONE))
+    batches = operations.prune(engine, timedelta(days=180), ORDER, schema="relay", batch=3)
+    assert next(batches).messages == 3
+    assert db.execute(text("select count(*) from relay.outbox")).scalar_one() == 4
+    assert [row.count for row in ledger(db)] == [3]
+    assert sum(one.messages for one in batches) == 4
+    assert [row.count for row in ledger(db)] == [3, 3, 1]
+    pruned(engine)
+    assert len(ledger(db)) == 3, "a prune that finds nothing leaves no row"
+
+
+def test_prune_looks_behind_old_messages_that_stay(engine: Engine, db: Connection) -> None:
+    for _ in range(5):
+        insert(db, created_at="now() - interval '300 days'")
+    number = insert(db, **old(FAILED))
+    assert sum(one.messages for one in pruned(engine, batch=2)) == 1
+    assert db.execute(text("select count(*) from relay.outbox where id = :id"), {"id": number}).scalar_one() == 0
+
+
+def test_prune_leaves_what_somebody_is_working_on(engine: Engine, db: Connection) -> None:
+    number = insert(db, **old(FAILED))
+    with engine.begin() as connection:
+        operations.retry(connection, [number], ORDER, schema="relay")
+        assert sum(one.messages for one in pruned(engine)) == 0
+    assert message(db, number).status == "pending"
+
+
+def test_operations_work_in_a_schema_of_another_name(empty_url: str) -> None:
+    import relay
+
+    relay.migrate(empty_url, schema="My Outbox")
+    engine = create_engine(empty_url)
+    with engine.begin() as connection:
+        connection.execute(text("insert into \"My Outbox\".outbox (topic, content) values ('t', '{}')"))
+        found = operations.find(connection, Wanted(topic="t"), verb="discard", schema="My Outbox")
+        assert operations.discard(connection, found, ORDER, schema="My Outbox").changed == (1,)
+    engine.dispose()

@@ -1,0 +1,296 @@
+"""The calls a process holds: every call accepted ends as exactly one Finished, whatever happens to it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from relay.errors import UnreachableError
+from relay.events import Event, Events, ProducerFailed
+from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Message, Outcome, Refused
+from relay.outcomes import Policy
+from relay.worker.flights import Finished, Flights
+from relay.worker.limits import Limits
+from relay.worker.pauses import Pauses
+
+Play = Callable[[Batch], Answer]
+
+
+class Scripted:
+    """Answers when told to: ``entered`` counts the calls that began, ``gate`` lets them end, ``play`` says how."""
+
+    max_batch, max_bytes = 50, 10**6
+
+    def __init__(self) -> None:
+        self.entered: list[int] = []
+        self.gate = asyncio.Event()
+        self.play: Play = lambda batch: Answered((ACCEPTED,) * len(batch))
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def produce(self, batch: Batch) -> Answer:
+        self.entered.append(batch.call_id)
+        await self.gate.wait()
+        return self.play(batch)
+
+
+class FreePace(Pauses):
+    """Nothing is paused and every call's turn is now, unless a test says otherwise."""
+
+    def __init__(self) -> None:
+        self.paused = False
+        self.turn: Callable[[], None] = lambda: None
+
+    async def wait_for_turn(self, account: str) -> None:
+        self.turn()
+
+    def is_paused(self, account: str) -> bool:
+        return self.paused
+
+
+class Room:
+    def __init__(self, slots: int = 2, lease_seconds: float = 60.0) -> None:
+        self.events: list[Event] = []
+        self.producer = Scripted()
+        self.pace = FreePace()
+        rng = random.Random(1)
+        self.flights = Flights(
+            self.producer,
+            Limits(slots=slots, batch_size=50, max_bytes=10**6, rng=rng),
+            self.pace,
+            lease_seconds=lease_seconds,
+            policy=Policy(),
+            observers=Events([self.events.append]),
+            rng=rng,
+        )
+
+    def accept(self, *call_ids: int, claimed_seconds_ago: float = 0.0) -> None:
+        batches = [Batch(id_, "a", (Message(10 * id_, "t", "{}"), Message(10 * id_ + 1, "t", "{}"))) for id_ in call_ids]
+        self.flights.accept(batches, time.monotonic() - claimed_seconds_ago)
+
+    async def in_flight(self, count: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.producer.entered) < count:
+                await asyncio.sleep(0)
+
+    async def finished(self, count: int) -> dict[int, Finished]:
+        """All that has finished, once it is so many; closes it."""
+        taken: list[Finished] = []
+        async with asyncio.timeout(5):
+            while len(taken) < count:
+                await self.flights.answered.wait()
+                taken += self.flights.take_finished()
+        self.flights.close(taken)
+        by_call = {each.batch.call_id: each for each in taken}
+        assert len(by_call) == len(taken) == count
+        return by_call
+
+
+@pytest.fixture
+async def room() -> AsyncIterator[Room]:
+    made = Room()
+    yield made
+    await made.flights.cancel()
+
+
+def outcomes(finished: Finished) -> list[Outcome]:
+    return [verdict.outcome for verdict in finished.settlement.verdicts]
+
+
+async def test_a_call_is_launched_and_ends_with_its_answer(room: Room) -> None:
+    room.accept(1)
+    room.flights.launch()
+    await room.in_flight(1)
+    room.producer.gate.set()
+    finished = (await room.finished(1))[1]
+    assert (finished.settlement.outcome, finished.settlement.done) == ("ok", ((10, 0), (11, 1)))
+    assert finished.sent_monotonic is not None
+    assert 0 <= finished.duration_seconds < 5
+    assert room.flights.idle
+
+
+async def test_no_more_calls_run_at_once_than_there_are_slots(room: Room) -> None:
+    room.accept(1, 2, 3)
+    assert room.flights.free == -1
+    room.flights.launch()
+    await room.in_flight(2)
+    assert (room.flights.running, room.flights.free, room.producer.entered) == (2, -1, [1, 2])
+    room.producer.gate.set()
+    await room.finished(2)
+    assert room.flights.free == 1
+    room.flights.launch()
+    assert set(await room.finished(1)) == {3}
+    assert (room.flights.idle, room.flights.free) == (True, 2)
+
+
+async def test_a_producer_that_raises_leaves_an_unknown_and_says_so_without_the_text(room: Room) -> None:
+    def fail(_: Batch) -> Answer:
+        raise RuntimeError("the secret is swordfish")
+
+    room.producer.play = fail
+    room.producer.gate.set()
+    room.accept(1)
+    room.flights.launch()
+    finished = (await room.finished(1))[1]
+    assert outcomes(finished) == [Outcome.UNKNOWN] * 2
+    assert finished.settlement.error_code == "relay.producer_failed"
+    assert room.events == [ProducerFailed(1, "raised RuntimeError")]
+    assert "swordfish" not in repr(finished)
+
+
+async def test_a_producer_that_cannot_reach_its_platform_has_sent_all_the_same(room: Room) -> None:
+    def fail(_: Batch) -> Answer:
+        raise UnreachableError("gone")
+
+    room.producer.play = fail
+    room.producer.gate.set()
+    room.accept(1)
+    room.flights.launch()
+    assert outcomes((await room.finished(1))[1]) == [Outcome.UNKNOWN] * 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "mistake"),
+    [
+        (Answered((ACCEPTED,)), "gave 1 results for 2 messages"),
+        (Answered((ACCEPTED,) * 3), "gave 3 results for 2 messages"),
+        (None, "answered with NoneType"),
+    ],
+)
+async def test_an_answer_that_does_not_fit_proves_nothing(room: Room, answer: Answer, mistake: str) -> None:
+    room.producer.play = lambda _: answer
+    room.producer.gate.set()
+    room.accept(1)
+    room.flights.launch()
+    finished = (await room.finished(1))[1]
+    assert (outcomes(finished), finished.settlement.done) == ([Outcome.UNKNOWN] * 2, ())
+    assert room.events == [ProducerFailed(1, mistake)]
+
+
+async def test_cut_off_in_flight_is_unknown_and_in_the_backlog_released(room: Room) -> None:
+    room.accept(1, 2, 3)
+    room.flights.launch()
+    await room.in_flight(2)
+    room.flights.release_backlog()
+    await room.flights.cancel()
+    finished = await room.finished(3)
+    assert [finished[id_].settlement.error_code for id_ in (1, 2)] == ["relay.stopped"] * 2
+    assert outcomes(finished[1]) == [Outcome.UNKNOWN] * 2
+    assert (finished[3].settlement.outcome, finished[3].sent_monotonic) == ("released", None)
+    assert room.flights.idle
+
+
+async def test_cut_off_before_it_began_was_never_made(room: Room) -> None:
+    room.accept(1)
+    room.flights.launch()
+    await room.flights.cancel()
+    assert (await room.finished(1))[1].settlement.outcome == "released"
+    assert room.producer.entered == []
+    assert (room.flights.idle, room.flights.running) == (True, 0)
+
+
+async def test_cut_off_while_waiting_for_its_turn_was_never_made(room: Room) -> None:
+    waiting = asyncio.Event()
+
+    async def wait_for_turn(_: str) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    room.pace.wait_for_turn = wait_for_turn  # type: ignore[method-assign]
+    room.accept(1)
+    room.flights.launch()
+    await waiting.wait()
+    await room.flights.cancel()
+    assert (await room.finished(1))[1].settlement.outcome == "released"
+
+
+async def test_a_call_whose_lease_may_be_over_is_given_back(room: Room) -> None:
+    room.accept(1, claimed_seconds_ago=61)
+    room.accept(2, claimed_seconds_ago=59)
+    room.producer.gate.set()
+    room.flights.launch()
+    finished = await room.finished(2)
+    assert [finished[id_].settlement.outcome for id_ in (1, 2)] == ["released", "ok"]
+    assert room.producer.entered == [2]
+
+
+async def test_an_extended_lease_is_good_again(room: Room) -> None:
+    room.accept(1, claimed_seconds_ago=61)
+    room.flights.extended([1, 99], time.monotonic())
+    room.producer.gate.set()
+    room.flights.launch()
+    assert (await room.finished(1))[1].settlement.outcome == "ok"
+    assert room.flights.open_calls == []
+
+
+async def test_a_call_whose_app_was_paused_meanwhile_is_given_back(room: Room) -> None:
+    room.pace.paused = True
+    room.accept(1)
+    room.flights.launch()
+    assert (await room.finished(1))[1].settlement.outcome == "released"
+    assert room.producer.entered == []
+
+
+async def test_without_a_turn_because_the_database_is_away_a_call_is_given_back(room: Room) -> None:
+    def away() -> None:
+        raise UnreachableError("PostgreSQL was lost.")
+
+    room.pace.turn = away
+    room.accept(1)
+    room.flights.launch()
+    assert (await room.finished(1))[1].settlement.outcome == "released"
+    assert room.events == []
+
+
+async def test_what_could_not_be_settled_comes_again_and_stays_open(room: Room) -> None:
+    room.producer.gate.set()
+    room.accept(1, 2)
+    room.flights.launch()
+    async with asyncio.timeout(5):
+        while room.flights.running:
+            await asyncio.sleep(0)
+    finished = room.flights.take_finished()
+    assert not room.flights.answered.is_set()
+    room.flights.put_back(finished)
+    assert sorted(room.flights.open_calls) == [1, 2]
+    assert set(await room.finished(2)) == {1, 2}
+
+
+async def test_landing_ends_with_the_last_call_or_the_stop_or_the_time(room: Room) -> None:
+    stop = asyncio.Event()
+    room.accept(1)
+    room.flights.launch()
+    await room.in_flight(1)
+    async with asyncio.timeout(5):
+        await room.flights.landed(stop, seconds=0.01)
+        assert room.flights.running == 1
+        landing = asyncio.create_task(room.flights.landed(stop, seconds=60))
+        stop.set()
+        await landing
+        assert room.flights.running == 1
+        landing = asyncio.create_task(room.flights.landed(asyncio.Event(), seconds=60))
+        room.producer.gate.set()
+        await landing
+    assert room.flights.running == 0
+    await room.finished(1)
+
+
+async def test_refused_calls_are_settled_too_and_trouble_narrows_the_way(room: Room) -> None:
+    room.producer.play = lambda _: Refused(Fault.PROVIDER, "10")
+    room.producer.gate.set()
+    for call_id in range(1, 6):
+        room.accept(call_id)
+        room.flights.launch()
+        assert outcomes((await room.finished(1))[call_id]) == [Outcome.RETRY] * 2
+    assert room.flights.free == 0
+    room.accept(6)
+    room.flights.launch()
+    assert (room.flights.running, room.flights.open_calls) == (0, [6])
+    room.flights.release_backlog()
+    assert (await room.finished(1))[6].settlement.outcome == "released"
