@@ -4,8 +4,8 @@
     select name as account, app_key, app_secret, session from shop where name = any(:accounts)
 
 The first form is run once for each account, the second once for many. Either runs in a read-only transaction with a
-time limit, its columns are taken by name, and neither its text nor a value is part of an error: a query may well contain
-the key that decrypts a column.
+time limit, its columns are taken by name, and neither its text nor a value is part of an error: a query may well
+contain the key that decrypts a column.
 """
 
 from __future__ import annotations

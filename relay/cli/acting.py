@@ -123,7 +123,7 @@ def _tell_skipped(skipped: Mapping[int, str]) -> None:
 
 
 def _told(value: object) -> object:
-    return f"{value.total_seconds():g}s" if isinstance(value, timedelta) else value
+    return f"{value.total_seconds():.0f}s" if isinstance(value, timedelta) else value
 
 
 def _user_at_host() -> str:

@@ -20,6 +20,7 @@ from relay.settings import Settings, normalized_url
 
 APPLICATION_NAME = "outbox-relay"
 CONNECT_TIMEOUT_SECONDS = 5
+DEAD_PEER_SECONDS = 20
 
 _NO_RIGHT = "42501"
 _NO_SUCH = ("42P01", "42703", "3F000")  # table, column, schema
@@ -42,7 +43,13 @@ def plain_engine(settings: Settings) -> Engine:
         normalized_url(settings.database_url),
         isolation_level="READ COMMITTED",
         hide_parameters=True,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "fallback_application_name": APPLICATION_NAME},
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "fallback_application_name": APPLICATION_NAME,
+            "prepare_threshold": None,  # behind a pooler the next transaction may run on another server connection
+            "tcp_user_timeout": 1000 * DEAD_PEER_SECONDS,
+            "keepalives_idle": DEAD_PEER_SECONDS,
+        },
         execution_options={"schema_translate_map": {SCHEMA: settings.schema_name}},
     )
 

@@ -101,7 +101,8 @@ def _verified(value: str | bytes | bytearray, name: str) -> str:
         raise MessageError(f"{name} is not valid UTF-8 text.", "Encode JSON text as UTF-8.") from None
     except json.JSONDecodeError as error:
         # Not chained: the foreign error carries the whole text.
-        raise MessageError(f"{name} is not JSON: {error.msg} at character {error.pos}, counted from 0.") from None
+        sentence = f"{name} is not JSON: {error.msg} at character {error.pos}, counted from 0."
+        raise MessageError(sentence, 'Names and texts stand in double quotes: {"tid": 1}') from None
     except RecursionError:
         raise MessageError(f"{name} is nested too deeply.") from None
     if not isinstance(parsed, dict):

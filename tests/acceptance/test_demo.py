@@ -33,6 +33,14 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """What we start hears SIGINT, also where we run in the background of a script and ignore it ourselves."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def processes_of(folder: Path) -> list[str]:
     """The processes that work in this folder or name it: the demo, its services, its PostgreSQL."""
     found = []
@@ -76,6 +84,7 @@ def test_the_demo_adds_up_where_an_earlier_one_was_killed(start_relay: StartRela
     eventually(lambda: not processes_of(folder))
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_everything_that_was_started(start_relay: StartRelay, folder: Path) -> None:
     demo = start_relay("demo", "--folder", str(folder))
     demo.wait_for_line(SOLD)

@@ -45,7 +45,11 @@ def insert(db: Connection, **columns: str) -> int:
 
 
 def message(db: Connection, number: int) -> Row[Any]:
-    asked = "select *, available_at <= now() as due, content::text as words from relay.outbox where id = :id"
+    asked = """
+        select status, attempts, call_id, result_index, error_code, error_message, finished_at, content::text as words,
+            json_ex_content, headers, available_at <= now() as due, nullif(available_at, 'infinity') as available_at
+        from relay.outbox where id = :id
+    """
     return db.execute(text(asked), {"id": number}).one()
 
 

@@ -1,0 +1,99 @@
+"""What a worker tells Prometheus and Kubernetes, and that it works without."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+import httpx
+import pytest
+
+import relay
+from relay.embedded import EmbeddedPostgres
+from tests.acceptance.outbox import Outbox, assert_reconciled, numbered
+from tests.fixtures.processes import StartRelay
+from tests.fixtures.strict_platform import StrictPlatform, answer_when_let_go, cut_after_storing, honest
+from tests.fixtures.waiting import eventually
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def get(port: int, path: str) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10)
+
+
+def samples(port: int) -> dict[str, float]:
+    """Name with labels -> value."""
+    text = get(port, "/metrics").text
+    return {name: float(value) for name, value in re.findall(r"^([a-z_]+(?:\{.*\})?) (\S+)$", text, re.MULTILINE)}
+
+
+def test_metrics_add_up(
+    outbox: Outbox, platform: StrictPlatform, env: dict[str, str], start_relay: StartRelay, port: int
+) -> None:
+    outbox.insert(numbered(120))
+    platform.script.extend([honest, cut_after_storing])
+    platform.refuses = lambda content: "isv.odd" if content == numbered(7)[-1] else None
+    worker = start_relay("run", env={**env, "RELAY_METRICS_PORT": str(port)})
+    worker.wait_for_line('"worker.started"')
+    eventually(outbox.finished)
+
+    seen = eventually(lambda: found if (found := samples(port)).get('relay_calls_total{outcome="unknown"}') else None)
+
+    assert seen['relay_message_outcomes_total{outcome="done"}'] == 119
+    assert seen['relay_message_outcomes_total{outcome="failed"}'] == 1
+    assert seen['relay_message_outcomes_total{outcome="unknown"}'] == sum(outbox.attempts("unknown").values())
+    assert seen["relay_call_duration_seconds_count"] == len(platform.calls)
+    assert seen["relay_claim_duration_seconds_count"] >= 1
+    assert [get(port, path).status_code for path in ("/livez", "/readyz")] == [200, 200]
+    worker.terminate()
+    assert worker.wait() == 0
+    assert_reconciled(outbox, platform)
+
+
+def test_a_lost_database_makes_it_unready_not_dead(
+    own_postgres: EmbeddedPostgres, env: dict[str, str], start_relay: StartRelay, port: int
+) -> None:
+    relay.migrate(own_postgres.url())
+    env |= {"RELAY_DATABASE_URL": own_postgres.url(), "RELAY_METRICS_PORT": str(port)}
+    worker = start_relay("run", env=env)
+    worker.wait_for_line('"worker.started"')
+    assert get(port, "/readyz").status_code == 200
+    own_postgres.stop()
+
+    eventually(lambda: get(port, "/readyz").status_code == 503)
+    assert get(port, "/readyz").json()["ok"] is False
+    assert get(port, "/livez").status_code == 200
+
+    own_postgres.start()
+    eventually(lambda: get(port, "/readyz").status_code == 200, 20)
+    worker.terminate()
+    assert worker.wait() == 0, worker.report()
+
+
+def test_the_second_worker_on_a_host_works_without_a_port(
+    outbox: Outbox, platform: StrictPlatform, env: dict[str, str], start_relay: StartRelay, port: int
+) -> None:
+    env |= {"RELAY_METRICS_PORT": str(port), "RELAY_TMC_TIMEOUT_SECONDS": "15", "RELAY_LEASE_SECONDS": "20"}
+    outbox.insert(numbered(50))
+    platform.script.append(answer_when_let_go)
+    first = start_relay("run", "--concurrency", "1", env=env)
+    eventually(lambda: platform.waiting)
+    outbox.insert(numbered(50, "for the second"))
+
+    second = start_relay("run", env=env)
+
+    second.wait_for_line(f"^warning: port {port} is taken.*RELAY_METRICS_PORT")
+    eventually(lambda: outbox.statuses() == {"done": 50, "pending": 50})
+    assert get(port, "/livez").status_code == 200  # of the first
+    platform.let_go.set()
+    for worker in (first, second):
+        worker.terminate()
+        assert worker.wait() == 0, worker.report()
+    assert outbox.statuses() == {"done": 100}
+    assert_reconciled(outbox, platform)

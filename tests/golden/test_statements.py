@@ -1,0 +1,28 @@
+"""The hot statements as the server receives them. Whoever changes one sees here what the plan guards have to bear."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+from relay import statements
+from tests.fixtures.golden import GOLDEN, Golden
+
+HOT = ("LOCK_READY", "KEYS_BEING_WRITTEN", "NAME_CALLS", "CLOSE_CALLS", "MARK_DONE", "MARK_NOT_DONE")
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_a_hot_statement_is_the_reviewed_one(name: str, golden: Golden) -> None:
+    statement = statements.statement(getattr(statements, name), "relay")
+    golden(f"{name.lower()}.sql", str(statement.compile(dialect=PGDialect_psycopg())))
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.sql")} == {name.lower() for name in HOT}
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_another_schema_is_quoted_wherever_it_stands(name: str) -> None:
+    text = str(statements.statement(getattr(statements, name), 'odd "one'))
+    assert "relay." not in text
+    assert '"odd ""one".' in text

@@ -1,0 +1,155 @@
+"""One log line per event, with a stable key, and nothing in it that an event does not carry."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import logging
+import random
+import typing
+from typing import Any
+
+import pytest
+
+from relay import events
+from relay.message import Answered, Batch, Fault, Message, Refused, Result
+from relay.observers.logs import LogLines, silence_libraries
+from relay.outcomes import Policy, decide
+from relay.worker.flights import Finished
+from relay.worker.settling import call_settled
+
+SETTLED = events.CallSettled(
+    call_id=7,
+    account="shop",
+    outcome="ok",
+    messages=2,
+    done=2,
+    retry=0,
+    failed=0,
+    unknown=0,
+    split=0,
+    http_status=200,
+    request_id="r1",
+    error_code=None,
+    sub_code=None,
+    error_message=None,
+    request_bytes=100,
+    duration_ms=31,
+)
+# Every event there is, one that the log must show at which level.
+EVERY: list[tuple[events.Event, str]] = [
+    (events.WorkerStarted("w", "TmcProducer", 8), "info"),
+    (events.Claimed(1, 2, 0, 0.01), "debug"),
+    (SETTLED, "info"),
+    (dataclasses.replace(SETTLED, outcome="released"), "info"),
+    (dataclasses.replace(SETTLED, outcome="partial"), "warning"),
+    (dataclasses.replace(SETTLED, outcome="rejected"), "warning"),
+    (dataclasses.replace(SETTLED, outcome="unknown"), "warning"),
+    (events.CallLost(7), "warning"),
+    (events.LeasesRecovered(1, 2), "warning"),
+    (events.Paused("account:a", 1.0, "throttled", "7"), "warning"),
+    (events.Paused("account:a", None, "credentials", "27"), "error"),
+    (events.PauseLifted("account:a"), "info"),
+    (events.DatabaseLost("settle", "PostgreSQL was lost."), "warning"),
+    (events.ProducerFailed(7, "raised ValueError"), "error"),
+    (events.WorkerStopping(2, 25.0), "info"),
+    (events.WorkerStopped(3, 100, 1), "info"),
+]
+
+
+def lines_of(*told: events.Event, level: str = "debug") -> list[dict[str, Any]]:
+    stream = io.StringIO()
+    log = LogLines(worker="w", level=level, style="json", stream=stream)
+    for event in told:
+        log(event)
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_the_list_above_is_the_closed_list() -> None:
+    assert {type(event) for event, _ in EVERY} == set(typing.get_args(events.Event))
+
+
+@pytest.mark.parametrize(("event", "level"), EVERY, ids=lambda value: getattr(value, "name", value))
+def test_each_event_is_one_line_with_its_key_and_fields(event: events.Event, level: str) -> None:
+    (line,) = lines_of(event)
+    assert (line.pop("event"), line.pop("level"), line.pop("worker")) == (event.name, level, "w")
+    assert line.pop("timestamp").endswith("Z")
+    told = {name: value for name, value in dataclasses.asdict(event).items() if value is not None and name != "worker"}
+    assert line == told
+
+
+def test_a_level_leaves_out_what_is_below_it() -> None:
+    told = [event for event, _ in EVERY]
+    assert [line["event"] for line in lines_of(*told, level="error")] == ["paused", "producer.failed"]
+    assert "claim" not in [line["event"] for line in lines_of(*told, level="info")]
+
+
+def test_a_line_stays_one_line_whatever_the_platform_says() -> None:
+    mad = dataclasses.replace(SETTLED, error_message='a\nb\u2028c\0d "quoted" 退款')
+    stream = io.StringIO()
+    LogLines(worker="w", style="json", stream=stream)(mad)
+    assert stream.getvalue().count("\n") == 1
+    assert json.loads(stream.getvalue())["error_message"] == mad.error_message
+
+
+def test_off_a_terminal_there_is_no_colour() -> None:
+    stream = io.StringIO()
+    LogLines(worker="w", style="console", stream=stream)(SETTLED)
+    assert "\x1b" not in stream.getvalue()
+    assert "request_id" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answered((Result(Fault.MESSAGE, "isv.x", "no"),), request_id="r1"),
+        Refused(Fault.CREDENTIALS, "27", app_key="77", credential="c0ffee"),
+        Refused(Fault.CONTENT, "41"),
+    ],
+    ids=["one index", "credentials", "content"],
+)
+def test_no_content_key_or_fingerprint_reaches_a_line(answer: Answered | Refused) -> None:
+    message = Message(1, "topic", '{"tid": "swordfish"}', json_ex_content='{"x": "trout"}', ordering_key="order-9")
+    batch = Batch(7, "a", (message,))
+    settlement = decide(batch, answer, Policy(), random.Random(1))
+    stream = io.StringIO()
+    LogLines(worker="w", level="debug", style="json", stream=stream)(call_settled(Finished(batch, settlement, 1.0)))
+    line = stream.getvalue()
+    assert json.loads(line)["call_id"] == 7
+    assert not [word for word in ("swordfish", "trout", "order-9", "c0ffee") if word in line]
+
+
+def test_the_event_of_a_call_counts_each_message_once() -> None:
+    messages = tuple(Message(id_, "t", "{}") for id_ in range(4))
+    said = (Result(), Result(Fault.MESSAGE), Result(Fault.PROVIDER), Result(Fault.UNKNOWN))
+    batch = Batch(7, "a", messages)
+    event = call_settled(Finished(batch, decide(batch, Answered(said), Policy(), random.Random(1)), 1.0, 0.25))
+    assert (event.messages, event.done, event.failed, event.retry, event.unknown, event.split) == (4, 1, 1, 1, 1, 0)
+    assert event.duration_ms == 250
+    split = call_settled(Finished(batch, decide(batch, Refused(Fault.CONTENT), Policy(), random.Random(1))))
+    assert (split.split, split.done + split.failed + split.retry + split.unknown, split.duration_ms) == (4, 0, None)
+
+
+def test_an_observer_that_raises_is_alone_with_it() -> None:
+    heard: list[events.Event] = []
+
+    def broken(_: events.Event) -> None:
+        raise OSError("disk full")
+
+    told = events.Events([broken, heard.append, broken])
+    told.emit(SETTLED)
+    told.emit(events.CallLost(1))
+    assert heard == [SETTLED, events.CallLost(1)]
+
+
+def test_the_libraries_below_are_silent() -> None:
+    names = ("httpx", "httpcore", "sqlalchemy", "psycopg", "alembic")
+    before = {name: logging.getLogger(name).level for name in names}
+    try:
+        silence_libraries()
+        below = ("httpx", "httpcore.http11", "sqlalchemy.engine.Engine", "psycopg.pool", "alembic.runtime")
+        assert not [name for name in below if logging.getLogger(name).isEnabledFor(logging.ERROR)]
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)

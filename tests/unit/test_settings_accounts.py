@@ -1,0 +1,111 @@
+"""Accounts in the TOML file: tables of credentials beside options, whose mistakes are named without a value."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from relay.errors import ConfigurationError
+from relay.settings import exposes_secrets, load, read_accounts
+
+SECRET = "s3cret-do-not-show"
+TWO = """
+[accounts.one]
+app_key = 1
+app_secret = "a"
+[accounts."二.shop"]
+app_key = "2"
+app_secret = "b"
+session = "s"
+"""
+
+
+@pytest.fixture(autouse=True)
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that is read without being named; no setting comes from elsewhere."""
+    for name in [name for name in os.environ if name.startswith("RELAY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return Path("relay.toml")
+
+
+def refusal() -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+    assert SECRET not in str(caught.value)
+    return str(caught.value)
+
+
+def test_accounts_stand_beside_the_options(file: Path) -> None:
+    file.write_text(f'batch_size = 7\n[accounts]\nquery = "select 1"\ndir = "d"\n{TWO}')
+    settings = load()
+    assert (settings.batch_size, settings.accounts_query, settings.accounts_dir) == (7, "select 1", Path("d"))
+    assert settings.file == file
+    assert read_accounts(file) == {
+        "one": {"app_key": 1, "app_secret": "a"},
+        "二.shop": {"app_key": "2", "app_secret": "b", "session": "s"},
+    }
+
+
+def test_an_account_may_be_called_like_an_option(file: Path) -> None:
+    file.write_text('[accounts.query]\napp_key = "1"\napp_secret = "a"\n')
+    assert load().accounts_query is None
+    assert list(read_accounts(file)) == ["query"]
+
+
+def test_every_mistake_in_an_account_is_named_without_its_value(file: Path) -> None:
+    file.write_text(
+        f'[accounts.a]\napp_kye = "{SECRET}"\napp_secret = "{SECRET}"\n'
+        f'[accounts.b]\napp_key = ["{SECRET}"]\napp_secret = ""\n[accounts.c]\napp_key = 1\napp_secret = true\n'
+    )
+    expected = [
+        "relay.toml: [accounts.a] unknown key app_kye; did you mean app_key?",
+        "relay.toml: [accounts.a] needs app_key",
+        "relay.toml: [accounts.b] needs app_secret",
+        "relay.toml: [accounts.b] app_key must be text",
+        "relay.toml: [accounts.c] app_secret must be text",
+    ]
+    assert refusal().splitlines() == expected
+    with pytest.raises(ConfigurationError) as caught:
+        read_accounts(file)
+    assert str(caught.value).splitlines() == expected
+
+
+@pytest.mark.parametrize("text", [f'accounts = "{SECRET}"', f'[accounts]\nshop = "{SECRET}"'])
+def test_what_is_no_table_is_no_account(file: Path, text: str) -> None:
+    file.write_text(text)
+    assert refusal().startswith("relay.toml: unknown key accounts")
+
+
+def test_a_query_is_a_secret_and_may_come_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    query = f"select decrypt(app_secret, '{SECRET}') from shop where name = :account"
+    (tmp_path / "query.sql").write_text(query + "\n")
+    monkeypatch.setenv("RELAY_ACCOUNTS_QUERY_FILE", "query.sql")
+    settings = load()
+    assert settings.accounts_query == query
+    assert SECRET not in repr(settings)
+
+
+def test_the_database_of_the_accounts_is_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(accounts_database_url="postgres://h/d").accounts_database_url == "postgresql+psycopg://h/d"
+    monkeypatch.setenv("RELAY_ACCOUNTS_DATABASE_URL", f"mysql://u:{SECRET}@h/d")
+    assert refusal() == "RELAY_ACCOUNTS_DATABASE_URL: the database URL must name PostgreSQL, not mysql"
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "expected"),
+    [
+        (TWO, 0o644, True),
+        (TWO, 0o640, False),
+        ('[tmc]\napp_secret = "x"', 0o604, True),
+        ('database_url = "postgresql://u:p@h/d"', 0o644, True),
+        ("batch_size = 7", 0o644, False),
+    ],
+)
+def test_a_file_with_secrets_should_not_be_open_to_everyone(file: Path, text: str, mode: int, expected: bool) -> None:
+    assert not exposes_secrets(file), "it is not there"
+    file.write_text(text)
+    file.chmod(mode)
+    assert exposes_secrets(file) is expected
