@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relay.backoff import delay_seconds
 from relay.message import Answer, Answered, Batch, Fault, Message, Outcome, Refused, Result, Scope
@@ -117,12 +117,19 @@ def lapsed(
     reason = "the worker that made this call is gone; nobody knows whether the platform got it"
     result = Result(Fault.UNKNOWN, "relay.lease_expired", reason)
     verdicts = tuple(
-        _verdict(id_, index, attempts, result, policy, rng, paused=False)
+        _soon(_verdict(id_, index, attempts, result, policy, rng, paused=False), policy, rng)
         for index, (id_, attempts) in enumerate(messages)
     )
     return Settlement(
         call_id, account, "unknown", error_code=result.code, error_message=result.message, verdicts=verdicts
     )
+
+
+def _soon(verdict: Verdict, policy: Policy, rng: random.Random) -> Verdict:
+    """Not later than a first retry: the lease was wait enough, and it is not the platform that is in trouble."""
+    if verdict.delay_seconds is None or verdict.delay_seconds == HELD:
+        return verdict
+    return replace(verdict, delay_seconds=rng.uniform(0.0, policy.retry_base_seconds))
 
 
 def _answered(batch: Batch, answer: Answered, policy: Policy, rng: random.Random) -> Settlement:

@@ -116,8 +116,8 @@ def _explained(error: SQLAlchemyError, url: URL) -> RelayError:
             said or (str(cause).splitlines() or [name])[0].rpartition(" failed: ")[2].removeprefix("FATAL:").strip()
         )
         return UnreachableError(f"{QUERY} cannot reach PostgreSQL at {where}: {reason}", "Check that the server runs.")
-    if state == _SYNTAX_ERROR:
-        said = f"syntax error at character {cause.diag.statement_position}" if cause else None
+    if state == _SYNTAX_ERROR and cause is not None and cause.diag.statement_position:
+        said = f"syntax error at character {cause.diag.statement_position}"
     elif not (state or "").startswith(_NOT_AS_WRITTEN):
         said = None  # it may quote a value
     hint = "Compare as text, for example: where id::text = :account" if isinstance(error, DataError) else ""

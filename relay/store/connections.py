@@ -18,14 +18,16 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from relay.errors import UnreachableError
 
-# What passes by itself: a server that stops or starts, too many connections, a standby after a fail-over (25006), and
-# a transaction that only has to be run once more. Class 08 is the connection itself.
-_PASSING = ("57P01", "57P02", "57P03", "57P05", "53300", "25006", "40001", "40P01")
+# What passes by itself, by class: the connection (08), too many connections or a full disk (53), somebody stopped the
+# server or the statement took too long (57), the system below (58); and a standby after a fail-over, a transaction that
+# idled, one that only has to be run once more, a lock that could not be had in time.
+_PASSING = ("08", "53", "57", "58", "25006", "25P03", "40001", "40P01", "55P03")
 
 
 class Connections:
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        # Whatever the server's default is: the claim is only right with a fresh snapshot for each statement.
+        self._engine = engine.execution_options(isolation_level="READ COMMITTED")
         self._lock = threading.Lock()
         self._in_use: set[Any] = set()
 
@@ -72,4 +74,4 @@ def is_passing(error: DBAPIError) -> bool:
     state = getattr(error.orig, "sqlstate", None)
     if state is None:  # libpq's own words: it never reached a server, or lost it
         return error.connection_invalidated or type(error.orig).__name__ in ("OperationalError", "InterfaceError")
-    return bool(error.connection_invalidated or state.startswith("08") or state in _PASSING)
+    return bool(error.connection_invalidated or state.startswith(_PASSING))

@@ -27,18 +27,20 @@ def code_text(value: object) -> str:
     """A code, number or text, as one short word; empty when there is none."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
-    return one_line(str(value))[:MAX_CODE]
+    return one_line(_without_content(str(value)))[:MAX_CODE]
 
 
 def message_text(*values: object) -> str | None:
-    """The texts among ``values`` as one line, joined by a colon; None when there are none.
-
-    Each is cut at its first brace: what a platform echoes of a content must not reach a log.
-    """
-    lines = [one_line(value.partition("{")[0]) for value in values if isinstance(value, str)]
+    """The texts among ``values`` as one line, joined by a colon; None when there are none."""
+    lines = [one_line(_without_content(value)) for value in values if isinstance(value, str)]
     return ": ".join(filter(None, lines))[:MAX_MESSAGE] or None
 
 
 def one_line(text: str) -> str:
     """Runs of blanks and control characters become one blank, half characters a question mark."""
     return _UNPRINTABLE.sub(" ", text).strip().encode("utf-8", "replace").decode()
+
+
+def _without_content(text: str) -> str:
+    """Cut at the first brace: what a platform echoes of a content must not reach a log."""
+    return text.partition("{")[0]

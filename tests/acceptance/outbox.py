@@ -74,7 +74,7 @@ class Outbox:
         return int(self.scalar("select count(*) from relay.call where settled_at is null"))
 
     def finished(self) -> bool:
-        return self.scalar("select count(*) from relay.outbox where status = 'pending'") == 0
+        return not self.statuses().get("pending")
 
 
 def numbered(count: int, mark: str = "tid") -> list[str]:
@@ -93,11 +93,13 @@ def assert_reconciled(outbox: Outbox, platform: StrictPlatform) -> None:
     assert platform.violations == []
     assert outbox.open_calls() == 0
     assert accepted.keys() <= {row.content for row in rows}
-    proofs = {(a.call.request_id, a.call.elements.index(a.element)): a.content for a in platform.accepted}
+    proofs: dict[tuple[str, int | None], str] = {
+        (a.call.request_id, a.call.elements.index(a.element)): a.content for a in platform.accepted
+    }
     for row in rows:
         if row.status == "done":
             assert row.result_index == row.position
-            assert row.request_id is None or proofs[row.request_id, row.position] == row.content
+            assert row.request_id is None or proofs[row.request_id, row.result_index] == row.content
             assert accepted[row.content] >= 1
         unexplained = accepted[row.content] - (row.status == "done") - unknown.get(row.id, 0)
         assert unexplained <= 0, row

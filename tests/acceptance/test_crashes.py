@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from functools import partial
 from threading import Lock
 
 import psycopg
@@ -79,8 +80,7 @@ def test_kill_after_kill(
     arguments = ("run", "--batch-size", "10", "--concurrency", "3")
     workers = [start_relay(*arguments, env=env), start_relay(*arguments, env=env)]
     for kills in range(8):
-        seen = len(platform.calls)
-        eventually(lambda seen=seen: len(platform.calls) >= seen + 8, 20)
+        eventually(partial(_called, platform, len(platform.calls) + 8), 20)
         workers[kills % 2].kill()
         workers[kills % 2] = start_relay(*arguments, env=env)
 
@@ -163,7 +163,7 @@ def test_postgresql_crashes_while_draining(
     worker = start_relay("run", "--drain", "--batch-size", "10", "--concurrency", "2", env=env)
 
     for calls in (15, 45):
-        eventually(lambda calls=calls: len(platform.calls) >= calls, 20)
+        eventually(partial(_called, platform, calls), 20)
         own_postgres.restart("immediate")
         assert own_postgres.url() == outbox.url
 
@@ -200,6 +200,10 @@ def test_postgresql_stays_away_while_the_worker_is_stopped(
     assert len(platform.contents) == 100
     assert len(outbox.attempts("unknown")) == 50
     assert_reconciled(outbox, platform)
+
+
+def _called(platform: StrictPlatform, times: int) -> bool:
+    return len(platform.calls) >= times
 
 
 def _contents(call: Call) -> list[str]:

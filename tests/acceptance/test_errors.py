@@ -37,22 +37,20 @@ def dead_port() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("verb", [("run",), ("run", "--drain"), ("status",), ("migrate",)])
-def test_no_database_there(
-    env: dict[str, str], start_relay: StartRelay, dead_port: int, verb: tuple[str, ...]
-) -> None:
+def test_no_database_there(env: dict[str, str], start_relay: StartRelay, dead_port: int, verb: tuple[str, ...]) -> None:
     url = f"postgresql://me:hidden-password@127.0.0.1:{dead_port}/shop"
 
     process = start_relay(*verb, env={**env, "RELAY_DATABASE_URL": url})
 
     where = f"127.0.0.1:{dead_port}/shop"
-    assert_explained(process, 69, f"cannot reach PostgreSQL at {where}: Connection refused", "Check RELAY_DATABASE_URL.*")
+    assert_explained(
+        process, 69, f"cannot reach PostgreSQL at {where}: Connection refused", "Check RELAY_DATABASE_URL.*"
+    )
     assert "hidden-password" not in process.report()
 
 
 @pytest.mark.parametrize("verb", [("run",), ("status",), ("list",), ("add", "t", "{}")])
-def test_no_tables_there(
-    empty_url: str, env: dict[str, str], start_relay: StartRelay, verb: tuple[str, ...]
-) -> None:
+def test_no_tables_there(empty_url: str, env: dict[str, str], start_relay: StartRelay, verb: tuple[str, ...]) -> None:
     process = start_relay(*verb, env={**env, "RELAY_DATABASE_URL": empty_url})
 
     assert_explained(process, 78, ".*relay tables.*", ".*relay migrate")
@@ -82,7 +80,7 @@ def test_a_wrong_secret_and_its_correction(
     sentence = rf"70 messages are left\. {app} is paused: credentials refused: Invalid signature \(25\)\."
     assert_explained(process, 78, sentence, ".*RELAY_TMC_APP_SECRET.*")
     assert set(platform.violations) == {"25 Invalid signature"}
-    assert len(platform.violations) <= 2  # the calls that were in flight together; then nobody asks again
+    assert len(platform.violations) < 8  # what was in flight or being claimed; then nobody asks again
     platform.violations.clear()
     assert {(row.status, row.attempts) for row in outbox.rows()} == {("pending", 0)}
 

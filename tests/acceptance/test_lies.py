@@ -99,18 +99,24 @@ def test_done_only_on_proof(
     assert_reconciled(outbox, platform)
 
 
+BUSY, THROTTLED = "isp.remote-service-error", "accesscontrol.limited-by-api-access-count"
 REFUSALS: dict[str, tuple[Behaviour, str]] = {
-    "a provider's fault": (error(15, "isp.remote-service-error"), "isp.remote-service-error"),
-    "too many calls": (error(7, "accesscontrol.limited-by-api-access-count"), "accesscontrol.limited-by-api-access-count"),
+    "a provider's fault": (error(15, BUSY), BUSY),
+    "too many calls": (error(7, THROTTLED), THROTTLED),
     "no service": (error(10), "10"),
     "turned away at the door": (raw("", 503, keep=False), "relay.http_503"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("behaviour", "code"), REFUSALS.values(), ids=REFUSALS.keys())
 def test_a_clear_refusal_leaves_no_doubt(
-    outbox: Outbox, platform: StrictPlatform, env: dict[str, str], start_relay: StartRelay, behaviour: Behaviour, code: str
-) -> None:  # fmt: skip
+    outbox: Outbox,
+    platform: StrictPlatform,
+    env: dict[str, str],
+    start_relay: StartRelay,
+    behaviour: Behaviour,
+    code: str,
+) -> None:
     outbox.insert(numbered(MESSAGES))
     platform.script.append(behaviour)
 

@@ -24,5 +24,5 @@ def test_no_golden_file_is_left_over() -> None:
 @pytest.mark.parametrize("name", HOT)
 def test_another_schema_is_quoted_wherever_it_stands(name: str) -> None:
     text = str(statements.statement(getattr(statements, name), 'odd "one'))
-    assert "relay." not in text
+    assert "relay." not in text.replace("'relay.discarded'", "")  # that one is a code
     assert '"odd ""one".' in text

@@ -1,7 +1,8 @@
-"""Credentials from the application's own table: both forms of the query, on a real PostgreSQL, also while it is away."""
+"""Credentials from the application's own table: both forms of the query, also while its PostgreSQL is away."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -124,7 +125,7 @@ def test_parts_that_are_no_text_are_refused(engine: Engine) -> None:
     [
         ("select 1", r"must take :account or :accounts and no other parameter, found: none"),
         (ONE + " or name = any(:accounts)", r"found: :account, :accounts"),
-        (ONE + " and '12:30' <> ''", r"found: :30, :account"),
+        (ONE + " and 'at :30' <> ''", r"found: :30, :account"),
         ("select app_key from shop where name = :account", r"must return one column app_secret$"),
         ("select *, app_key from shop where name = :account", r"must return one column app_key$"),
         (ONE.replace(":account", "any(:accounts)"), r"must return one column account$"),
@@ -132,13 +133,13 @@ def test_parts_that_are_no_text_are_refused(engine: Engine) -> None:
         (ONE.replace("shop", "shops"), r'PostgreSQL refuses .*: relation "shops" does not exist$'),
         (f"select '{SECRET}' '{SECRET}' from shop where name = :account", r": syntax error at character 29$"),
         (f"select '{SECRET}'::int where 'x' <> :account", r": InvalidTextRepresentation \(22P02\)$"),
-        (ONE + "; select 1", r": syntax error at character \d+$"),
+        (ONE + "; select 1", r": cannot insert multiple commands into a prepared statement$"),
     ],
 )
 def test_a_wrong_query_is_refused_at_the_start(engine: Engine, statement: str, problem: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"RELAY_ACCOUNTS_QUERY.*{problem}|RELAY_ACCOUNTS_QUERY {problem}"):
-        Accounts([Query(engine, statement)]).check()
-    refusal(engine, statement) if "found:" not in problem and "none" not in problem else None
+    said = str(refusal(engine, statement))
+    assert "RELAY_ACCOUNTS_QUERY" in said
+    assert re.search(problem, said), said
 
 
 @FORMS
@@ -166,9 +167,10 @@ def test_a_database_that_is_away_keeps_what_was_found(own_postgres: EmbeddedPost
 
 def test_a_query_that_waits_for_ever_is_given_up(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relay.accounts.query._LIMIT", text("select set_config('statement_timeout', '50ms', true)"))
-    with engine.begin() as other, pytest.raises(UnreachableError, match="had no answer within 5 s"):
+    with engine.begin() as other:
         other.execute(text("lock table shop"))
-        Query(engine, ONE).look_up(["one"])
+        with pytest.raises(UnreachableError, match="had no answer within 5 s"):
+            Query(engine, ONE).look_up(["one"])
 
 
 def test_ten_thousand_accounts_are_found_at_once(engine: Engine, change: Change) -> None:

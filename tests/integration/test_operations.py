@@ -54,7 +54,9 @@ def message(db: Connection, number: int) -> Row[Any]:
 
 
 def ledger(db: Connection) -> Sequence[Row[Any]]:
-    return db.execute(text("select *, db_user = session_user as ours from relay.action order by id")).all()
+    return db.execute(
+        text("select *, count as number, db_user = session_user as ours from relay.action order by id")
+    ).all()
 
 
 def claim(store: Store) -> Batch:
@@ -85,7 +87,7 @@ def test_retry_makes_failed_and_held_messages_due_with_the_whole_schedule_before
     (row,) = ledger(db)
     assert (row.id, row.action, row.actor, row.ours) == (changed.action, "retry", "ann@desk", True)
     assert (row.reason, row.selection) == (ORDER.reason, {"why": "test"})
-    assert (row.message_ids, row.count) == ([failed, held], 2)
+    assert (row.message_ids, row.number) == ([failed, held], 2)
 
 
 def test_a_retried_message_is_claimed_and_can_be_done(engine: Engine, db: Connection, store: Store) -> None:
@@ -287,8 +289,8 @@ def test_above_ten_thousand_the_ledger_keeps_the_selection_and_the_count(engine:
     act(engine, "retry", range(1, 10_001))
     act(engine, "discard", range(1, 10_002))
     few, many = ledger(db)
-    assert (len(few.message_ids), few.count) == (10_000, 10_000)
-    assert (many.message_ids, many.count, many.selection) == (None, 10_001, {"why": "test"})
+    assert (len(few.message_ids), few.number) == (10_000, 10_000)
+    assert (many.message_ids, many.number, many.selection) == (None, 10_001, {"why": "test"})
 
 
 def test_a_change_that_cannot_be_recorded_is_not_made(engine: Engine, db: Connection) -> None:
@@ -347,7 +349,10 @@ def test_pause_and_resume_stop_and_start_the_claim(engine: Engine, db: Connectio
         assert operations.resume(connection, "account:shop", ORDER, schema="relay")
         assert operations.resume(connection, "account:shop", ORDER, schema="relay") is None
     assert [m.account for m in claim(store).messages] == ["shop"]
-    assert [(row.action, row.count, row.message_ids) for row in ledger(db)] == [("pause", 0, None), ("resume", 0, None)]
+    assert [(row.action, row.number, row.message_ids) for row in ledger(db)] == [
+        ("pause", 0, None),
+        ("resume", 0, None),
+    ]
 
 
 def test_the_operators_pause_takes_the_place_of_any_other(engine: Engine, db: Connection, store: Store) -> None:
@@ -411,8 +416,8 @@ def test_prune_deletes_what_finished_long_ago_with_its_attempts_and_calls(engine
     insert_call(db, 3, f"{{{gone[0]}}}", days=100)
     insert_call(db, 4, f"{{{gone[0]}}}", settled=False)
     with engine.connect() as connection:
-        found = operations.prunable(connection, timedelta(days=180), schema="relay")
-    assert found == (2, pytest.approx(200 * 86_400, abs=60))
+        messages, oldest_seconds = operations.prunable(connection, timedelta(days=180), schema="relay")
+    assert (messages, oldest_seconds == pytest.approx(200 * 86_400, abs=60)) == (2, True)
     batches = pruned(engine)
     assert sum(one.messages for one in batches) == 2
     assert (sum(one.attempts for one in batches), sum(one.calls for one in batches)) == (1, 1)
@@ -420,8 +425,8 @@ def test_prune_deletes_what_finished_long_ago_with_its_attempts_and_calls(engine
     assert db.execute(text("select message_id from relay.attempt")).scalars().all() == kept[:1]
     assert db.execute(text("select id from relay.call order by id")).scalars().all() == [2, 3, 4]
     first, second = ledger(db)
-    assert (first.action, first.message_ids, first.count) == ("prune", gone, 2)
-    assert (second.action, second.message_ids, second.count) == ("prune", None, 1)
+    assert (first.action, first.message_ids, first.number) == ("prune", gone, 2)
+    assert (second.action, second.message_ids, second.number) == ("prune", None, 1)
     assert (first.selection["table"], second.selection["table"]) == ("outbox", "call")
 
 
@@ -431,9 +436,9 @@ def test_prune_goes_in_batches_each_committed_with_its_ledger_row(engine: Engine
     batches = operations.prune(engine, timedelta(days=180), ORDER, schema="relay", batch=3)
     assert next(batches).messages == 3
     assert db.execute(text("select count(*) from relay.outbox")).scalar_one() == 4
-    assert [row.count for row in ledger(db)] == [3]
+    assert [row.number for row in ledger(db)] == [3]
     assert sum(one.messages for one in batches) == 4
-    assert [row.count for row in ledger(db)] == [3, 3, 1]
+    assert [row.number for row in ledger(db)] == [3, 3, 1]
     pruned(engine)
     assert len(ledger(db)) == 3, "a prune that finds nothing leaves no row"
 

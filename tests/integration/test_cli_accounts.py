@@ -1,0 +1,142 @@
+"""From the settings to the sources: their order, what is required, what is warned of, and a whole run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+import relay
+from relay.cli.accounts import open_accounts
+from relay.errors import ConfigurationError, UnreachableError
+from relay.settings import load
+from relay.tmc.credential import Credential
+from tests.fixtures.processes import StartRelay
+
+QUERY = "select app_key, app_secret, session from shop where name = :account"
+NAMES = ("default", "query", "folder", "file")
+
+
+@pytest.fixture(autouse=True)
+def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No setting comes from outside the test."""
+    for name in [name for name in os.environ if name.startswith("RELAY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_table(engine: Engine, *names: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("create table shop (name text, app_key text, app_secret text, session text)"))
+        for name in names:
+            connection.execute(text("insert into shop values (:name, '1', 'query', null)"), {"name": name})
+
+
+def write_folder(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "app_key").write_text("2")
+        (folder / name / "app_secret").write_text("folder")
+
+
+def write_file(path: Path, *names: str) -> None:
+    path.write_text("".join(f'[accounts.{name}]\napp_key = 3\napp_secret = "file"\n' for name in names))
+    path.chmod(0o600)
+
+
+def test_the_query_comes_first_then_the_folder_the_file_and_the_settings(
+    empty_place: Path, engine: Engine, database_url: str
+) -> None:
+    write_table(engine, "query")
+    write_folder(empty_place / "secrets", "query", "folder")
+    write_file(empty_place / "relay.toml", "query", "folder", "file")
+    settings = load(
+        database_url=database_url,
+        accounts_query=QUERY,
+        accounts_dir=empty_place / "secrets",
+        tmc_app_key="4",
+        tmc_app_secret="settings",
+    )
+    with open_accounts(settings) as accounts:
+        assert accounts.credential("file") == Credential("3", "file"), "the names of the file are looked up already"
+        accounts.refresh(NAMES)
+        assert [accounts.credential(name) for name in NAMES] == [
+            Credential("4", "settings"),
+            Credential("1", "query"),
+            Credential("2", "folder"),
+            Credential("3", "file"),
+        ]
+
+
+def test_without_another_source_the_default_account_is_required(empty_place: Path) -> None:
+    with pytest.raises(ConfigurationError, match="RELAY_TMC_APP_KEY and RELAY_TMC_APP_SECRET"), open_accounts(load()):
+        pass
+    with open_accounts(load(producer="stdout")) as accounts:
+        assert accounts.credential("default") is None
+    (empty_place / "relay.toml").write_text("batch_size = 7")
+    with pytest.raises(ConfigurationError, match="RELAY_TMC_APP_KEY"), open_accounts(load()):
+        pass
+
+
+def test_with_another_source_it_is_not_but_half_of_it_is_a_mistake(empty_place: Path) -> None:
+    write_file(empty_place / "relay.toml", "file")
+    with open_accounts(load()) as accounts:
+        assert accounts.identity("file") == ("3", Credential("3", "file").fingerprint)
+        assert accounts.credential("default") is None
+    with pytest.raises(ConfigurationError, match="needs RELAY_TMC_APP_SECRET"), open_accounts(load(tmc_app_key="4")):
+        pass
+
+
+def test_a_file_with_secrets_that_everyone_may_read_is_warned_of(
+    empty_place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = empty_place / "relay.toml"
+    write_file(path, "file")
+    for mode, warning in ((0o600, ""), (0o644, "warning: relay.toml contains secrets and can be read by everyone")):
+        path.chmod(mode)
+        with open_accounts(load()):
+            said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith(warning)
+        assert bool(said.err) is bool(warning)
+
+
+def test_sources_that_cannot_answer_stop_the_start(empty_place: Path, database_url: str) -> None:
+    flags = {"database_url": database_url, "accounts_query": QUERY}
+    with pytest.raises(ConfigurationError, match='relation "shop" does not exist'), open_accounts(load(**flags)):
+        pass
+    elsewhere = "postgresql://u:s3cret@127.0.0.1:1/shops"
+    settings = load(**flags, accounts_database_url=elsewhere)
+    with pytest.raises(UnreachableError) as caught, open_accounts(settings):
+        pass
+    assert str(caught.value).startswith("RELAY_ACCOUNTS_QUERY cannot reach PostgreSQL at 127.0.0.1:1/shops: ")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_run_produces_with_the_session_of_the_table(
+    start_relay: StartRelay, engine: Engine, database_url: str
+) -> None:
+    sandbox = start_relay("sandbox", "--port", "0")
+    said = {
+        name: sandbox.wait_for_line(rf"^export RELAY_TMC_{name}=(\S+)$")[1]
+        for name in ("URL", "APP_KEY", "APP_SECRET", "SESSION")
+    }
+    write_table(engine)
+    with engine.begin() as connection:
+        insert = text("insert into shop values ('sunflower', :APP_KEY, :APP_SECRET, :SESSION)")
+        connection.execute(insert, {name: said[name] for name in ("APP_KEY", "APP_SECRET", "SESSION")})
+        relay.add(connection, "taobao_jds_TradeTrace", {"tid": 1}, account="sunflower")
+    environment = {
+        "RELAY_DATABASE_URL": database_url,
+        "RELAY_TMC_URL": said["URL"],
+        "RELAY_ACCOUNTS_QUERY": QUERY,
+        "RELAY_METRICS_PORT": "0",
+    }
+    worker = start_relay("run", "--drain", env=environment)
+    assert worker.wait() == 0, worker.report()
+    with engine.connect() as connection:
+        assert connection.scalar(text("select status from relay.outbox")) == "done"
+    assert not any(said["SESSION"] in line or said["APP_SECRET"] in line for line in worker.stdout + worker.stderr)
