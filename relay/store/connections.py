@@ -51,7 +51,8 @@ class Connections:
         with self._lock:
             in_use = list(self._in_use)
         for raw in in_use:
-            with suppress(OSError), socket.socket(fileno=raw.pgconn.socket) as borrowed:
+            # Of whatever kind: a connection may be closed by its user between the list and here.
+            with suppress(Exception), socket.socket(fileno=raw.pgconn.socket) as borrowed:
                 try:
                     borrowed.shutdown(socket.SHUT_RDWR)
                 finally:
