@@ -28,7 +28,7 @@ from relay.worker.report import Report
 from relay.worker.settling import Settling
 from relay.worker.threads import Threads, retry_seconds
 
-_LEAST_PATIENCE_SECONDS = 3.0  # a transaction that has had no answer for so long is cut off, with longer leases later
+_PATIENCE_SECONDS = 10.0  # a transaction without an answer for so long (or a third of the lease) is cut off
 _LOOK_AGAIN_SECONDS = 0.25
 _LAST_SETTLE_SECONDS = 3.0  # even when the grace is over, outcomes that are known get this long to be written
 
@@ -81,7 +81,7 @@ class Worker:
         self._rng = rng
         self._clock = clock or Clock()
         self._report = Report()
-        self._threads = Threads(store.cut_off, patience_seconds=max(_LEAST_PATIENCE_SECONDS, lease / 3))
+        self._threads = Threads(store.cut_off, patience_seconds=min(_PATIENCE_SECONDS, max(1.0, lease / 3)))
         self._pauses = Pauses(store, self._threads, directory, observers, calls_per_second=options.calls_per_second)
         self._limits = Limits(
             slots=options.concurrency,

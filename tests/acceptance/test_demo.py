@@ -11,11 +11,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import create_engine, text
 
+from relay.demo.books import Books
+from relay.demo.reconciliation import reconcile
+from relay.demo.shop import Shop
 from relay.embedded import EmbeddedPostgres
 from tests.fixtures.processes import RelayProcess, StartRelay
 from tests.fixtures.waiting import eventually
@@ -118,3 +123,42 @@ def test_looking_inside_needs_a_demo_first(start_relay: StartRelay, folder: Path
     assert looking.wait() == 1
     assert looking.stderr == [f"error: No demo has run in {folder}.", "hint: Run: relay demo"]
     assert not folder.exists()
+
+
+def books_of(*messages: tuple[int, str], held: tuple[int, ...], unknown: tuple[int, ...] = ()) -> Books:
+    """Books about messages (id, status) of one order; ``held``: the ids at the platform as they arrived."""
+    rows: list[Any] = [
+        SimpleNamespace(id=id_, ordering_key="1", content=f"content {id_}", status=status, call_id=1)
+        for id_, status in messages
+    ]
+    attempts: list[Any] = [SimpleNamespace(message_id=id_, call_id=7, outcome="unknown") for id_ in unknown]
+    return Books(tuple(rows), tuple(attempts), 0, tuple(f"content {id_}" for id_ in held))
+
+
+DONE = ((1, "done"), (2, "done"), (3, "done"))
+
+
+@pytest.mark.parametrize(
+    ("books", "wrong"),
+    [
+        (books_of(*DONE, held=(1, 2, 3)), set()),
+        (books_of(*DONE, held=(1, 1, 2, 3), unknown=(1,)), set()),
+        (books_of(*DONE, held=(1, 1, 2, 3)), {"duplicates are explained"}),
+        (books_of(*DONE, held=(1, 1, 1, 2, 3), unknown=(1,)), {"duplicates are explained"}),
+        (books_of(*DONE, held=(1, 3)), {"done is what is there"}),
+        (books_of(*DONE, held=(1, 3, 2)), {"order is kept"}),
+        (books_of(*DONE, held=(1, 2, 3, 9)), {"duplicates are explained", "nothing was made up"}),
+        (
+            books_of(*DONE, held=(1, 2, 3, 66)),
+            {"duplicates are explained", "nothing was made up", "rolled back is gone"},
+        ),
+        (books_of(*DONE[:2], held=(1, 2)), {"messages inserted"}),
+        (books_of(*DONE[:2], (3, "failed"), held=(1, 2)), {"failed is what was wrong"}),
+        (books_of(*DONE[:2], (3, "pending"), held=(1, 2)), {"each has its end", "nothing is left over"}),
+    ],
+)
+def test_a_book_that_is_wrong_is_noticed(books: Books, wrong: set[str]) -> None:
+    shop = Shop(create_engine("postgresql+psycopg://"))
+    shop.sold, shop.rolled_back = [4], [66]
+    assert {check.what for check in reconcile(shop, books, begun=2) if not check.holds} == wrong
+    assert {check.what for check in reconcile(shop, books, begun=3) if not check.holds} == wrong | {"transactions"}
