@@ -178,7 +178,7 @@ def _left(report: Report) -> RelayError:
         return RelayError(f"{count}, held for a person to decide.", "See: relay list --status pending")
     reasons = "; ".join(f"{_masked(pause.scope)} is paused: {pause.reason} ({pause.error_code})" for pause in endless)
     if any(pause.credential is not None for pause in endless):
-        hint = "Correct RELAY_TMC_APP_KEY, RELAY_TMC_APP_SECRET or RELAY_TMC_SESSION that ends the pause by itself."
+        hint = "Correct the app key, secret or session of these accounts: that ends the pause by itself."
         if all(pause.credential == NO_CREDENTIAL for pause in endless):
             hint = "Configure the credentials of these accounts: that ends the pause by itself."
         return ConfigurationError(f"{count}. {reasons}.", hint)

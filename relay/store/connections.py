@@ -74,5 +74,6 @@ def is_passing(error: DBAPIError) -> bool:
     """Whether the server, or the way to it, is gone for the moment."""
     state = getattr(error.orig, "sqlstate", None)
     if state is None:  # libpq's own words: it never reached a server, or lost it
-        return error.connection_invalidated or type(error.orig).__name__ in ("OperationalError", "InterfaceError")
-    return bool(error.connection_invalidated or state.startswith(_PASSING))
+        kinds = {kind.__name__ for kind in type(error.orig).__mro__}
+        return error.connection_invalidated or bool(kinds & {"OperationalError", "InterfaceError"})
+    return bool(error.connection_invalidated or state.startswith("08") or state in _PASSING)

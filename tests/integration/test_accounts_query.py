@@ -161,7 +161,7 @@ def test_a_database_that_is_away_keeps_what_was_found(own_postgres: EmbeddedPost
         accounts.check()
     own_postgres.start()
     accounts.refresh(["one", "two"])
-    assert (accounts.credential("two"), accounts.trouble) == (Credential("2", "b"), None)
+    assert [accounts.credential("two"), accounts.trouble] == [Credential("2", "b"), None]
     engine.dispose()
 
 

@@ -127,7 +127,7 @@ def test_a_source_in_trouble_takes_nothing_away_and_is_not_passed_over(clock: Cl
     first.trouble = None
     clock.now += 5
     accounts.refresh(["one", "new"])
-    assert (accounts.credential("new"), accounts.trouble) == (TWO, None)
+    assert [accounts.credential("new"), accounts.trouble] == [TWO, None]
 
 
 def test_a_source_in_trouble_is_left_alone_for_a_while(accounts: Accounts, table: Table, clock: Clock) -> None:
@@ -144,7 +144,7 @@ def test_a_source_in_trouble_is_left_alone_for_a_while(accounts: Accounts, table
     clock.now += 1
     table.trouble = None
     accounts.refresh(["two"])
-    assert (accounts.credential("two"), accounts.trouble) == (TWO, None)
+    assert [accounts.credential("two"), accounts.trouble] == [TWO, None]
 
 
 def test_one_account_in_trouble_leaves_the_others_alone(accounts: Accounts, table: Table, clock: Clock) -> None:
@@ -159,7 +159,7 @@ def test_one_account_in_trouble_leaves_the_others_alone(accounts: Accounts, tabl
     assert accounts.trouble == "one has no app_key", "as long as nobody says otherwise"
     table.rows["one"] = RENEWED
     accounts.refresh(["one"])
-    assert (accounts.credential("one"), accounts.trouble) == (RENEWED, None)
+    assert [accounts.credential("one"), accounts.trouble] == [RENEWED, None]
 
 
 @pytest.mark.parametrize("trouble", [AWAY, ConfigurationError("no such table")])
@@ -208,10 +208,14 @@ def test_a_look_up_stops_neither_readers_nor_those_who_need_none(accounts: Accou
 
 
 def test_who_needs_what_is_being_looked_up_waits_for_it(accounts: Accounts, table: Table) -> None:
+    def needing_one() -> Credential | None:
+        accounts.refresh(["one"])
+        return accounts.credential("one")
+
     with looking_up(accounts, table, "one") as threads:
-        second = threads.submit(lambda: (accounts.refresh(["one"]), accounts.credential("one")))
+        second = threads.submit(needing_one)
         table.may_answer.set()
-        assert second.result(PATIENCE_SECONDS) == (None, ONE)
+        assert second.result(PATIENCE_SECONDS) == ONE
     assert table.asked == [{"one"}]
 
 
