@@ -17,7 +17,7 @@ from relay.worker.directory import Directory
 from relay.worker.threads import Threads
 
 _FRESH_SECONDS = 1.0  # how long the list read last is good
-_KNOWN_SECONDS = 5.0  # how long a credential that was looked up is good
+_KNOWN_SECONDS = 1.0  # how long an account that was looked up is not looked up again
 
 
 class Pauses:
