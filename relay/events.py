@@ -20,6 +20,14 @@ class WorkerStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class PollingOnly:
+    """No wake-up by the database: a message waits up to the poll interval. ``reason`` says why."""
+
+    name: ClassVar[str] = "wakeup.unavailable"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
     name: ClassVar[str] = "claim"
     calls: int
@@ -118,6 +126,7 @@ class WorkerStopped:
 
 Event = (
     WorkerStarted
+    | PollingOnly
     | Claimed
     | CallSettled
     | CallLost

@@ -31,6 +31,7 @@ from relay.message import Answer, Answered, Batch, Fault, Message, Outcome, Refu
 HELD = float("inf")  # a due time that never comes: the message waits for a person
 EXHAUSTED = "relay.attempts_exhausted"
 THROTTLE_SECONDS = 1.0  # when the platform names no time; its clients wait as long
+LONGEST_THROTTLE_SECONDS = 86_400.0  # every quota starts anew within a day, so more is a mistake
 NO_CREDENTIAL = "none"  # in the place of a fingerprint: any credential that is configured ends such a pause
 INVALID_TIMESTAMP = "31"
 CLOCK_SECONDS = 5.0  # a call that was long on its way only needs a fresh time
@@ -201,7 +202,7 @@ def _verdict(
         case Fault.MESSAGE | Fault.CONTENT:
             return Verdict(message_id, index, Outcome.FAILED, True, True, code, text, code, text, None)
         case Fault.THROTTLED | Fault.CREDENTIALS | Fault.OURS:
-            delay = None if paused else result.pause_seconds or THROTTLE_SECONDS
+            delay = None if paused else _throttle_seconds(result.pause_seconds or None)
             return Verdict(message_id, index, Outcome.RETRY, False, False, code, text, code, text, delay)
         case Fault.UNKNOWN:
             outcome = Outcome.UNKNOWN
@@ -226,7 +227,7 @@ def _pause(account: str, answer: Refused) -> PauseOrder | None:
     said = answer.message or "no reason given"
     match answer.fault:
         case Fault.THROTTLED:
-            seconds = THROTTLE_SECONDS if answer.pause_seconds is None else answer.pause_seconds
+            seconds = _throttle_seconds(answer.pause_seconds)
             return PauseOrder(scope, seconds, f"throttled by the platform: {said}", code)
         case Fault.CREDENTIALS:
             credential = answer.credential or NO_CREDENTIAL
@@ -236,3 +237,8 @@ def _pause(account: str, answer: Refused) -> PauseOrder | None:
             return PauseOrder(scope, seconds, f"the platform cannot read our requests: {said}", code)
         case _:
             return None
+
+
+def _throttle_seconds(named: float | None) -> float:
+    """What the platform named, within reason: the database must be able to add it to its time."""
+    return THROTTLE_SECONDS if named is None else max(0.0, min(LONGEST_THROTTLE_SECONDS, named))

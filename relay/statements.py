@@ -252,7 +252,8 @@ on conflict (scope) do update set
     reason = case when p.until is null then p.reason else excluded.reason end,
     error_code = case when p.until is null then p.error_code else excluded.error_code end,
     credential = case when p.until is null then p.credential else excluded.credential end,
-    by = case when p.until is null then p.by else excluded.by end
+    by = case when p.until is null then p.by else excluded.by end,
+    since = case when p.until <= now() then excluded.since else p.since end
 """
 
 PAUSES = """

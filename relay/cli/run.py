@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator
 
 import click
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from relay.accounts import Accounts
@@ -25,9 +25,10 @@ from relay.observers.metrics import Metrics
 from relay.observers.probes import probes, serving
 from relay.outcomes import NO_CREDENTIAL, Policy
 from relay.producers import Producer, ProducerConfig, load
-from relay.settings import Settings
+from relay.settings import Settings, normalized_url
 from relay.settings import load as load_settings
 from relay.store import Store
+from relay.wakeups import Notified, Polling, Wakeup
 from relay.worker import Clock, Options, Report, Until, Worker
 
 _STALE_LEASES = 3  # the cycle has not gone round for so many leases: it hangs
@@ -70,6 +71,7 @@ async def _run(settings: Settings, until: Until, accounts: Accounts) -> Report:
         observers=Events([log, metrics]),
         directory=accounts,
         clock=clock,
+        wakeup=_wakeup(settings),
     )
     _stop_on_signals(worker)
     try:
@@ -93,6 +95,13 @@ def _producer(settings: Settings, accounts: Accounts, clock: Clock) -> Producer:
         now=clock.now,
     )
     return load(settings.producer)(config)
+
+
+def _wakeup(settings: Settings) -> Wakeup:
+    if settings.wakeup == "poll":
+        return Polling()
+    url = make_url(normalized_url(settings.database_url)).set(drivername="postgresql")
+    return Notified(url.render_as_string(hide_password=False), schema=settings.schema_name)
 
 
 def _policy(settings: Settings) -> Policy:

@@ -48,7 +48,8 @@ class ProducerConfig:
     """All that a producer is told. One that needs more brings its own settings.
 
     ``credentials`` gives the credential of an account as it is now, None where the account is unknown;
-    ``timeout_seconds`` is for a whole call; ``now`` gives the seconds since the epoch to sign with; ``sign_method``, ``response_format`` and ``simplify`` are the platform's.
+    ``timeout_seconds`` is for a whole call; ``now`` gives the seconds since the epoch to sign with;
+    ``sign_method``, ``response_format`` and ``simplify`` are the platform's.
     """
 
     url: str

@@ -20,9 +20,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.dialects import postgresql
 
 from relay.errors import ConfigurationError, SchemaError
-from relay.revisions import r0001, r0002
+from relay.revisions import r0001, r0002, r0003
 
-REVISIONS: tuple[ModuleType, ...] = (r0001, r0002)
+REVISIONS: tuple[ModuleType, ...] = (r0001, r0002, r0003)
 HEAD: str = REVISIONS[-1].REVISION
 VERSION_TABLE = "alembic_version"
 

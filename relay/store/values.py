@@ -38,7 +38,7 @@ class ClaimLimits:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What was claimed. ``exhausted``: nothing was found, everywhere or often enough to take a rest before looking on."""
+    """What was claimed. ``exhausted``: nothing was found, everywhere or often enough to take a rest now."""
 
     batches: tuple[Batch, ...]
     turn: Turn

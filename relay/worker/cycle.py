@@ -18,6 +18,7 @@ from relay.errors import UnreachableError
 from relay.outcomes import Policy
 from relay.producers import Producer
 from relay.store import Claim, ClaimLimits, Store, Turn
+from relay.wakeups import Polling, Wakeup
 from relay.worker.clock import Clock
 from relay.worker.directory import Directory
 from relay.worker.flights import Flights
@@ -69,6 +70,7 @@ class Worker:
         observers: events.Events,
         directory: Directory,
         clock: Clock | None = None,
+        wakeup: Wakeup | None = None,
         rng: random.Random | None = None,
     ) -> None:
         rng = rng or random.Random()  # noqa: S311 jitter, not secrets
@@ -80,6 +82,7 @@ class Worker:
         self._events = observers
         self._rng = rng
         self._clock = clock or Clock()
+        self._wakeup = wakeup or Polling()
         self._report = Report()
         self._threads = Threads(store.cut_off, patience_seconds=min(_PATIENCE_SECONDS, max(1.0, lease / 3)))
         self._pauses = Pauses(store, self._threads, directory, observers, calls_per_second=options.calls_per_second)
@@ -121,6 +124,9 @@ class Worker:
         """Work until stopped, or until ``until`` holds. Raises what only a person can mend."""
         self._events.emit(events.WorkerStarted(self._name, type(self._producer).__name__, self._options.concurrency))
         await self._producer.open()
+        await self._wakeup.open()
+        if self._wakeup.trouble is not None:
+            self._events.emit(events.PollingOnly(self._wakeup.trouble))
         await self._clock.measure(self._store, self._threads)
         settling = asyncio.create_task(self._settling.settle_forever())
         extending = asyncio.create_task(self._leases.extend_forever())
@@ -134,6 +140,7 @@ class Worker:
             await _cancel([claiming, recovering, aborting])
             await self._land(settling)
             await _cancel([settling, extending, measuring])
+            await self._wakeup.close()
             await self._producer.close()
             self._threads.close()
             self._events.emit(events.WorkerStopped(self._report.calls, self._report.done, self._report.failed))
@@ -161,8 +168,10 @@ class Worker:
                 self._events.emit(events.DatabaseLost("claim", str(error)))
                 await self._wait(retry_seconds(failures))
                 continue
-            if claim.exhausted:
-                await self._wait(self._options.poll_interval_seconds * self._rng.uniform(0.5, 1.0))
+            if claim.batches:
+                await self._wakeup.disarm()
+            elif claim.exhausted and not await self._wakeup.arm():
+                await self._sleep(self._options.poll_interval_seconds * self._rng.uniform(0.5, 1.0))
         return None
 
     async def _claim(self, slots: int) -> Claim:
@@ -229,6 +238,12 @@ class Worker:
 
     async def _aborting_came(self) -> None:
         await self._aborting.wait()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, but no longer than until something changes here or somebody inserts."""
+        events_to_come = [asyncio.create_task(coming) for coming in (self._flights.changed_came(), self._wakeup.wait())]
+        await asyncio.wait(events_to_come, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await _cancel(events_to_come)
 
     async def _wait(self, seconds: float) -> None:
         """Sleep, but no longer than until something changes."""

@@ -106,6 +106,9 @@ class Flights:
             batch = self._backlog.popleft()
             self._finish(Finished(batch, released(batch)))
 
+    async def changed_came(self) -> None:
+        await self.changed.wait()
+
     async def landed(self, stop: asyncio.Event, seconds: float) -> None:
         """Wait until no call is running, or ``stop`` is set, or the time is over."""
         stopped = asyncio.create_task(stop.wait())

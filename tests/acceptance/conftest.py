@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +21,13 @@ def platform() -> Iterator[StrictPlatform]:
 @pytest.fixture
 def outbox(database_url: str) -> Outbox:
     return Outbox(database_url)
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 import relay
 from relay.embedded import EmbeddedPostgres
 from tests.acceptance.outbox import Outbox, assert_reconciled, numbered, overlapping_claims
+from tests.acceptance.patience import eventually
 from tests.fixtures.processes import RelayProcess, StartRelay
 from tests.fixtures.strict_platform import (
     Behaviour,
@@ -28,7 +29,6 @@ from tests.fixtures.strict_platform import (
     honest,
     later,
 )
-from tests.fixtures.waiting import eventually
 
 
 @pytest.mark.parametrize("behaviour", [hang, hang_after_storing])
@@ -80,11 +80,11 @@ def test_kill_after_kill(
     arguments = ("run", "--batch-size", "10", "--concurrency", "3")
     workers = [start_relay(*arguments, env=env), start_relay(*arguments, env=env)]
     for kills in range(8):
-        eventually(partial(_called, platform, len(platform.calls) + 8), 20)
+        eventually(partial(_called, platform, len(platform.calls) + 8))
         workers[kills % 2].kill()
         workers[kills % 2] = start_relay(*arguments, env=env)
 
-    eventually(outbox.finished, 30)
+    eventually(outbox.finished)
     for worker in workers:
         worker.terminate()
 
@@ -163,7 +163,7 @@ def test_postgresql_crashes_while_draining(
     worker = start_relay("run", "--drain", "--batch-size", "10", "--concurrency", "2", env=env)
 
     for calls in (15, 45):
-        eventually(partial(_called, platform, calls), 20)
+        eventually(partial(_called, platform, calls))
         own_postgres.restart("immediate")
         assert own_postgres.url() == outbox.url
 

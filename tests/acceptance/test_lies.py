@@ -17,7 +17,6 @@ from tests.fixtures.strict_platform import (
     cut_after_storing,
     cut_before_storing,
     error,
-    hang,
     hang_after_storing,
     lie,
     raw,
@@ -53,23 +52,19 @@ TIMED_OUT = "isp.top-remote-connection-timeout"
 # What the call is answered with -> the indexes that this does not prove.
 LIES: dict[str, tuple[Behaviour, list[int]]] = {
     "all well, no results": (lie(lambda r: without_results(r, all_success=True)), []),
-    "all well, no results, as text": (lie(lambda r: without_results(r, all_success="true")), []),
     "not all well, no results": (lie(lambda r: without_results(r, all_success=False)), EVERYONE),
     "no flag, no results": (lie(lambda r: without_results(r, all_success=None)), EVERYONE),
     "a list too short": (lie(shortened), [3, 4]),
     "a list too long": (lie(lengthened), []),
     "all well, one entry fails": (lie(one_entry_fails), [2]),
     "one entry is null": (lie(one_entry_is_null), [2]),
-    "results of another kind": (lie(lambda r: r.update(results="yes")), EVERYONE),
     "truncated JSON": (raw('{"tmc_messages_produce_response":{"is_all_success":true,"resul'), EVERYONE),
     "HTML": (raw("<html><body>welcome</body></html>"), EVERYONE),
-    "nothing": (raw(""), EVERYONE),
     "502": (raw("<html>Bad Gateway</html>", 502), EVERYONE),
     "a 500 that says all is well": (raw('{"is_all_success":true}', 500), EVERYONE),
     "timed out behind the gateway": (error(15, TIMED_OUT, keep=True), EVERYONE),
     "cut before storing": (cut_before_storing, EVERYONE),
     "cut after storing": (cut_after_storing, EVERYONE),
-    "no answer": (hang, EVERYONE),
     "no answer after storing": (hang_after_storing, EVERYONE),
 }
 
@@ -103,7 +98,6 @@ BUSY, THROTTLED = "isp.remote-service-error", "accesscontrol.limited-by-api-acce
 REFUSALS: dict[str, tuple[Behaviour, str]] = {
     "a provider's fault": (error(15, BUSY), BUSY),
     "too many calls": (error(7, THROTTLED), THROTTLED),
-    "no service": (error(10), "10"),
     "turned away at the door": (raw("", 503, keep=False), "relay.http_503"),
 }
 

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import re
-import socket
 
 import httpx
-import pytest
 
 import relay
 from relay.embedded import EmbeddedPostgres
 from tests.acceptance.outbox import Outbox, assert_reconciled, numbered
+from tests.acceptance.patience import eventually
 from tests.fixtures.processes import StartRelay
 from tests.fixtures.strict_platform import StrictPlatform, answer_when_let_go, cut_after_storing, honest
-from tests.fixtures.waiting import eventually
-
-
-@pytest.fixture
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def get(port: int, path: str) -> httpx.Response:
@@ -34,52 +25,52 @@ def samples(port: int) -> dict[str, float]:
 
 
 def test_metrics_add_up(
-    outbox: Outbox, platform: StrictPlatform, env: dict[str, str], start_relay: StartRelay, port: int
+    outbox: Outbox, platform: StrictPlatform, env: dict[str, str], start_relay: StartRelay, free_port: int
 ) -> None:
     outbox.insert(numbered(120))
     platform.script.extend([honest, cut_after_storing])
     platform.refuses = lambda content: "isv.odd" if content == numbered(7)[-1] else None
-    worker = start_relay("run", env={**env, "RELAY_METRICS_PORT": str(port)})
+    worker = start_relay("run", env={**env, "RELAY_METRICS_PORT": str(free_port)})
     worker.wait_for_line('"worker.started"')
     eventually(outbox.finished)
 
-    eventually(lambda: samples(port).get('relay_message_outcomes_total{outcome="done"}') == 119)
+    eventually(lambda: samples(free_port).get('relay_message_outcomes_total{outcome="done"}') == 119)
 
-    seen = samples(port)
+    seen = samples(free_port)
     assert seen['relay_message_outcomes_total{outcome="failed"}'] == 1
     assert seen['relay_message_outcomes_total{outcome="unknown"}'] == sum(outbox.attempts("unknown").values())
     assert seen["relay_call_duration_seconds_count"] == len(platform.calls)
     assert seen["relay_claim_duration_seconds_count"] >= 1
-    assert [get(port, path).status_code for path in ("/livez", "/readyz")] == [200, 200]
+    assert [get(free_port, path).status_code for path in ("/livez", "/readyz")] == [200, 200]
     worker.terminate()
     assert worker.wait() == 0
     assert_reconciled(outbox, platform)
 
 
 def test_a_lost_database_makes_it_unready_not_dead(
-    own_postgres: EmbeddedPostgres, env: dict[str, str], start_relay: StartRelay, port: int
+    own_postgres: EmbeddedPostgres, env: dict[str, str], start_relay: StartRelay, free_port: int
 ) -> None:
     relay.migrate(own_postgres.url())
-    env |= {"RELAY_DATABASE_URL": own_postgres.url(), "RELAY_METRICS_PORT": str(port)}
+    env |= {"RELAY_DATABASE_URL": own_postgres.url(), "RELAY_METRICS_PORT": str(free_port)}
     worker = start_relay("run", env=env)
     worker.wait_for_line('"worker.started"')
-    assert get(port, "/readyz").status_code == 200
+    assert get(free_port, "/readyz").status_code == 200
     own_postgres.stop()
 
-    eventually(lambda: get(port, "/readyz").status_code == 503)
-    assert get(port, "/readyz").json()["ok"] is False
-    assert get(port, "/livez").status_code == 200
+    eventually(lambda: get(free_port, "/readyz").status_code == 503)
+    assert get(free_port, "/readyz").json()["ok"] is False
+    assert get(free_port, "/livez").status_code == 200
 
     own_postgres.start()
-    eventually(lambda: get(port, "/readyz").status_code == 200, 20)
+    eventually(lambda: get(free_port, "/readyz").status_code == 200)
     worker.terminate()
     assert worker.wait() == 0, worker.report()
 
 
 def test_the_second_worker_on_a_host_works_without_a_port(
-    outbox: Outbox, platform: StrictPlatform, env: dict[str, str], start_relay: StartRelay, port: int
+    outbox: Outbox, platform: StrictPlatform, env: dict[str, str], start_relay: StartRelay, free_port: int
 ) -> None:
-    env |= {"RELAY_METRICS_PORT": str(port), "RELAY_TMC_TIMEOUT_SECONDS": "15", "RELAY_LEASE_SECONDS": "20"}
+    env |= {"RELAY_METRICS_PORT": str(free_port), "RELAY_TMC_TIMEOUT_SECONDS": "15", "RELAY_LEASE_SECONDS": "20"}
     outbox.insert(numbered(50))
     platform.script.append(answer_when_let_go)
     first = start_relay("run", "--concurrency", "1", env=env)
@@ -88,9 +79,9 @@ def test_the_second_worker_on_a_host_works_without_a_port(
 
     second = start_relay("run", env=env)
 
-    second.wait_for_line(f"^warning: port {port} is taken.*RELAY_METRICS_PORT")
+    second.wait_for_line(f"^warning: port {free_port} is taken.*RELAY_METRICS_PORT")
     eventually(lambda: outbox.statuses() == {"done": 50, "pending": 50})
-    assert get(port, "/livez").status_code == 200  # of the first
+    assert get(free_port, "/livez").status_code == 200  # of the first
     platform.let_go.set()
     for worker in (first, second):
         worker.terminate()

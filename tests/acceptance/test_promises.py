@@ -16,6 +16,7 @@ from sqlalchemy import make_url
 
 import relay
 from tests.acceptance.outbox import TOPIC, Outbox, assert_reconciled, numbered, overlapping_claims
+from tests.acceptance.patience import eventually
 from tests.fixtures.database import Server
 from tests.fixtures.processes import StartRelay
 from tests.fixtures.strict_platform import (
@@ -32,7 +33,6 @@ from tests.fixtures.strict_platform import (
     lie,
     raw,
 )
-from tests.fixtures.waiting import eventually
 
 INSERT = "insert into relay.outbox (topic, content, account, ordering_key) values (%s, %s, %s, %s)"
 

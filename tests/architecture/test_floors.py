@@ -34,7 +34,7 @@ LIBRARIES = {
     "click": {"cli"},
     "httpx": {"producers.tmc"},
     "prometheus_client": {"observers"},
-    "psycopg": {"outbox", "store"},
+    "psycopg": {"outbox", "store", "wakeups"},
     "pydantic": {"settings"},
     "pydantic_settings": {"settings"},
     "sqlalchemy": SQL_ROOMS,

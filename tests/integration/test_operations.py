@@ -10,13 +10,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, Row, create_engine, text
+from sqlalchemy import Connection, Engine, Row, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from relay import operations
 from relay.message import Answered, Batch, Fault, Result
 from relay.operations import Order, Wanted
-from relay.outcomes import Policy, decide
+from relay.outcomes import Policy, decide, released
 from relay.store import ClaimLimits, Store, Turn
 from tests.fixtures.waiting import eventually
 
@@ -170,6 +170,23 @@ def test_a_claim_that_is_not_committed_yet_wins_over_the_discard_that_waits_for_
     assert changed.changed == ()
     assert changed.skipped[number].startswith("it is in flight")
     assert message(db, number).status == "pending"
+
+
+def test_a_call_that_is_settled_between_the_two_looks_leaves_its_message_to_the_next_claim(
+    engine: Engine, db: Connection, store: Store
+) -> None:
+    number = insert(db)
+    batch = claim(store)
+
+    def settle(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.strip().endswith("for update"):
+            store.settle([released(batch)], {})
+
+    event.listen(engine, "after_cursor_execute", settle)
+    changed = act(engine, "discard", [number])
+    event.remove(engine, "after_cursor_execute", settle)
+    assert changed.skipped == {number: "it is just changing: try again"}
+    assert [m.id for m in claim(store).messages] == [number]
 
 
 def test_what_an_operator_holds_is_claimed_by_nobody(engine: Engine, db: Connection, store: Store) -> None:

@@ -71,7 +71,9 @@ class Room:
         )
 
     def accept(self, *call_ids: int, claimed_seconds_ago: float = 0.0) -> None:
-        batches = [Batch(id_, "a", (Message(10 * id_, "t", "{}"), Message(10 * id_ + 1, "t", "{}"))) for id_ in call_ids]
+        batches = [
+            Batch(id_, "a", (Message(10 * id_, "t", "{}"), Message(10 * id_ + 1, "t", "{}"))) for id_ in call_ids
+        ]
         self.flights.accept(batches, time.monotonic() - claimed_seconds_ago)
 
     async def in_flight(self, count: int) -> None:

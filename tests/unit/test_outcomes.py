@@ -203,6 +203,18 @@ def test_what_is_paused_and_for_how_long(case: str) -> None:
     assert decide(batch_of(0), answer, POLICY, RNG).pause == order
 
 
+@pytest.mark.parametrize(
+    ("named", "seconds"),
+    [(86_400.0, 86_400.0), (1e18, 86_400.0), (float("inf"), 86_400.0), (float("nan"), 86_400.0), (-5.0, 0.0)],
+)
+def test_no_platform_can_stop_us_for_longer_than_a_day(named: float, seconds: float) -> None:
+    settlement = decide(batch_of(0), Refused(Fault.THROTTLED, "7", pause_seconds=named), POLICY, RNG)
+    assert settlement.pause is not None
+    assert settlement.pause.seconds == seconds
+    answer = Answered((Result(Fault.THROTTLED, "7", pause_seconds=named),))
+    assert decide(batch_of(0), answer, POLICY, RNG).verdicts[0].delay_seconds == seconds
+
+
 def test_a_throttled_index_waits_as_long_as_the_platform_asked() -> None:
     (verdict,) = decide(batch_of(0), Answered((Result(Fault.THROTTLED, pause_seconds=42.0),)), POLICY, RNG).verdicts
     assert verdict.delay_seconds == 42.0

@@ -242,7 +242,8 @@ def test_plain_http_can_be_allowed() -> None:
 
 def test_a_wake_up_of_a_later_version_is_refused() -> None:
     assert load(wakeup="poll").wakeup == "poll"
-    assert refusal(wakeup="notify") == "RELAY_WAKEUP: must be 'auto' or 'poll', got notify"
+    assert load(wakeup="notify").wakeup == "notify"
+    assert refusal(wakeup="never") == "RELAY_WAKEUP: must be 'auto', 'poll' or 'notify', got never"
 
 
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,170 @@
+"""When to look: at once when somebody inserts, and after the poll interval in any case.
+
+The database side is revision 0003: an insert notifies only while some relay holds the wake-up lock, and a relay holds
+it only while it has nothing to do.
+
+    found nothing ──arm (take the lock)──> look once more ──> wait ──notified──> look ──found some──> disarm
+
+Polling goes on all the time and is the net: a notification that is lost costs one poll interval, never a message.
+Only one relay of a fleet sleeps with the lock, the others poll. Through a pooler in transaction mode neither LISTEN nor
+the lock would stay ours: that is found out when the connection is made, and then polling is all there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import LiteralString, Protocol
+
+import psycopg
+from psycopg import sql
+
+_CONNECT_SECONDS = 5
+_RECONNECT_SECONDS = 5.0
+
+
+class Wakeup(Protocol):
+    """How a worker that found nothing waits. None of the methods raises; ``trouble`` says why it can only poll."""
+
+    trouble: str | None
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def arm(self) -> bool:
+        """Ask to be woken from now on. True when that begins now: look once more before waiting."""
+        ...
+
+    async def disarm(self) -> None:
+        """There is work: nobody needs to wake us."""
+        ...
+
+    async def wait(self) -> None:
+        """Return when somebody inserted. May never return."""
+        ...
+
+
+class Polling:
+    """No wake-up at all."""
+
+    trouble: str | None = None
+
+    async def open(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+    async def arm(self) -> bool:
+        return False
+
+    async def disarm(self) -> None:
+        return None
+
+    async def wait(self) -> None:
+        await asyncio.Event().wait()
+
+
+class Notified:
+    """LISTEN on a connection of its own. ``trouble`` says why there is no wake-up at the moment (None: there is)."""
+
+    def __init__(self, conninfo: str, *, schema: str = "relay") -> None:
+        self._conninfo = conninfo
+        self._schema = schema
+        self._connection: psycopg.AsyncConnection[tuple[object, ...]] | None = None
+        self._descriptor = -1  # of the connection; a lost one no longer tells
+        self._key = 0
+        self._armed = False
+        self._heard = asyncio.Event()
+        self._try_again_monotonic = 0.0
+        self.trouble: str | None = None
+
+    async def open(self) -> None:
+        if self._connection is not None:
+            return
+        try:
+            self._connection = await psycopg.AsyncConnection.connect(
+                self._conninfo, autocommit=True, prepare_threshold=None, connect_timeout=_CONNECT_SECONDS
+            )
+            self._descriptor = self._connection.fileno()
+            await self._listen()
+            self.trouble = None
+        except (psycopg.Error, OSError) as error:
+            await self._lost(str(error).partition("\n")[0] or type(error).__name__)
+
+    async def close(self) -> None:
+        await self._lost("closed")
+
+    async def arm(self) -> bool:
+        if self._armed:
+            return False
+        if self._connection is None:
+            if time.monotonic() < self._try_again_monotonic:
+                return False
+            await self.open()
+        self._heard.clear()
+        self._armed = bool(await self._value("select pg_try_advisory_lock(%s, 256)", self._key))
+        return self._armed
+
+    async def disarm(self) -> None:
+        if self._armed:
+            self._armed = False
+            await self._value("select pg_advisory_unlock(%s, 256)", self._key)
+
+    async def wait(self) -> None:
+        await self._heard.wait()
+        self._heard.clear()
+
+    async def _listen(self) -> None:
+        assert self._connection is not None
+        pid = await self._value("select pg_backend_pid()")
+        if pid != self._connection.info.backend_pid:
+            # A pooler makes up the pid it tells its clients. In transaction mode neither LISTEN nor a lock stays ours.
+            raise psycopg.OperationalError("a pooler is in between")
+        table = sql.Identifier(self._schema, "outbox").as_string(None)
+        self._key = int(str(await self._value("select cast(cast(%s as regclass) as integer)", table)))
+        oid = await self._value("select cast(cast(%s as regclass) as oid)", table)
+        await self._connection.execute(sql.SQL("listen {}").format(sql.Identifier(f"relay_{oid}")))
+        self._connection.add_notify_handler(lambda _: self._heard.set())  # those that come with an answer
+        self._watch()
+
+    async def _value(self, query: LiteralString, *parameters: object) -> object:
+        """The one value of a query; None when the connection is lost, which ends the wake-up and nothing else."""
+        connection = self._connection
+        if connection is None:
+            return None
+        asyncio.get_running_loop().remove_reader(self._descriptor)  # the driver watches the socket itself while it waits for an answer
+        try:
+            row = await (await connection.execute(query, parameters)).fetchone()
+        except (psycopg.Error, OSError) as error:
+            await self._lost(str(error).partition("\n")[0] or type(error).__name__)
+            return None
+        if self._key:
+            self._watch()
+        return row[0] if row else None
+
+    def _watch(self) -> None:
+        if self._connection is not None:
+            asyncio.get_running_loop().add_reader(self._descriptor, self._readable)
+
+    def _readable(self) -> None:
+        """The server said something unasked: a notification, or its end."""
+        assert self._connection is not None
+        pgconn = self._connection.pgconn
+        try:
+            pgconn.consume_input()
+            while pgconn.notifies():
+                self._heard.set()
+        except psycopg.Error:
+            asyncio.get_running_loop().remove_reader(self._descriptor)
+            self._armed = False  # the lock went with the session; the next statement will find out the rest
+
+    async def _lost(self, trouble: str) -> None:
+        self.trouble = trouble
+        self._armed, self._key = False, 0
+        self._try_again_monotonic = time.monotonic() + _RECONNECT_SECONDS
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            asyncio.get_running_loop().remove_reader(self._descriptor)
+            await connection.close()

@@ -1,0 +1,164 @@
+"""Woken at once by an insert, next to no cost for inserts while nobody sleeps, polling where LISTEN cannot work."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import Engine, create_engine, make_url, text
+
+from relay.events import Event, Events, PollingOnly
+from relay.message import ACCEPTED, Answer, Answered, Batch
+from relay.outcomes import Policy
+from relay.store import Store
+from relay.wakeups import Notified
+from relay.worker import Nobody, Options, Worker
+from tests.fixtures.waiting import eventually_async
+
+
+def conninfo(url: str) -> str:
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def insert(engine: Engine, count: int = 1) -> None:
+    with engine.begin() as connection:
+        for _ in range(count):
+            connection.execute(text("insert into relay.outbox (topic, content) values ('t', '{}')"))
+
+
+@pytest.fixture
+async def wakeup(database_url: str) -> AsyncIterator[Notified]:
+    made = Notified(conninfo(database_url))
+    await made.open()
+    yield made
+    await made.close()
+
+
+async def heard(wakeup: Notified, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await wakeup.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+async def test_an_insert_wakes_who_sleeps(engine: Engine, wakeup: Notified) -> None:
+    assert wakeup.trouble is None
+    assert await wakeup.arm()
+    await asyncio.to_thread(insert, engine)
+    assert await heard(wakeup, 5)
+
+
+async def test_nobody_is_notified_while_nobody_sleeps(engine: Engine, wakeup: Notified) -> None:
+    await asyncio.to_thread(insert, engine)
+    assert await wakeup.arm()
+    await wakeup.disarm()
+    await asyncio.to_thread(insert, engine)
+    assert not await heard(wakeup, 0.2)
+
+
+async def test_who_inserts_at_this_moment_keeps_the_relay_awake(engine: Engine, wakeup: Notified) -> None:
+    """An insert that began before the lock was taken would not notify, so the lock is not to be had until it ends."""
+    with engine.connect() as connection:
+        connection.execute(text("insert into relay.outbox (topic, content) values ('t', '{}')"))
+        assert not await wakeup.arm()
+        connection.commit()
+    assert await wakeup.arm()
+
+
+async def test_one_relay_of_a_fleet_sleeps_with_the_lock(database_url: str, wakeup: Notified) -> None:
+    other = Notified(conninfo(database_url))
+    await other.open()
+    assert await wakeup.arm()
+    assert not await other.arm()
+    await wakeup.disarm()
+    assert await other.arm()
+    await other.close()
+
+
+async def test_inserts_are_never_held_up(engine: Engine, wakeup: Notified) -> None:
+    assert await wakeup.arm()
+    with engine.connect() as one, engine.connect() as other:
+        for connection in (one, other):
+            connection.execute(text("set local lock_timeout = '2s'"))
+            connection.execute(text("insert into relay.outbox (topic, content) values ('t', '{}')"))
+        one.commit()
+        other.commit()
+    assert await heard(wakeup, 5)
+
+
+async def test_a_lost_connection_ends_in_polling_and_is_made_anew(
+    engine: Engine, wakeup: Notified, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await wakeup.arm()
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where datname = current_database() and pid <> pg_backend_pid()"
+            )
+        )
+    monkeypatch.setattr("relay.wakeups._RECONNECT_SECONDS", 0)
+
+    async def armed_again() -> bool:
+        return await wakeup.arm()
+
+    assert await eventually_async(armed_again)
+    await asyncio.to_thread(insert, engine)
+    assert await heard(wakeup, 5)
+
+
+async def test_no_server_is_no_reason_to_fail() -> None:
+    wakeup = Notified("postgresql://nobody@127.0.0.1:1/nowhere")
+    await wakeup.open()
+    assert wakeup.trouble
+    assert not await wakeup.arm()
+    await wakeup.disarm()
+    await wakeup.close()
+
+
+class Noting:
+    max_batch, max_bytes = 50, 1_000_000
+
+    def __init__(self) -> None:
+        self.at: list[float] = []
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def produce(self, batch: Batch) -> Answer:
+        self.at += [time.monotonic()] * len(batch)
+        return Answered((ACCEPTED,) * len(batch))
+
+
+async def test_a_worker_that_would_poll_in_an_hour_is_woken_for_each_message(
+    engine: Engine, database_url: str, wakeup: Notified
+) -> None:
+    relay_engine = create_engine(database_url, isolation_level="READ COMMITTED")
+    producer, seen = Noting(), list[Event]()
+    worker = Worker(
+        Store(relay_engine, worker="test", lease_seconds=60),
+        producer,
+        name="test",
+        policy=Policy(),
+        options=Options(poll_interval_seconds=3600),
+        observers=Events([seen.append]),
+        directory=Nobody(),
+        wakeup=wakeup,
+    )
+    running = asyncio.create_task(worker.run())
+    for number in range(1, 31):
+        await asyncio.to_thread(insert, engine)
+
+        async def arrived(so_far: int = number) -> bool:
+            return len(producer.at) >= so_far
+
+        await eventually_async(arrived)
+    worker.stop()
+    await running
+    relay_engine.dispose()
+    assert not [event for event in seen if isinstance(event, PollingOnly)]
