@@ -29,6 +29,8 @@ VERBS = {
     "resume": ("relay.cli.pausing:resume", "End a pause, whoever ordered it."),
     "redact": ("relay.cli.removing:redact", "Remove the content of finished messages for good."),
     "prune": ("relay.cli.removing:prune", "Delete messages that finished long ago, with their attempts and calls."),
+    "check": ("relay.cli.check:check", "Look for what is wrong: settings, database, tables, credentials, backlog."),
+    "explain": ("relay.cli.explain:explain", "Say what a code means, what the relay does, and whom to ask."),
     "version": ("relay.cli.version:version", "Show the version."),
 }
 INTERRUPTED = 130

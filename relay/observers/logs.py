@@ -18,6 +18,7 @@ from relay import events
 
 _LEVELS: dict[type[Any], str] = {
     events.Claimed: "debug",
+    events.PollingOnly: "warning",
     events.CallLost: "warning",
     events.LeasesRecovered: "warning",
     events.DatabaseLost: "warning",

@@ -24,7 +24,7 @@ from relay.message import Answer, Batch, Fault, Refused, Scope
 from relay.producers import ProducerConfig
 from relay.tmc.answer import UNREADABLE, read_answer
 from relay.tmc.credential import Credential
-from relay.tmc.request import MAX_MESSAGES, request_body
+from relay.tmc.request import MAX_MESSAGES, probe_body, request_body
 
 # In texts, before JSON and form encoding make them up to three times as long. The largest message allowed fits.
 MAX_BYTES = 512 * 1024
@@ -67,8 +67,7 @@ class TmcProducer:
     async def produce(self, batch: Batch) -> Answer:
         credential = self._config.credentials(batch.account)
         if credential is None:
-            message = f"no app key and secret are configured for the account {batch.account!r}"
-            return Refused(Fault.CREDENTIALS, "relay.no_credentials", message=message, scope=Scope.ACCOUNT)
+            return _no_credentials(batch.account)
         body = request_body(
             credential,
             batch.messages,
@@ -81,6 +80,19 @@ class TmcProducer:
         if isinstance(answer, Refused):
             return replace(answer, app_key=credential.app_key, credential=credential.fingerprint)
         return answer
+
+    async def probe(self, account: str) -> Answer:
+        """What the platform says to a call without messages: code 40 where it accepts the account's credentials."""
+        credential = self._config.credentials(account)
+        if credential is None:
+            return _no_credentials(account)
+        body = probe_body(
+            credential,
+            unix_seconds=self._config.now(),
+            sign_method=self._config.sign_method,
+            response_format=self._config.response_format,
+        )
+        return await self._call(body, credential, 0)
 
     async def _call(self, body: bytes, credential: Credential, count: int) -> Answer:
         sending = _Sending()
@@ -133,6 +145,11 @@ class _Sending:
             return Refused(Fault.UNKNOWN, code, message=reason, request_bytes=len(body))
         message = f"nothing was sent: {reason}"
         return Refused(Fault.PROVIDER, "relay.unreachable", message=message, request_bytes=len(body), scope=Scope.APP)
+
+
+def _no_credentials(account: str) -> Refused:
+    message = f"no app key and secret are configured for the account {account!r}"
+    return Refused(Fault.CREDENTIALS, "relay.no_credentials", message=message, scope=Scope.ACCOUNT)
 
 
 def _blot(answer: bytes, credential: Credential) -> bytes:

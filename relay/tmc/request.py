@@ -44,6 +44,20 @@ def request_body(
 
     ``response_format`` is ``json`` or ``xml``; ``simplify`` is only sent with ``json``, where the platform knows it.
     """
+    arguments = {"messages": messages_json(messages)}
+    if simplify and response_format == "json":
+        arguments["simplify"] = "true"
+    return _signed(credential, arguments, unix_seconds, sign_method, response_format)
+
+
+def probe_body(credential: Credential, *, unix_seconds: float, sign_method: str, response_format: str) -> bytes:
+    """The body of a call without messages: it can publish nothing, but is judged by its credentials all the same."""
+    return _signed(credential, {}, unix_seconds, sign_method, response_format)
+
+
+def _signed(
+    credential: Credential, arguments: dict[str, str], unix_seconds: float, sign_method: str, response_format: str
+) -> bytes:
     params = {
         "method": METHOD,
         "app_key": credential.app_key,
@@ -52,12 +66,10 @@ def request_body(
         "format": response_format,
         "sign_method": sign_method,
         "partner_id": "outbox-relay",
-        "messages": messages_json(messages),
+        **arguments,
     }
     if credential.session and credential.session.strip():
         params["session"] = credential.session
-    if simplify and response_format == "json":
-        params["simplify"] = "true"
     params["sign"] = sign(params, credential.app_secret, sign_method)
     return b"&".join(name.encode() + b"=" + form_value(value) for name, value in params.items())
 

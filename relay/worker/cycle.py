@@ -31,6 +31,7 @@ from relay.worker.threads import Threads, retry_seconds
 
 _PATIENCE_SECONDS = 10.0  # a transaction without an answer for so long (or a third of the lease) is cut off
 _LOOK_AGAIN_SECONDS = 0.25
+_LAST_CLAIM_SECONDS = 1.0  # for a claim under way to end: nobody else could give back what it takes
 _LAST_SETTLE_SECONDS = 3.0  # even when the grace is over, outcomes that are known get this long to be written
 
 
@@ -137,6 +138,9 @@ class Worker:
         try:
             await _until_first([claiming, aborting], others=[settling, extending, measuring, recovering])
         finally:
+            self._stopping.set()
+            self._flights.changed.set()
+            await asyncio.wait([claiming], timeout=_LAST_CLAIM_SECONDS)
             await _cancel([claiming, recovering, aborting])
             await self._land(settling)
             await _cancel([settling, extending, measuring])
@@ -215,7 +219,6 @@ class Worker:
 
     async def _land(self, settling: asyncio.Task[None]) -> None:
         """Both stages of stopping, then the last outcomes are written down."""
-        self._stopping.set()
         self._flights.release_backlog()
         if not self._flights.idle:
             self._events.emit(events.WorkerStopping(self._flights.running, self._options.grace_seconds))

@@ -3,7 +3,7 @@
     accept ──> backlog ──launch──> running ──> finished ──taken by the settler──> closed
 
 Every call accepted ends as exactly one ``Finished``, also when the producer raises or the process stops. A call whose
-lease may be over, or whose app was paused meanwhile, is never started: it is given back.
+lease may be over, or that would run into a pause, is never started: it is given back.
 """
 
 from __future__ import annotations
@@ -153,6 +153,8 @@ class Flights:
         answer = await self._answer(batch)
         self._limits.learn(batch, answer)
         settlement = decide(batch, answer, self._policy, self._rng)
+        if settlement.pause is not None:
+            self._pauses.ordered(settlement.pause)
         return Finished(batch, settlement, sent, time.monotonic() - sent)
 
     async def _answer(self, batch: Batch) -> Answer:

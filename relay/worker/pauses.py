@@ -1,8 +1,9 @@
-"""Which accounts are left alone because their app key is paused, which pauses end because a credential changed, and
-the pace of calls.
+"""Which accounts are left alone because they or their app key are paused, which pauses end because a credential
+changed, and the pace of calls.
 
-Pauses of single accounts are heeded by the claim itself. Which account uses which app key is known here alone:
-credentials live outside the database, or in the application's own tables.
+Pauses of accounts are heeded by the claim itself. Which account uses which app key is known here alone: credentials
+live outside the database, or in the application's own tables. A pause that an answer has just ordered counts here at
+once, before it is settled: what is claimed meanwhile is given back and not sent into the same wall.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterable
 
 from relay.events import Events, PauseLifted
+from relay.outcomes import PauseOrder
 from relay.store import Pause, Store
 from relay.worker.directory import Directory
 from relay.worker.threads import Threads
@@ -32,8 +34,8 @@ class Pauses:
         self._events = observers
         self._calls_per_second = calls_per_second
         self._accounts = {"default": float("-inf")}  # all that this process has met → when last looked up
-        self._pauses: tuple[Pause, ...] = ()
-        self._read_monotonic = float("-inf")
+        self._paused: dict[str, float] = {}  # scope → monotonic seconds of its end, infinity without one
+        self._read_monotonic = self._stale_monotonic = float("-inf")
 
     async def meet(self, accounts: Iterable[str]) -> None:
         """Look up the credentials of accounts that are about to be produced."""
@@ -45,9 +47,13 @@ class Pauses:
             await self._threads.run(lambda: self._directory.refresh(names))
             self._accounts.update(dict.fromkeys(names, now))
 
+    def ordered(self, order: PauseOrder) -> None:
+        """An answer ordered this pause; it is not settled yet."""
+        self._paused[order.scope] = _end(order.seconds)
+
     def stale(self) -> None:
-        """A pause was ordered just now."""
-        self._read_monotonic = float("-inf")
+        """A pause was settled just now."""
+        self._stale_monotonic = time.monotonic()
 
     def refused(self, account: str) -> None:
         """The platform refused the credential of this account."""
@@ -55,18 +61,17 @@ class Pauses:
         self._accounts[account] = float("-inf")
 
     async def accounts_to_skip(self, *, only_endless: bool = False) -> tuple[str, ...]:
-        """Accounts whose app key is paused; with ``only_endless``, until somebody resumes it."""
-        if time.monotonic() - self._read_monotonic > _FRESH_SECONDS:
+        """Accounts that are paused or whose app key is; with ``only_endless``, until somebody resumes it."""
+        if self._read_monotonic <= max(self._stale_monotonic, time.monotonic() - _FRESH_SECONDS):
             await self._read()
-        apps = self._paused_apps(only_endless=only_endless)
-        if not apps:
+        after = float("inf") if only_endless else time.monotonic()
+        if not any(end >= after for end in self._paused.values()):
             return ()
-        return tuple(account for account in sorted(self._accounts) if self._app_key(account) in apps)
+        return tuple(account for account in sorted(self._accounts) if self._end(account) >= after)
 
     def is_paused(self, account: str) -> bool:
-        """Whether its app key was paused when the list was last read."""
-        app_key = self._app_key(account)
-        return app_key is not None and app_key in self._paused_apps()
+        """Whether it or its app key is paused, as far as is known without asking."""
+        return self._end(account) > time.monotonic()
 
     async def wait_for_turn(self, account: str) -> None:
         """Wait until the fleet's pace allows one more call with this account's app key."""
@@ -76,37 +81,40 @@ class Pauses:
         seconds = await self._threads.run(lambda: self._store.reserve(app_key, 1.0 / self._calls_per_second))
         await asyncio.sleep(seconds)
 
-    def _paused_apps(self, *, only_endless: bool = False) -> set[str]:
-        scopes = (pause.scope for pause in self._pauses if pause.seconds_left is None or not only_endless)
-        return {scope.removeprefix("app:") for scope in scopes if scope.startswith("app:")}
+    def _end(self, account: str) -> float:
+        """When, in monotonic seconds, its own pause and that of its app key are over."""
+        scopes = (f"account:{account}", f"app:{self._app_key(account)}")
+        return max(self._paused.get(scope, float("-inf")) for scope in scopes)
 
     async def _read(self) -> None:
+        asked = time.monotonic()
         pauses = await self._threads.run(self._store.pauses)
         named = [pause.scope.removeprefix("account:") for pause in pauses if pause.credential is not None]
         await self.meet(name for name in [*named, "default"] if not name.startswith("app:"))
-        self._pauses = tuple([pause for pause in pauses if not await self._lifted(pause)])
-        self._read_monotonic = time.monotonic()
+        self._paused = {pause.scope: _end(pause.seconds_left) for pause in pauses if not await self._lifted(pause)}
+        self._read_monotonic = asked
 
     async def _lifted(self, pause: Pause) -> bool:
-        """End the pause if the credential it was ordered for is not the one we would use now."""
+        """End the pause if the credential it was ordered for is none of those we would use now."""
         refused = pause.credential
-        current = self._fingerprint(pause.scope)
-        if refused is None or current is None or current == refused:
+        current = self._fingerprints(pause.scope)
+        if refused is None or not current or refused in current:
             return False
         lifted = await self._threads.run(lambda: self._store.lift_pause(pause.scope, refused))
         if lifted:
             self._events.emit(PauseLifted(pause.scope))
         return lifted
 
-    def _fingerprint(self, scope: str) -> str | None:
-        """Of the credential we would use now for this scope."""
+    def _fingerprints(self, scope: str) -> set[str]:
+        """Of the credentials we would use now for this scope: accounts of one app differ in their sessions."""
         kind, _, name = scope.partition(":")
-        if kind == "account":
-            identity = self._directory.identity(name)
-            return identity[1] if identity else None
-        identities = (self._directory.identity(account) for account in sorted(self._accounts))
-        return next((identity[1] for identity in identities if identity and identity[0] == name), None)
+        identities = [self._directory.identity(account) for account in (self._accounts if kind == "app" else [name])]
+        return {identity[1] for identity in identities if identity and (kind == "account" or identity[0] == name)}
 
     def _app_key(self, account: str) -> str | None:
         identity = self._directory.identity(account)
         return identity[0] if identity else None
+
+
+def _end(seconds: float | None) -> float:
+    return float("inf") if seconds is None else time.monotonic() + seconds

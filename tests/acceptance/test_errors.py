@@ -154,7 +154,7 @@ def test_no_platform_there_is_waited_for(
     worker = start_relay("run", env={**env, "RELAY_TMC_URL": f"http://127.0.0.1:{dead_port}/router/rest"})
 
     worker.wait_for_line('"error_code": "relay.unreachable"')
-    eventually(lambda: sum(outbox.attempts("retry").values()) > 120)
+    eventually(lambda: max(outbox.attempts("retry").values(), default=0) > 1)
     assert worker.returncode is None
     assert outbox.attempts("unknown") == {}  # nothing can have arrived
     worker.terminate()

@@ -109,6 +109,7 @@ def _over(outbox: Outbox, seconds: float) -> bool:
 
 def assert_clean_end(outbox: Outbox, workers: list[RelayProcess], sandbox: str, refused: set[int]) -> None:
     for worker in workers:
+        worker.wait_for_line("worker.started")
         worker.send_signal(signal.SIGTERM)
     assert [worker.wait() for worker in workers] == [0, 0], "\n".join(worker.report()[-3000:] for worker in workers)
     eventually(lambda: outbox.open_calls() == 0, deadline_seconds=10)

@@ -12,7 +12,7 @@ import pytest
 from relay.errors import UnreachableError
 from relay.events import Event, Events, ProducerFailed
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Message, Outcome, Refused
-from relay.outcomes import Policy
+from relay.outcomes import PauseOrder, Policy
 from relay.worker.flights import Finished, Flights
 from relay.worker.limits import Limits
 from relay.worker.pauses import Pauses
@@ -52,6 +52,9 @@ class FreePace(Pauses):
 
     def is_paused(self, account: str) -> bool:
         return self.paused
+
+    def ordered(self, order: PauseOrder) -> None:
+        self.paused = True
 
 
 class Room:
@@ -237,6 +240,18 @@ async def test_a_call_whose_app_was_paused_meanwhile_is_given_back(room: Room) -
     room.flights.launch()
     assert (await room.finished(1))[1].settlement.outcome == "released"
     assert room.producer.entered == []
+
+
+async def test_what_waits_behind_a_call_that_is_throttled_is_given_back(room: Room) -> None:
+    room.producer.play = lambda _: Refused(Fault.THROTTLED, "7")
+    room.producer.gate.set()
+    room.accept(1)
+    room.flights.launch()
+    await room.finished(1)
+    room.accept(2)
+    room.flights.launch()
+    assert (await room.finished(1))[2].settlement.outcome == "released"
+    assert room.producer.entered == [1]
 
 
 async def test_without_a_turn_because_the_database_is_away_a_call_is_given_back(room: Room) -> None:

@@ -1,0 +1,64 @@
+"""What a doctor looks at: one small function a fact, each on its own, none changes anything.
+
+To add one, write a function ``(connection, settings)`` that yields findings, in the file it belongs to, and name it in
+``examination.py``. It runs in a read-only transaction of its own with a time limit; whatever it raises becomes a
+finding as well, so that no check ever stops another.
+
+    ok      as it should be
+    warn    works, but somebody should look; or could not be looked at
+    fail    the relay cannot do its work, or not safely
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import Connection
+
+from relay.settings import Settings
+
+
+class State(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found. ``hint`` is the next step; there is none where all is well."""
+
+    state: State
+    sentence: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A finding under the name of its check."""
+
+    name: str
+    state: State
+    sentence: str
+    hint: str = ""
+
+
+Check = Callable[[Connection, Settings], Iterator[Finding]]
+
+
+def ok(sentence: str) -> Finding:
+    return Finding(State.OK, sentence)
+
+
+def warn(sentence: str, hint: str = "") -> Finding:
+    return Finding(State.WARN, sentence, hint)
+
+
+def fail(sentence: str, hint: str = "") -> Finding:
+    return Finding(State.FAIL, sentence, hint)
+
+
+def fact(name: str, finding: Finding) -> Fact:
+    return Fact(name, finding.state, finding.sentence, finding.hint)

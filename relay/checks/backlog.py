@@ -1,0 +1,109 @@
+"""What is waiting, what was given up, and whether anybody is at work.
+
+Everything here is found through the partial indexes: none of it grows with the messages that are done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, TextClause, text
+
+from relay import reports
+from relay.checks import Finding, ok, warn
+from relay.revisions import quoted
+from relay.settings import Settings
+
+OLD_SECONDS = 300
+NAMED_PAUSES = 3
+# A worker that runs settles lapsed calls within a poll interval.
+LAPSED_SECONDS = 10
+
+_HELD = """
+select count(*) from (
+    select from {schema}.outbox where status = 'pending' and ordering_key is null and available_at = 'infinity'
+    union all
+    select from {schema}.outbox where status = 'pending' and ordering_key is not null and available_at = 'infinity') held
+"""
+_BLOCKED = """
+select count(*), count(*) filter (where error_code is not null and age > make_interval(secs => :old_seconds))
+from {schema}.blocked_keys
+"""
+_PAUSES = """
+select scope, until, reason from {schema}.pause where until is null or until > now() order by since
+"""
+_FAILED = """
+select count(*) as messages, mode() within group (order by error_code) as often
+from {schema}.outbox where status = 'failed' and finished_at > now() - interval '1 hour'
+"""
+_OPEN = """
+select count(*) filter (where lease_until >= now()) as flying,
+    count(*) filter (where lease_until < now() - make_interval(secs => :lapsed_seconds)) as lapsed,
+    min(lease_until) as since
+from {schema}.call where settled_at is null
+"""
+
+
+def backlog(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    found = reports.status(connection)
+    if found.oldest_due_seconds is None:
+        yield ok("no message is due")
+        return
+    said = f"{found.due} due, the oldest for {found.oldest_due_seconds:.0f} s"
+    if found.oldest_due_seconds > OLD_SECONDS:
+        yield warn(said, "Start a worker (relay run), or see relay status for what is in the way.")
+    else:
+        yield ok(said)
+
+
+def held(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    count = connection.scalar(_ours(_HELD, settings))
+    if count:
+        yield warn(f"{count} held until a person decides", "relay list --status pending; then relay retry or discard")
+    else:
+        yield ok("none")
+
+
+def blocked_keys(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Blocked for long: its earliest message was tried and has not gone through since."""
+    count, long = connection.execute(_ours(_BLOCKED, settings), {"old_seconds": OLD_SECONDS}).one()
+    if long:
+        hint = f"select * from {quoted(settings.schema_name)}.blocked_keys order by age desc"
+        yield warn(f"{count}, of which {long} for more than {OLD_SECONDS} s", hint)
+    else:
+        yield ok(f"{count} wait for a retry or a later time" if count else "none")
+
+
+def pauses(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    found = connection.execute(_ours(_PAUSES, settings)).all()
+    if not found:
+        yield ok("none")
+        return
+    named = [
+        f"{scope} until {until.isoformat(' ', 'seconds') if until else 'resumed'}: {reason}"
+        for scope, until, reason in found[:NAMED_PAUSES]
+    ]
+    more = [f"{len(found) - NAMED_PAUSES} more"] if len(found) > NAMED_PAUSES else []
+    yield warn("; ".join(named + more), "Mend the reason; a new credential ends its pause, else: relay resume")
+
+
+def failed(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    count, often = connection.execute(_ours(_FAILED, settings)).one()
+    if count:
+        hint = f"relay list --status failed --since 1h; relay explain {often}"
+        yield warn(f"{count} in the last hour, most of them with {often}", hint)
+    else:
+        yield ok("none in the last hour")
+
+
+def open_calls(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    flying, lapsed, since = connection.execute(_ours(_OPEN, settings), {"lapsed_seconds": LAPSED_SECONDS}).one()
+    if lapsed:
+        said = f"{lapsed} whose lease ran out, the oldest at {since.isoformat(' ', 'seconds')}, and nobody settles them"
+        yield warn(said, "Start a worker: relay run")
+    else:
+        yield ok(f"{flying} in flight" if flying else "none")
+
+
+def _ours(sql: str, settings: Settings) -> TextClause:
+    return text(sql.replace("{schema}", quoted(settings.schema_name)))

@@ -1,0 +1,86 @@
+"""All checks of the database in the order they are told, and how they are kept apart from each other.
+
+Each check gets a read-only transaction of its own, which a time limit ends. What it is not allowed to see becomes a
+warning under its name. Only a server that does not answer ends the examination, as UnreachableError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine, text
+
+from relay.checks import Check, Fact, State, backlog, catalogue, fact, rights, server, vacuum, warn
+from relay.errors import RelayError, UnreachableError
+from relay.settings import Settings
+
+LIMIT_SECONDS = 10
+
+# Of the server itself.
+SERVER: Mapping[str, Check] = {
+    "database": server.database,
+    "version": server.version,
+    "primary": server.primary,
+    "clock": server.clock,
+    "lease": server.lease,
+    "pooler": server.pooler,
+    "vacuum horizon": vacuum.horizon,
+    "superuser": rights.superuser,
+}
+REVISION: Mapping[str, Check] = {"revision": catalogue.revision}
+# Of the tables, as this version of the relay knows them: at any other revision there is nothing to compare with.
+TABLES: Mapping[str, Check] = {
+    "catalogue": catalogue.catalogue,
+    "rights": rights.rights,
+    "autovacuum": vacuum.autovacuum,
+    "backlog": backlog.backlog,
+    "held": backlog.held,
+    "blocked keys": backlog.blocked_keys,
+    "pauses": backlog.pauses,
+    "failed": backlog.failed,
+    "open calls": backlog.open_calls,
+}
+
+_LIMIT = text("select set_config('statement_timeout', :limit, true)").bindparams(limit=f"{LIMIT_SECONDS}s")
+
+
+def examine(engine: Engine, settings: Settings) -> Iterator[Fact]:
+    """The facts one after another, as they are found out. Raises UnreachableError where the server does not answer.
+
+    ``engine`` raises the relay's own errors.
+    """
+    yield from _facts(engine, settings, SERVER)
+    at_head = True
+    for found in _facts(engine, settings, REVISION):
+        at_head = at_head and found.state is not State.FAIL
+        yield found
+    if at_head:
+        yield from _facts(engine, settings, TABLES)
+
+
+def host_offset_seconds(engine: Engine) -> float:
+    """What has to be added to this host's time to sign by the database's, as the worker does."""
+    with _looking(engine) as connection:
+        return server.host_offset_seconds(connection)
+
+
+@contextmanager
+def _looking(engine: Engine) -> Iterator[Connection]:
+    """A read-only transaction with a time limit."""
+    with engine.connect() as connection:
+        connection.execution_options(postgresql_readonly=True)
+        connection.execute(_LIMIT)
+        yield connection
+
+
+def _facts(engine: Engine, settings: Settings, checks: Mapping[str, Check]) -> Iterator[Fact]:
+    for name, check in checks.items():
+        try:
+            with _looking(engine) as connection:
+                findings = list(check(connection, settings))
+        except UnreachableError:
+            raise
+        except RelayError as error:
+            findings = [warn(f"cannot be looked at: {error}", error.hint)]
+        yield from (fact(name, finding) for finding in findings)

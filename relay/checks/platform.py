@@ -1,0 +1,32 @@
+"""The platform's answer to a call that asks for nothing: does it accept key, secret and session?
+
+The call is signed like any other and has no messages, so nothing is published. The platform judges the credentials
+before the arguments: code 40, missing arguments, is the answer that is hoped for.
+"""
+
+from __future__ import annotations
+
+from relay.checks import Finding, fail, ok, warn
+from relay.message import Answer, Answered, Fault
+
+
+def judged(answer: Answer, account: str) -> Finding:
+    """What the answer to a probe says about the credentials of this account."""
+    if isinstance(answer, Answered):
+        return warn(
+            "the platform accepted a call without messages, which it should refuse with code 40",
+            "Check RELAY_TMC_URL: is it the platform?",
+        )
+    said = f"{answer.sub_code or answer.code}: {answer.message}"
+    hint = f"relay explain {answer.sub_code or answer.code}"
+    match answer.fault:
+        case Fault.CONTENT:
+            return ok(f"accepts key, secret and session of the account {account}")
+        case Fault.THROTTLED:
+            return warn(f"answers, but makes the account {account} wait: {said}", hint)
+        case Fault.CREDENTIALS:
+            return fail(f"refuses the credentials of the account {account}: {said}", hint)
+        case Fault.PROVIDER | Fault.UNKNOWN:
+            return fail(f"gives no answer: {said}", "Check RELAY_TMC_URL, proxies and the way out of this network.")
+        case _:
+            return fail(f"cannot read our requests: {said}", hint)

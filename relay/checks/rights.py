@@ -1,0 +1,72 @@
+"""What the role of the relay may do: all that the worker needs, and not everything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, text
+
+from relay.checks import Finding, fail, ok, warn
+from relay.revisions import VERSION_TABLE, quoted
+from relay.settings import Settings
+
+# The columns of the outbox that settling writes; of the other tables a right counts as soon as any column has it.
+STATE_COLUMNS = (
+    "status", "attempts", "call_id", "result_index", "error_code", "error_message", "available_at", "finished_at",
+)  # fmt: skip
+NEEDED = {
+    "outbox": ("select",),
+    "call": ("select", "insert", "update"),
+    "attempt": ("select", "insert"),
+    "pause": ("select", "insert", "update", "delete"),
+    "pace": ("select", "insert", "update"),
+    VERSION_TABLE: ("select",),
+}
+
+_MAY = {
+    "delete": "select has_table_privilege(:table, 'delete')",
+    "column": "select has_column_privilege(:table, :column, 'update')",
+    "any": "select has_any_column_privilege(:table, :right)",
+}
+
+
+def rights(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    schema = quoted(settings.schema_name)
+    user = connection.scalar(text("select current_user"))
+    asked = text("select has_schema_privilege(to_regnamespace(:schema), 'usage')")
+    if not connection.scalar(asked, {"schema": schema}):
+        yield fail(f"the role {user} may not use the schema {schema}", f"grant usage on schema {schema} to {user}")
+        return
+    missing = list(_missing(connection, schema))
+    if missing:
+        grants = "; ".join(f"grant {right} on {schema}.{table} to {user}" for table, right in missing)
+        said = ", ".join(f"{right} on {table}" for table, right in missing)
+        yield fail(f"the role {user} lacks {said}", grants)
+    else:
+        yield ok(f"the role {user} may do what the worker does")
+
+
+def superuser(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    user, is_superuser = connection.execute(
+        text("select rolname, rolsuper from pg_roles where rolname = current_user")
+    ).one()
+    if is_superuser:
+        yield warn(f"the role {user} is a superuser", "Give the relay a role of its own, with no more than it needs.")
+    else:
+        yield ok(f"the role {user} is no superuser")
+
+
+def _missing(connection: Connection, schema: str) -> Iterator[tuple[str, str]]:
+    """(table, right)"""
+    for table, needed in NEEDED.items():
+        for right in needed:
+            question = _MAY["delete" if right == "delete" else "any"]
+            if not connection.scalar(text(question), {"table": f"{schema}.{table}", "right": right}):
+                yield table, right
+    columns = [
+        column
+        for column in STATE_COLUMNS
+        if not connection.scalar(text(_MAY["column"]), {"table": f"{schema}.outbox", "column": column})
+    ]
+    if columns:
+        yield "outbox", f"update ({', '.join(columns)})"

@@ -1,0 +1,94 @@
+"""The server and the way to it: does it answer, can it be written to, is a pooler in between, do the times agree?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, text
+
+from relay.checks import Finding, fail, ok, warn
+from relay.settings import Settings
+
+OLDEST_VERSION = 14
+CLOCK_WARN_SECONDS = 5
+CLOCK_FAIL_SECONDS = 300  # half of what the platform permits
+
+
+def database(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    user, name = connection.execute(text("select current_user, current_database()")).one()
+    yield ok(f"PostgreSQL answers, database {name}, role {user}")
+
+
+def version(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    asked = text("select current_setting('server_version_num')::integer, current_setting('server_version')")
+    number, name = connection.execute(asked).one()
+    if number // 10_000 >= OLDEST_VERSION:
+        yield ok(f"PostgreSQL {name}")
+    else:
+        yield fail(f"PostgreSQL {name} is older than {OLDEST_VERSION}", "Upgrade the server.")
+
+
+def primary(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    asked = text("select pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean")
+    standby, read_only = connection.execute(asked).one()
+    if standby:
+        yield fail("this server is a standby, nothing can be written to it", "Let RELAY_DATABASE_URL name the primary.")
+    elif read_only:
+        yield fail("default_transaction_read_only is on", "Turn it off for the role of the relay.")
+    else:
+        yield ok("the server can be written to")
+
+
+def clock(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """The offset is as exact as the way to the server is short."""
+    off = host_offset_seconds(connection)
+    said = f"this host is {abs(off):.1f} s {'behind' if off > 0 else 'ahead of'} the database, whose clock signs calls"
+    hint = "Set both clocks by NTP: the platform refuses what is 10 minutes off."
+    if abs(off) > CLOCK_FAIL_SECONDS:
+        yield fail(said, hint)
+    elif abs(off) > CLOCK_WARN_SECONDS:
+        yield warn(said, hint)
+    else:
+        yield ok(said)
+
+
+def host_offset_seconds(connection: Connection) -> float:
+    """What has to be added to the host's time to get the database's."""
+    asked = text("select extract(epoch from clock_timestamp())")
+    connection.execute(asked)  # the first statement of a connection takes longer than the way there and back
+    before = time.time()
+    there = float(connection.execute(asked).scalar_one())
+    return there - (before + time.time()) / 2
+
+
+def lease(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Settings refuse a lease that a call could outlast; between that and twice as long one late extension matters."""
+    said = f"{settings.lease_seconds:g} s, a call may take {settings.tmc_timeout_seconds:g} s"
+    if settings.lease_seconds < 2 * settings.tmc_timeout_seconds:
+        yield warn(said, "Make RELAY_LEASE_SECONDS at least twice RELAY_TMC_TIMEOUT_SECONDS.")
+    else:
+        yield ok(said)
+
+
+def pooler(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """A pooler makes up the process id that a connection begins with; PostgreSQL's own is that of its process."""
+    announced = getattr(connection.connection.dbapi_connection, "info").backend_pid  # noqa: B009 psycopg's, untyped here
+    mine = _server_process(connection)
+    if announced == mine:
+        yield ok("connected directly, without a pooler")
+        return
+    # Another client gets the same server process only where a transaction gives it back.
+    connection.rollback()
+    with connection.engine.connect() as other:
+        shared = _server_process(other) == mine
+    if not shared:
+        yield ok("behind a pooler")
+    elif settings.wakeup == "notify":
+        yield warn("behind a pooler in transaction mode, where RELAY_WAKEUP=notify cannot work", "Set it to poll.")
+    else:
+        yield ok("behind a pooler in transaction mode; the relay polls through it")
+
+
+def _server_process(connection: Connection) -> int:
+    return int(connection.execute(text("select pg_backend_pid()")).scalar_one())

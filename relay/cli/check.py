@@ -1,0 +1,123 @@
+"""``relay check``: every fact on a line, and an exit code for scripts. Nothing is changed and nothing is published."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from relay.cli.options import json_option
+from relay.cli.printing import print_json, shown
+
+if TYPE_CHECKING:
+    from relay.accounts import Accounts
+    from relay.checks import Fact
+    from relay.message import Answer
+    from relay.settings import Settings
+
+# What stops everything else has a code of its own; anything else that fails is a 1.
+_CODES = {"settings": 78, "database": 69}
+
+
+@click.command()
+@click.option("--account", default="default", show_default=True, help="Whose credentials the platform is asked about.")
+@click.option("--no-platform", is_flag=True, help="Do not call the platform.")
+@json_option
+def check(account: str, no_platform: bool, as_json: bool) -> None:
+    """Look for what is wrong: settings, database, tables, credentials, backlog.
+
+    The platform is asked by a call without messages, which publishes nothing. Exit code 0 if nothing failed, warnings
+    or not; 1 if something did; 69 if PostgreSQL cannot be reached, 78 if the settings are wrong.
+    """
+    facts = []
+    for fact in _facts(account, ask_platform=not no_platform):
+        facts.append(fact)
+        if not as_json:
+            hint = f"  -> {shown(fact.hint)}" if fact.hint else ""
+            click.echo(f"{fact.state:4}  {fact.name:14}  {shown(fact.sentence)}{hint}")
+    failed = [fact.name for fact in facts if fact.state == "fail"]
+    if as_json:
+        print_json({"ok": not failed, "facts": facts})
+    if failed:
+        raise click.exceptions.Exit(next((_CODES[name] for name in failed if name in _CODES), 1))
+
+
+def _facts(account: str, *, ask_platform: bool) -> Iterator[Fact]:
+    from relay.checks import Fact, State
+    from relay.checks.examination import examine, host_offset_seconds
+    from relay.cli.database import open_engine
+    from relay.errors import ConfigurationError, UnreachableError
+    from relay.settings import load
+
+    try:
+        settings = load()
+        engine = open_engine(settings)
+    except ConfigurationError as error:
+        for problem in str(error).splitlines():
+            yield Fact("settings", State.FAIL, problem, error.hint)
+        return
+    yield Fact("settings", State.OK, f"producer {settings.producer}, schema {settings.schema_name}")
+    offset_seconds = 0.0
+    try:
+        offset_seconds = host_offset_seconds(engine)
+        yield from examine(engine, settings)
+    except UnreachableError as error:
+        yield Fact("database", State.FAIL, str(error), error.hint)
+    finally:
+        engine.dispose()
+    yield from _credentials(settings, account, offset_seconds if ask_platform else None)
+
+
+def _credentials(settings: Settings, account: str, offset_seconds: float | None) -> Iterator[Fact]:
+    """Asks the platform only with the producer ``tmc`` and with an offset of the clock to sign by."""
+    import asyncio
+
+    from relay.checks import Fact, State, fact
+    from relay.checks.platform import judged
+    from relay.cli.accounts import open_accounts
+    from relay.errors import RelayError
+
+    tmc = settings.producer == "tmc"
+    try:
+        with open_accounts(settings) as accounts:
+            accounts.refresh([account])
+            known = accounts.identity(account) is not None
+            if accounts.trouble:
+                yield Fact(
+                    "accounts", State.FAIL, accounts.trouble, "See docs/accounts.md for what a source must give."
+                )
+            elif known or not tmc:
+                yield Fact("accounts", State.OK, f"{account} has credentials" if known else "none are needed")
+            else:
+                hint = "Configure them, or name another account: relay check --account NAME"
+                yield Fact("accounts", State.WARN, f"{account} has no credentials", hint)
+            if known and tmc and offset_seconds is not None:
+                answer = asyncio.run(_probe(settings, accounts, account, offset_seconds))
+                yield fact("platform", judged(answer, account))
+    except RelayError as error:
+        yield Fact("accounts", State.FAIL, str(error), error.hint)
+
+
+async def _probe(settings: Settings, accounts: Accounts, account: str, offset_seconds: float) -> Answer:
+    from relay.producers import ProducerConfig
+    from relay.producers.tmc import TmcProducer
+
+    producer = TmcProducer(
+        ProducerConfig(
+            url=settings.tmc_url,
+            sign_method=settings.tmc_sign_method,
+            response_format=settings.tmc_format,
+            simplify=settings.tmc_simplify,
+            timeout_seconds=settings.tmc_timeout_seconds,
+            batch_size=settings.batch_size,
+            credentials=accounts.credential,
+            now=lambda: time.time() + offset_seconds,
+        )
+    )
+    await producer.open()
+    try:
+        return await producer.probe(account)
+    finally:
+        await producer.close()

@@ -1,0 +1,40 @@
+"""``relay explain CODE``: what a code means, what the relay does about it, and whom to ask. Needs no settings."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from relay.cli.options import json_option
+from relay.cli.printing import print_facts, print_json
+
+
+@click.command()
+@click.argument("code")
+@json_option
+def explain(code: str, as_json: bool) -> None:
+    """Say what a code means, what the relay does, and whom to ask.
+
+    A code or a sub code of the platform, or one of the relay's own: 27, isv.invalid-parameter, relay.lease_expired.
+    """
+    from relay.explanations import explain as explained
+
+    found = explained(code)
+    if as_json:
+        print_json(asdict(found))
+        return
+    call, message = found.call, found.message
+    alike = call is not None and message is not None and call.sentence == message.sentence
+    print_facts(
+        {
+            "code": found.code,
+            "meaning": found.meaning,
+            "含义": found.meaning_zh,
+            "fault": call.fault if call else message.fault if message else None,
+            "concerns": call.concerns if call else None,
+            "the relay" if alike else "for a call": call.sentence if call else None,
+            "for a message": message.sentence if message and not alike else None,
+            "ask": found.ask,
+        }
+    )

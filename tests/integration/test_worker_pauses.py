@@ -1,0 +1,193 @@
+"""Throttles and refused credentials: who is left alone, for how long, and that nobody else waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from relay import events
+from relay.message import Answer, Answered, Batch, Fault, Refused, Result, Scope
+from tests.fixtures.rows import Rows
+from tests.fixtures.scripted import Bench, Phonebook, Scripted, accept
+from tests.fixtures.waiting import eventually_async
+
+
+@pytest.fixture
+def rows(engine: Engine) -> Rows:
+    return Rows(engine)
+
+
+def refusing(account: str, **refusal: Any) -> Callable[[Batch], Answer]:
+    """Refuses whatever this account produces; accepts the rest."""
+    return lambda batch: Refused(**refusal) if batch.account == account else accept(batch)
+
+
+async def test_a_refused_credential_pauses_its_account_and_a_drain_ends_without_it(rows: Rows, engine: Engine) -> None:
+    rows.add(60, account="a")
+    rows.add(60, account="b")
+    producer = Scripted(refusing("a", fault=Fault.CREDENTIALS, code="27", message="late", credential="old"))
+    bench = Bench(engine, producer, concurrency=1, directory=Phonebook({"a": ("77", "old"), "b": ("77", "other")}))
+    report = await bench.drain()
+    assert (report.done, report.left) == (60, 60)
+    (pause,) = report.pauses
+    assert (pause.scope, pause.seconds_left, pause.error_code, pause.credential) == ("account:a", None, "27", "old")
+    assert [batch.account for batch in producer.calls].count("a") == 1
+    assert rows.one("select max(attempts) from relay.outbox where account = 'a'") == 0
+    assert bench.told(events.Paused) == [events.Paused("account:a", None, "credentials refused: late", "27")]
+
+
+async def test_a_refused_app_pauses_all_its_accounts_and_no_other(rows: Rows, engine: Engine) -> None:
+    for account in ("a", "b", "c"):
+        rows.add(120, account=account)
+    identities = {"a": ("77", "secret-1"), "b": ("77", "secret-1"), "c": ("88", "secret-2")}
+    refused = {"fault": Fault.CREDENTIALS, "code": "25", "scope": Scope.APP, "app_key": "77", "credential": "secret-1"}
+    producer = Scripted(lambda batch: Refused(**refused) if batch.account in "ab" else accept(batch))  # type: ignore[arg-type]
+    report = await Bench(engine, producer, concurrency=1, directory=Phonebook(identities)).drain()
+    assert (report.done, report.left) == (120, 240)
+    assert [pause.scope for pause in report.pauses] == ["app:77"]
+    assert sum(batch.account in "ab" for batch in producer.calls) == 1
+
+
+async def test_accounts_of_one_app_differ_in_their_sessions_and_that_lifts_no_pause(rows: Rows, engine: Engine) -> None:
+    rows.add(120, account="b")
+    identities = {"a": ("77", "session-a"), "b": ("77", "session-b"), "default": ("77", "session-d")}
+    refused = {"fault": Fault.CREDENTIALS, "code": "25", "scope": Scope.APP, "app_key": "77", "credential": "session-b"}
+    producer = Scripted(refusing("b", **refused))
+    bench = Bench(engine, producer, concurrency=1, directory=Phonebook(identities))
+    report = await bench.drain()
+    assert (report.left, bench.told(events.PauseLifted)) == (120, [])
+    assert len(producer.calls) == 1
+
+
+async def test_another_credential_lifts_the_pause_of_an_account(rows: Rows, engine: Engine) -> None:
+    rows.add(10)
+    book = Phonebook({"default": ("77", "old")})
+
+    def session(_: Batch) -> Answer:
+        if book.identities["default"][1] == "new":
+            return accept(_)
+        return Refused(Fault.CREDENTIALS, "27", app_key="77", credential="old")
+
+    bench = Bench(engine, Scripted(session), directory=book)
+
+    async def paused() -> bool:
+        return bool(bench.told(events.Paused))
+
+    async def done() -> bool:
+        return rows.counts() == {"done": 10}
+
+    async with bench.running():
+        await eventually_async(paused)
+        book.identities["default"] = ("77", "new")
+        await eventually_async(done)
+    assert bench.told(events.PauseLifted) == [events.PauseLifted("account:default")]
+    assert rows.read("select * from relay.pause") == []
+    assert rows.one("select array_agg(distinct attempts) from relay.outbox") == [1]
+
+
+async def test_another_secret_lifts_the_pause_of_an_app_also_after_a_restart(rows: Rows, engine: Engine) -> None:
+    rows.add(10)
+    refusal = Refused(Fault.CREDENTIALS, "25", scope=Scope.APP, app_key="77", credential="old")
+    first = Bench(engine, Scripted(lambda _: refusal), directory=Phonebook({"default": ("77", "old")}))
+    assert (await first.drain()).left == 10
+    second = Bench(engine, Scripted(), directory=Phonebook({"default": ("77", "new")}))
+    report = await second.drain()
+    assert (report.done, report.left) == (10, 0)
+    assert second.told(events.PauseLifted) == [events.PauseLifted("app:77")]
+
+
+async def test_a_credential_that_was_missing_lifts_the_pause_when_it_is_there(rows: Rows, engine: Engine) -> None:
+    rows.add(10)
+    refusal = Refused(Fault.CREDENTIALS, "relay.no_credentials")
+    assert (await Bench(engine, Scripted(lambda _: refusal), directory=Phonebook()).drain()).left == 10
+    assert (await Bench(engine, Scripted(), directory=Phonebook()).drain()).left == 10
+    assert (await Bench(engine, Scripted(), directory=Phonebook({"default": ("77", "f")})).drain()).done == 10
+
+
+async def test_a_throttle_ends_by_itself_and_costs_no_attempt(rows: Rows, engine: Engine) -> None:
+    rows.add(10)
+    producer = Scripted()
+
+    def first_throttled(batch: Batch) -> Answer:
+        if len(producer.calls) == 1:
+            return Refused(Fault.THROTTLED, "7", "accesscontrol.x", pause_seconds=0.3)
+        return accept(batch)
+
+    producer.play = first_throttled
+    report = await Bench(engine, producer).drain()
+    assert (report.done, report.retry, len(producer.calls)) == (10, 10, 2)
+    assert rows.one("select array_agg(distinct attempts) from relay.outbox") == [1]
+    gap = "select max(claimed_at) - min(settled_at) >= interval '0.3 second' from relay.call"
+    assert rows.one(gap) is True
+
+
+async def test_a_throttled_account_does_not_hold_up_another(rows: Rows, engine: Engine) -> None:
+    rows.add(200, account="a")
+    rows.add(200, account="b")
+    bench = Bench(engine, Scripted(refusing("a", fault=Fault.THROTTLED, code="7", pause_seconds=3600.0)))
+
+    async def b_is_done() -> bool:
+        return rows.one("select count(*) from relay.outbox where account = 'b' and status = 'done'") == 200
+
+    async with bench.running():
+        await eventually_async(b_is_done)
+    assert rows.one("select count(*) from relay.outbox where account = 'a' and status = 'pending'") == 200
+
+
+async def test_an_index_alone_that_is_throttled_waits_alone(rows: Rows, engine: Engine) -> None:
+    rows.add(3)
+
+    def second_throttled(batch: Batch) -> Answer:
+        if len(batch) == 3:
+            ok, wait = Result(), Result(Fault.THROTTLED, "7", pause_seconds=0.2)
+            return Answered((ok, wait, ok))
+        return accept(batch)
+
+    report = await Bench(engine, Scripted(second_throttled)).drain()
+    assert (report.done, report.retry, report.pauses) == (3, 1, ())
+    assert rows.read("select * from relay.pause") == []
+
+
+async def test_held_messages_are_left_and_the_drain_ends(rows: Rows, engine: Engine) -> None:
+    rows.add(3)
+    rows.run("update relay.outbox set available_at = 'infinity' where id = (select min(id) from relay.outbox)")
+    report = await Bench(engine, Scripted()).drain()
+    assert (report.done, report.left, report.pauses) == (2, 1, ())
+
+
+async def test_a_pause_by_hand_is_heeded_while_running(rows: Rows, engine: Engine) -> None:
+    producer = Scripted()
+    rows.run("insert into relay.pause (scope, reason, by) values ('app:77', 'sale', 'me')")
+    bench = Bench(engine, producer, directory=Phonebook({"default": ("77", "f")}))
+    rows.add(5)
+    async with bench.running():
+        rows.add(5, account="other")
+
+        async def other_done() -> bool:
+            return rows.counts().get("done") == 5
+
+        await eventually_async(other_done)
+        assert {batch.account for batch in producer.calls} == {"other"}
+        rows.run("delete from relay.pause")
+
+        async def all_done() -> bool:
+            return rows.counts() == {"done": 10}
+
+        await eventually_async(all_done)
+
+
+async def test_the_pace_of_an_app_is_kept_by_the_whole_fleet(rows: Rows, engine: Engine) -> None:
+    rows.add(12)
+    book = Phonebook({"default": ("77", "f")})
+    benches = [
+        Bench(engine, Scripted(), name=name, directory=book, batch_size=1, concurrency=4, calls_per_second=20.0)
+        for name in "ab"
+    ]
+    await asyncio.gather(*(bench.drain() for bench in benches))
+    assert rows.counts() == {"done": 12}
+    span = "select extract(epoch from max(sent_at) - min(sent_at)) from relay.call where outcome = 'ok'"
+    assert float(rows.one(span)) >= 11 / 20 * 0.8
