@@ -124,7 +124,7 @@ def _named_fault(entry: dict[str, str]) -> Fault | None:
 
 
 def _consequence(fault: Fault, scope: Scope | None, code: str, answer: Answer) -> Consequence:
-    settlement = decide(_BATCH, answer, Policy(), random.Random(0))  # noqa: S311 only jitter
+    settlement = decide(_BATCH, answer, Policy(), random.Random(0))  # noqa: S311 jitter
     return Consequence(
         fault=fault,
         concerns=scope,
@@ -137,9 +137,7 @@ def _consequence(fault: Fault, scope: Scope | None, code: str, answer: Answer) -
 
 def _fate(settlement: Settlement) -> str:
     if settlement.halves:
-        return (
-            "the call is split into halves until the culprit stands alone: that one is failed, the others pay nothing"
-        )
+        return "the call is split into halves until the culprit stands alone: that one fails, the others pay nothing"
     verdict = settlement.verdicts[0]
     if verdict.final:
         return "failed at once"

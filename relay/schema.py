@@ -21,6 +21,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
@@ -104,6 +105,7 @@ outbox = Table(
     Column("finished_at", _when),
     Column("created_by", Native("name"), nullable=False, server_default=text("session_user")),
     Column("created_xid", Native("xid8"), nullable=False, server_default=text("pg_current_xact_id()")),
+    Column("content_sha256", LargeBinary, nullable=False),  # of the text at its insert, set by a trigger
     PrimaryKeyConstraint("id", name="outbox_pkey"),
     CheckConstraint(rf"length(topic) <= {MAX_TOPIC_CHARACTERS} and topic ~ '\S'", name="outbox_topic_within_limit"),
     CheckConstraint(r"account ~ '\S'", name="outbox_account_not_blank"),
@@ -149,6 +151,8 @@ outbox = Table(
         "id",
         postgresql_where=text("status = 'failed' and ordering_key is not null"),
     ),
+    # Audit: what was inserted on a day.
+    Index("outbox_created", "created_at", postgresql_using="brin", postgresql_with={"autosummarize": "on"}),
     # Settling changes each row once or twice: room on the page keeps the new version near the old one (less WAL).
     postgresql_with={"fillfactor": "60"},
 )
@@ -223,6 +227,15 @@ pace = Table(
     Column("next_at", _when, nullable=False),
     PrimaryKeyConstraint("app_key", name="pace_pkey"),
     postgresql_with={"fillfactor": "50"},
+)
+
+mask = Table(
+    "mask",
+    metadata,
+    Column("topic", Text, nullable=False),  # or * for every topic
+    Column("pointer", Text, nullable=False),  # a JSON pointer; a step * stands for every element of an array
+    PrimaryKeyConstraint("topic", "pointer", name="mask_pkey"),
+    CheckConstraint("pointer ~ '^(/|$)'", name="mask_pointer_begins_with_slash"),
 )
 
 action = Table(

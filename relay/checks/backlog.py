@@ -19,11 +19,12 @@ NAMED_PAUSES = 3
 # A worker that runs settles lapsed calls within a poll interval.
 LAPSED_SECONDS = 10
 
+# Each half has the condition of one partial index; a plain "status is pending" would fit neither of them.
 _HELD = """
-select count(*) from (
-    select from {schema}.outbox where status = 'pending' and ordering_key is null and available_at = 'infinity'
-    union all
-    select from {schema}.outbox where status = 'pending' and ordering_key is not null and available_at = 'infinity') held
+select (select count(*) from {schema}.outbox
+        where status = 'pending' and ordering_key is null and available_at = 'infinity')
+     + (select count(*) from {schema}.outbox
+        where status = 'pending' and ordering_key is not null and available_at = 'infinity')
 """
 _BLOCKED = """
 select count(*), count(*) filter (where error_code is not null and age > make_interval(secs => :old_seconds))
@@ -68,7 +69,7 @@ def blocked_keys(connection: Connection, settings: Settings) -> Iterator[Finding
     """Blocked for long: its earliest message was tried and has not gone through since."""
     count, long = connection.execute(_ours(_BLOCKED, settings), {"old_seconds": OLD_SECONDS}).one()
     if long:
-        hint = f"select * from {quoted(settings.schema_name)}.blocked_keys order by age desc"
+        hint = f"The view {quoted(settings.schema_name)}.blocked_keys lists them; relay show tells why the head waits."
         yield warn(f"{count}, of which {long} for more than {OLD_SECONDS} s", hint)
     else:
         yield ok(f"{count} wait for a retry or a later time" if count else "none")

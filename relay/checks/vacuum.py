@@ -41,12 +41,10 @@ order by transactions desc, seconds desc nulls last limit 1
 """
 
 _SWITCHED_OFF = """
-select t.relname from pg_class c left join pg_class toast on toast.oid = c.reltoastrelid,
-    lateral (values (c.relname, c.reloptions), (c.relname || ' (its long texts)', toast.reloptions)) t (relname, options),
-    lateral pg_options_to_table(t.options) o
+select c.relname from pg_class c, pg_options_to_table(c.reloptions) o
 where c.relnamespace = to_regnamespace(:schema) and c.relname = any (:tables)
   and o.option_name = 'autovacuum_enabled' and not o.option_value::boolean
-order by 1
+order by c.relname
 """
 
 

@@ -85,9 +85,7 @@ def _credentials(settings: Settings, account: str, offset_seconds: float | None)
             accounts.refresh([account])
             known = accounts.identity(account) is not None
             if accounts.trouble:
-                yield Fact(
-                    "accounts", State.FAIL, accounts.trouble, "See docs/accounts.md for what a source must give."
-                )
+                yield Fact("accounts", State.FAIL, accounts.trouble, "See docs/accounts.md: what a source must give.")
             elif known or not tmc:
                 yield Fact("accounts", State.OK, f"{account} has credentials" if known else "none are needed")
             else:

@@ -30,7 +30,7 @@ def explain(code: str, as_json: bool) -> None:
         {
             "code": found.code,
             "meaning": found.meaning,
-            "含义": found.meaning_zh,
+            "in Chinese": found.meaning_zh,
             "fault": call.fault if call else message.fault if message else None,
             "concerns": call.concerns if call else None,
             "the relay" if alike else "for a call": call.sentence if call else None,

@@ -62,6 +62,7 @@ class OutboxMessage:
     finished_at: Mapped[datetime | None]
     created_by: Mapped[str]
     created_xid: Mapped[int]
+    content_sha256: Mapped[bytes]
 
     content = _json_attribute("content")
     json_ex_content = _json_attribute("json_ex_content")

@@ -8,7 +8,6 @@ tests. ``--randomly-seed`` repeats a run.
 
 from __future__ import annotations
 
-import json
 import random
 import sys
 from collections.abc import Sequence
@@ -101,7 +100,7 @@ class Relay(RuleBasedStateMachine):
         super().__init__()
         self.engine = engine
         self.reader = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        self.run("truncate relay.outbox, relay.call, relay.attempt, relay.pause")
+        self.run("truncate relay.outbox, relay.call, relay.attempt, relay.pause restart identity")
         self.platform = Platform()
         self.workers = [
             Worker(name, Store(engine, worker=name, lease_seconds=FAR_SECONDS)) for name in ("w0", "w1", "w2")
