@@ -1,4 +1,4 @@
-"""What a person may do to messages and pauses: retry, discard, redact, prune, pause, resume. Each leaves a ledger row.
+"""What a person may do: retry, discard, redact, reveal, prune, pause, resume. Each leaves a row in the ledger.
 
 Functions over a connection whose transaction is the caller's and READ COMMITTED: the change and its row in
 ``relay.action`` are committed together or not at all. What stays true:
@@ -80,6 +80,15 @@ class PauseInForce:
 
 
 @dataclass(frozen=True, slots=True)
+class Texts:
+    """The texts of a message, letter for letter as they were inserted (or the tombstone of a redaction)."""
+
+    content: str
+    json_ex_content: str | None
+    headers: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Pruned:
     messages: int = 0
     attempts: int = 0
@@ -153,6 +162,18 @@ def redact(connection: Connection, ids: Sequence[int], order: Order, *, schema: 
     return _change(connection, "redact", ids, recorded, schema, write)
 
 
+def reveal(connection: Connection, message_id: int, order: Order, *, schema: str) -> Texts | None:
+    """What a message says, and that somebody wanted to know; None where there is no such message.
+
+    Commit before anybody sees it: then nothing is ever revealed without its row in the ledger.
+    """
+    row = _run(connection, sql.TEXTS, schema, id=message_id).one_or_none()
+    if row is None:
+        return None
+    _record(connection, "reveal", order, [message_id], 1, schema)
+    return Texts(*row)
+
+
 def pause_in_force(connection: Connection, scope: str, *, schema: str) -> PauseInForce | None:
     """The pause of ``account:NAME`` or ``app:KEY`` that holds now."""
     row = _run(connection, sql.PAUSE_IN_FORCE, schema, scope=scope).one_or_none()
@@ -198,6 +219,7 @@ def prune(engine: Engine, older_than: timedelta, order: Order, *, schema: str, b
         after, more = 0, True
         while more:
             with engine.begin() as connection:
+                _run(connection, sql.ALLOW_PRUNING, schema)
                 page = _run(connection, text, schema, after=after, batch=batch, cutoff=cutoff).one()
                 if page.ids:
                     _record(connection, "prune", told, page.ids if table == "outbox" else None, len(page.ids), schema)

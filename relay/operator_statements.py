@@ -1,4 +1,4 @@
-"""The operators' own SQL: find, retry, discard, pause, redact, prune, and the ledger. One constant a statement.
+"""The operators' own SQL: find, retry, discard, pause, redact, reveal, prune, the ledger. One constant a statement.
 
 Same form and same rules as ``statements.py``: SQL text, the schema's name put in, the database's clock, arrays for what
 grows. Whatever changes messages goes in three steps of one READ COMMITTED transaction: lock them in id order; look at
@@ -104,6 +104,16 @@ REDACT = """
 update {schema}.outbox set content = cast(:tombstone as json), json_ex_content = null, headers = null
 where id = any (cast(:ids as bigint[]))
 """
+
+# Exactly what was inserted, for eyes that may see it.
+TEXTS = """
+select cast(content as text) as content, cast(json_ex_content as text) as json_ex_content,
+    cast(headers as text) as headers
+from {schema}.outbox where id = :id
+"""
+
+# The trigger that keeps calls and attempts from being removed lets this through while the setting is on.
+ALLOW_PRUNING = "select set_config('relay.pruning', 'on', true)"
 
 CUTOFF = "select now() - cast(:older_than as interval)"
 

@@ -134,7 +134,9 @@ class Notified:
         connection = self._connection
         if connection is None:
             return None
-        asyncio.get_running_loop().remove_reader(self._descriptor)  # the driver watches the socket itself while it waits for an answer
+        asyncio.get_running_loop().remove_reader(
+            self._descriptor
+        )  # the driver watches the socket itself while it waits for an answer
         try:
             row = await (await connection.execute(query, parameters)).fetchone()
         except (psycopg.Error, OSError) as error:

@@ -9,6 +9,7 @@ name. What somebody added is no fault, unless it has a say in writing: a trigger
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 
@@ -43,8 +44,10 @@ _QUESTIONS = {
         from pg_trigger t join pg_class c on c.oid = tgrelid
         where relnamespace = to_regnamespace(:schema) and not tgisinternal""",
     "function": """
-        select proname, concat_ws(' ', prorettype::regtype, case when prosecdef then 'security definer' end,
-            array_to_string(proconfig, ' '), 'body ' || md5(prosrc))
+        select format('%s(%s)', proname, pg_get_function_identity_arguments(oid)),
+            concat_ws(' ', 'returns', prorettype::regtype, case when prosecdef then 'security definer' end,
+                replace(array_to_string(proconfig, ' '), :schema || ', ', 'SCHEMA, '),
+                'body ' || md5(prosrc))
         from pg_proc where pronamespace = to_regnamespace(:schema)""",
 }
 _HAS_A_SAY = ("constraint", "trigger")
@@ -76,13 +79,12 @@ def expected_catalogue() -> Catalogue:
 
 
 def read_catalogue(connection: Connection, schema: str) -> Catalogue:
-    """What this database has; the search path of the transaction is changed for it."""
+    """What this database has. The schema's name is taken out of texts: it is there unless it is on the search path."""
     name = quoted(schema)
-    # Names of the schema searched are printed without it; only arguments of triggers keep it.
-    connection.execute(text("select set_config('search_path', :schema, true)"), {"schema": name})
+    qualified = re.compile(rf'(?<![\w"]){re.escape(name)}\.')
     return {
         kind: {
-            found: definition.replace(f"('{name}.", "('")
+            qualified.sub("", found): qualified.sub("", definition)
             for found, definition in sorted(map(tuple, connection.execute(text(question), {"schema": name})))
             if not found.startswith(VERSION_TABLE)
         }

@@ -51,7 +51,7 @@ def superuser(connection: Connection, settings: Settings) -> Iterator[Finding]:
         text("select rolname, rolsuper from pg_roles where rolname = current_user")
     ).one()
     if is_superuser:
-        yield warn(f"the role {user} is a superuser", "Give the relay a role of its own, with no more than it needs.")
+        yield warn(f"the role {user} is a superuser", "Give the relay a role of its own: relay roles --sql")
     else:
         yield ok(f"the role {user} is no superuser")
 

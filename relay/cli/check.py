@@ -56,7 +56,7 @@ def _facts(account: str, *, ask_platform: bool) -> Iterator[Fact]:
         engine = open_engine(settings)
     except ConfigurationError as error:
         for problem in str(error).splitlines():
-            yield Fact("settings", State.FAIL, problem, error.hint)
+            yield Fact("settings", State.FAIL, problem, error.hint or "The README lists every setting.")
         return
     yield Fact("settings", State.OK, f"producer {settings.producer}, schema {settings.schema_name}")
     offset_seconds = 0.0
@@ -95,7 +95,7 @@ def _credentials(settings: Settings, account: str, offset_seconds: float | None)
                 answer = asyncio.run(_probe(settings, accounts, account, offset_seconds))
                 yield fact("platform", judged(answer, account))
     except RelayError as error:
-        yield Fact("accounts", State.FAIL, str(error), error.hint)
+        yield Fact("accounts", State.FAIL, str(error), error.hint or "See docs/accounts.md: what a source must give.")
 
 
 async def _probe(settings: Settings, accounts: Accounts, account: str, offset_seconds: float) -> Answer:

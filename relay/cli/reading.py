@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from relay.cli.acting import operators_engine, ordered
 from relay.cli.options import duration, json_option
-from relay.cli.printing import print_facts, print_json, print_table
+from relay.cli.printing import print_facts, print_json, print_table, shown
 
 if TYPE_CHECKING:
+    from relay.operations import Order
     from relay.reports import MessageReport, Status
+    from relay.settings import Settings
 
 THE_CONDITION_HOLDS = 3
 _LARGEST_ID = 2**63 - 1
@@ -66,25 +70,34 @@ def list_messages(limit: int, after: int | None, as_json: bool, **wanted: Any) -
 
 @click.command()
 @click.argument("message_id", metavar="ID", type=click.IntRange(1, _LARGEST_ID))
+@click.option("--reveal", is_flag=True, help="Show the content too; this leaves a row in the ledger.")
+@click.option("--reason", metavar="TEXT", help="Why the content is needed; required with --reveal.")
+@click.option("--actor", metavar="NAME", help="Who wants it.  [default: user@host]")
 @json_option
-def show(message_id: int, as_json: bool) -> None:
+def show(message_id: int, reveal: bool, reason: str | None, actor: str | None, as_json: bool) -> None:
     """Show one message with its attempts and calls.
 
-    The content is not shown, only its length and the SHA-256 of its text.
+    The content is not shown, only its length and the SHA-256 of its text; unless you ask for it and say why.
     """
     from relay import reports
     from relay.cli.database import reading
     from relay.errors import RelayError
     from relay.settings import load
 
-    with reading(load()) as connection:
+    if not reveal and (reason or actor):
+        raise click.UsageError("--reason and --actor go with --reveal")
+    order = ordered(reason, actor, False, {"ids": [message_id]}) if reveal else None
+    settings = load()
+    with reading(settings) as connection:
         found = reports.message(connection, message_id)
     if found is None:
         raise RelayError(f"There is no message {message_id}.", "relay list shows which there are.")
+    texts = _revealed(settings, message_id, order) if order else {}
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(found) | texts)
     else:
         _print_message(found)
+        _print_texts(texts)
 
 
 def _print_status(found: Status) -> None:
@@ -108,6 +121,22 @@ def _print_status(found: Status) -> None:
         if rows:
             click.echo()
         print_table(heads, (asdict(row).values() for row in rows))
+
+
+def _revealed(settings: Settings, message_id: int, order: Order) -> dict[str, str]:
+    """The texts that are there, by name, once the ledger has it on record that they were asked for."""
+    from relay import operations
+
+    with operators_engine(settings) as engine, engine.begin() as connection:
+        texts = operations.reveal(connection, message_id, order, schema=settings.schema_name)
+    return {name: value for name, value in asdict(texts).items() if value is not None} if texts else {}
+
+
+def _print_texts(texts: Mapping[str, str]) -> None:
+    for name, value in texts.items():
+        click.echo(f"\n{name.replace('_', ' ')}")
+        for line in value.splitlines():
+            click.echo(shown(line))
 
 
 def _print_message(found: MessageReport) -> None:

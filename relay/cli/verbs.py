@@ -31,6 +31,7 @@ VERBS = {
     "prune": ("relay.cli.removing:prune", "Delete messages that finished long ago, with their attempts and calls."),
     "check": ("relay.cli.check:check", "Look for what is wrong: settings, database, tables, credentials, backlog."),
     "explain": ("relay.cli.explain:explain", "Say what a code means, what the relay does, and whom to ask."),
+    "roles": ("relay.cli.roles:roles", "Show least-privilege roles, or print the SQL that makes them."),
     "version": ("relay.cli.version:version", "Show the version."),
 }
 INTERRUPTED = 130

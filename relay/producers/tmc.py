@@ -14,6 +14,8 @@ Connections are kept for a few seconds only: one that the platform has closed me
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -45,24 +47,18 @@ class TmcProducer:
         self.max_batch = min(config.batch_size, MAX_MESSAGES)
         self.max_bytes = MAX_BYTES
         self._config = config
-        # For the TCP and for the TLS part each. Both must end before the whole call does: a handshake that is cancelled
-        # instead of timing out leaves its socket open behind it.
-        self._connect_seconds = min(CONNECT_SECONDS, config.timeout_seconds / 3)
-        self._client: httpx.AsyncClient | None = None
+        self._clients: _Clients | None = None
 
     async def open(self) -> None:
-        if self._client is None:
-            self._client = httpx.AsyncClient(
-                headers=_HEADERS,
-                verify=httpx.create_ssl_context(),
-                timeout=httpx.Timeout(None, connect=self._connect_seconds),
-                limits=httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE_SECONDS),
-            )
+        if self._clients is None:
+            # For the TCP and for the TLS part each. Both must end before the whole call does: a handshake that is
+            # cancelled instead of timing out leaves its socket open behind it.
+            self._clients = _Clients(connect_seconds=min(CONNECT_SECONDS, self._config.timeout_seconds / 3))
 
     async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        clients, self._clients = self._clients, None
+        if clients is not None:
+            await clients.close()
 
     async def produce(self, batch: Batch) -> Answer:
         credential = self._config.credentials(batch.account)
@@ -118,16 +114,55 @@ class TmcProducer:
 
     async def _post(self, body: bytes, sending: _Sending) -> tuple[httpx.Response, bytes | None]:
         """The response and its body, uncompressed; None for one that is too long to be read."""
-        if self._client is None:
+        if self._clients is None:
             raise RuntimeError("a producer is opened before it produces")
-        extensions = {"trace": sending.trace}
-        async with self._client.stream("POST", self._config.url, content=body, extensions=extensions) as response:
+        async with (
+            self._clients.one() as client,
+            client.stream("POST", self._config.url, content=body, extensions={"trace": sending.trace}) as response,
+        ):
             answer = bytearray()
             async for chunk in response.aiter_bytes():
                 answer += chunk
                 if len(answer) > MAX_ANSWER_BYTES:
                     return response, None
             return response, bytes(answer)
+
+
+class _Clients:
+    """As many clients as there were calls at once, each with one connection, all with the same TLS context.
+
+    One client for all would look at every connection it has at the beginning and the end of every call: with 32 calls
+    in flight that costs three times as much as the call itself.
+    """
+
+    def __init__(self, *, connect_seconds: float) -> None:
+        self._connect_seconds = connect_seconds
+        self._tls = httpx.create_ssl_context()
+        self._all: list[httpx.AsyncClient] = []
+        self._idle: list[httpx.AsyncClient] = []
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[httpx.AsyncClient]:
+        """A client for one call: the one used last, whose connection is most likely still open."""
+        client = self._idle.pop() if self._idle else self._another()
+        try:
+            yield client
+        finally:
+            self._idle.append(client)
+
+    async def close(self) -> None:
+        for client in self._all:
+            await client.aclose()
+
+    def _another(self) -> httpx.AsyncClient:
+        client = httpx.AsyncClient(
+            headers=_HEADERS,
+            verify=self._tls,
+            timeout=httpx.Timeout(None, connect=self._connect_seconds),
+            limits=httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE_SECONDS),
+        )
+        self._all.append(client)
+        return client
 
 
 class _Sending:

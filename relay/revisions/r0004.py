@@ -102,4 +102,5 @@ DOWNGRADE = (
     "drop trigger outbox_keeps_evidence on {schema}.outbox",
     "drop function {schema}.keep_evidence()",
     "alter table {schema}.outbox drop column content_sha256",
+    r0004_views.BLOCKED_KEYS_BEFORE,
 )

@@ -1,4 +1,4 @@
-"""Revision 0004, comments: what each view and column means, in English / 中文, where every SQL tool shows it. Frozen."""
+"""Revision 0004, comments: what a view and its columns mean, in English / 中文, where SQL tools show it. Frozen."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ COMMENTS: dict[str, dict[str, str]] = {
         "content_characters": "Length of the stored text / 原文的字符数",
         "content_sha256": "SHA-256 of the exact text inserted, UTF-8, hex / 写入时原文（UTF-8）的 SHA-256",
         "created_at": _CREATED,
-        "available_at": _DUE,
+        "available_at": "Due no sooner than this; empty: see held / 最早发送时间；空见 held",
+        "held": "It waits for a person / 等待人工处理",
         "deliver_before": "Never sent after this / 此时之后不再发送",
         "finished_at": _FINISHED,
         "latency_seconds": "From the insert to its end / 从写入到结束的秒数",
@@ -62,7 +63,7 @@ COMMENTS: dict[str, dict[str, str]] = {
         "error_code": "Code for this message in this call / 该消息在该次调用中的错误码",
         "error_message": _WORDS,
         "at": "When it was recorded / 记录时间",
-        "retry_at": "When it was to be sent again / 计划重试时间",
+        "retry_at": "When it was to be sent again; empty: not by itself / 计划重试时间；空表示不自动重试",
         "account": _ACCOUNT,
         "worker": _WORKER,
         "sent_at": _SENT,

@@ -2,7 +2,8 @@
 
 Whoever may read a view needs no right on any table. Those an operator looks at daily read what is pending, failed, in
 flight or unknown through partial indexes and never scan finished rows; ``audit_message`` and ``audit_delivery`` follow
-an index when asked about one message, call or request. Only ``audit_daily`` and ``audit_integrity`` read everything.
+an index when asked about one message, call or request. ``audit_daily`` and ``audit_integrity`` read everything. But in
+``blocked_keys``, which is older, no time is infinite: many drivers cannot read that.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ UPGRADE = (
             array(select pointer from {schema}.mask m where m.topic in (o.topic, '*'))) as content,
         length(cast(o.content as text)) as content_characters,
         encode(o.content_sha256, 'hex') as content_sha256,
-        o.created_at, o.available_at, o.deliver_before, o.finished_at,
+        o.created_at, nullif(nullif(o.available_at, 'infinity'), '-infinity') as available_at,
+        o.status = 'pending' and o.available_at = 'infinity' as held,
+        nullif(nullif(o.deliver_before, 'infinity'), '-infinity') as deliver_before, o.finished_at,
         round(extract(epoch from o.finished_at - o.created_at), 3) as latency_seconds,
         o.call_id, o.result_index, c.request_id, o.error_code, {schema}.mask_text(o.error_message) as error_message,
         o.created_by, o.created_xid,
@@ -45,7 +48,8 @@ UPGRADE = (
     r"""
     create view {schema}.audit_delivery with (security_barrier) as
     select a.message_id, a.call_id, a.result_index, a.outcome, a.error_code,
-        {schema}.mask_text(a.error_message) as error_message, a.at, a.retry_at,
+        {schema}.mask_text(a.error_message) as error_message, a.at,
+        nullif(a.retry_at, 'infinity') as retry_at,
         c.account, c.worker, c.sent_at, c.duration_ms, c.http_status, c.request_id, c.outcome as call_outcome,
         c.error_code as call_error_code, c.sub_code as call_sub_code, c.parent_id
     from {schema}.attempt a
@@ -128,7 +132,7 @@ UPGRADE = (
     """,
     r"""
     create view {schema}.audit_pause with (security_barrier) as
-    select scope, since, until, until is null or until > now() as in_force,
+    select scope, since, nullif(until, 'infinity') as until, until is null or until > now() as in_force,
         {schema}.mask_text(reason) as reason, error_code, by
     from {schema}.pause
     """,
@@ -178,11 +182,15 @@ DOWNGRADE = (
     "drop view {schema}.audit_pause",
     "drop view {schema}.audit_possible_duplicate",
     "drop view {schema}.blocked_keys",
-    "create view {schema}.blocked_keys" + _BLOCKED_KEYS.replace("<error_message>", "head.error_message"),
     "drop view {schema}.audit_backlog",
     "drop view {schema}.audit_in_flight",
     "drop view {schema}.audit_failure",
     "drop view {schema}.audit_call",
     "drop view {schema}.audit_delivery",
     "drop view {schema}.audit_message",
+)
+
+# For the end of a downgrade: the view depends on every column the table has by then.
+BLOCKED_KEYS_BEFORE = "create view {schema}.blocked_keys" + _BLOCKED_KEYS.replace(
+    "<error_message>", "head.error_message"
 )

@@ -76,4 +76,4 @@ def is_passing(error: DBAPIError) -> bool:
     if state is None:  # libpq's own words: it never reached a server, or lost it
         kinds = {kind.__name__ for kind in type(error.orig).__mro__}
         return error.connection_invalidated or bool(kinds & {"OperationalError", "InterfaceError"})
-    return bool(error.connection_invalidated or state.startswith("08") or state in _PASSING)
+    return error.connection_invalidated or str(state).startswith(_PASSING)

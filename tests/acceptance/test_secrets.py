@@ -119,8 +119,8 @@ def test_promise_9_secrets_and_contents_appear_nowhere(
     told += [str(own_outbox.select(query)) for query in _KEPT]
     told += [own_postgres.log.read_text()]
 
-    outcomes = own_outbox.select("select distinct outcome from relay.call order by 1")
-    assert outcomes == [("ok",), ("partial",), ("rejected",), ("unknown",)]  # the failures did come about
+    outcomes = {outcome for (outcome,) in own_outbox.select("select distinct outcome from relay.call")}
+    assert outcomes >= {"ok", "partial", "rejected", "unknown"}  # the failures did come about
     assert [line for text in told for line in text.splitlines() if marks.found_in(line)] == []
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy import URL
 
 from relay import statements
 from tests.fixtures.golden import GOLDEN, Golden
 
+PSYCOPG = URL.create("postgresql+psycopg").get_dialect()()
 HOT = ("LOCK_READY", "KEYS_BEING_WRITTEN", "NAME_CALLS", "CLOSE_CALLS", "MARK_DONE", "MARK_NOT_DONE")
 
 
 @pytest.mark.parametrize("name", HOT)
 def test_a_hot_statement_is_the_reviewed_one(name: str, golden: Golden) -> None:
     statement = statements.statement(getattr(statements, name), "relay")
-    golden(f"{name.lower()}.sql", str(statement.compile(dialect=PGDialect_psycopg())))
+    golden(f"{name.lower()}.sql", str(statement.compile(dialect=PSYCOPG)))
 
 
 def test_no_golden_file_is_left_over() -> None:

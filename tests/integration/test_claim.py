@@ -1,4 +1,4 @@
-"""The claim on a real PostgreSQL: what it takes, in which order, what it leaves alone, and that it writes no message."""
+"""The claim on a real PostgreSQL: what it takes and in which order, what it leaves alone; it writes no message."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from relay import statements as sql
 from relay.message import ACCEPTED, Answered, Batch
 from relay.outcomes import Policy, decide, released
 from relay.store import Claim, ClaimLimits, Store, Turn
@@ -153,11 +154,11 @@ def test_a_greedy_account_does_not_starve_another(rows: Rows, store: Store) -> N
     rows.add(300, account="greedy")
     few = rows.add(3, account="modest")
     for slots in (1, 2):
-        turn, claims = Turn(), []
+        turn, claims = Turn(), list[Batch]()
         for _ in range(2):
             claim = store.claim(turn, replace(ONE, slots=slots))
             turn = claim.turn
-            claims += [batch for batch in claim.batches]
+            claims += claim.batches
         assert few in ids(claims)
         store.settle([released(batch) for batch in claims], {})
 
@@ -236,6 +237,8 @@ def test_what_is_in_flight_does_not_expire(rows: Rows, store: Store) -> None:
     rows.run("update relay.outbox set deliver_before = now() - interval '1 second'")
     claim = store.claim(Turn(), ONE)
     assert (claim.batches, claim.expired, rows.message(id_).status) == ((), 0, "pending")
+    # Also where it looked free to a snapshot older than another worker's claim.
+    assert rows.read(sql.FAIL_EXPIRED.replace("{schema}", "relay"), ids=[id_]) == []
 
 
 def test_batches_end_at_the_byte_limit(rows: Rows, store: Store) -> None:

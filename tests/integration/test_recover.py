@@ -213,7 +213,7 @@ def test_a_statement_that_takes_too_long_may_be_tried_again(rows: Rows, engine: 
 
 
 def test_a_mistake_of_ours_is_not_called_unreachable(rows: Rows, store: Store) -> None:
-    rows.run("drop table relay.attempt")
+    rows.run("drop table relay.attempt cascade")
     rows.add()
     claimed(store)
     rows.lapse_leases()

@@ -1,4 +1,4 @@
-"""Settling on a real PostgreSQL: what is written about a call and its messages, once, and by whoever closes the call."""
+"""Settling on a real PostgreSQL: what is written about a call and its messages, once, by whoever closes the call."""
 
 from __future__ import annotations
 
@@ -164,15 +164,18 @@ def test_the_lost_call_of_several_does_not_stop_the_others(rows: Rows, store: St
     assert rows.counts() == {"done": 2, "pending": 2}
 
 
-def test_a_message_that_ended_meanwhile_keeps_its_end(rows: Rows, store: Store) -> None:
+@pytest.mark.parametrize("answer", [ACCEPT, Refused(Fault.PROVIDER, "10")], ids=["accepted", "refused"])
+def test_a_message_that_ended_meanwhile_keeps_its_end(rows: Rows, store: Store, answer: Answer) -> None:
     first, second = rows.add(2)
     (batch,) = claimed(store)
     rows.run(
         "update relay.outbox set status = 'failed', finished_at = now(), error_code = 'relay.discarded' where id = :id",
         id=first,
     )
-    settle(store, [batch], Refused(Fault.PROVIDER, "10"))
-    assert (rows.message(first).error_code, rows.attempts(first)) == ("relay.discarded", [])
+    settle(store, [batch], answer)
+    ended = rows.message(first)
+    assert (ended.status, ended.error_code, ended.attempts, ended.call_id) == ("failed", "relay.discarded", 0, None)
+    assert rows.attempts(first) == []
     assert rows.message(second).attempts == 1
 
 

@@ -232,7 +232,7 @@ async def test_a_call_that_outlives_its_lease_is_extended(rows: Rows, engine: En
 
 async def test_what_only_a_person_can_mend_ends_the_run_and_closes_the_producer(rows: Rows, engine: Engine) -> None:
     rows.add(3)
-    rows.run("drop table relay.attempt")
+    rows.run("drop table relay.attempt cascade")
     producer = Scripted(lambda batch: Answered((Result(Fault.MESSAGE, "x"),) * len(batch)))
     with pytest.raises(ProgrammingError):
         await Bench(engine, producer).drain()

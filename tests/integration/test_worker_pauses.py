@@ -131,7 +131,8 @@ async def test_a_throttled_account_does_not_hold_up_another(rows: Rows, engine: 
     bench = Bench(engine, Scripted(refusing("a", fault=Fault.THROTTLED, code="7", pause_seconds=3600.0)))
 
     async def b_is_done() -> bool:
-        return rows.one("select count(*) from relay.outbox where account = 'b' and status = 'done'") == 200
+        done = rows.one("select count(*) from relay.outbox where account = 'b' and status = 'done'")
+        return bool(done == 200)
 
     async with bench.running():
         await eventually_async(b_is_done)

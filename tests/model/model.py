@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from relay.message import Answer, Answered, Batch, Fault, Refused
 
 Key = tuple[str, str]  # account, ordering key
 
-PAUSING = {Fault.THROTTLED, Fault.CREDENTIALS, Fault.OURS}  # the account or we are at fault, so the message pays nothing
+PAUSING = {
+    Fault.THROTTLED,
+    Fault.CREDENTIALS,
+    Fault.OURS,
+}  # the account or we are at fault, so the message pays nothing
 REFUSING = {Fault.MESSAGE, Fault.CONTENT}
 
 
@@ -26,7 +31,7 @@ class Platform:
         self.proofs: set[tuple[int, int]] = set()  # (call id, index): accepted, and the answer says so
 
     def receive(self, batch: Batch, answer: Answer, keeps_unknown: Sequence[bool]) -> None:
-        """The call arrives. ``keeps_unknown``: of which indexes it keeps the message though the answer does not tell."""
+        """The call arrives. ``keeps_unknown``: of which indexes it keeps what the answer leaves in doubt."""
         faults = faults_of(answer, len(batch))
         for index, (message, fault) in enumerate(zip(batch.messages, faults, strict=True)):
             if fault is None:
@@ -74,8 +79,7 @@ class Call:
     sent: bool = False
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(NamedTuple):
     result_index: int
     outcome: str
     error_code: str | None
@@ -112,17 +116,14 @@ class Model:
     def _is_behind(self, message: Message) -> bool:
         """Whether an earlier message holds its key."""
         holding = {"pending", "failed"} if self.failed_holds else {"pending"}
-        return message.key is not None and any(
-            (other.account, other.key) == (message.account, message.key)
-            and other.id < message.id
-            and other.status in holding
-            for other in self.messages.values()
-        )
+        return any(_precedes(other, message) and other.status in holding for other in self.messages.values())
 
     # What happens to calls.
 
-    def claim(self, worker: str, batches: Iterable[Batch], expired: Iterable[int]) -> None:
-        """Everything named must have been ready."""
+    def claim(
+        self, worker: str, batches: Iterable[Batch], expired: Iterable[int], uncommitted: Sequence[Message]
+    ) -> None:
+        """Everything named must have been ready, and nothing uncommitted may come before it in its key."""
         ready = self.ready()
         for id_ in expired:
             assert id_ in ready, f"message {id_} ended as expired, but it was not ready"
@@ -133,6 +134,7 @@ class Model:
             for message in batch.messages:
                 assert message.id in ready, f"call {batch.call_id} names message {message.id}, which was not ready"
                 assert not self.messages[message.id].expired
+                assert not any(_precedes(other, self.messages[message.id]) for other in uncommitted)
                 ready.remove(message.id)
 
     def _open(self, worker: str, batch: Batch, parent_id: int | None) -> None:
@@ -143,29 +145,30 @@ class Model:
             assert (message.account, message.ordering_key) == (batch.account, known.key)
             assert (known.account, message.attempts) == (batch.account, known.attempts)
 
-    def settle(self, call: Call, answer: Answer | None) -> int:
-        """What the answer means (None: the call was never made). Gives back how many child calls there must be."""
-        assert call.outcome is None
+    def settle(self, call_id: int, answer: Answer | None) -> bool:
+        """What the answer means (None: the call was never made). Gives back whether the call goes on as two halves."""
+        call = self.calls[call_id]
         call.outcome = _outcome(answer, len(call.message_ids))
         if answer is None:
-            return 0
-        whole = isinstance(answer, Refused)
-        if isinstance(answer, Refused) and answer.fault in PAUSING:
+            return False
+        refused = answer.fault if isinstance(answer, Refused) else None
+        if refused in PAUSING:
             self.paused.add(call.account)
-        if isinstance(answer, Refused) and answer.fault is Fault.CONTENT and len(call.message_ids) > 1:
-            return 2
+        if refused is Fault.CONTENT and len(call.message_ids) > 1:
+            return True
         for index, fault in enumerate(faults_of(answer, len(call.message_ids))):
-            self._mark(call, index, fault, waits_alone=not whole)
-        return 0
+            self._mark(call, index, fault, waits_alone=refused is None)
+        return False
 
-    def split(self, parent: Call, worker: str, children: Sequence[Batch]) -> None:
+    def split(self, parent_id: int, worker: str, children: Sequence[Batch]) -> None:
         for child in children:
-            self._open(worker, child, parent.id)
+            self._open(worker, child, parent_id)
         halves = tuple(message.id for child in children for message in child.messages)
-        assert halves == parent.message_ids, "the halves are not the whole"
+        assert halves == self.calls[parent_id].message_ids, "the halves are not the whole"
 
-    def lapse(self, call: Call) -> None:
+    def lapse(self, call_id: int) -> None:
         """Another worker found that the lease ran out."""
+        call = self.calls[call_id]
         call.outcome = "unknown"
         for index in range(len(call.message_ids)):
             self._mark(call, index, Fault.UNKNOWN, code="relay.lease_expired")
@@ -208,6 +211,11 @@ class Model:
     def _may_be_retried(self, message: Message) -> bool:
         stuck = message.status == "failed" or (message.status == "pending" and message.waits == "held")
         return stuck and not message.expired
+
+
+def _precedes(one: Message, other: Message) -> bool:
+    """Whether the order of their key demands that ``one`` is accepted first."""
+    return one.key is not None and (one.account, one.key) == (other.account, other.key) and one.id < other.id
 
 
 def _outcome(answer: Answer | None, count: int) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from tests.model.model import Key, Platform
+from tests.model.model import Attempt, Key, Platform
 
 
 class MessageRow(NamedTuple):
@@ -34,13 +34,6 @@ class CallRow(NamedTuple):
     settled_at: str | None
 
 
-class AttemptRow(NamedTuple):
-    result_index: int
-    outcome: str
-    error_code: str | None
-    again: bool
-
-
 _MESSAGES = """
 select id, account, ordering_key, status, attempts, call_id, result_index, error_code, finished_at is not null,
     case when available_at = 'infinity' then 'held' when available_at > now() then 'later' else 'due' end
@@ -60,8 +53,7 @@ class Tables:
             for id_, account, worker, message_ids, *rest in connection.execute(text(_CALLS))
         }
         self.attempts = {
-            (message_id, call_id): AttemptRow(*rest)
-            for message_id, call_id, *rest in connection.execute(text(_ATTEMPTS))
+            (message_id, call_id): Attempt(*rest) for message_id, call_id, *rest in connection.execute(text(_ATTEMPTS))
         }
 
     def in_flight(self) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -21,12 +21,13 @@ Play = Callable[[Batch], Answer]
 
 
 class Scripted:
-    """Answers when told to: ``entered`` counts the calls that began, ``gate`` lets them end, ``play`` says how."""
+    """Answers when told to: ``entered`` are the calls that began, ``gate`` lets them end, ``play`` says how."""
 
     max_batch, max_bytes = 50, 10**6
 
     def __init__(self) -> None:
         self.entered: list[int] = []
+        self.entering = asyncio.Condition()
         self.gate = asyncio.Event()
         self.play: Play = lambda batch: Answered((ACCEPTED,) * len(batch))
 
@@ -35,7 +36,9 @@ class Scripted:
     async def close(self) -> None: ...
 
     async def produce(self, batch: Batch) -> Answer:
-        self.entered.append(batch.call_id)
+        async with self.entering:
+            self.entered.append(batch.call_id)
+            self.entering.notify_all()
         await self.gate.wait()
         return self.play(batch)
 
@@ -45,10 +48,11 @@ class FreePace(Pauses):
 
     def __init__(self) -> None:
         self.paused = False
-        self.turn: Callable[[], None] = lambda: None
+        self.turn: Callable[[], Awaitable[object]] | None = None
 
     async def wait_for_turn(self, account: str) -> None:
-        self.turn()
+        if self.turn is not None:
+            await self.turn()
 
     def is_paused(self, account: str) -> bool:
         return self.paused
@@ -80,9 +84,8 @@ class Room:
         self.flights.accept(batches, time.monotonic() - claimed_seconds_ago)
 
     async def in_flight(self, count: int) -> None:
-        async with asyncio.timeout(5):
-            while len(self.producer.entered) < count:
-                await asyncio.sleep(0)
+        async with asyncio.timeout(5), self.producer.entering:
+            await self.producer.entering.wait_for(lambda: len(self.producer.entered) >= count)
 
     async def finished(self, count: int) -> dict[int, Finished]:
         """All that has finished, once it is so many; closes it."""
@@ -203,11 +206,11 @@ async def test_cut_off_before_it_began_was_never_made(room: Room) -> None:
 async def test_cut_off_while_waiting_for_its_turn_was_never_made(room: Room) -> None:
     waiting = asyncio.Event()
 
-    async def wait_for_turn(_: str) -> None:
+    async def for_ever() -> None:
         waiting.set()
         await asyncio.Event().wait()
 
-    room.pace.wait_for_turn = wait_for_turn  # type: ignore[method-assign]
+    room.pace.turn = for_ever
     room.accept(1)
     room.flights.launch()
     await waiting.wait()
@@ -255,7 +258,7 @@ async def test_what_waits_behind_a_call_that_is_throttled_is_given_back(room: Ro
 
 
 async def test_without_a_turn_because_the_database_is_away_a_call_is_given_back(room: Room) -> None:
-    def away() -> None:
+    async def away() -> None:
         raise UnreachableError("PostgreSQL was lost.")
 
     room.pace.turn = away
@@ -269,9 +272,7 @@ async def test_what_could_not_be_settled_comes_again_and_stays_open(room: Room) 
     room.producer.gate.set()
     room.accept(1, 2)
     room.flights.launch()
-    async with asyncio.timeout(5):
-        while room.flights.running:
-            await asyncio.sleep(0)
+    await room.flights.landed(asyncio.Event(), seconds=5)
     finished = room.flights.take_finished()
     assert not room.flights.answered.is_set()
     room.flights.put_back(finished)

@@ -1,0 +1,91 @@
+"""The worker of this project as ``relay run --drain`` wires it, but for logs and the metrics port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from sqlalchemy import Engine, create_engine, event
+
+from benchmarks.contenders import APP_KEY, APP_SECRET, SESSION, Drain, Job, Tally
+from benchmarks.ground import conninfo
+from relay.events import Events
+from relay.message import ACCEPTED, Answer, Answered, Batch
+from relay.outcomes import Policy
+from relay.producers import Producer, ProducerConfig
+from relay.producers.tmc import TmcProducer
+from relay.store import Store
+from relay.tmc import Credential
+from relay.wakeups import Notified, Polling, Wakeup
+from relay.worker import Nobody, Options, Until, Worker
+
+
+class Null:
+    """Accepts everything at once: what is left is the relay itself."""
+
+    max_batch, max_bytes = 50, 512 * 1024
+
+    async def open(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+    async def produce(self, batch: Batch) -> Answer:
+        return Answered((ACCEPTED,) * len(batch), "zzp0c5fj10y3", 200, 1)
+
+
+def producer_for(job: Job) -> Producer:
+    if job.platform_url is None:
+        return Null()
+    credential = Credential(APP_KEY, APP_SECRET, SESSION)
+    return TmcProducer(
+        ProducerConfig(
+            url=job.platform_url,
+            sign_method="hmac-sha256",
+            response_format="json",
+            simplify=False,
+            timeout_seconds=15.0,
+            batch_size=50,
+            credentials=lambda _account: credential,
+        )
+    )
+
+
+def worker_for(job: Job, engine: Engine, producer: Producer, *, wakeup: bool = True, name: str = "relay") -> Worker:
+    waking: Wakeup = Notified(conninfo(job.database_url)) if wakeup else Polling()
+    return Worker(
+        Store(engine, worker=name, lease_seconds=60),
+        producer,
+        name=name,
+        policy=Policy(),
+        options=Options(concurrency=job.in_flight),
+        observers=Events(),
+        directory=Nobody(),
+        wakeup=waking,
+    )
+
+
+def statements_of(engine: Engine) -> Callable[[], int]:
+    """How many statements this engine has executed since; transaction control is not among them."""
+    executed = 0
+
+    def count(*_: object) -> None:
+        nonlocal executed
+        executed += 1
+
+    event.listen(engine, "before_cursor_execute", count)
+    return lambda: executed
+
+
+def prepare(job: Job) -> Drain:
+    engine = create_engine(job.database_url)
+    executed = statements_of(engine)
+    with engine.connect():
+        pass  # the first connection is made before the start
+
+    def drain() -> Tally:
+        asyncio.run(worker_for(job, engine, producer_for(job)).run(Until.DRAINED))
+        return Tally(executed())
+
+    return drain

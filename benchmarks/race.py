@@ -1,0 +1,131 @@
+"""One process for each contender, a common start, and what each one used.
+
+Connections are made before the start; interpreter, imports and the filling of the table are not measured. Times are of
+the monotonic clock, which all processes of a machine share. A drain counts only when no message is left and, over HTTP,
+the platform received each one.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from multiprocessing.synchronize import Barrier
+from queue import Empty
+from typing import Any
+
+from benchmarks.contenders import Drain, Job
+from benchmarks.ground import Counted, Ground, counted, fill, left
+from benchmarks.platform import Platform
+
+TABLES = {"relay": "relay.outbox", "bare": "bare.outbox", "naive": "bare.outbox"}
+_PATIENCE_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Lap:
+    """One process from the start to the end of its drain; memory in bytes, its highest."""
+
+    started: float
+    ended: float
+    cpu_seconds: float
+    memory_bytes: int
+    statements: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All processes of one contender together."""
+
+    messages: int
+    seconds: float
+    cpu_seconds: float
+    memory_bytes: int
+    statements: int
+    counted: Counted
+
+    @property
+    def per_second(self) -> float:
+        return self.messages / self.seconds
+
+
+def drain(
+    ground: Ground,
+    contender: str,
+    *,
+    messages: int,
+    platform: Platform | None = None,
+    in_flight: int = 8,
+    processes: int = 1,
+    accounts: int = 1,
+) -> Run:
+    """Fill a fresh database and let one contender, in so many processes, drain it."""
+    table = TABLES[contender]
+    with ground.fresh() as url:
+        fill(url, table, messages, accounts=accounts)
+        received = platform.accepted() if platform else 0
+        before = counted(url)
+        job = Job(url, platform.url if platform else None, in_flight)
+        laps = together([lambda_for(contender, job)] * processes)
+        used = counted(url) - before
+        assert left(url, table) == 0, f"{contender} left messages"
+        if platform:
+            assert platform.accepted() - received == messages, f"{contender}: not every message arrived once"
+    return Run(
+        messages=messages,
+        seconds=max(lap.ended for lap in laps) - min(lap.started for lap in laps),
+        cpu_seconds=sum(lap.cpu_seconds for lap in laps),
+        memory_bytes=max(lap.memory_bytes for lap in laps),
+        statements=sum(lap.statements for lap in laps),
+        counted=used,
+    )
+
+
+def lambda_for(contender: str, job: Job) -> tuple[str, Job]:
+    return contender, job
+
+
+def together(contenders: list[tuple[str, Job]]) -> list[Lap]:
+    """Start them all, let them go at once, wait for the last one."""
+    spawning = multiprocessing.get_context("spawn")
+    start, laps = spawning.Barrier(len(contenders)), spawning.Queue()
+    processes = [spawning.Process(target=_lap, args=(*c, start, laps), daemon=True) for c in contenders]
+    for process in processes:
+        process.start()
+    try:
+        return [_next(laps, processes) for _ in contenders]
+    finally:
+        for process in processes:
+            process.join(5)
+            process.kill()
+
+
+def _next(laps: Any, processes: list[Any]) -> Lap:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            lap: Lap = laps.get(timeout=1)
+        except Empty:
+            if any(process.exitcode for process in processes):
+                raise RuntimeError("a contender failed; its traceback is above") from None
+        else:
+            return lap
+    raise TimeoutError("a contender does not come to an end")
+
+
+def _lap(contender: str, job: Job, start: Barrier, laps: Any) -> None:
+    run: Drain = prepare(contender)(job)
+    start.wait()
+    cpu, started = time.process_time(), time.monotonic()
+    tally = run()
+    ended = time.monotonic()
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    laps.put(Lap(started, ended, time.process_time() - cpu, memory, tally.statements))
+
+
+def prepare(contender: str) -> Callable[[Job], Drain]:
+    module = import_module(f"benchmarks.contenders.{contender}")
+    return module.prepare  # type: ignore[no-any-return]

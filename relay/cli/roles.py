@@ -1,0 +1,31 @@
+"""``relay roles``: least-privilege roles, as SQL for whoever administers the database. Connects to nothing."""
+
+from __future__ import annotations
+
+import click
+
+from relay.cli.printing import print_table
+
+
+@click.command()
+@click.option("--sql", is_flag=True, help="Print the SQL that makes the roles and gives them their rights.")
+@click.option("--owner", metavar="NAME", default="relay_owner", show_default=True)
+@click.option("--app", metavar="NAME", default="relay_app", show_default=True)
+@click.option("--worker", metavar="NAME", default="relay_worker", show_default=True)
+@click.option("--auditor", metavar="NAME", default="relay_auditor", show_default=True)
+@click.option("--operator", metavar="NAME", default="relay_operator", show_default=True)
+@click.option("--metrics", metavar="NAME", default="relay_metrics", show_default=True)
+def roles(sql: bool, **names: str) -> None:
+    """Show what each role may do, or print the SQL for it.
+
+    The roles cannot log in: make your logins members of them. A superuser runs the SQL, again after each relay migrate.
+    """
+    from relay.roles import MAY, RoleNames, roles_sql
+    from relay.settings import load
+
+    if not sql:
+        print_table(("role", "may"), ((names[part], may) for part, may in MAY.items()))
+        return
+    if len(set(names.values())) < len(names):
+        raise click.UsageError("each role needs a name of its own")
+    click.echo(roles_sql(RoleNames(**names), schema=load().schema_name), nl=False)

@@ -1,0 +1,126 @@
+"""docs/audit.md: each question is asked as it stands, by the role it is meant for, of tables that have an answer."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.pool import NullPool
+
+from relay import operations
+from relay.message import ACCEPTED, Answered, Fault, Refused, Result
+from relay.operations import Order
+from relay.outcomes import Policy, decide
+from relay.roles import MAY, VIEWS, RoleNames
+from relay.store import ClaimLimits, Store, Turn
+from tests.docs.markdown import ROOT, Block, blocks, tables
+from tests.fixtures.roles import Roles
+
+PAGE = ROOT / "docs" / "audit.md"
+QUESTIONS = [block for block in blocks(PAGE) if block.language == "sql"]
+ADD = (
+    "insert into relay.outbox (topic, content, ordering_key, producer) "
+    "select 'taobao_jds_TradeTrace', '{\"tid\": 4213000001}', n, 'shop-api' from unnest(cast(:keys as text[])) n"
+)
+LOST = Refused(Fault.UNKNOWN, "relay.timeout")
+
+
+def asked_by(question: Block) -> str:
+    """The part of whoever would ask this."""
+    if question.text.startswith("insert"):
+        return "owner"
+    return "operator" if question.text.startswith("select relay.") else "auditor"
+
+
+@pytest.fixture
+def told(engine: Engine, roles: Roles) -> Iterator[Roles]:
+    """Messages 17, 19 and 21 (a key costs a second id) and what became of them, and what people did."""
+    store = Store(engine, worker="w", lease_seconds=60)
+
+    def settle(*answers: Answered | Refused) -> None:
+        for batch, answer in zip(store.claim(Turn(), ClaimLimits(slots=1)).batches, answers, strict=True):
+            store.settle([decide(batch, answer, Policy(), random.Random(1))], {})
+
+    def add(*keys: str) -> None:
+        with engine.begin() as connection:
+            connection.execute(text(ADD), {"keys": list(keys)})
+
+    with engine.begin() as connection:
+        connection.execute(text("create table orders (tid bigint primary key)"))
+        connection.execute(text("insert into orders values (4213000001), (4213000002)"))
+        connection.execute(text(f"grant select on orders to {roles.names.auditor}"))
+        connection.execute(text("select setval('relay.outbox_id_seq', 15)"))
+    add("4213000001", "of the same order")
+    settle(Answered((ACCEPTED, Result(Fault.MESSAGE, "isv.not-authorised")), "15r3nxoq4", 200))
+    add("lost")
+    settle(LOST)
+    with engine.begin() as connection:
+        order = Order("ann", "asked", {})
+        connection.execute(
+            text(
+                "insert into relay.outbox (topic, content, created_at, finished_at, status, error_code) "
+                "select 't', '{}', old, old, 'failed', 'isv.x' from (select now() - interval '9 days' as old) as past"
+            )
+        )
+        connection.execute(
+            text("insert into relay.outbox (topic, content, created_at) values ('t', '{}', '2026-01-01')")
+        )
+        connection.execute(
+            text(
+                "insert into relay.call (account, worker, message_ids, lease_until) "
+                "values ('default', 'silent', '{22}', now() - interval '1 minute')"
+            )
+        )
+        operations.reveal(connection, 17, order, schema="relay")
+        operations.pause(connection, "account:shop-7", order, schema="relay")
+    list(operations.prune(engine, timedelta(days=1), Order("ann", "retention", {}), schema="relay", batch=10))
+    yield roles
+    with engine.begin() as connection:
+        connection.execute(text("drop table orders"))
+
+
+def test_every_question_has_an_answer_for_the_role_it_is_meant_for(told: Roles) -> None:
+    for question in QUESTIONS:
+        engine = create_engine(told.url(asked_by(question)), poolclass=NullPool)
+        with engine.begin() as connection:
+            for statement in question.text.strip().split(";\n"):
+                assert connection.exec_driver_sql(statement).rowcount >= 1, str(question)
+
+
+def test_the_answers_are_right(told: Roles) -> None:
+    engine = create_engine(told.url("auditor"), poolclass=NullPool)
+    found = {}
+    with engine.begin() as connection:
+        for question in QUESTIONS:
+            if asked_by(question) == "auditor":
+                found[question.text] = [tuple(row) for row in connection.exec_driver_sql(question.text)]
+
+    def answer(words: str) -> list[tuple[object, ...]]:
+        (rows,) = (rows for asked, rows in found.items() if words in asked)
+        return rows
+
+    assert answer("from orders") == [(4213000002,)]
+    assert answer("'15r3nxoq4'") == [(17, 0, "done", None), (19, 1, "failed", "isv.not-authorised")]
+    assert [row[0] for row in answer("using (created_xid)")] == [17, 19]
+    assert [row[0] for row in answer("relay.audit_possible_duplicate")] == [21]
+    assert answer("relay.audit_integrity") == [(4, 0, 0)]
+    assert answer("the_same") == [(17, True)]
+    assert [row[3] for row in answer("relay.audit_action\norder by id desc\nlimit 50")] == ["prune", "pause", "reveal"]
+
+
+def test_a_dozen_questions_are_asked_by_auditors() -> None:
+    assert sum(asked_by(question) == "auditor" for question in QUESTIONS) >= 12
+
+
+def test_every_view_and_role_is_in_its_table() -> None:
+    assert {row[0] for row in tables(PAGE, "view", "one row for")} == set(VIEWS)
+    assert [row[0] for row in tables(PAGE, "role", "may", "may not")] == [getattr(RoleNames(), part) for part in MAY]
+
+
+def test_every_view_mentioned_exists() -> None:
+    mentioned = set(re.findall(r"\b(audit_\w+|blocked_keys)\b", PAGE.read_text(encoding="utf-8")))
+    assert mentioned == set(VIEWS)

@@ -1,0 +1,104 @@
+"""Views that an operator looks at daily never scan finished rows, and a question about one thing follows an index."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.pool import NullPool
+
+from tests.fixtures.database import Server
+
+FINISHED = 200_000
+FEW = 2_000  # messages that a view may touch
+
+# Calls of 50; of the last 200 messages some are pending, failed, in flight; some were unknown once.
+FILL = f"""
+insert into relay.outbox (topic, content, status, finished_at, call_id, result_index, created_at)
+select 't', '{{}}', 'done', moment, (n - 1) / 50 + 1, (n - 1) - (n - 1) / 50 * 50, moment
+from generate_series(1, {FINISHED}) n
+cross join lateral (select now() - make_interval(secs => {FINISHED} - n) as moment);
+insert into relay.call (account, worker, message_ids, lease_until, settled_at, outcome, request_id)
+select 'default', 'w', array(select generate_series(n * 50 - 49, n * 50)), now(), now(), 'ok', 'request-' || n
+from generate_series(1, {FINISHED} / 50) n;
+insert into relay.outbox (topic, content, ordering_key) select 't', '{{}}', nullif(n / 51 * n, 0)::text
+from generate_series(1, 100) n;
+insert into relay.outbox (topic, content, status, finished_at, error_code) select 't', '{{}}', 'failed', now(), 'isv.x'
+from generate_series(1, 100) n;
+insert into relay.call (account, worker, message_ids, lease_until)
+values ('default', 'w', array(select generate_series({FINISHED} + 1, {FINISHED} + 50)), now());
+insert into relay.attempt (message_id, call_id, result_index, outcome)
+select n * 1000, n * 20, 49, 'unknown' from generate_series(1, 100) n;
+insert into relay.attempt (message_id, call_id, result_index, outcome)
+select n * 10, n / 5 + 1, 0, 'retry' from generate_series(1, 10000) n;
+"""
+
+DAILY = [
+    "select * from relay.audit_backlog",
+    "select * from relay.audit_in_flight",
+    "select * from relay.audit_failure",
+    "select * from relay.audit_failure where error_code = 'isv.x' order by id desc limit 10",
+    "select * from relay.audit_possible_duplicate",
+    "select * from relay.audit_pause",
+    "select * from relay.blocked_keys",
+    "select * from relay.audit_action",
+]
+ONE = [
+    "select * from relay.audit_message where id = 777",
+    "select * from relay.audit_message where created_at >= now() - interval '10 minutes'",
+    "select * from relay.audit_delivery where message_id = 2000",
+    "select * from relay.audit_delivery where call_id = 77",
+    "select * from relay.audit_delivery where request_id = 'request-77'",
+    "select * from relay.audit_call where request_id = 'request-77'",
+    "select * from relay.audit_integrity where id = 777",
+    "select * from relay.audit_possible_duplicate where message_id = 2000",
+]
+
+
+@pytest.fixture(scope="module")
+def full(postgres: Server, migrated_template: str) -> Iterator[Connection]:
+    """Many finished messages, and a few that are not."""
+    with postgres.fresh_database(migrated_template) as name:
+        engine = create_engine(postgres.url(name), poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            for statement in FILL.split(";\n"):
+                if statement.strip():
+                    connection.execute(text(statement))
+            connection.execute(text("vacuum analyze"))
+            yield connection
+
+
+def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "Relation Name" in plan:
+        yield plan
+    for below in plan.get("Plans", ()):
+        yield from scans(below)
+
+
+def touched(scan: dict[str, Any]) -> float:
+    """Rows that a scan looked at, whether they fitted or not."""
+    removed = scan.get("Rows Removed by Filter", 0) + scan.get("Rows Removed by Index Recheck", 0)
+    return float((scan["Actual Rows"] + removed) * scan["Actual Loops"])
+
+
+def explain(connection: Connection, query: str) -> list[dict[str, Any]]:
+    """Scans of the outbox. How the call of a message is found is left to the planner: there are fifty times fewer."""
+    (plan,) = connection.execute(text(f"explain (analyze, format json) {query}")).scalar_one()
+    found = list(scans(plan["Plan"]))
+    assert found, json.dumps(plan)
+    return [scan for scan in found if scan["Relation Name"] == "outbox"]
+
+
+@pytest.mark.parametrize("query", DAILY + ONE)
+def test_finished_rows_are_left_alone(full: Connection, query: str) -> None:
+    for scan in explain(full, query):
+        assert scan["Node Type"] != "Seq Scan", scan
+        assert touched(scan) <= FEW, scan
+
+
+def test_the_guard_sees_a_scan_of_everything(full: Connection) -> None:
+    """A view that counts all messages of a day reads all messages: documented, and a proof that this test can fail."""
+    assert any(touched(scan) >= FINISHED for scan in explain(full, "select * from relay.audit_daily"))

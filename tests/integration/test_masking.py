@@ -1,0 +1,121 @@
+"""Personal data is recognised by its form or by a JSON pointer; what cannot be read is hidden whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, Engine, text
+
+HIDDEN = {"masked": "cannot be shown"}
+
+
+@pytest.fixture
+def db(engine: Engine) -> Iterator[Connection]:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        yield connection
+
+
+def masked(db: Connection, content: str, topic: str = "t") -> Any:
+    add = text("insert into relay.outbox (topic, content) values (:topic, cast(:content as json)) returning id")
+    id_ = db.execute(add, {"topic": topic, "content": content}).scalar_one()
+    return db.execute(text("select content from relay.audit_message where id = :id"), {"id": id_}).scalar_one()
+
+
+def hide(db: Connection, pointer: str, topic: str = "t") -> None:
+    db.execute(text("insert into relay.mask values (:topic, :pointer)"), {"topic": topic, "pointer": pointer})
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("13812345678", "138****5678"),
+        ("电话13812345678。", "电话138****5678。"),
+        ("138-1234-5678 or 138 1234 5678", "138****5678 or 138****5678"),
+        ("+86 13812345678, 8613812345678", "+86 138****5678, 86138****5678"),
+        ("0571-88156688", "0571-****6688"),
+        ("110101199003071234", "110*************34"),
+        ("11010119900307123x", "110*************3x"),
+        ("zhang.san+x@mail.example.com", "z***@mail.example.com"),
+    ],
+)
+def test_a_form_is_recognised(db: Connection, said: str, expected: str) -> None:
+    assert db.execute(text("select relay.mask_text(:said)"), {"said": said}).scalar_one() == expected
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["4213000001", "192837465012345678", "2026-11-11 09:30:00", "1138123456789", "张三", "v1.2.3", "", "26@home"],
+)
+def test_other_numbers_and_words_stay(db: Connection, said: str) -> None:
+    assert db.execute(text("select relay.mask_text(:said)"), {"said": said}).scalar_one() == said
+
+
+def test_strings_numbers_keys_and_escapes_are_all_looked_at(db: Connection) -> None:
+    content = (
+        r'{"a": 13812345678, "b": ["\u0031\u0033812345678"], "13812345678": {"c": "\u000113812345678"}, "n": 7.50}'
+    )
+    assert masked(db, content) == {
+        "a": "138****5678",
+        "b": ["138****5678"],
+        "138****5678": {"c": "\x01138****5678"},
+        "n": 7.50,
+    }
+
+
+def test_pointers_hide_whole_values_of_their_topic(db: Connection) -> None:
+    hide(db, "/buyer/name")
+    hide(db, "/items/*/note")
+    hide(db, "/lines/1")
+    hide(db, "/a~1b")
+    hide(db, "/nowhere/at/all")
+    content = (
+        '{"buyer": {"name": {"first": "三"}, "nick": "n"}, "items": [{"note": 1}, {"note": null}, {}],'
+        ' "lines": ["x", "y"], "a/b": 1}'
+    )
+    assert masked(db, content) == {
+        "buyer": {"name": "***", "nick": "n"},
+        "items": [{"note": "***"}, {"note": "***"}, {}],
+        "lines": ["x", "***"],
+        "a/b": "***",
+    }
+    assert masked(db, '{"buyer": {"name": "三"}}', topic="another") == {"buyer": {"name": "三"}}
+
+
+def test_a_star_as_the_topic_means_all_of_them(db: Connection) -> None:
+    hide(db, "/seller", topic="*")
+    assert masked(db, '{"seller": 1}', topic="x") == {"seller": "***"}
+    hide(db, "", topic="secret")
+    assert masked(db, '{"anything": 1}', topic="secret") == "***"
+
+
+@pytest.mark.parametrize("content", [r'{"a": "\u0000"}', r'{"a": "\ud800"}', '{"a": 1e999999}'])
+def test_what_cannot_be_read_is_hidden_and_stops_nobody(db: Connection, content: str) -> None:
+    assert masked(db, content) == HIDDEN
+
+
+def test_a_callers_own_function_of_the_same_name_sees_nothing(db: Connection) -> None:
+    for name in ("regexp_replace(text, text, text, text)", "mask_text(text)"):
+        db.execute(text(f"create function public.{name} returns text language sql as $$ select 'seen: ' || $1 $$"))
+    db.execute(text("set search_path = public, pg_catalog"))
+    assert masked(db, '{"a": "13812345678"}') == {"a": "138****5678"}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-99, 99) | st.text('abc 买\\"/', max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", max_size=2), inner, max_size=3),
+        max_leaves=8,
+    )
+)
+def test_where_there_is_nothing_to_mask_nothing_changes(db: Connection, value: Any) -> None:
+    content = {"v": value, "phone": 13812345678}  # so that the whole value is walked through
+    found = db.execute(
+        text("select relay.mask_content(cast(:content as json), '{}')"), {"content": json.dumps(content)}
+    ).scalar_one()
+    assert found == {"v": value, "phone": "138****5678"}

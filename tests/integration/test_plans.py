@@ -1,0 +1,194 @@
+"""Promise 8: what a claim costs does not grow with the table. EXPLAIN tells the plan and counts the pages touched.
+
+Pages, not milliseconds: they are the same on every machine. The bounds are about twice what was measured.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from relay import statements as sql
+from relay.store import ClaimLimits, Store, Turn
+from tests.fixtures.rows import Rows
+
+FINISHED = """
+insert into relay.outbox (topic, content, ordering_key, status, finished_at, call_id, result_index)
+select 't', '{}', case when n % 2 = 0 then 'k' || n % 100 end, 'done', now(), 1, 0 from generate_series(1, 100000) n
+"""
+SETTLED_CALLS = """
+insert into relay.call (account, worker, message_ids, lease_until, settled_at, outcome)
+select 'default', 'w', array[n], now(), now(), 'ok' from generate_series(1, 20000) n
+"""
+READY: dict[str, Any] = {
+    "after_account": "",
+    "accounts": 8,
+    "key_accounts": [],
+    "keys": [],
+    "skip_accounts": [],
+    "batch": 50,
+    "slots": 8,
+    "failed_holds": False,
+}
+FEW_PAGES = 900  # for 400 messages, each fetched from its page of the table
+
+
+@dataclass(frozen=True)
+class Explained:
+    """``scans``: (how, which table, by which index) for the tables of the relay."""
+
+    pages: int
+    rows: int
+    scans: frozenset[tuple[str, str, str | None]]
+
+    def assert_the_outbox_is_not_read_through(self) -> None:
+        assert not [scan for scan in self.scans if scan[0] == "Seq Scan" and scan[1] == "outbox"]
+
+
+def explained(connection: Connection, statement: str, parameters: dict[str, Any] | None = None) -> Explained:
+    ((plan,),) = connection.execute(text(f"explain (analyze, buffers, format json) {statement}"), parameters).scalars()
+    root = plan["Plan"]
+    scans = {
+        (node["Node Type"], node["Relation Name"], node.get("Index Name"))
+        for node in nodes(root)
+        if "Scan" in node["Node Type"] and "Relation Name" in node
+    }
+    return Explained(root["Shared Hit Blocks"] + root["Shared Read Blocks"], root["Actual Rows"], frozenset(scans))
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from nodes(child)
+
+
+def lock_ready(engine: Engine, **parameters: Any) -> Explained:
+    """The second run, as in the life of a worker: the first one may set hint bits and read pages of the catalogue."""
+    for _ in range(2):
+        with engine.connect() as connection:
+            found = explained(connection, str(sql.statement(sql.LOCK_READY, "relay")), READY | parameters)
+    found.assert_the_outbox_is_not_read_through()
+    return found
+
+
+@pytest.fixture
+def rows(engine: Engine) -> Rows:
+    return Rows(engine)
+
+
+@pytest.mark.parametrize("analyzed", [True, False], ids=["analyzed", "never analyzed"])
+def test_finished_messages_and_settled_calls_cost_nothing(rows: Rows, engine: Engine, analyzed: bool) -> None:
+    rows.add(20_000)
+    if analyzed:
+        rows.run("analyze relay.outbox, relay.call")
+    without = lock_ready(engine)
+    rows.run(FINISHED)
+    rows.run(SETTLED_CALLS)
+    if analyzed:
+        rows.run("analyze relay.outbox, relay.call")
+    with_them = lock_ready(engine)
+    assert without.rows == with_them.rows == 401
+    assert with_them.pages <= FEW_PAGES
+    assert with_them.pages <= without.pages * 1.2
+
+
+def test_the_backlog_behind_costs_nothing(rows: Rows, engine: Engine) -> None:
+    rows.add(1000)
+    rows.run("analyze relay.outbox")
+    short = lock_ready(engine)
+    rows.add(50_000)
+    rows.run("analyze relay.outbox")
+    assert lock_ready(engine).pages <= short.pages * 1.2
+
+
+def test_messages_that_wait_for_a_retry_cost_nothing_though_they_are_older(rows: Rows, engine: Engine) -> None:
+    rows.add(20_000, due_in_seconds=3600)
+    rows.add(400)
+    rows.run("analyze relay.outbox")
+    found = lock_ready(engine)
+    assert (found.rows, found.pages <= FEW_PAGES) == (401, True)
+
+
+def test_a_hot_key_costs_one_step_however_long_its_queue(rows: Rows, engine: Engine) -> None:
+    rows.run(FINISHED)
+    rows.add(20_000, key="hot")
+    rows.add(50, key_each="other")
+    rows.run("analyze relay.outbox")
+    found = lock_ready(engine)
+    assert (found.rows, found.pages <= FEW_PAGES) == (52, True)
+
+
+def test_thousands_of_waiting_keys_cost_a_bounded_number_of_steps(rows: Rows, engine: Engine) -> None:
+    rows.add(20_000, key_each="k", due_in_seconds=3600)
+    rows.run("analyze relay.outbox")
+    assert lock_ready(engine).pages <= 5 * 800  # twice 400 heads are looked at, then the next claim goes on
+
+
+def test_thousands_of_accounts_cost_those_looked_at(rows: Rows, engine: Engine) -> None:
+    rows.run(
+        """insert into relay.outbox (topic, content, account)
+        select 't', '{}', 'account' || n % 2000 from generate_series(1, 20000) n"""
+    )
+    rows.run("analyze relay.outbox")
+    assert lock_ready(engine, slots=1).pages <= FEW_PAGES
+
+
+def test_failed_messages_may_hold_their_keys_without_a_look_at_all_of_them(rows: Rows, engine: Engine) -> None:
+    rows.run(FINISHED.replace("'done'", "'failed'"))
+    rows.add(400, key_each="k")
+    rows.run("analyze relay.outbox")
+    found = lock_ready(engine, failed_holds=True)
+    assert (found.rows, found.pages <= 20 * 400) == (401, True)
+
+
+def test_the_plan_for_any_values_is_as_good(rows: Rows, engine: Engine) -> None:
+    """After five executions the driver prepares the statement, and PostgreSQL may settle on one plan for all values."""
+    rows.run(FINISHED)
+    rows.add(20_000)
+    rows.run("analyze relay.outbox")
+    statement = str(sql.statement(sql.LOCK_READY, "relay"))
+    names = list(dict.fromkeys(re.findall(r"(?<!:):(\w+)", statement)))
+    for place, name in enumerate(names, start=1):
+        statement = re.sub(rf"(?<!:):{name}\b", f"${place}", statement)
+    literals = {"after_account": "''", "key_accounts": "'{}'", "keys": "'{}'", "skip_accounts": "'{}'"}
+    values = ", ".join(literals.get(name, str(READY[name])) for name in names)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"prepare claim as {statement}")
+        connection.execute(text("set local plan_cache_mode = force_generic_plan"))
+        found = explained(connection, f"execute claim({values})")
+    found.assert_the_outbox_is_not_read_through()
+    assert (found.rows, found.pages <= FEW_PAGES) == (401, True)
+
+
+def name_calls(engine: Engine, ids: list[int], keys: list[str | None]) -> Explained:
+    parameters = {
+        "worker": "w",
+        "lease_seconds": 60,
+        "batches": [0] * len(ids),
+        "accounts": ["default"] * len(ids),
+        "keys": keys,
+        "ids": ids,
+    }
+    with engine.connect() as connection:
+        found = explained(connection, str(sql.statement(sql.NAME_CALLS, "relay")), parameters)
+    found.assert_the_outbox_is_not_read_through()
+    return found
+
+
+@pytest.mark.parametrize("analyzed", [True, False], ids=["analyzed", "never analyzed"])
+def test_naming_looks_at_open_calls_and_earlier_heads_alone(rows: Rows, engine: Engine, analyzed: bool) -> None:
+    rows.run(FINISHED)
+    rows.run(SETTLED_CALLS)
+    rows.add(20_000, key="hot")
+    unkeyed = rows.add(50)
+    keyed = rows.add(50, key_each="z")
+    Store(engine, worker="w", lease_seconds=60).claim(Turn(), ClaimLimits(slots=1, batch_size=1))
+    if analyzed:
+        rows.run("analyze relay.outbox, relay.call")
+    found = name_calls(engine, unkeyed + keyed, [None] * 50 + [f"z{n:06}" for n in range(1, 51)])
+    assert (found.rows, found.pages <= 800) == (1, True)

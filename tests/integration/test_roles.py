@@ -1,0 +1,328 @@
+"""Each role can do its work and nothing else: what is refused is written out, one statement at a time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.pool import NullPool
+
+import relay
+from relay.cli.verbs import relay as command
+from relay.message import ACCEPTED, Answered, Batch, Fault, Refused, Result
+from relay.outbox.columns import Columns
+from relay.outcomes import Policy, decide
+from relay.revisions import VERSION_TABLE
+from relay.roles import MAY, VIEWS, RoleNames, roles_sql
+from relay.store import ClaimLimits, Store, Turn
+from tests.contract.writers import EVERY
+from tests.fixtures.processes import StartRelay
+from tests.fixtures.roles import Roles
+from tests.fixtures.rows import Rows
+
+TABLES = {"outbox", "call", "attempt", "pause", "pace", "action", "mask", VERSION_TABLE}
+PARTS = ("app", "worker", "auditor", "operator", "metrics")
+FUNCTIONS = {
+    "retry": "select relay.retry('{1}', 'r')",
+    "discard": "select relay.discard('{1}', 'r')",
+    "pause_scope": "select relay.pause_scope('account:a', null, 'r')",
+    "resume_scope": "select relay.resume_scope('account:a', 'r')",
+    "lock_messages": "select relay.lock_messages('{1}')",
+    "record_action": "select relay.record_action('retry', 'r', null, null)",
+}
+READABLE = {
+    "app": {"outbox": "id"},
+    "worker": dict.fromkeys(("outbox", "call", "attempt", "pause", "pace", VERSION_TABLE), "*"),
+    "auditor": dict.fromkeys(VIEWS, "*"),
+    "operator": dict.fromkeys(VIEWS, "*"),
+    "metrics": {"audit_backlog": "*"},
+}
+INSERT = "insert into relay.outbox (topic, content) values ('t', '{}')"
+WRITES = {
+    "a message with a status": "insert into relay.outbox (topic, content, status) values ('t', '{}', 'pending')",
+    "a message of another time": "insert into relay.outbox (topic, content, created_at) values ('t', '{}', now())",
+    "a message of another user": "insert into relay.outbox (topic, content, created_by) values ('t', '{}', 'x')",
+    "a message with a hash": "insert into relay.outbox (topic, content, content_sha256) values ('t', '{}', '')",
+    "content": "update relay.outbox set content = '{}'",
+    "topic": "update relay.outbox set topic = 'x'",
+    "the hash": "update relay.outbox set content_sha256 = ''",
+    "deliver_before": "update relay.outbox set deliver_before = now()",
+    "removed messages": "delete from relay.outbox",
+    "emptied messages": "truncate relay.outbox",
+    "which messages a call had": "update relay.call set message_ids = '{1}'",
+    "when a call was claimed": "update relay.call set claimed_at = now()",
+    "removed calls": "delete from relay.call",
+    "an attempt": "update relay.attempt set outcome = 'retry'",
+    "removed attempts": "delete from relay.attempt",
+    "the ledger": "insert into relay.action (actor, action, reason, count) values ('x', 'retry', 'r', 0)",
+    "the ledger's past": "update relay.action set reason = 'x'",
+    "removed ledger": "delete from relay.action",
+    "a mask": "delete from relay.mask",
+    "the revision": f"update relay.{VERSION_TABLE} set version_num = '1'",
+    "a table": "create table relay.x (id integer)",
+    "a trigger": "alter table relay.outbox disable trigger all",
+    "replication role": "set session_replication_role = 'replica'",
+}
+WORKERS = {
+    "the state": "update relay.outbox set status = 'failed', finished_at = now()",
+    "a call": "insert into relay.call (account, worker, message_ids, lease_until) values ('a', 'w', '{1}', now())",
+    "an attempt's row": "insert into relay.attempt values (1, 1, 0, 'retry')",
+    "a pause": "insert into relay.pause (scope, reason, by) values ('account:a', 'r', 'w')",
+    "no pause": "delete from relay.pause",
+    "a pace": "insert into relay.pace values ('1', now())",
+}
+Login = Callable[[str], psycopg.Connection[tuple[object, ...]]]
+
+
+@pytest.fixture
+def rows(engine: Engine) -> Rows:
+    return Rows(engine)
+
+
+@pytest.fixture
+def login(roles: Roles) -> Iterator[Login]:
+    """A connection in autocommit as a member of this role."""
+    opened = []
+
+    def connect(part: str) -> psycopg.Connection[tuple[object, ...]]:
+        opened.append(psycopg.connect(roles.url(part).replace("+psycopg", ""), autocommit=True))
+        return opened[-1]
+
+    yield connect
+    for connection in opened:
+        connection.close()
+
+
+def refused(connection: psycopg.Connection[tuple[object, ...]], statement: str) -> bool:
+    """Whether there is no right to do this; what is allowed is undone. Any other error is one."""
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(statement.encode())
+    except psycopg.errors.InsufficientPrivilege:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_role_reads_what_is_its_own(login: Login, part: str) -> None:
+    with login(part) as connection:
+        for name in sorted(TABLES | set(VIEWS)):
+            columns = READABLE[part].get(name)
+            assert refused(connection, f"select {columns or '*'} from relay.{name}") == (columns is None), name
+            if columns != "*":
+                assert refused(connection, f"select * from relay.{name}"), name
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_role_writes_what_is_its_own(login: Login, rows: Rows, part: str) -> None:
+    rows.add()
+    with login(part) as connection:
+        assert refused(connection, INSERT) == (part != "app")
+        assert [name for name, statement in WRITES.items() if not refused(connection, statement)] == []
+        allowed = [name for name, statement in WORKERS.items() if not refused(connection, statement)]
+        assert allowed == (list(WORKERS) if part == "worker" else [])
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_role_calls_what_is_its_own(login: Login, part: str) -> None:
+    operators = ["retry", "discard", "pause_scope", "resume_scope"] if part == "operator" else []
+    with login(part) as connection:
+        assert [name for name, call in FUNCTIONS.items() if not refused(connection, call)] == operators
+
+
+def test_nobody_else_sees_anything(roles: Roles, engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.execute(text("create role relay_test_nobody"))
+        connection.execute(text("set local role relay_test_nobody"))
+        with pytest.raises(ProgrammingError, match="permission denied for schema relay"):
+            connection.execute(text("select * from relay.audit_backlog"))
+
+
+@pytest.mark.parametrize("writer", EVERY)
+async def test_the_app_inserts_in_every_way(roles: Roles, rows: Rows, writer: str) -> None:
+    async with EVERY[writer](roles.url("app")) as transaction:
+        assert await transaction.add("topic", {"tid": 1}, ordering_key="1", producer="shop", headers={"a": "b"})
+        assert await transaction.add("topic", {"tid": 2}, dedupe_key="2")
+        await transaction.commit()
+    assert rows.one("select count(*) from relay.outbox where length(content_sha256) = 32") == 2
+    assert rows.one("select distinct created_by from relay.outbox") == roles.login("app")
+
+
+def test_the_app_may_name_exactly_the_public_columns(roles: Roles, rows: Rows) -> None:
+    may = rows.read(
+        "select attname from pg_attribute where attrelid = to_regclass('relay.outbox') and attnum > 0 "
+        "and has_column_privilege(cast(:role as name), attrelid, attnum, 'insert')",
+        role=roles.names.app,
+    )
+    assert {row.attname for row in may} == {"topic", "content", *Columns.__annotations__}
+
+
+def claim(store: Store) -> Batch:
+    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    return batch
+
+
+def test_the_worker_does_all_that_a_worker_does(roles: Roles, rows: Rows) -> None:
+    rows.add(2, key="k")
+    rows.add(3)
+    rows.add(deliver_within_seconds=-1)
+    engine = create_engine(roles.url("worker"), poolclass=NullPool, isolation_level="READ COMMITTED")
+    store, rng = Store(engine, worker="w", lease_seconds=60), random.Random(1)
+    first = claim(store)
+    assert len(first) == 4
+    results = (ACCEPTED, Result(Fault.MESSAGE, "isv.x"), Result(Fault.PROVIDER, "isp.x"), ACCEPTED)
+    store.settle([decide(first, Answered(results), Policy(), rng)], {})
+    second = claim(store)
+    assert store.extend([second.call_id]) == {second.call_id}
+    rows.lapse_leases()
+    assert len(store.recover(Policy(), rng)) == 1
+    rows.run("update relay.outbox set available_at = now() where status = 'pending'")
+    refused_batch = decide(claim(store), Refused(Fault.CONTENT, "41"), Policy(), rng)
+    halves = store.settle([refused_batch], {}).children
+    for half in halves:
+        store.settle([decide(half, Answered((ACCEPTED,) * len(half)), Policy(), rng)], {})
+    rows.add(account="b")
+    no_session = Refused(Fault.CREDENTIALS, "27", credential="f")
+    store.settle([decide(claim(store), no_session, Policy(), rng)], {})
+    assert [pause.scope for pause in store.pauses()] == ["account:b"]
+    assert store.lift_pause("account:b", "f")
+    assert store.reserve("1", 0.5) == store.reserve("2", 0.5) == 0.0
+    assert store.pending() == 1
+    assert not store.still_moving(["b"])
+    assert rows.counts() == {"done": 4, "failed": 2, "pending": 1}
+
+
+def test_the_worker_drains_a_backlog(roles: Roles, rows: Rows, start_relay: StartRelay) -> None:
+    rows.add(120)
+    env = {"RELAY_DATABASE_URL": roles.url("worker"), "RELAY_METRICS_PORT": "0"}
+    worker = start_relay("run", "--drain", "--producer", "stdout", env=env)
+    assert worker.wait() == 0, worker.stderr
+    assert rows.counts() == {"done": 120}
+
+
+def test_the_operators_functions_change_and_record(roles: Roles, rows: Rows, login: Login) -> None:
+    failed, held, pending, in_flight, done, expired, redacted = rows.add(7)
+    end = "update relay.outbox set status = 'failed', finished_at = now(), error_code = 'isv.x' where id = any (:ids)"
+    rows.run(end, ids=[failed, expired, redacted])
+    rows.run("update relay.outbox set available_at = 'infinity' where id = any (:ids)", ids=[held, in_flight])
+    rows.run("update relay.outbox set deliver_before = now() where id = :id", id=expired)
+    rows.run(
+        "update relay.outbox set status = 'done', finished_at = now(), call_id = 1, result_index = 0 where id = :id",
+        id=done,
+    )
+    with rows.engine.begin() as connection:
+        connection.execute(text("set local relay.redacting = 'on'"))
+        connection.execute(
+            text("update relay.outbox set content = cast(:content as json) where id = :id"),
+            {"content": '{"redacted": true}', "id": redacted},
+        )
+    rows.run(
+        "insert into relay.call (account, worker, message_ids, lease_until) values ('default', 'w', :ids, now())",
+        ids=[in_flight],
+    )
+    everything = [failed, held, pending, in_flight, done, expired, redacted, 99]
+    with login("operator") as connection:
+
+        def call(function: str, *arguments: object) -> object:
+            marks = ", ".join(["%s"] * len(arguments))
+            row = connection.execute(f"select relay.{function}({marks})".encode(), arguments).fetchone()
+            assert row is not None
+            return row[0]
+
+        assert call("retry", everything, "the platform is back") == [failed, held]
+        assert call("retry", [done], "again") == []
+        assert call("discard", everything, "not needed") == [failed, held, pending, expired, redacted]
+        assert call("discard", everything, "not needed") == []
+        call("pause_scope", "account:a", None, "maintenance")
+        assert call("resume_scope", "account:a", "over") is True
+        assert call("resume_scope", "account:a", "over") is False
+        with pytest.raises(psycopg.errors.CheckViolation, match="action_reason_given"):
+            call("pause_scope", "account:a", None, " ")
+    ledger = rows.read("select actor, db_user, action, reason, message_ids, count from relay.action order by id")
+    me = roles.login("operator")
+    assert [tuple(row) for row in ledger] == [
+        (me, me, "retry", "the platform is back", [failed, held], 2),
+        (me, me, "discard", "not needed", [failed, held, pending, expired, redacted], 5),
+        (me, me, "pause", "maintenance", None, 0),
+        (me, me, "resume", "over", None, 0),
+    ]
+    assert (rows.message(failed).error_code, rows.message(failed).error_message) == ("relay.discarded", "not needed")
+    assert rows.one("select status from relay.outbox where id = :id", id=in_flight) == "pending"
+
+
+def test_the_operators_functions_want_read_committed(rows: Rows, login: Login) -> None:
+    (id_,) = rows.add()
+    with login("operator") as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.autocommit = False
+        with pytest.raises(psycopg.errors.InvalidTransactionState, match="READ COMMITTED"):
+            connection.execute("select relay.discard(%s, 'r')", [[id_]])
+
+
+def test_a_function_of_the_operator_finds_no_table_of_the_caller(rows: Rows, login: Login) -> None:
+    (id_,) = rows.add()
+    with login("operator") as connection:
+        connection.execute("create temporary table action (id integer)")
+        connection.execute("create temporary table outbox (id bigint, status text)")
+        connection.execute("set search_path = pg_temp, relay")
+        connection.execute("select relay.discard(%s, 'r')", [[id_]])
+    assert (rows.message(id_).error_code, rows.one("select count(*) from relay.action")) == ("relay.discarded", 1)
+
+
+def test_the_script_can_be_run_again_and_takes_back_what_is_too_much(roles: Roles, rows: Rows, login: Login) -> None:
+    rows.run(f"grant select, update, delete on relay.outbox to {roles.names.app}, public")
+    rows.run(f"grant select (content) on relay.outbox to {roles.names.app}")
+    with rows.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(roles_sql(roles.names).replace(":", r"\:")))
+    with login("app") as connection:
+        assert refused(connection, "select content from relay.outbox")
+        assert refused(connection, "delete from relay.outbox")
+        assert not refused(connection, INSERT)
+
+
+def test_the_owner_is_no_superuser_and_everything_is_its_own(roles: Roles, rows: Rows, login: Login) -> None:
+    owners = rows.read(
+        "select distinct owner from ("
+        "select relowner as owner from pg_class where relnamespace = to_regnamespace('relay')"
+        " union select proowner from pg_proc where pronamespace = to_regnamespace('relay')"
+        " union select nspowner from pg_namespace where nspname = 'relay') as found"
+    )
+    assert len(owners) == 1
+    assert (
+        rows.one("select rolsuper or rolcanlogin from pg_roles where rolname = :name", name=roles.names.owner) is False
+    )
+    with login("owner") as connection:
+        assert not refused(connection, "update relay.outbox set status = 'failed', finished_at = now()")
+        assert refused(connection, WRITES["replication role"])
+
+
+def test_under_another_schema_and_odd_names(empty_url: str) -> None:
+    schema = 'my "relay'
+    relay.migrate(empty_url, schema=schema)
+    made = Roles(empty_url, schema)
+    try:
+        made.make()
+        with psycopg.connect(made.url("app").replace("+psycopg", ""), autocommit=True) as connection:
+            assert relay.add(connection, "t", {}, schema=schema, allow_autocommit=True) == 1
+    finally:
+        made.drop()
+
+
+def test_the_command_prints_what_the_function_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_SCHEMA", "outbox")
+    names = [f"--{part}={part}s" for part in asdict(RoleNames())]
+    result = CliRunner().invoke(command, ["roles", "--sql", *names])
+    assert result.exit_code == 0, result.output
+    assert result.stdout == roles_sql(RoleNames(*(f"{part}s" for part in asdict(RoleNames()))), schema="outbox")
+    told = CliRunner().invoke(command, ["roles", "--app", "shop"])
+    assert [line.split()[0] for line in told.stdout.splitlines()] == [
+        "role", "relay_owner", "shop", "relay_worker", "relay_auditor", "relay_operator", "relay_metrics",
+    ]  # fmt: skip
+    assert CliRunner().invoke(command, ["roles", "--sql", "--app", "relay_owner"]).exit_code == 2
+    assert list(MAY) == list(asdict(RoleNames()))
