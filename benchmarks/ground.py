@@ -113,7 +113,7 @@ def conninfo(url: str) -> str:
 def fill(url: str, table: str, messages: int, *, accounts: int = 1) -> None:
     """Pending messages in ``relay.outbox`` or ``bare.outbox``, spread over the accounts, then what a calm server is."""
     account = ", account" if table == "relay.outbox" else ""
-    value = f", 'a' || lpad((n % {accounts})::text, 5, '0')" if account else ""
+    value = f", 'a' || n % {accounts}" if account else ""
     insert = (
         f"insert into {table} (topic, content{account}) select :topic, {CONTENT}{value} from generate_series(1, :n) n"
     )

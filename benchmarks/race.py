@@ -69,7 +69,7 @@ def drain(
         received = platform.accepted() if platform else 0
         before = counted(url)
         job = Job(url, platform.url if platform else None, in_flight)
-        laps = together([lambda_for(contender, job)] * processes)
+        laps = together([(contender, job)] * processes)
         used = counted(url) - before
         assert left(url, table) == 0, f"{contender} left messages"
         if platform:
@@ -82,10 +82,6 @@ def drain(
         statements=sum(lap.statements for lap in laps),
         counted=used,
     )
-
-
-def lambda_for(contender: str, job: Job) -> tuple[str, Job]:
-    return contender, job
 
 
 def together(contenders: list[tuple[str, Job]]) -> list[Lap]:

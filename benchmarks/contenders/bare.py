@@ -1,8 +1,8 @@
-"""A loop written by hand with psycopg and httpx, as fast as an afternoon allows: no features, no accounts, no evidence.
+"""A loop written by hand with psycopg and httpx, as fast as an afternoon allows: no retry, no accounts, no evidence.
 
-A lease by UPDATE, a mark by UPDATE, everything the claim brought in one commit each. Without HTTP it takes 1,000 rows at a
-time; with HTTP each slot is a thread with a connection of its own that takes 50. It uses the relay's request builder, so
-what is compared is the loop, not who encodes faster.
+A lease by UPDATE, a mark by UPDATE, a commit after each. Without HTTP it takes 1,000 rows at a time; with HTTP each
+slot is a thread with a connection of its own that takes 50. It uses the relay's request builder, so what is compared is
+the loop, not who encodes faster.
 """
 
 from __future__ import annotations

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Engine, create_engine, event
 
 from benchmarks.contenders import APP_KEY, APP_SECRET, SESSION, Drain, Job, Tally
 from benchmarks.ground import conninfo
-from relay.events import Events
+from relay.events import Events, Observer
 from relay.message import ACCEPTED, Answer, Answered, Batch
 from relay.outcomes import Policy
 from relay.producers import Producer, ProducerConfig
@@ -52,15 +52,17 @@ def producer_for(job: Job) -> Producer:
     )
 
 
-def worker_for(job: Job, engine: Engine, producer: Producer, *, wakeup: bool = True, name: str = "relay") -> Worker:
+def worker_for(
+    job: Job, engine: Engine, producer: Producer, *, wakeup: bool = True, observers: Sequence[Observer] = ()
+) -> Worker:
     waking: Wakeup = Notified(conninfo(job.database_url)) if wakeup else Polling()
     return Worker(
-        Store(engine, worker=name, lease_seconds=60),
+        Store(engine, worker="relay", lease_seconds=60),
         producer,
-        name=name,
+        name="relay",
         policy=Policy(),
         options=Options(concurrency=job.in_flight),
-        observers=Events(),
+        observers=Events(observers),
         directory=Nobody(),
         wakeup=waking,
     )

@@ -16,7 +16,7 @@ from relay.cli.printing import print_table
 @click.option("--operator", metavar="NAME", default="relay_operator", show_default=True)
 @click.option("--metrics", metavar="NAME", default="relay_metrics", show_default=True)
 def roles(sql: bool, **names: str) -> None:
-    """Show what each role may do, or print the SQL for it.
+    """Show least-privilege roles, or print the SQL that makes them.
 
     The roles cannot log in: make your logins members of them. A superuser runs the SQL, again after each relay migrate.
     """

@@ -19,6 +19,7 @@ _EVERY_SECONDS = 30.0
 class Clock:
     def __init__(self) -> None:
         self._offset_seconds = 0.0
+        self.measured = False
 
     def now(self) -> float:
         """Seconds since the epoch, as the database sees it."""
@@ -29,6 +30,7 @@ class Clock:
         before = time.time()
         database = await threads.run(store.now)
         self._offset_seconds = database - (before + time.time()) / 2
+        self.measured = True
 
     async def measure_forever(self, store: Store, threads: Threads) -> None:
         while True:

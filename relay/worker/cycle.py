@@ -128,7 +128,6 @@ class Worker:
         await self._wakeup.open()
         if self._wakeup.trouble is not None:
             self._events.emit(events.PollingOnly(self._wakeup.trouble))
-        await self._clock.measure(self._store, self._threads)
         settling = asyncio.create_task(self._settling.settle_forever())
         extending = asyncio.create_task(self._leases.extend_forever())
         measuring = asyncio.create_task(self._clock.measure_forever(self._store, self._threads))
@@ -161,6 +160,8 @@ class Worker:
                 await self._wait(_LOOK_AGAIN_SECONDS)  # not for ever: a limit may end by itself
                 continue
             try:
+                if not self._clock.measured:  # before anything is signed
+                    await self._clock.measure(self._store, self._threads)
                 claim = await self._claim(1 if until is Until.ONE_BATCH else self._flights.free)
                 if until is Until.ONE_BATCH and (claim.batches or claim.exhausted):
                     return await self._until_idle()

@@ -89,6 +89,10 @@ def test_every_question_has_an_answer_for_the_role_it_is_meant_for(told: Roles) 
         with engine.begin() as connection:
             for statement in question.text.strip().split(";\n"):
                 assert connection.exec_driver_sql(statement).rowcount >= 1, str(question)
+    with create_engine(told.url("auditor"), poolclass=NullPool).connect() as connection:
+        of_the_operator = text("select action, message_ids from relay.audit_action where db_user = :me order by id")
+        recorded = connection.execute(of_the_operator, {"me": told.login("operator")}).all()
+    assert [tuple(row) for row in recorded] == [("retry", [19]), ("discard", [19]), ("pause", None), ("resume", None)]
 
 
 def test_the_answers_are_right(told: Roles) -> None:

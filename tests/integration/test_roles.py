@@ -110,7 +110,7 @@ def refused(connection: psycopg.Connection[tuple[object, ...]], statement: str) 
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_role_reads_what_is_its_own(login: Login, part: str) -> None:
+def test_promise_10_a_role_reads_what_is_its_own(login: Login, part: str) -> None:
     with login(part) as connection:
         for name in sorted(TABLES | set(VIEWS)):
             columns = READABLE[part].get(name)
@@ -120,7 +120,7 @@ def test_a_role_reads_what_is_its_own(login: Login, part: str) -> None:
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_role_writes_what_is_its_own(login: Login, rows: Rows, part: str) -> None:
+def test_promise_10_a_role_writes_what_is_its_own(login: Login, rows: Rows, part: str) -> None:
     rows.add()
     with login(part) as connection:
         assert refused(connection, INSERT) == (part != "app")

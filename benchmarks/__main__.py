@@ -1,0 +1,58 @@
+"""``python -m benchmarks [--quick] [measure ...]``: prints each table when it is done, keeps all of them as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform as machine
+import time
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks.effort import FULL, QUICK
+from benchmarks.ground import Ground
+
+MEASURES = ("drains", "latency", "inserts", "claims", "scale")
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures the relay side by side.")
+    parser.add_argument("measures", nargs="*", metavar="measure", help=f"some of {', '.join(MEASURES)}; all by default")
+    parser.add_argument("--quick", action="store_true", help="a glance, under a minute; single runs, small tables")
+    chosen = parser.parse_args()
+    if unknown := set(chosen.measures) - set(MEASURES):
+        parser.error(f"there is no measure {', '.join(sorted(unknown))}; choose from {', '.join(MEASURES)}")
+    run(chosen.measures or MEASURES, quick=chosen.quick)
+
+
+def run(measures: list[str] | tuple[str, ...], *, quick: bool) -> None:
+    started, results = time.monotonic(), []
+    with Ground() as ground:
+        facts = machine_facts(ground)
+        print(", ".join(f"{name} {value}" for name, value in facts.items()), end="\n\n", flush=True)
+        for name in measures:
+            for table in import_module(f"benchmarks.measures.{name}").measure(ground, QUICK if quick else FULL):
+                results.append(table.as_json())
+                print(table, end="\n\n", flush=True)
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    path.write_text(json.dumps({"machine": facts, "tables": results}, indent=1, ensure_ascii=False))
+    print(f"{time.monotonic() - started:.0f} s, every single value in {path}")
+
+
+def machine_facts(ground: Ground) -> dict[str, str]:
+    """What the numbers depend on; the load is what other programs did when the run began."""
+    return {
+        "cores": str(os.cpu_count()),
+        "load": f"{os.getloadavg()[0]:.1f}",
+        "Python": machine.python_version(),
+        "PostgreSQL": ground.version(),
+        "system": f"{machine.system()} {machine.machine()}",
+    }
+
+
+if __name__ == "__main__":
+    main()

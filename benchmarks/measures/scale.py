@@ -1,0 +1,47 @@
+"""How far does one database carry: several worker processes, and one process over a long time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from benchmarks.effort import Effort
+from benchmarks.ground import Ground
+from benchmarks.platform import Platform, platform
+from benchmarks.race import drain
+from benchmarks.table import Cells, Table, in_turn
+
+_LATENCY_MS = 100
+_ACCOUNTS = 16
+
+
+def measure(ground: Ground, effort: Effort) -> Iterator[Table]:
+    yield _fleet(ground, effort, None)
+    with platform(_LATENCY_MS) as there:
+        yield _fleet(ground, effort, there)
+    yield _memory(ground, effort)
+
+
+def _fleet(ground: Ground, effort: Effort, there: Platform | None) -> Table:
+    how = f"{_LATENCY_MS} ms, 8 in flight each" if there else "null producer"
+    runs = {f"{n} process{'es' * (n > 1)}": partial(_speed, ground, effort, there, n) for n in effort.processes}
+    return Table(f"worker processes on one database, {how}", in_turn(runs, effort.repeats))
+
+
+def _speed(ground: Ground, effort: Effort, there: Platform | None, processes: int) -> Cells:
+    messages = effort.messages * 2
+    run = drain(ground, "relay", messages=messages, platform=there, processes=processes, accounts=_ACCOUNTS)
+    return {"messages/s": run.per_second, "CPU ms/1,000": run.cpu_seconds / messages * 1e6}
+
+
+def _memory(ground: Ground, effort: Effort) -> Table:
+    with platform(0) as there:
+        runs = {
+            f"{messages:,} messages": partial(_peak, ground, there, messages)
+            for messages in (effort.long_drain // 100, effort.long_drain // 10, effort.long_drain)
+        }
+        return Table("memory of one process at its highest, over HTTP", in_turn(runs, 1))
+
+
+def _peak(ground: Ground, there: Platform, messages: int) -> Cells:
+    return {"MB": drain(ground, "relay", messages=messages, platform=there).memory_bytes / 1e6}
