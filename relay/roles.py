@@ -94,7 +94,8 @@ grant usage on schema {schema} to {others};
 grant insert ({public_columns}), select (id) on {schema}.outbox to {app};
 
 grant select on {schema}.{version_table}, {schema}.outbox, {schema}.call, {schema}.attempt, {schema}.pause,
-    {schema}.pace to {worker};
+    {schema}.pace, {schema}.blocked_keys to {worker};
+grant execute on function {schema}.mask_text(text) to {worker};
 grant update (status, attempts, call_id, result_index, error_code, error_message, available_at, finished_at)
     on {schema}.outbox to {worker};
 grant insert (account, worker, message_ids, parent_id, lease_until),

@@ -82,7 +82,7 @@ def rows(engine: Engine) -> Rows:
 
 
 @pytest.mark.parametrize("analyzed", [True, False], ids=["analyzed", "never analyzed"])
-def test_finished_messages_and_settled_calls_cost_nothing(rows: Rows, engine: Engine, analyzed: bool) -> None:
+def test_promise_8_finished_messages_and_settled_calls_cost_nothing(rows: Rows, engine: Engine, analyzed: bool) -> None:
     rows.add(20_000)
     if analyzed:
         rows.run("analyze relay.outbox, relay.call")
@@ -97,7 +97,7 @@ def test_finished_messages_and_settled_calls_cost_nothing(rows: Rows, engine: En
     assert with_them.pages <= without.pages * 1.2
 
 
-def test_the_backlog_behind_costs_nothing(rows: Rows, engine: Engine) -> None:
+def test_promise_8_the_backlog_behind_costs_nothing(rows: Rows, engine: Engine) -> None:
     rows.add(1000)
     rows.run("analyze relay.outbox")
     short = lock_ready(engine)
@@ -106,7 +106,7 @@ def test_the_backlog_behind_costs_nothing(rows: Rows, engine: Engine) -> None:
     assert lock_ready(engine).pages <= short.pages * 1.2
 
 
-def test_messages_that_wait_for_a_retry_cost_nothing_though_they_are_older(rows: Rows, engine: Engine) -> None:
+def test_promise_8_messages_that_wait_for_a_retry_cost_nothing_though_they_are_older(rows: Rows, engine: Engine) -> None:
     rows.add(20_000, due_in_seconds=3600)
     rows.add(400)
     rows.run("analyze relay.outbox")
@@ -114,7 +114,7 @@ def test_messages_that_wait_for_a_retry_cost_nothing_though_they_are_older(rows:
     assert (found.rows, found.pages <= FEW_PAGES) == (401, True)
 
 
-def test_a_hot_key_costs_one_step_however_long_its_queue(rows: Rows, engine: Engine) -> None:
+def test_promise_8_a_hot_key_costs_one_step_however_long_its_queue(rows: Rows, engine: Engine) -> None:
     rows.run(FINISHED)
     rows.add(20_000, key="hot")
     rows.add(50, key_each="other")
@@ -129,7 +129,7 @@ def test_thousands_of_waiting_keys_cost_a_bounded_number_of_steps(rows: Rows, en
     assert lock_ready(engine).pages <= 5 * 800  # twice 400 heads are looked at, then the next claim goes on
 
 
-def test_thousands_of_accounts_cost_those_looked_at(rows: Rows, engine: Engine) -> None:
+def test_promise_8_thousands_of_accounts_cost_those_looked_at(rows: Rows, engine: Engine) -> None:
     rows.run(
         """insert into relay.outbox (topic, content, account)
         select 't', '{}', 'account' || n % 2000 from generate_series(1, 20000) n"""

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import pytest
 from hypothesis import HealthCheck, note, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -392,6 +393,7 @@ class Relay(RuleBasedStateMachine):
         assert not self.model.ready(), "nothing more is found, but something is ready"
 
 
+@pytest.mark.timeout(400)  # a history that fails is made shorter for up to five minutes
 def test_the_promises_hold_in_any_history(engine: Engine) -> None:
     @seed(random.getrandbits(64))
     def relay() -> Relay:
