@@ -103,6 +103,8 @@ def test_a_callers_own_function_of_the_same_name_sees_nothing(db: Connection) ->
         db.execute(text(f"create function public.{name} returns text language sql as $$ select 'seen: ' || $1 $$"))
     db.execute(text("set search_path = public, pg_catalog"))
     assert masked(db, '{"a": "13812345678"}') == {"a": "138****5678"}
+    db.execute(text("update relay.outbox set error_message = '13812345678'"))
+    assert db.execute(text("select error_message from relay.audit_message")).scalar_one() == "138****5678"
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

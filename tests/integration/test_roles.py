@@ -150,6 +150,15 @@ def test_a_role_calls_what_is_its_own(login: Login, part: str) -> None:
         assert [name for name, call in FUNCTIONS.items() if not refused(connection, call)] == operators
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_before_any_role_is_made_nobody_may_call_them(rows: Rows, name: str) -> None:
+    """They run with the rights of whoever migrated, perhaps a superuser."""
+    mine = "select proacl from pg_proc where proname = :name and pronamespace = to_regnamespace('relay')"
+    granted = f"select grantee from ({mine}) as found cross join lateral aclexplode(proacl)"
+    assert rows.one(f"select count(*) from ({mine} and proacl is not null) as found", name=name) == 1
+    assert 0 not in {row.grantee for row in rows.read(granted, name=name)}, "0 is everybody"
+
+
 def test_nobody_else_sees_anything(roles: Roles, engine: Engine) -> None:
     with engine.connect() as connection:
         connection.execute(text("create role relay_test_nobody"))
