@@ -20,6 +20,7 @@ import psycopg
 from psycopg import sql
 
 _CONNECT_SECONDS = 5
+_ANSWER_SECONDS = 2.0
 _RECONNECT_SECONDS = 5.0
 
 
@@ -134,11 +135,11 @@ class Notified:
         connection = self._connection
         if connection is None:
             return None
-        asyncio.get_running_loop().remove_reader(
-            self._descriptor
-        )  # the driver watches the socket itself while it waits for an answer
+        # The driver watches the socket itself while it waits for an answer.
+        asyncio.get_running_loop().remove_reader(self._descriptor)
         try:
-            row = await (await connection.execute(query, parameters)).fetchone()
+            async with asyncio.timeout(_ANSWER_SECONDS):  # a half-open connection never fails by itself
+                row = await (await connection.execute(query, parameters)).fetchone()
         except (psycopg.Error, OSError) as error:
             await self._lost(str(error).partition("\n")[0] or type(error).__name__)
             return None
