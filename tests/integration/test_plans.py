@@ -106,7 +106,9 @@ def test_promise_8_the_backlog_behind_costs_nothing(rows: Rows, engine: Engine) 
     assert lock_ready(engine).pages <= short.pages * 1.2
 
 
-def test_promise_8_messages_that_wait_for_a_retry_cost_nothing_though_they_are_older(rows: Rows, engine: Engine) -> None:
+def test_promise_8_messages_that_wait_for_a_retry_cost_nothing_though_they_are_older(
+    rows: Rows, engine: Engine
+) -> None:
     rows.add(20_000, due_in_seconds=3600)
     rows.add(400)
     rows.run("analyze relay.outbox")
