@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     batch_size: int = Field(50, ge=1, le=50)  # the API takes at most 50
     concurrency: int = Field(8, ge=1, le=1000)  # calls in flight in this process
     poll_interval_ms: int = Field(100, ge=1)  # the longest sleep while idle
-    wakeup: Literal["auto", "poll", "notify"] = "auto"  # auto: notify where it works, and polling in any case
+    wakeup: Literal["auto", "poll", "notify"] = "auto"  # auto: notify where it works; notify: or do not start
     linger_ms: int = Field(0, ge=0)  # wait so long to fill a batch: saves calls of the daily quota
     rate_limit: float = Field(0, ge=0)  # calls per second and app key, all workers together; 0: no limit
     lease_seconds: float = Field(60, gt=0)

@@ -71,7 +71,7 @@ async def _run(settings: Settings, until: Until, accounts: Accounts) -> Report:
         observers=Events([log, metrics]),
         directory=accounts,
         clock=clock,
-        wakeup=_wakeup(settings),
+        wakeup=await _wakeup(settings),
     )
     _stop_on_signals(worker)
     try:
@@ -97,11 +97,19 @@ def _producer(settings: Settings, accounts: Accounts, clock: Clock) -> Producer:
     return load(settings.producer)(config)
 
 
-def _wakeup(settings: Settings) -> Wakeup:
+async def _wakeup(settings: Settings) -> Wakeup:
     if settings.wakeup == "poll":
         return Polling()
     url = make_url(normalized_url(settings.database_url)).set(drivername="postgresql")
-    return Notified(url.render_as_string(hide_password=False), schema=settings.schema_name)
+    wakeup = Notified(url.render_as_string(hide_password=False), schema=settings.schema_name)
+    if settings.wakeup == "notify":
+        await wakeup.open()
+        if wakeup.trouble is not None:
+            raise ConfigurationError(
+                f"Inserts cannot wake this worker: {wakeup.trouble}.",
+                "Name the server itself in RELAY_DATABASE_URL, not a pooler, or set RELAY_WAKEUP=auto.",
+            )
+    return wakeup
 
 
 def _policy(settings: Settings) -> Policy:

@@ -178,3 +178,7 @@ def test_and_through_a_pooler_in_transaction_mode(
     with pgbouncer(own_postgres.url(), folder) as url:
         workers = run_with_kills(start_relay, outbox, variables(url, sandbox), {})
         assert_clean_end(outbox, workers, sandbox, refused)
+        for worker in workers:
+            worker.wait_for_line("wakeup.unavailable.*a pooler is in between")
+        stubborn = start_relay("run", env={**variables(url, sandbox), "RELAY_WAKEUP": "notify"})
+        assert stubborn.wait() == 78, stubborn.report()
