@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from enum import Enum
 from typing import LiteralString, Protocol
 
 import psycopg
@@ -22,6 +23,15 @@ from psycopg import sql
 _CONNECT_SECONDS = 5
 _ANSWER_SECONDS = 2.0
 _RECONNECT_SECONDS = 5.0
+
+
+class Arming(Enum):
+    """What became of asking to be woken."""
+
+    BEGUN = "look once more before waiting"
+    STANDING = "it was asked for before, and still holds"
+    REFUSED = "somebody is inserting, or another relay has the lock: look again soon"
+    NONE = "there is no wake-up, only polling"
 
 
 class Wakeup(Protocol):
@@ -33,8 +43,8 @@ class Wakeup(Protocol):
 
     async def close(self) -> None: ...
 
-    async def arm(self) -> bool:
-        """Ask to be woken from now on. True when that begins now: look once more before waiting."""
+    async def arm(self) -> Arming:
+        """Ask to be woken from now on."""
         ...
 
     async def disarm(self) -> None:
@@ -57,8 +67,8 @@ class Polling:
     async def close(self) -> None:
         return None
 
-    async def arm(self) -> bool:
-        return False
+    async def arm(self) -> Arming:
+        return Arming.NONE
 
     async def disarm(self) -> None:
         return None
@@ -97,16 +107,16 @@ class Notified:
     async def close(self) -> None:
         await self._lost("closed")
 
-    async def arm(self) -> bool:
+    async def arm(self) -> Arming:
         if self._armed:
-            return False
-        if self._connection is None:
-            if time.monotonic() < self._try_again_monotonic:
-                return False
+            return Arming.STANDING
+        if self._connection is None and time.monotonic() >= self._try_again_monotonic:
             await self.open()
+        if self._connection is None:
+            return Arming.NONE
         self._heard.clear()
         self._armed = bool(await self._value("select pg_try_advisory_lock(%s, 256)", self._key))
-        return self._armed
+        return Arming.BEGUN if self._armed else Arming.REFUSED
 
     async def disarm(self) -> None:
         if self._armed:

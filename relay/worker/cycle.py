@@ -18,7 +18,7 @@ from relay.errors import UnreachableError
 from relay.outcomes import Policy
 from relay.producers import Producer
 from relay.store import Claim, ClaimLimits, Store, Turn
-from relay.wakeups import Polling, Wakeup
+from relay.wakeups import Arming, Polling, Wakeup
 from relay.worker.clock import Clock
 from relay.worker.directory import Directory
 from relay.worker.flights import Flights
@@ -175,9 +175,19 @@ class Worker:
                 continue
             if claim.batches:
                 await self._wakeup.disarm()
-            elif claim.exhausted and not await self._wakeup.arm():
-                await self._sleep(self._options.poll_interval_seconds * self._rng.uniform(0.5, 1.0))
+            elif claim.exhausted:
+                await self._rest()
         return None
+
+    async def _rest(self) -> None:
+        """Nothing is ready: wait until the next look, or until an insert wakes us."""
+        longest = self._options.poll_interval_seconds
+        match await self._wakeup.arm():
+            case Arming.BEGUN:
+                return
+            case Arming.REFUSED:
+                longest = min(longest, _LOOK_AGAIN_SECONDS)
+        await self._sleep(longest * self._rng.uniform(0.5, 1.0))
 
     async def _claim(self, slots: int) -> Claim:
         limits = ClaimLimits(

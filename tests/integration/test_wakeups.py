@@ -13,7 +13,7 @@ from relay.events import Event, Events, PollingOnly
 from relay.message import ACCEPTED, Answer, Answered, Batch
 from relay.outcomes import Policy
 from relay.store import Store
-from relay.wakeups import Notified
+from relay.wakeups import Arming, Notified
 from relay.worker import Nobody, Options, Worker
 from tests.fixtures.waiting import eventually_async
 
@@ -47,14 +47,14 @@ async def heard(wakeup: Notified, seconds: float) -> bool:
 
 async def test_an_insert_wakes_who_sleeps(engine: Engine, wakeup: Notified) -> None:
     assert wakeup.trouble is None
-    assert await wakeup.arm()
+    assert await wakeup.arm() is Arming.BEGUN
     await asyncio.to_thread(insert, engine)
     assert await heard(wakeup, 5)
 
 
 async def test_nobody_is_notified_while_nobody_sleeps(engine: Engine, wakeup: Notified) -> None:
     await asyncio.to_thread(insert, engine)
-    assert await wakeup.arm()
+    assert await wakeup.arm() is Arming.BEGUN
     await wakeup.disarm()
     await asyncio.to_thread(insert, engine)
     assert not await heard(wakeup, 0.2)
@@ -64,23 +64,23 @@ async def test_who_inserts_at_this_moment_keeps_the_relay_awake(engine: Engine, 
     """An insert that began before the lock was taken would not notify, so the lock is not to be had until it ends."""
     with engine.connect() as connection:
         connection.execute(text("insert into relay.outbox (topic, content) values ('t', '{}')"))
-        assert not await wakeup.arm()
+        assert await wakeup.arm() is Arming.REFUSED
         connection.commit()
-    assert await wakeup.arm()
+    assert await wakeup.arm() is Arming.BEGUN
 
 
 async def test_one_relay_of_a_fleet_sleeps_with_the_lock(database_url: str, wakeup: Notified) -> None:
     other = Notified(conninfo(database_url))
     await other.open()
-    assert await wakeup.arm()
-    assert not await other.arm()
+    assert await wakeup.arm() is Arming.BEGUN
+    assert await other.arm() is Arming.REFUSED
     await wakeup.disarm()
-    assert await other.arm()
+    assert await other.arm() is Arming.BEGUN
     await other.close()
 
 
 async def test_inserts_are_never_held_up(engine: Engine, wakeup: Notified) -> None:
-    assert await wakeup.arm()
+    assert await wakeup.arm() is Arming.BEGUN
     with engine.connect() as one, engine.connect() as other:
         for connection in (one, other):
             connection.execute(text("set local lock_timeout = '2s'"))
@@ -93,7 +93,7 @@ async def test_inserts_are_never_held_up(engine: Engine, wakeup: Notified) -> No
 async def test_a_lost_connection_ends_in_polling_and_is_made_anew(
     engine: Engine, wakeup: Notified, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert await wakeup.arm()
+    assert await wakeup.arm() is Arming.BEGUN
     with engine.begin() as connection:
         connection.execute(
             text(
@@ -104,7 +104,7 @@ async def test_a_lost_connection_ends_in_polling_and_is_made_anew(
     monkeypatch.setattr("relay.wakeups._RECONNECT_SECONDS", 0)
 
     async def armed_again() -> bool:
-        return await wakeup.arm()
+        return await wakeup.arm() is Arming.BEGUN
 
     assert await eventually_async(armed_again)
     await asyncio.to_thread(insert, engine)
@@ -115,7 +115,7 @@ async def test_no_server_is_no_reason_to_fail() -> None:
     wakeup = Notified("postgresql://nobody@127.0.0.1:1/nowhere")
     await wakeup.open()
     assert wakeup.trouble
-    assert not await wakeup.arm()
+    assert await wakeup.arm() is Arming.NONE
     await wakeup.disarm()
     await wakeup.close()
 
