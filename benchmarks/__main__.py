@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.effort import FULL, QUICK
 from benchmarks.ground import Ground
 
-MEASURES = ("drains", "latency", "inserts", "claims", "scale")
+MEASURES = ("drains", "latency", "inserts", "claims", "scale", "knobs")
 RESULTS = Path(__file__).parent / "results"
 
 

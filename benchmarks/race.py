@@ -59,6 +59,7 @@ def drain(
     messages: int,
     platform: Platform | None = None,
     in_flight: int = 8,
+    batch_size: int = 50,
     processes: int = 1,
     accounts: int = 1,
 ) -> Run:
@@ -68,7 +69,7 @@ def drain(
         fill(url, table, messages, accounts=accounts)
         received = platform.accepted() if platform else 0
         before = counted(url)
-        job = Job(url, platform.url if platform else None, in_flight)
+        job = Job(url, platform.url if platform else None, in_flight, batch_size)
         laps = together([(contender, job)] * processes)
         used = counted(url) - before
         assert left(url, table) == 0, f"{contender} left messages"

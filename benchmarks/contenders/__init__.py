@@ -21,6 +21,7 @@ class Job:
     database_url: str
     platform_url: str | None = None
     in_flight: int = 8
+    batch_size: int = 50  # the others always take fifty
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def worker_for(
         producer,
         name="relay",
         policy=Policy(),
-        options=Options(concurrency=job.in_flight),
+        options=Options(concurrency=job.in_flight, batch_size=job.batch_size),
         observers=Events(observers),
         directory=Nobody(),
         wakeup=waking,
