@@ -35,10 +35,10 @@ FULL = Effort(
 )
 QUICK = Effort(
     repeats=1,
-    messages=5_000,
+    messages=4_000,
     latencies_ms=(20,),
     in_flight=(8,),
-    samples=30,
+    samples=20,
     insert_seconds=1,
     finished_rows=(50_000,),
     held_rows=20_000,

@@ -81,7 +81,7 @@ def test_done_only_on_proof(
     outbox.insert(numbered(MESSAGES))
     platform.script.append(behaviour)
 
-    relay = start_relay("run", "--drain", env={**env, "RELAY_TMC_TIMEOUT_SECONDS": "0.5"})
+    relay = start_relay("run", "--drain", env={**env, "RELAY_TMC_TIMEOUT_SECONDS": "1.5"})
 
     assert relay.wait() == 0, relay.report()
     assert outbox.statuses() == {"done": MESSAGES}

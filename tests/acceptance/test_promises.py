@@ -197,15 +197,16 @@ def test_promise_5_every_duplicate_is_explained_by_an_unknown_outcome(
     outbox.insert(numbered(200))
     doubtful = [cut_after_storing, raw("?"), answer_when_let_go, hang_after_storing]
     platform.script.extend([honest, *doubtful, honest, *doubtful])
-    env |= {"RELAY_TMC_TIMEOUT_SECONDS": "0.5"}
+    env |= {"RELAY_TMC_TIMEOUT_SECONDS": "1.5"}
 
     worker = start_relay("run", "--drain", "--batch-size", "20", env=env)
 
     assert worker.wait() == 0, worker.report()
     platform.let_go.set()  # what hangs is accepted now, long after its second delivery
     assert outbox.statuses() == {"done": 200}
-    eventually(lambda: len(platform.contents) == 360)
-    assert sum(outbox.attempts("unknown").values()) == 160
+    # At least: on a busy machine an honest answer may come too late as well.
+    eventually(lambda: len(platform.contents) >= 360)
+    assert sum(outbox.attempts("unknown").values()) >= 160
     assert_reconciled(outbox, platform)
 
 
