@@ -204,9 +204,11 @@ def test_promise_5_every_duplicate_is_explained_by_an_unknown_outcome(
     assert worker.wait() == 0, worker.report()
     platform.let_go.set()  # what hangs is accepted now, long after its second delivery
     assert outbox.statuses() == {"done": 200}
-    # At least: on a busy machine an honest answer may come too late as well.
-    eventually(lambda: len(platform.contents) >= 360)
-    assert sum(outbox.attempts("unknown").values()) >= 160
+    # Every call without a usable answer was stored all the same. How many messages that are depends on how soon the
+    # relay grows careful and sends small batches.
+    unknown = sum(outbox.attempts("unknown").values())
+    assert unknown >= len(doubtful)
+    eventually(lambda: len(platform.contents) == 200 + unknown)
     assert_reconciled(outbox, platform)
 
 
