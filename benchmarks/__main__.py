@@ -23,7 +23,7 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures the relay side by side.")
     parser.add_argument("measures", nargs="*", metavar="measure", help=f"some of {', '.join(MEASURES)}; all by default")
-    parser.add_argument("--quick", action="store_true", help="a glance of a minute: single runs, small tables, no knobs")
+    parser.add_argument("--quick", action="store_true", help="a glance: single runs, small tables, no knobs")
     chosen = parser.parse_args()
     if unknown := set(chosen.measures) - set(MEASURES):
         parser.error(f"there is no measure {', '.join(sorted(unknown))}; choose from {', '.join(MEASURES)}")
