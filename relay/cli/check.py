@@ -99,21 +99,10 @@ def _credentials(settings: Settings, account: str, offset_seconds: float | None)
 
 
 async def _probe(settings: Settings, accounts: Accounts, account: str, offset_seconds: float) -> Answer:
-    from relay.producers import ProducerConfig
+    from relay.cli.producing import producer_config
     from relay.producers.tmc import TmcProducer
 
-    producer = TmcProducer(
-        ProducerConfig(
-            url=settings.tmc_url,
-            sign_method=settings.tmc_sign_method,
-            response_format=settings.tmc_format,
-            simplify=settings.tmc_simplify,
-            timeout_seconds=settings.tmc_timeout_seconds,
-            batch_size=settings.batch_size,
-            credentials=accounts.credential,
-            now=lambda: time.time() + offset_seconds,
-        )
-    )
+    producer = TmcProducer(producer_config(settings, accounts, lambda: time.time() + offset_seconds))
     await producer.open()
     try:
         return await producer.probe(account)

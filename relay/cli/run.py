@@ -18,13 +18,14 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from relay.accounts import Accounts
 from relay.cli.accounts import open_accounts
 from relay.cli.database import explained, plain_engine, reading
+from relay.cli.producing import producer_config
 from relay.errors import ConfigurationError, RelayError
 from relay.events import Events
 from relay.observers.logs import LogLines, silence_libraries
 from relay.observers.metrics import Metrics
 from relay.observers.probes import probes, serving
 from relay.outcomes import NO_CREDENTIAL, Policy
-from relay.producers import Producer, ProducerConfig, load
+from relay.producers import load
 from relay.settings import Settings, normalized_url
 from relay.settings import load as load_settings
 from relay.store import Store
@@ -57,14 +58,14 @@ def run(drain: bool, once: bool, concurrency: int | None, batch_size: int | None
 
 
 async def _run(settings: Settings, until: Until, accounts: Accounts) -> Report:
-    with reading(settings):
+    with reading(settings):  # the database answers, and its tables are those this version knows
         engine = plain_engine(settings)
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     metrics, clock = Metrics(), Clock()
     log = LogLines(worker=name, level=settings.log_level, style=settings.log_format)
     worker = Worker(
         Store(engine, worker=name, lease_seconds=settings.lease_seconds, schema=settings.schema_name),
-        _producer(settings, accounts, clock),
+        load(settings.producer)(producer_config(settings, accounts, clock.now)),
         name=name,
         policy=_policy(settings),
         options=_options(settings),
@@ -81,20 +82,6 @@ async def _run(settings: Settings, until: Until, accounts: Accounts) -> Report:
         raise explained(error.orig or error, engine.url) from error
     finally:
         engine.dispose()
-
-
-def _producer(settings: Settings, accounts: Accounts, clock: Clock) -> Producer:
-    config = ProducerConfig(
-        url=settings.tmc_url,
-        sign_method=settings.tmc_sign_method,
-        response_format=settings.tmc_format,
-        simplify=settings.tmc_simplify,
-        timeout_seconds=settings.tmc_timeout_seconds,
-        batch_size=settings.batch_size,
-        credentials=accounts.credential,
-        now=clock.now,
-    )
-    return load(settings.producer)(config)
 
 
 async def _wakeup(settings: Settings) -> Wakeup:

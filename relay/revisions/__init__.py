@@ -25,6 +25,8 @@ from relay.revisions import r0001, r0002, r0003, r0004
 REVISIONS: tuple[ModuleType, ...] = (r0001, r0002, r0003, r0004)
 HEAD: str = REVISIONS[-1].REVISION
 VERSION_TABLE = "alembic_version"
+# The name also stands inside literals and in texts that SQLAlchemy and the driver look through for parameters.
+_NOT_IN_A_NAME = frozenset("':%\\")
 
 
 def upgrade(op: Any, *, to: str, schema: str = "relay", start: str | None = None) -> list[str]:
@@ -77,7 +79,12 @@ def require_head(connection: Connection, schema: str) -> None:
 
 
 def quoted(schema: str) -> str:
-    """The schema's name as SQL writes it."""
+    """The schema's name as SQL writes it. Raises ConfigurationError for a name that the frozen DDL cannot hold."""
+    if set(schema) & _NOT_IN_A_NAME:
+        raise ConfigurationError(
+            f"The name of the schema, {schema}, contains a character that cannot be used in one.",
+            f"Choose a name without {' '.join(sorted(_NOT_IN_A_NAME))}",
+        )
     return str(postgresql.dialect().identifier_preparer.quote_schema(schema))  # type: ignore[no-untyped-call]
 
 

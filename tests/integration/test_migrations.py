@@ -252,3 +252,13 @@ def test_an_unknown_target_names_the_known_ones(empty: Engine) -> None:
     with pytest.raises(ConfigurationError) as refused:
         relay.migrate(empty, to="7")
     assert HEAD in refused.value.hint
+
+
+@pytest.mark.parametrize("schema", ["it's", "a:b", "100%", "back\\slash"])
+def test_a_name_that_the_ddl_cannot_hold_is_refused_before_anything_runs(empty_url: str, schema: str) -> None:
+    with pytest.raises(ConfigurationError, match="contains a character"):
+        relay.migrate(empty_url, schema=schema)
+    engine = create_engine(empty_url)
+    with engine.connect() as connection:
+        assert connection.scalar(text("select count(*) from pg_namespace where nspname = :name"), {"name": schema}) == 0
+    engine.dispose()
