@@ -181,8 +181,8 @@ call = Table(
     CheckConstraint("cardinality(message_ids) > 0", name="call_names_messages"),
     CheckConstraint("outcome in ('ok', 'partial', 'rejected', 'unknown', 'released')", name="call_outcome_known"),
     CheckConstraint("(settled_at is null) = (outcome is null)", name="call_settled_has_outcome"),
-    # Claim: which messages are in an open call; and which leases ran out.
-    Index("call_open", "lease_until", "id", postgresql_where=text("settled_at is null")),
+    # Claim: which messages are in an open call, from the oldest open one on; and which leases ran out.
+    Index("call_open", "id", postgresql_where=text("settled_at is null")),
     # Audit: the platform's request id is the auditor's evidence.
     Index("call_request_id", "request_id", postgresql_where=text("request_id is not null")),
 )
