@@ -14,6 +14,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -22,6 +23,7 @@ from relay import statements as sql
 from relay.outcomes import Policy, Settlement, lapsed
 from relay.store import claiming, settling
 from relay.store.connections import Connections
+from relay.store.floors import Floors
 from relay.store.settling import Sent
 from relay.store.values import Claim, ClaimLimits, Pause, Settled, Turn
 
@@ -33,18 +35,37 @@ _LAPSED_AT_ONCE = 100
 class Store:
     """The database side of one worker."""
 
-    def __init__(self, engine: Engine, *, worker: str, lease_seconds: float, schema: str = "relay") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        worker: str,
+        lease_seconds: float,
+        schema: str = "relay",
+        floors: Floors | None = None,
+    ) -> None:
         self._connections = Connections(engine)
         self._worker = worker
         self._lease_seconds = lease_seconds
         self._schema = schema
+        self._floors = floors or Floors()
 
     def claim(self, turn: Turn, limits: ClaimLimits) -> Claim:
-        """Claim ready messages, account by account in turn."""
+        """Claim ready messages, account by account in turn; one claim at a time."""
         with self._transaction() as connection:
-            return claiming.claim(
-                connection, self._schema, turn, limits, worker=self._worker, lease_seconds=self._lease_seconds
+            claim, trace = claiming.claim(
+                connection,
+                self._schema,
+                turn,
+                limits,
+                self._floors,
+                worker=self._worker,
+                lease_seconds=self._lease_seconds,
             )
+        self._floors.note(trace)
+        if trace.told is not None:  # the round over all accounts goes on later from where it is
+            claim = replace(claim, turn=replace(turn, accounts=claim.turn.accounts, fruitless=claim.turn.fruitless))
+        return claim
 
     def settle(self, settlements: Sequence[Settlement], sent: Sent) -> Settled:
         """Write the outcomes of these calls."""

@@ -1,6 +1,6 @@
 with recursive
 in_flight as materialized (
-    select unnest(message_ids) as id from relay.call where settled_at is null
+    select unnest(message_ids) as id from relay.call where settled_at is null and id >= cast(%(open_from)s as bigint)
 ),
 turn (nth, account) as (
     select 1, least(
@@ -22,10 +22,16 @@ turn (nth, account) as (
     where turn.account is not null and turn.nth < cast(%(accounts)s as integer)
 ),
 open_turn as materialized (
-    select turn.nth, turn.account, after.ordering_key as after_key
+    select turn.nth, turn.account, after.ordering_key as after_key,
+        case when floor.id is null then '-infinity'
+             else least(timestamptz 'epoch' + floor.due_us * interval '1 microsecond', now() - interval '1 second')
+        end as floor_at,
+        coalesce(floor.id, 0) as floor_id
     from turn
     left join unnest(cast(%(key_accounts)s as text[]), cast(%(keys)s as text[])) as after (account, ordering_key)
         using (account)
+    left join unnest(cast(%(floor_accounts)s as text[]), cast(%(floors_us)s as bigint[]), cast(%(floor_ids)s as bigint[]))
+        as floor (account, due_us, id) using (account)
     where turn.account is not null
       and turn.account <> all (cast(%(skip_accounts)s as text[]))
       and not exists (
@@ -56,9 +62,12 @@ candidate as (
         select o.id, o.account, o.topic, cast(o.content as text) as content, o.target_group, o.target_app_key,
             cast(o.json_ex_content as text) as json_ex_content, o.ordering_key, o.attempts,
             coalesce(o.deliver_before <= now(), false) as expired,
-            extract(epoch from now() - o.available_at) as due_seconds
+            o.available_at > now() - make_interval(secs => cast(%(linger_seconds)s as double precision)) as may_wait,
+            case when cast(%(remember)s as boolean)
+                 then cast(extract(epoch from greatest(o.available_at, 'epoch')) * 1000000 as bigint) end as due_us
         from relay.outbox o
-        where o.status = 'pending' and o.ordering_key is null and o.account = t.account and o.available_at <= now()
+        where o.status = 'pending' and o.ordering_key is null and o.account = t.account
+          and (o.available_at, o.id) > (t.floor_at, t.floor_id) and o.available_at <= now()
           and o.id not in (select id from in_flight)
         order by o.available_at, o.id limit (select messages from share)
         for update of o skip locked) ready
@@ -67,7 +76,8 @@ candidate as (
         select o.id, o.account, o.topic, cast(o.content as text) as content, o.target_group, o.target_app_key,
             cast(o.json_ex_content as text) as json_ex_content, o.ordering_key, o.attempts,
             coalesce(o.deliver_before <= now(), false) as expired,
-            extract(epoch from now() - o.available_at) as due_seconds
+            o.available_at > now() - make_interval(secs => cast(%(linger_seconds)s as double precision)) as may_wait,
+            cast(null as bigint) as due_us
         from head join relay.outbox o using (id)
         where head.account = t.account and head.available_at <= now() and o.status = 'pending'
           and o.available_at <= now() and o.id not in (select id from in_flight)
@@ -80,10 +90,17 @@ candidate as (
         for update of o skip locked) ready
 )
 select nth, id, account, topic, content, target_group, target_app_key, json_ex_content, ordering_key, attempts, expired,
-    due_seconds
+    may_wait, due_us, null as head_keys, null as head_ids
 from candidate
 union all
-select nth, null, account, null, null, null, null, null,
+select turn.nth, null, turn.account, null, null, null, null, null,
     (select case when max(step) >= (select 2 * messages from share) then max(ordering_key) end
-     from head where head.account = turn.account), null, false, null
-from turn where account is not null
+     from head where head.account = turn.account), null, false, false,
+    case when cast(%(remember)s as boolean) and open_turn.account is not null
+         then cast(extract(epoch from now()) * 1000000 as bigint) end,
+    found.keys, found.ids
+from turn left join open_turn using (account)
+left join lateral (
+    select array_agg(head.ordering_key) as keys, array_agg(head.id) as ids from head
+    where cast(%(remember)s as boolean) and head.account = turn.account) as found on true
+where turn.account is not null

@@ -9,7 +9,7 @@ from relay import statements
 from tests.fixtures.golden import GOLDEN, Golden
 
 PSYCOPG = URL.create("postgresql+psycopg").get_dialect()()
-HOT = ("LOCK_READY", "KEYS_BEING_WRITTEN", "NAME_CALLS", "CLOSE_CALLS", "MARK_DONE", "MARK_NOT_DONE")
+HOT = ("LOCK_READY", "LOCK_KNOWN", "KEYS_BEING_WRITTEN", "NAME_CALLS", "CLOSE_CALLS", "MARK_DONE", "MARK_NOT_DONE")
 
 
 @pytest.mark.parametrize("name", HOT)

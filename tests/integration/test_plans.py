@@ -34,6 +34,12 @@ READY: dict[str, Any] = {
     "batch": 50,
     "slots": 8,
     "failed_holds": False,
+    "linger_seconds": 0,
+    "open_from": 0,
+    "floor_accounts": [],
+    "floors_us": [],
+    "floor_ids": [],
+    "remember": False,
 }
 FEW_PAGES = 900  # for 400 messages, each fetched from its page of the table
 
@@ -157,8 +163,7 @@ def test_the_plan_for_any_values_is_as_good(rows: Rows, engine: Engine) -> None:
     names = list(dict.fromkeys(re.findall(r"(?<!:):(\w+)", statement)))
     for place, name in enumerate(names, start=1):
         statement = re.sub(rf"(?<!:):{name}\b", f"${place}", statement)
-    literals = {"after_account": "''", "key_accounts": "'{}'", "keys": "'{}'", "skip_accounts": "'{}'"}
-    values = ", ".join(literals.get(name, str(READY[name])) for name in names)
+    values = ", ".join("'{}'" if READY[name] == [] else repr(READY[name]) for name in names)
     with engine.connect() as connection:
         connection.exec_driver_sql(f"prepare claim as {statement}")
         connection.execute(text("set local plan_cache_mode = force_generic_plan"))
@@ -174,7 +179,9 @@ def name_calls(engine: Engine, ids: list[int], keys: list[str | None]) -> Explai
         "batches": [0] * len(ids),
         "accounts": ["default"] * len(ids),
         "keys": keys,
+        "keys_from": [0] * len(ids),
         "ids": ids,
+        "open_from": 0,
     }
     with engine.connect() as connection:
         found = explained(connection, str(sql.statement(sql.NAME_CALLS, "relay")), parameters)

@@ -24,6 +24,8 @@ from relay import operations
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Refused, Result
 from relay.outcomes import Policy, Settlement, decide, released
 from relay.store import ClaimLimits, Settled, Store, Turn
+from relay.store.floors import Floors
+from tests.fixtures.floors import Clock, resting_floors
 from tests.model import promises
 from tests.model.model import Message, Model, Platform
 from tests.model.promises import Tables
@@ -85,6 +87,7 @@ class Worker:
 
     name: str
     store: Store
+    floors: Floors
     turn: Turn = field(default_factory=Turn)
     unsent: dict[int, Batch] = field(default_factory=dict)
     finished: dict[int, Finished] = field(default_factory=dict)
@@ -113,7 +116,9 @@ class Relay(RuleBasedStateMachine):
         self.start_anew()
         self.platform = Platform()
         self.workers = [
-            Worker(name, Store(engine, worker=name, lease_seconds=FAR_SECONDS)) for name in ("w0", "w1", "w2")
+            Worker(name, Store(engine, worker=name, lease_seconds=FAR_SECONDS, floors=floors), floors)
+            # The last one believes that old snapshots fill the indexes with what is finished.
+            for name, floors in (("w0", Floors()), ("w1", Floors()), ("w2", resting_floors(Clock())))
         ]
         self.writing: list[Writing] = []
         self.settled: list[Settlement] = []  # by whomever
@@ -197,6 +202,7 @@ class Relay(RuleBasedStateMachine):
 
     def claimed(self, worker: Worker, limits: ClaimLimits) -> bool:
         """Whether there is nothing more to be found."""
+        worker.floors.open_from_is_old = True
         claim = worker.store.claim(worker.turn, limits)
         failed = self.reader.scalars(text("select id from relay.outbox where error_code = 'relay.expired'"))
         expired = [id_ for id_ in failed if self.model.messages[id_].status == "pending"]

@@ -1,0 +1,168 @@
+"""Where a claim need not look again: what keeps it cheap while an old snapshot keeps finished rows in the indexes.
+
+As long as some transaction holds an old snapshot (a forgotten session, a backup, a standby), vacuum removes nothing,
+and stepping through accounts and keys walks over every message that went done since. One such round is paid for and
+measured. After it, claims are told where to look, until ten times as long has passed::
+
+    every account, every key ──(two slow rounds, one after another)──> known accounts and keys, from their floors
+             ^                                                                        │
+             └──────────────────────── the rest is over ──────────────────────────────┘
+
+What stays true: floors only leave messages out for a while, and never make one ready. Meanwhile new accounts and keys
+are found by their new ids; what was committed more than a second late, or made due again by a person, waits for the
+next full round. A round that is not slow keeps nothing here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import nsmallest
+
+from relay.store.values import Turn
+
+# What a claim without dead entries takes, generously; whatever is above was spent on walking over them.
+_ORDINARY_SECONDS = 0.004
+_ORDINARY_SECONDS_A_MESSAGE = 0.00004
+_REST = 10  # times as long as the slow round took
+_FEW_ACCOUNTS = 256  # that ran empty: kept, so that their next message needs no walk over the others
+_MANY_KEYS = 50_000
+
+
+@dataclass(slots=True)
+class Place:
+    """What is known of one account.
+
+    ``floor``: the last message claimed, as (``available_at`` in microseconds since 1970, id); None: look from the
+    start. ``heads``: ordering key → from which id on messages of it may be pending; 0: look from the start.
+    """
+
+    floor: tuple[int, int] | None = None
+    heads: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Where to look, in turn. ``cursors``: the last key of an account that has more keys than are looked at."""
+
+    places: Mapping[str, Place]
+    heads: Sequence[tuple[str, str, int]]
+    cursors: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """An account in its turn: where its next look may begin, and what heads it had.
+
+    Not ``opened``: it is paused, or its turn was passed over, so nobody looked.
+    """
+
+    account: str
+    opened: bool
+    floor: tuple[int, int] | None
+    heads: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How a claim went. ``told``: None where it looked everywhere; ``turn``: where the next one of its kind starts."""
+
+    told: Told | None
+    visits: Sequence[Visit]
+    messages: int
+    seconds: float
+    round_over: bool
+    turn: Turn
+
+
+class Floors:
+    """The memory of one worker, for claims one after another. Times in seconds of ``clock``."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, ordinary_seconds: float = _ORDINARY_SECONDS
+    ) -> None:
+        self._clock = clock
+        self._ordinary_seconds = ordinary_seconds
+        self._places: dict[str, Place] = {}
+        self._visited: set[str] = set()
+        self._wasted = 0.0
+        self._wasted_before = 0.0
+        self._rest_until = clock()
+        self.turn = Turn()  # of the claims that are told where to look
+        self.newest_id: int | None = None  # what was inserted after it has not been looked at
+        self.open_from = 0  # every call before this one is settled
+        self.open_from_is_old = False
+
+    @property
+    def resting(self) -> bool:
+        """Whether the next claim is told where to look."""
+        return self._clock() < self._rest_until
+
+    @property
+    def remembering(self) -> bool:
+        """Whether claims report where they stopped."""
+        return self._wasted > 0 or self._wasted_before > 0
+
+    def meet(self, account: str, ordering_key: str | None) -> None:
+        """A new message. Of a key that is not known, earlier messages may be pending too."""
+        place = self._places.setdefault(account, Place())
+        if ordering_key is not None and len(place.heads) < _MANY_KEYS:
+            place.heads.setdefault(ordering_key, 0)
+
+    def tell(self, accounts: int, messages: int) -> Told:
+        """The next so many accounts, and of their keys twice as many as there may be messages."""
+        after = self.turn.after_account
+        chosen = nsmallest(accounts, (account for account in self._places if account > after))
+        most = 2 * max(1, messages // max(1, len(chosen)))
+        heads: list[tuple[str, str, int]] = []
+        cursors: dict[str, str] = {}
+        for account in chosen:
+            known = self._places[account].heads
+            after_key = self.turn.keys.get(account, "")
+            keys = nsmallest(most + 1, (key for key in known if key > after_key))
+            heads += [(account, key, known[key]) for key in keys[:most]]
+            if len(keys) > most:
+                cursors[account] = keys[most - 1]
+        return Told({account: self._places[account] for account in chosen}, heads, cursors)
+
+    def note(self, trace: Trace) -> None:
+        """Learn from a claim that was committed."""
+        if trace.told is not None:
+            self.turn = trace.turn
+            opened = {visit.account for visit in trace.visits if visit.opened}
+            for account, key, _ in trace.told.heads:
+                if account in opened:
+                    self._places[account].heads.pop(key, None)
+            self._remember(trace.visits)
+            return
+        ordinary = self._ordinary_seconds + _ORDINARY_SECONDS_A_MESSAGE * trace.messages
+        self._wasted += max(0.0, trace.seconds - ordinary)
+        if self.remembering:
+            self._remember(trace.visits)
+            self._visited.update(visit.account for visit in trace.visits)
+        if trace.round_over:
+            self._end_round()
+
+    def _remember(self, visits: Sequence[Visit]) -> None:
+        for visit in visits:
+            place = self._places.setdefault(visit.account, Place())
+            place.floor = visit.floor or place.floor
+            place.heads.update(visit.heads)
+
+    def _end_round(self) -> None:
+        # The lesser of two rounds: a machine that hesitates once is not an index full of dead entries.
+        wasted = min(self._wasted, self._wasted_before)
+        self._wasted_before, self._wasted = self._wasted, 0.0
+        empty = self._places.keys() - self._visited
+        if len(empty) > _FEW_ACCOUNTS:
+            for account in empty:
+                del self._places[account]
+        self._visited.clear()
+        if not self.remembering:
+            self._places.clear()
+            self.newest_id = None
+        if wasted > 0:
+            self._rest_until = self._clock() + _REST * wasted
+            self.turn = Turn()
+            self.open_from_is_old = True

@@ -1,0 +1,36 @@
+"""What a claim that is told where to look needs besides: what is new, and where open calls begin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection
+
+from relay import statements as sql
+from relay.store.floors import Floors
+
+_MOST = 5000  # new messages that are looked at before a claim
+_OVERLAP = 1000  # ids are committed in any order; what is committed later still waits for the next full round
+
+
+def look_for_new(connection: Connection, schema: str, floors: Floors) -> None:
+    """Make the accounts and keys of new messages known."""
+    after = None if floors.newest_id is None else floors.newest_id - _OVERLAP
+    new = _run(connection, sql.LOOK_FOR_NEW, schema, after=after, most=_MOST).all()
+    for row in new:
+        if row.pending:
+            floors.meet(row.account, row.ordering_key)
+    floors.newest_id = max((row.newest_id for row in new), default=floors.newest_id)
+
+
+def find_first_open_call(connection: Connection, schema: str, floors: Floors) -> None:
+    """Find where open calls begin; leave it as it was while somebody is just naming one."""
+    newest = _run(connection, sql.NEWEST_CALL, schema).scalar_one()
+    if _run(connection, sql.NOBODY_NAMES_CALLS, schema).scalar_one():
+        parameters = {"newest": newest, "open_from": floors.open_from}
+        floors.open_from = _run(connection, sql.FIRST_OPEN_CALL, schema, **parameters).scalar_one()
+        floors.open_from_is_old = False
+
+
+def _run(connection: Connection, text: str, schema: str, **parameters: Any) -> Any:
+    return connection.execute(sql.statement(text, schema), parameters)
