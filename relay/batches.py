@@ -6,6 +6,7 @@ Accounts take turns: every account gets its first batch before any gets a second
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from relay.message import Message
 
@@ -16,7 +17,7 @@ def cut_batches(
     slots: int,
     batch_size: int,
     max_bytes: int,
-    may_wait: frozenset[int] = frozenset(),
+    may_wait: AbstractSet[int] = frozenset(),
 ) -> tuple[list[list[Message]], str | None]:
     """Batches for at most ``slots`` calls, and the first account that got none for want of a slot (None: all did).
 

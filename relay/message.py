@@ -59,8 +59,11 @@ class Message:
     @property
     def size_bytes(self) -> int:
         """UTF-8 bytes of the texts this message adds to a call, before any encoding of the wire."""
-        extra = self.json_ex_content or ""
-        return len(self.content.encode()) + len(self.topic.encode()) + len(extra.encode())
+        return _bytes(self.content) + _bytes(self.topic) + _bytes(self.json_ex_content or "")
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())  # that it is ASCII, a text knows without looking
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ no message row is written.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 
 from sqlalchemy import TextClause, text
@@ -210,19 +211,21 @@ where not case when pg_try_advisory_lock(advisory.class, advisory.bucket)
 # none before ``key_from`` is pending. The lock is had before any id of a call is drawn: the groups come first.
 NAME_CALLS = """
 insert into {schema}.call (account, worker, message_ids, lease_until)
-select min(proposed.account), :worker, array_agg(proposed.id order by proposed.position),
+select min(batch.account), :worker, array_agg(proposed.id order by proposed.position),
     now() + make_interval(secs => cast(:lease_seconds as double precision))
 from (select pg_advisory_xact_lock_shared(cast(cast('{schema}.call' as regclass) as integer), 0)) as naming
-cross join unnest(cast(:batches as integer[]), cast(:accounts as text[]), cast(:keys as text[]),
-    cast(:keys_from as bigint[]), cast(:ids as bigint[]))
-    with ordinality as proposed (batch, account, ordering_key, key_from, id, position)
+cross join unnest(cast(:ids as bigint[]), cast(:batches as integer[])) with ordinality as proposed (id, batch, position)
+join unnest(cast(:accounts as text[])) with ordinality as batch (account, number) on batch.number = proposed.batch
 where proposed.id not in (
       select unnest(message_ids) from {schema}.call where settled_at is null and id >= cast(:open_from as bigint))
-  and not exists (
-      select from {schema}.outbox earlier
-      where earlier.status = 'pending' and earlier.ordering_key is not null and earlier.account = proposed.account
-        and earlier.ordering_key = proposed.ordering_key and earlier.id < proposed.id
-        and earlier.id >= proposed.key_from)
+  and proposed.id not in (
+      select keyed.id
+      from unnest(cast(:keyed_ids as bigint[]), cast(:key_accounts as text[]), cast(:keys as text[]),
+          cast(:keys_from as bigint[])) as keyed (id, account, ordering_key, key_from)
+      where exists (
+          select from {schema}.outbox earlier
+          where earlier.status = 'pending' and earlier.ordering_key is not null and earlier.account = keyed.account
+            and earlier.ordering_key = keyed.ordering_key and earlier.id < keyed.id and earlier.id >= keyed.key_from))
 group by proposed.batch
 order by proposed.batch
 returning id, account, message_ids
@@ -377,6 +380,11 @@ select exists (select from {schema}.call where settled_at is null) or exists (
 COUNT_PENDING = """
 select count(*) from {schema}.outbox where status = 'pending'
 """
+
+
+def numbers(values: Iterable[int]) -> str:
+    """An array of numbers as a parameter: its text costs a driver a tenth of what a list does."""
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 @cache

@@ -39,9 +39,8 @@ def settle(
 
     owned = set(run(sql.CLOSE_CALLS, _closing(settlements, sent)).scalars())
     ours = [settlement for settlement in settlements if settlement.call_id in owned]
-    done = [(id_, s.call_id, index) for s in ours for id_, index in s.done]
-    if done:
-        run(sql.MARK_DONE, _columns(done, "ids", "call_ids", "result_indexes"))
+    if any(s.done for s in ours):
+        run(sql.MARK_DONE, _done(ours))
     if any(s.verdicts for s in ours):
         run(sql.MARK_NOT_DONE, _not_done(ours))
     for order in (s.pause for s in ours if s.pause):
@@ -121,6 +120,15 @@ def _not_done(settlements: Sequence[Settlement]) -> dict[str, Any]:
         *("ids", "call_ids", "result_indexes", "outcomes", "burned", "final"),
         *("error_codes", "error_messages", "row_codes", "row_messages", "delays_seconds"),
     )
+
+
+def _done(settlements: Sequence[Settlement]) -> dict[str, str]:
+    """The parameters of MARK_DONE, the one statement that has something to say about every message."""
+    return {
+        "ids": sql.numbers(id_ for s in settlements for id_, _ in s.done),
+        "call_ids": sql.numbers(s.call_id for s in settlements for _ in s.done),
+        "result_indexes": sql.numbers(index for s in settlements for _, index in s.done),
+    }
 
 
 def _pausing(order: PauseOrder, worker: str) -> dict[str, Any]:

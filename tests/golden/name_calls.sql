@@ -1,17 +1,19 @@
 insert into relay.call (account, worker, message_ids, lease_until)
-select min(proposed.account), %(worker)s, array_agg(proposed.id order by proposed.position),
+select min(batch.account), %(worker)s, array_agg(proposed.id order by proposed.position),
     now() + make_interval(secs => cast(%(lease_seconds)s as double precision))
 from (select pg_advisory_xact_lock_shared(cast(cast('relay.call' as regclass) as integer), 0)) as naming
-cross join unnest(cast(%(batches)s as integer[]), cast(%(accounts)s as text[]), cast(%(keys)s as text[]),
-    cast(%(keys_from)s as bigint[]), cast(%(ids)s as bigint[]))
-    with ordinality as proposed (batch, account, ordering_key, key_from, id, position)
+cross join unnest(cast(%(ids)s as bigint[]), cast(%(batches)s as integer[])) with ordinality as proposed (id, batch, position)
+join unnest(cast(%(accounts)s as text[])) with ordinality as batch (account, number) on batch.number = proposed.batch
 where proposed.id not in (
       select unnest(message_ids) from relay.call where settled_at is null and id >= cast(%(open_from)s as bigint))
-  and not exists (
-      select from relay.outbox earlier
-      where earlier.status = 'pending' and earlier.ordering_key is not null and earlier.account = proposed.account
-        and earlier.ordering_key = proposed.ordering_key and earlier.id < proposed.id
-        and earlier.id >= proposed.key_from)
+  and proposed.id not in (
+      select keyed.id
+      from unnest(cast(%(keyed_ids)s as bigint[]), cast(%(key_accounts)s as text[]), cast(%(keys)s as text[]),
+          cast(%(keys_from)s as bigint[])) as keyed (id, account, ordering_key, key_from)
+      where exists (
+          select from relay.outbox earlier
+          where earlier.status = 'pending' and earlier.ordering_key is not null and earlier.account = keyed.account
+            and earlier.ordering_key = keyed.ordering_key and earlier.id < keyed.id and earlier.id >= keyed.key_from))
 group by proposed.batch
 order by proposed.batch
 returning id, account, message_ids

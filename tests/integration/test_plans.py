@@ -176,10 +176,12 @@ def name_calls(engine: Engine, ids: list[int], keys: list[str | None]) -> Explai
     parameters = {
         "worker": "w",
         "lease_seconds": 60,
-        "batches": [0] * len(ids),
-        "accounts": ["default"] * len(ids),
-        "keys": keys,
-        "keys_from": [0] * len(ids),
+        "batches": [1] * len(ids),
+        "accounts": ["default"],
+        "keyed_ids": [id_ for id_, key in zip(ids, keys, strict=True) if key is not None],
+        "key_accounts": ["default" for key in keys if key is not None],
+        "keys": [key for key in keys if key is not None],
+        "keys_from": [0 for key in keys if key is not None],
         "ids": ids,
         "open_from": 0,
     }

@@ -1,0 +1,111 @@
+"""What the first statement of a claim found: ready messages, locked until the transaction ends, and where it looked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from relay import statements as sql
+from relay.message import Message
+from relay.store.floors import Floors, Told
+from relay.store.values import ClaimLimits, Turn
+
+
+class Report(NamedTuple):
+    """An account in its turn. ``cursor``: the last key looked at, if it has more. ``due_us``: now; None: left alone."""
+
+    nth: int
+    account: str
+    cursor: str | None
+    due_us: int | None
+    heads: Mapping[str, int]
+
+
+@dataclass(slots=True)
+class Locked:
+    """``ready``: (place in the turn, message). ``due``: (account, available_at in µs, id), where it is remembered."""
+
+    ready: list[tuple[int, Message]] = field(default_factory=list)
+    expired: list[int] = field(default_factory=list)
+    may_wait: set[int] = field(default_factory=set)
+    due: list[tuple[str, int, int]] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.ready) + len(self.expired)
+
+
+def lock_ready(
+    connection: Connection, schema: str, turn: Turn, limits: ClaimLimits, floors: Floors, told: Told | None
+) -> Locked:
+    """Lock messages that are ready, of the next accounts or of those ``told``."""
+    parameters = {
+        "open_from": floors.open_from,
+        "skip_accounts": list(limits.skip_accounts),
+        "batch": limits.batch_size,
+        "slots": limits.slots,
+        "failed_holds": limits.failed_holds,
+        "linger_seconds": limits.linger_seconds,
+    }
+    if told is None:
+        text, where = sql.LOCK_READY, _everywhere(turn, floors)
+    else:
+        text, where = sql.LOCK_KNOWN, _as_told(told)
+    rows = connection.execute(sql.statement(text, schema), parameters | where).all()
+    locked = _sorted_out(rows)
+    if told is not None:
+        locked.reports = [report._replace(cursor=told.cursors.get(report.account)) for report in locked.reports]
+    return locked
+
+
+def _everywhere(turn: Turn, floors: Floors) -> dict[str, Any]:
+    return {
+        "after_account": turn.after_account,
+        "accounts": turn.accounts,
+        "key_accounts": list(turn.keys),
+        "keys": list(turn.keys.values()),
+        "floor_accounts": [],
+        "floors_us": [],
+        "floor_ids": [],
+        "remember": floors.remembering,
+    }
+
+
+def _as_told(told: Told) -> dict[str, Any]:
+    floors = {account: place.floor for account, place in told.places.items() if place.floor is not None}
+    return {
+        "known_accounts": list(told.places),
+        "key_accounts": [],
+        "keys": [],
+        "head_accounts": [account for account, _, _ in told.heads],
+        "head_keys": [key for _, key, _ in told.heads],
+        "head_ids": sql.numbers(id_ for _, _, id_ in told.heads),
+        "floor_accounts": list(floors),
+        "floors_us": sql.numbers(due_us for due_us, _ in floors.values()),
+        "floor_ids": sql.numbers(id_ for _, id_ in floors.values()),
+        "remember": True,
+    }
+
+
+def _sorted_out(rows: Sequence[Any]) -> Locked:
+    """One look at each row, by position: a claim has up to thousands."""
+    locked = Locked()
+    for row in rows:
+        nth, id_, account, topic, content, group, app_key, extra, key, attempts, expired, may_wait, due_us, *_ = row
+        if id_ is None:
+            heads = dict(zip(row.head_keys or (), row.head_ids or (), strict=True))
+            locked.reports.append(Report(nth, account, key, due_us, heads))
+            continue
+        if expired:
+            locked.expired.append(id_)
+        else:
+            locked.ready.append((nth, Message(id_, topic, content, account, group, app_key, extra, key, attempts)))
+        if may_wait:
+            locked.may_wait.add(id_)
+        if due_us is not None:
+            locked.due.append((account, due_us, id_))
+    locked.reports.sort()
+    return locked

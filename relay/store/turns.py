@@ -1,0 +1,52 @@
+"""Whose turn is next: after which account, and after which of its keys, the next claim begins. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from relay.store.floors import Visit
+from relay.store.locking import Report
+from relay.store.values import FEW_ACCOUNTS, Turn
+
+_MANY_ACCOUNTS = 256
+_FRUITLESS = 8  # claims in a row that found nothing: thousands of accounts or keys may be waiting, so take a rest
+
+
+def next_turn(
+    turn: Turn, reports: Sequence[Report], *, fruitful: bool, full: bool, left_out: str | None
+) -> tuple[Turn, bool, bool]:
+    """Where the next claim starts; whether all accounts have had their turn; whether to take a rest first.
+
+    ``fruitful``: something was found; ``full``: at least a batch. ``left_out``: the first account without a slot.
+    """
+    seen = [report.account for report in reports]
+    ended = len(seen) < turn.accounts
+    if left_out is not None:
+        seen = seen[: seen.index(left_out)]
+        ended = False
+    from_the_start = turn.after_account == "" and ended
+    # Accounts that a whole round did not meet have nothing pending; their keys are forgotten.
+    keys = {} if from_the_start else {account: key for account, key in turn.keys.items() if account not in seen}
+    keys |= {r.account: r.cursor for r in reports if r.cursor is not None and r.account in seen}
+    after = "" if ended else (seen[-1] if seen else turn.after_account)
+    fruitless = 0 if fruitful else turn.fruitless + 1
+    exhausted = fruitless > 0 and ((from_the_start and not turn.keys and not keys) or fruitless >= _FRUITLESS)
+    # Looking far costs little when nothing is found, and much when each account looked at has messages to lock.
+    accounts = FEW_ACCOUNTS if full else min(turn.accounts * 4, _MANY_ACCOUNTS)
+    return Turn(after, keys, accounts, fruitless), ended, exhausted
+
+
+def visits(reports: Sequence[Report], due: Sequence[tuple[str, int, int]], taken: Collection[int]) -> Iterator[Visit]:
+    """Where the next look at each account may begin: behind all that was taken of it, and before what was left.
+
+    ``due``: (account, available_at in microseconds, id) of what was locked; ``taken``: ids that are not ready any more.
+    """
+    for report in reports:
+        places = sorted((due_us, id_) for account, due_us, id_ in due if account == report.account)
+        left = next((place for place in places if place[1] not in taken), None)
+        passed = [place for place in places if left is None or place < left]
+        opened = report.due_us is not None
+        floor = passed[-1] if passed else None
+        if report.due_us is not None and not places:
+            floor = (report.due_us, 0)
+        yield Visit(report.account, opened, floor, report.heads)
