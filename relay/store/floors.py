@@ -1,12 +1,12 @@
 """Where a claim need not look again: what keeps it cheap while an old snapshot keeps finished rows in the indexes.
 
 As long as some transaction holds an old snapshot (a forgotten session, a backup, a standby), vacuum removes nothing,
-and stepping through accounts and keys walks over every message that went done since. One such round is paid for and
-measured. After it, claims are told where to look, until ten times as long has passed::
+and stepping through accounts and keys walks over every message that went done since. A few such rounds are paid for and
+measured. Then claims are told where to look, until ten times as long has passed::
 
-    every account, every key ──(two slow rounds, one after another)──> known accounts and keys, from their floors
-             ^                                                                        │
-             └──────────────────────── the rest is over ──────────────────────────────┘
+    every account, every key ──(three slow rounds in a row)──> known accounts and keys, from their floors
+             ^                                                               │
+             └──────────────────── the rest is over ─────────────────────────┘
 
 What stays true: floors only leave messages out for a while, and never make one ready. Meanwhile new accounts and keys
 are found by their new ids; what was committed more than a second late, or made due again by a person, waits for the
@@ -16,6 +16,7 @@ next full round. A round that is not slow keeps nothing here.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
@@ -23,7 +24,7 @@ from heapq import nsmallest
 from relay.store.values import Turn
 
 # What a claim without dead entries takes, generously; whatever is above was spent on walking over them.
-_ORDINARY_SECONDS = 0.004
+_ORDINARY_SECONDS = 0.005
 _ORDINARY_SECONDS_A_MESSAGE = 0.00004
 _REST = 10  # times as long as the slow round took
 _FEW_ACCOUNTS = 256  # that ran empty: kept, so that their next message needs no walk over the others
@@ -86,8 +87,8 @@ class Floors:
         self._ordinary_seconds = ordinary_seconds
         self._places: dict[str, Place] = {}
         self._visited: set[str] = set()
-        self._wasted = 0.0
-        self._wasted_before = 0.0
+        self._wasted = 0.0  # in this round so far
+        self._wasted_before: deque[float] = deque([0.0, 0.0], maxlen=2)
         self._rest_until = clock()
         self.turn = Turn()  # of the claims that are told where to look
         self.newest_id: int | None = None  # what was inserted after it has not been looked at
@@ -102,7 +103,7 @@ class Floors:
     @property
     def remembering(self) -> bool:
         """Whether claims report where they stopped."""
-        return self._wasted > 0 or self._wasted_before > 0
+        return self._wasted > 0 or any(self._wasted_before)
 
     def meet(self, account: str, ordering_key: str | None) -> None:
         """A new message. Of a key that is not known, earlier messages may be pending too."""
@@ -151,9 +152,10 @@ class Floors:
             place.heads.update(visit.heads)
 
     def _end_round(self) -> None:
-        # The lesser of two rounds: a machine that hesitates once is not an index full of dead entries.
-        wasted = min(self._wasted, self._wasted_before)
-        self._wasted_before, self._wasted = self._wasted, 0.0
+        # The least of three rounds: a machine that hesitates is not an index full of dead entries.
+        wasted = min(self._wasted, *self._wasted_before)
+        self._wasted_before.append(self._wasted)
+        self._wasted = 0.0
         empty = self._places.keys() - self._visited
         if len(empty) > _FEW_ACCOUNTS:
             for account in empty:

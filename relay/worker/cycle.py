@@ -174,6 +174,7 @@ class Worker:
                 await self._wait(retry_seconds(failures))
                 continue
             if claim.batches:
+                self._flights.launch()  # first: disarming is a round trip
                 await self._wakeup.disarm()
             elif claim.exhausted:
                 await self._rest()

@@ -62,7 +62,7 @@ def give_back(store: Store, batches: tuple[Batch, ...]) -> None:
     store.settle([released(batch) for batch in batches], {})
 
 
-def test_promise_8_a_held_horizon_costs_two_slow_rounds_and_then_next_to_nothing(
+def test_promise_8_a_held_horizon_costs_three_slow_rounds_and_then_next_to_nothing(
     rows: Rows, engine: Engine, horizon: Connection, clock: Clock
 ) -> None:
     rows.add(30_000, due_in_seconds=-60)
