@@ -1,6 +1,7 @@
 # make demo    everything on an embedded PostgreSQL and a local platform, in one command
 # make test    the whole suite                make lint    style, types, floors
-# make bench   speed side by side with other ways; QUICK=1 takes a minute, MEASURES='drains claims' picks some
+# make bench   speed side by side with other ways; QUICK=1 takes a minute, MEASURES='drains peers' picks some
+# make bench-figures   put the newest complete results into the documents
 # make clean   forget the virtual environment and every cache
 #
 # Needs python3 (3.11 or newer) and nothing else; makes .venv by itself and installs again only when pyproject.toml
@@ -15,7 +16,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 USABLE := import sys, ensurepip; v = sys.version_info; v >= (3, 11) and print(f"{v[0]}{v[1]:03}", sys.executable)
 MAKEFLAGS += --no-print-directory
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench bench-figures clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/relay demo
@@ -31,6 +32,9 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(MEASURES)
+
+bench-figures: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.figures
 
 clean:
 	rm -rf $(VENV) .relay-demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -8,9 +8,11 @@ starts from a fresh copy of the database, medians are printed with the smallest 
     ground.py       a durable PostgreSQL, fresh databases, what the server counted
     platform.py     the other end: answers every call at once, or after a latency, and counts messages
     contenders/     who drains the table: relay, bare, naive
+    peers/          other libraries, each in an environment of its own
     race.py         one process for each contender; a common start
     follower.py     a relay that runs beside what is measured
     measures/       one module for each question; each gives a table
     effort.py       how much is measured: everything, or a glance
     table.py        how results are shown and kept
+    figures.py      puts what was kept into the documents
 """

@@ -10,20 +10,19 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import import_module
-from pathlib import Path
 
 from benchmarks.effort import FULL, QUICK
 from benchmarks.ground import Ground
+from benchmarks.table import RESULTS
 
-MEASURES = ("drains", "latency", "inserts", "claims", "scale", "knobs")
-AT_A_GLANCE = MEASURES[:-1]
-RESULTS = Path(__file__).parent / "results"
+MEASURES = ("drains", "latency", "inserts", "claims", "scale", "knobs", "peers")
+AT_A_GLANCE = MEASURES[:-2]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures the relay side by side.")
     parser.add_argument("measures", nargs="*", metavar="measure", help=f"some of {', '.join(MEASURES)}; all by default")
-    parser.add_argument("--quick", action="store_true", help="a glance: single runs, small tables, no knobs")
+    parser.add_argument("--quick", action="store_true", help="a glance; knobs and peers only if named")
     chosen = parser.parse_args()
     if unknown := set(chosen.measures) - set(MEASURES):
         parser.error(f"there is no measure {', '.join(sorted(unknown))}; choose from {', '.join(MEASURES)}")
@@ -41,7 +40,8 @@ def run(measures: Sequence[str], *, quick: bool) -> None:
                 print(table, end="\n\n", flush=True)
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    path.write_text(json.dumps({"machine": facts, "tables": results}, indent=1, ensure_ascii=False))
+    kept = {"machine": facts, "quick": quick, "tables": results}
+    path.write_text(json.dumps(kept, indent=1, ensure_ascii=False))
     print(f"{time.monotonic() - started:.0f} s, every single value in {path}")
 
 

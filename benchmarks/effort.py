@@ -18,6 +18,7 @@ class Effort:
     waiting_rows: int
     long_drain: int
     processes: tuple[int, ...]
+    trigger_pairs: int  # inserts with and without the wake-up trigger, in turn
 
 
 FULL = Effort(
@@ -32,6 +33,7 @@ FULL = Effort(
     waiting_rows=100_000,
     long_drain=200_000,
     processes=(1, 2, 4),
+    trigger_pairs=7,
 )
 QUICK = Effort(
     repeats=1,
@@ -45,4 +47,5 @@ QUICK = Effort(
     waiting_rows=10_000,
     long_drain=50_000,
     processes=(1, 2),
+    trigger_pairs=1,
 )

@@ -1,8 +1,8 @@
-"""The other end of the wire: accepts every call, at once or after a latency, and counts the messages.
+"""The other end of the wire: accepts every call, at once or after a latency, and counts calls and messages.
 
 No framework, because its CPU would be measured too: on two cores an ordinary server is slower than what it serves. Runs
-in a process of its own. ``GET`` answers with the number of messages accepted so far, so that a drain is believed only
-if everything arrived.
+in a process of its own. ``GET`` answers with what was accepted so far, so that a drain is believed only if everything
+arrived.
 """
 
 from __future__ import annotations
@@ -21,11 +21,22 @@ _TOPIC = b"%22topic%22%3A"  # once in every message; quotes inside of a content 
 
 
 @dataclass(frozen=True, slots=True)
+class Received:
+    messages: int
+    calls: int
+
+    def __sub__(self, before: Received) -> Received:
+        return Received(self.messages - before.messages, self.calls - before.calls)
+
+
+@dataclass(frozen=True, slots=True)
 class Platform:
     url: str
 
-    def accepted(self) -> int:
-        return int(httpx.get(self.url, trust_env=False).text)
+    def received(self) -> Received:
+        """Since it was started; differences are what counts."""
+        messages, calls = httpx.get(self.url, trust_env=False).text.split()
+        return Received(int(messages), int(calls))
 
 
 @contextmanager
@@ -56,6 +67,7 @@ async def _listen(latency_seconds: float, parent: Connection) -> None:
 
 class Count:
     messages = 0
+    calls = 0
 
 
 class Wire(asyncio.Protocol):
@@ -85,9 +97,10 @@ class Wire(asyncio.Protocol):
 
     def _answer(self, head: bytes | bytearray, body: bytearray) -> None:
         if head.startswith(b"get "):
-            self._send(b"%d" % self._count.messages)
+            self._send(b"%d %d" % (self._count.messages, self._count.calls))
             return
         self._count.messages += body.count(_TOPIC)
+        self._count.calls += 1
         if self._latency_seconds:
             asyncio.get_running_loop().call_later(self._latency_seconds, self._send, _BODY)
         else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.synchronize import Barrier
@@ -19,10 +19,11 @@ from typing import Any
 
 from benchmarks.contenders import Drain, Job
 from benchmarks.ground import Counted, Ground, counted, fill, left
-from benchmarks.platform import Platform
+from benchmarks.platform import Platform, Received
 
 TABLES = {"relay": "relay.outbox", "bare": "bare.outbox", "naive": "bare.outbox"}
 _PATIENCE_SECONDS = 600
+_NOTHING = Received(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +35,19 @@ class Lap:
     cpu_seconds: float
     memory_bytes: int
     statements: int
+    accepted: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """All processes of one contender together."""
+    """All processes of one contender together. ``calls`` is 0 where nothing was sent."""
 
     messages: int
     seconds: float
     cpu_seconds: float
     memory_bytes: int
     statements: int
+    calls: int
     counted: Counted
 
     @property
@@ -62,27 +65,40 @@ def drain(
     batch_size: int = 50,
     processes: int = 1,
     accounts: int = 1,
+    noting: bool = False,
 ) -> Run:
-    """Fill a fresh database and let one contender, in so many processes, drain it."""
+    """Fill a fresh database and let one contender, in so many processes, drain it.
+
+    ``noting``: the processes note what was accepted and must agree that it was each message once.
+    """
     table = TABLES[contender]
     with ground.fresh() as url:
         fill(url, table, messages, accounts=accounts)
-        received = platform.accepted() if platform else 0
+        received = platform.received() if platform else _NOTHING
         before = counted(url)
-        job = Job(url, platform.url if platform else None, in_flight, batch_size)
+        job = Job(url, platform.url if platform else None, in_flight, batch_size, noting)
         laps = together([(contender, job)] * processes)
         used = counted(url) - before
         assert left(url, table) == 0, f"{contender} left messages"
-        if platform:
-            assert platform.accepted() - received == messages, f"{contender}: not every message arrived once"
+        received = platform.received() - received if platform else _NOTHING
+    assert not platform or received.messages == messages, f"{contender}: not every message arrived once"
+    if noting:
+        _accepted_once(laps, messages)
     return Run(
         messages=messages,
         seconds=max(lap.ended for lap in laps) - min(lap.started for lap in laps),
         cpu_seconds=sum(lap.cpu_seconds for lap in laps),
         memory_bytes=max(lap.memory_bytes for lap in laps),
         statements=sum(lap.statements for lap in laps),
+        calls=received.calls,
         counted=used,
     )
+
+
+def _accepted_once(laps: list[Lap], messages: int) -> None:
+    accepted = [id_ for lap in laps for id_ in lap.accepted]
+    assert len(accepted) == len(set(accepted)), "a message was accepted twice"
+    assert len(accepted) == messages, "a message was not accepted"
 
 
 def together(contenders: list[tuple[str, Job]]) -> list[Lap]:
@@ -120,7 +136,7 @@ def _lap(contender: str, job: Job, start: Barrier, laps: Any) -> None:
     tally = run()
     ended = time.monotonic()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    laps.put(Lap(started, ended, time.process_time() - cpu, memory, tally.statements))
+    laps.put(Lap(started, ended, time.process_time() - cpu, memory, tally.statements, tally.accepted))
 
 
 def prepare(contender: str) -> Callable[[Job], Drain]:

@@ -1,16 +1,20 @@
 """How results are shown and kept: the median of every cell with its smallest and largest value, and a ratio.
 
 The ratio compares the first column with that of the table's first row; it is the number that carries over to another
-machine. JSON keeps every single value.
+machine. Where the first row is the relay among others, it may be turned round: how many times as much the relay does.
+JSON keeps every single value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
+from typing import Any
 
 Cells = Mapping[str, float]  # column -> value, of one run
+RESULTS = Path(__file__).parent / "results"  # one JSON a run, named after the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,32 +33,44 @@ class Table:
     title: str
     rows: Sequence[Row]
     note: str = ""
+    first_over: bool = False  # the ratio is the first row's value over this one's
 
     @property
     def columns(self) -> list[str]:
         return list(self.rows[0].runs[0])
 
     def __str__(self) -> str:
-        heads = ["", *self.columns, "ratio"]
-        lines = [[row.label, *(_spread(row.values(c)) for c in self.columns), self._ratio(row)] for row in self.rows]
-        widths = [max(len(line[i]) for line in (heads, *lines)) for i in range(len(heads))]
+        cells = self._cells()
+        widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
         shown = [
-            "  ".join(
-                [
-                    line[0].ljust(widths[0]),
-                    *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
-                ]
-            )
-            for line in (heads, *lines)
+            "  ".join([label.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(rest, widths[1:], strict=True))])
+            for label, *rest in cells
         ]
         return "\n".join([self.title, "-" * len(self.title), *shown, *([self.note] if self.note else [])])
 
-    def as_json(self) -> dict[str, object]:
-        return {"title": self.title, "rows": [{"label": row.label, "runs": list(row.runs)} for row in self.rows]}
+    def markdown(self) -> str:
+        heads, *rows = self._cells()
+        lines = [heads, ["---", *("--:" for _ in heads[1:])], *rows]
+        notes = [f"- {line}" for line in self.note.splitlines()]
+        return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + (["", *notes] if notes else []))
+
+    def as_json(self) -> dict[str, Any]:
+        rows = [{"label": row.label, "runs": list(row.runs)} for row in self.rows]
+        return {"title": self.title, "rows": rows, "note": self.note, "first_over": self.first_over}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Table:
+        rows = [Row(row["label"], row["runs"]) for row in kept["rows"]]
+        return cls(kept["title"], rows, kept["note"], kept["first_over"])
+
+    def _cells(self) -> list[list[str]]:
+        heads = ["", *self.columns, f"{self.rows[0].label} / this" if self.first_over else "ratio"]
+        return [heads, *([r.label, *(_spread(r.values(c)) for c in self.columns), self._ratio(r)] for r in self.rows)]
 
     def _ratio(self, row: Row) -> str:
-        first = median(self.rows[0].values(self.columns[0]))
-        return f"{median(row.values(self.columns[0])) / first:.2f}" if first else "-"
+        first, this = (median(of.values(self.columns[0])) for of in (self.rows[0], row))
+        over, under = (first, this) if self.first_over else (this, first)
+        return f"{over / under:.2f}" if under else "-"
 
 
 def in_turn(contenders: Mapping[str, Callable[[], Cells]], repeats: int) -> list[Row]:

@@ -7,7 +7,7 @@ naive.py    what most people write first: fifty mapped rows, one POST, commit, a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 # Nobody's: the platform here does not look at them, but signing costs what it costs.
@@ -22,6 +22,7 @@ class Job:
     platform_url: str | None = None
     in_flight: int = 8
     batch_size: int = 50  # the others always take fifty
+    noting: bool = False  # the relay notes which messages were accepted; the others cannot
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Tally:
     """What a contender counted itself."""
 
     statements: int = 0
+    accepted: Sequence[int] = ()  # ids of messages, where they were to be noted
 
 
 Drain = Callable[[], Tally]

@@ -35,6 +35,23 @@ class Null:
         return Answered((ACCEPTED,) * len(batch), "zzp0c5fj10y3", 200, 1)
 
 
+class Noting:
+    """A producer that remembers which messages were accepted, every time they were."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+        self.max_batch, self.max_bytes = producer.max_batch, producer.max_bytes
+        self.open, self.close = producer.open, producer.close
+        self.accepted: list[int] = []
+
+    async def produce(self, batch: Batch) -> Answer:
+        answer = await self._producer.produce(batch)
+        assert isinstance(answer, Answered)
+        assert set(answer.results) == {ACCEPTED}
+        self.accepted += [message.id for message in batch.messages]
+        return answer
+
+
 def producer_for(job: Job) -> Producer:
     if job.platform_url is None:
         return Null()
@@ -87,7 +104,9 @@ def prepare(job: Job) -> Drain:
         pass  # the first connection is made before the start
 
     def drain() -> Tally:
-        asyncio.run(worker_for(job, engine, producer_for(job)).run(Until.DRAINED))
-        return Tally(executed())
+        producer = producer_for(job)
+        noting = Noting(producer) if job.noting else None
+        asyncio.run(worker_for(job, engine, noting or producer).run(Until.DRAINED))
+        return Tally(executed(), noting.accepted if noting else ())
 
     return drain

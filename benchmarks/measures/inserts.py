@@ -1,7 +1,8 @@
 """What does a message cost the application? Sixteen clients insert at once, with and without triggers and relay.
 
 The load comes from pgbench: one transaction inserts a row of business and, but for the first line, a message. The relay
-shares the machine, so its lines also pay for the CPU it uses.
+shares the machine, so its lines also pay for the CPU it uses. What the wake-up trigger costs is asked apart, in pairs
+that differ in nothing else; the ratio of the second line is the answer.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
 from benchmarks.contenders import Job
 from benchmarks.effort import Effort
@@ -23,11 +28,13 @@ from benchmarks.platform import platform
 from benchmarks.table import Cells, Table, in_turn
 
 _CLIENTS = 16
+_PATIENCE_SECONDS = 10
 _BUSINESS = "insert into trade (buyer, status) values ('b', 'X_PACKAGED');"
 _CONTENT = '{"tid":1234554321,"status":"X_PACKAGED","operator":"a","remark":"' + "x" * 200 + '"}'
 _MESSAGE = {
     "": "",
     "plain": f"insert into relay.outbox (topic, content) values ('{TOPIC}', '{_CONTENT}');",
+    "later": f"insert into relay.outbox (topic, content, available_at) values ('{TOPIC}', '{_CONTENT}', 'tomorrow');",
     "keyed": f"insert into relay.outbox (topic, content, ordering_key) values ('{TOPIC}', '{_CONTENT}', 'k' || :key);",
 }
 _WITHOUT_TRIGGERS = """
@@ -40,6 +47,7 @@ create function notify_always() returns trigger language plpgsql as
     $$ begin perform pg_notify('always', ''); return null; end $$;
 create trigger notify_always after insert on relay.outbox for each statement execute function notify_always();
 """
+_WITHOUT_WAKE_UP = "alter table relay.outbox disable trigger outbox_wakes"
 _BACKLOG_PER_SECOND = 8_000  # more than a relay with the platform's latency drains meanwhile
 
 
@@ -65,9 +73,24 @@ VARIANTS = {
 }
 
 
+RELAYS = {
+    "no relay": Variant("plain"),
+    "the relay asleep until they come": Variant("plain", relay="following"),
+    "the relay asleep, for they are due tomorrow": Variant("later", relay="following"),
+    "the relay busy": Variant("plain", relay="draining"),
+}
+
+
 def measure(ground: Ground, effort: Effort) -> Iterator[Table]:
-    runs = {label: partial(_run, ground, effort, variant) for label, variant in VARIANTS.items()}
-    yield Table(f"{_CLIENTS} clients insert at once", in_turn(runs, effort.repeats))
+    yield _table(f"{_CLIENTS} clients insert at once", ground, effort, VARIANTS, effort.repeats)
+    for state, variant in RELAYS.items():
+        pair = {"without the wake-up trigger": replace(variant, ddl=_WITHOUT_WAKE_UP), "with it": variant}
+        yield _table(f"{_CLIENTS} clients insert at once, {state}", ground, effort, pair, effort.trigger_pairs)
+
+
+def _table(title: str, ground: Ground, effort: Effort, variants: Mapping[str, Variant], repeats: int) -> Table:
+    runs = {label: partial(_run, ground, effort, variant) for label, variant in variants.items()}
+    return Table(title, in_turn(runs, repeats))
 
 
 def _run(ground: Ground, effort: Effort, variant: Variant) -> Cells:
@@ -84,7 +107,19 @@ def _run(ground: Ground, effort: Effort, variant: Variant) -> Cells:
         if variant.relay:
             there = stack.enter_context(platform(100 if variant.relay == "draining" else 0))
             stack.enter_context(following(Job(url, there.url)))
+        if variant.relay == "following":
+            _until_asleep(url)
         return {"transactions/s": _pgbench(ground.pgbench, url, effort.insert_seconds, _script(variant))}
+
+
+def _until_asleep(url: str) -> None:
+    """A relay holds the wake-up lock while it sleeps."""
+    held = "select exists (select from pg_locks where locktype = 'advisory' and objid = 256 and mode = 'ExclusiveLock')"
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    with create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool).connect() as connection:
+        while not connection.execute(text(held)).scalar_one():
+            assert time.monotonic() < deadline, "the relay does not fall asleep"
+            time.sleep(0.02)
 
 
 def _script(variant: Variant) -> str:

@@ -33,7 +33,7 @@ def measure(ground: Ground, effort: Effort) -> Iterator[Table]:
 
 def _latency(ground: Ground, there: Platform, samples: int, *, wakeup: bool) -> Cells:
     with ground.fresh() as url:
-        before = there.accepted()
+        before = there.received().messages
         with following(Job(url, there.url), wakeup=wakeup) as relay:
             committed = _insert(url, samples)
             _until_accepted(there, before + samples)
@@ -58,6 +58,6 @@ def _insert(url: str, samples: int) -> dict[int, float]:
 
 def _until_accepted(there: Platform, messages: int) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while there.accepted() < messages:
+    while there.received().messages < messages:
         assert time.monotonic() < deadline, "messages are missing"
         time.sleep(0.02)
