@@ -5,6 +5,9 @@ it only while it has nothing to do.
 
     found nothing ──arm (take the lock)──> look once more ──> wait ──notified──> look ──found some──> disarm
 
+Inserts of what cannot be claimed (its account is paused, it is due tomorrow) would wake a relay for nothing, and pay for
+it. After a few of those the relay gives the lock back and polls for a while.
+
 Polling goes on all the time and is the net: a notification that is lost costs one poll interval, never a message.
 Only one relay of a fleet sleeps with the lock, the others poll. Through a pooler in transaction mode neither LISTEN nor
 the lock would stay ours: that is found out when the connection is made, and then polling is all there is.
@@ -23,6 +26,8 @@ from psycopg import sql
 _CONNECT_SECONDS = 5
 _ANSWER_SECONDS = 2.0
 _RECONNECT_SECONDS = 5.0
+_IN_VAIN = 5  # wake-ups in a row after which nothing could be claimed
+_QUIET_SECONDS = 2.0
 
 
 class Arming(Enum):
@@ -30,7 +35,7 @@ class Arming(Enum):
 
     BEGUN = "look once more before waiting"
     STANDING = "it was asked for before, and still holds"
-    REFUSED = "somebody is inserting, or another relay has the lock: look again soon"
+    REFUSED = "somebody is inserting, another relay has the lock, or waking was in vain: look again soon"
     NONE = "there is no wake-up, only polling"
 
 
@@ -89,6 +94,8 @@ class Notified:
         self._armed = False
         self._heard = asyncio.Event()
         self._try_again_monotonic = 0.0
+        self._in_vain = 0
+        self._quiet_until_monotonic = 0.0
         self.trouble: str | None = None
 
     async def open(self) -> None:
@@ -108,6 +115,11 @@ class Notified:
         await self._lost("closed")
 
     async def arm(self) -> Arming:
+        if self._in_vain >= _IN_VAIN:
+            await self.disarm()
+            self._quiet_until_monotonic = time.monotonic() + _QUIET_SECONDS
+        if time.monotonic() < self._quiet_until_monotonic:
+            return Arming.REFUSED
         if self._armed:
             return Arming.STANDING
         if self._connection is None and time.monotonic() >= self._try_again_monotonic:
@@ -119,6 +131,7 @@ class Notified:
         return Arming.BEGUN if self._armed else Arming.REFUSED
 
     async def disarm(self) -> None:
+        self._in_vain = 0
         if self._armed:
             self._armed = False
             await self._value("select pg_advisory_unlock(%s, 256)", self._key)
@@ -126,6 +139,7 @@ class Notified:
     async def wait(self) -> None:
         await self._heard.wait()
         self._heard.clear()
+        self._in_vain += 1  # until something is claimed
 
     async def _listen(self) -> None:
         assert self._connection is not None

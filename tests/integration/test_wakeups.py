@@ -79,6 +79,29 @@ async def test_one_relay_of_a_fleet_sleeps_with_the_lock(database_url: str, wake
     await other.close()
 
 
+async def test_who_is_woken_in_vain_again_and_again_polls_for_a_while(engine: Engine, wakeup: Notified) -> None:
+    for _ in range(5):
+        assert await wakeup.arm() in (Arming.BEGUN, Arming.STANDING)
+        await asyncio.to_thread(insert, engine)
+        assert await heard(wakeup, 5)
+    assert await wakeup.arm() is Arming.REFUSED
+    await asyncio.to_thread(insert, engine)
+    assert not await heard(wakeup, 0.2)
+
+    async def armed_again() -> bool:
+        return await wakeup.arm() is Arming.BEGUN
+
+    assert await eventually_async(armed_again)
+
+
+async def test_waking_that_leads_to_a_claim_is_never_in_vain(engine: Engine, wakeup: Notified) -> None:
+    for _ in range(12):
+        assert await wakeup.arm() is Arming.BEGUN
+        await asyncio.to_thread(insert, engine)
+        assert await heard(wakeup, 5)
+        await wakeup.disarm()  # as a worker does that has claimed something
+
+
 async def test_inserts_are_never_held_up(engine: Engine, wakeup: Notified) -> None:
     assert await wakeup.arm() is Arming.BEGUN
     with engine.connect() as one, engine.connect() as other:
