@@ -29,6 +29,8 @@ VERBS = {
     "resume": ("relay.cli.pausing:resume", "End a pause, whoever ordered it."),
     "redact": ("relay.cli.removing:redact", "Remove the content of finished messages for good."),
     "prune": ("relay.cli.removing:prune", "Delete messages that finished long ago, with their attempts and calls."),
+    "export": ("relay.cli.export:export", "Write what the audit views show into files, with a manifest of hashes."),
+    "archive": ("relay.cli.archive:archive", "Move finished messages to the archive; list and drop its months."),
     "check": ("relay.cli.check:check", "Look for what is wrong: settings, database, tables, credentials, backlog."),
     "explain": ("relay.cli.explain:explain", "Say what a code means, what the relay does, and whom to ask."),
     "roles": ("relay.cli.roles:roles", "Show least-privilege roles, or print the SQL that makes them."),

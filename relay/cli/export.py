@@ -1,0 +1,166 @@
+"""``relay export``: evidence in files, and whether it is still what was written."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from relay.cli.options import duration, json_option
+from relay.cli.options import time as time_with_offset
+from relay.cli.printing import print_json
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from relay.exports.manifest import Preceding
+    from relay.settings import Settings
+
+_DOES_NOT_FIT = 3
+_QUIET_SECONDS = 2.0  # whoever looks on is told how far it is
+_SECONDS_BETWEEN_LINES = 10.0  # and a log only now and then
+
+
+def moment(text: str) -> date | datetime | timedelta:
+    """A date, a time with its offset, or so long ago."""
+    for read in (date.fromisoformat, time_with_offset, duration):
+        try:
+            return read(text)
+        except (ValueError, click.BadParameter):
+            continue
+    raise click.BadParameter(f"{text!r} is no moment; write 2026-11-11, 2026-11-11T00:00:00+08:00 or 24h.")
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), help="Of the rows.  [default: jsonl]")
+@click.option("--since", type=moment, metavar="WHEN", help="From this date or time on.  [default: all, or --previous]")
+@click.option("--until", type=moment, metavar="WHEN", help="Before this date or time.  [default: up to now]")
+@click.option(
+    "--previous",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="MANIFEST",
+    help="Go on where that export ended, and name its hash.",
+)
+@click.option("--verify", is_flag=True, help="Write nothing: is the export in DIR what it was? If not, exit with 3.")
+@json_option
+def export(
+    folder: Path,
+    form: str | None,
+    since: date | timedelta | None,
+    until: date | timedelta | None,
+    previous: Path | None,
+    verify: bool,
+    as_json: bool,
+) -> None:
+    """Write what the audit views show into files, with a manifest of hashes.
+
+    The folder exists and has no export yet. What is printed at the end is the hash of the manifest: keep it elsewhere.
+    The rights of an auditor are enough.
+    """
+    if verify:
+        if form or since or until:
+            raise click.UsageError("--verify takes --previous and --json only")
+        _verify(folder, previous, as_json)
+        return
+    from relay.exports import Plan
+    from relay.exports import export as write
+    from relay.settings import load
+
+    settings = load()
+    plan = Plan(form or "jsonl", since, until, _preceding(previous))
+    with _snapshot(settings) as connection, Progress.on_stderr() as told:
+        manifest, sha256 = write(connection, folder, plan, schema=settings.schema_name, told=told)
+    if as_json:
+        print_json({"sha256": sha256, **asdict(manifest)})
+    else:
+        click.echo(f"{sha256}  {folder / 'manifest.json'}")
+    rows = sum(file.rows for file in manifest.files)
+    click.echo(f"{rows:,} rows in {len(manifest.files)} files", err=True)
+
+
+def _verify(folder: Path, previous: Path | None, as_json: bool) -> None:
+    from relay.exports.verifying import verify
+
+    found = verify(folder, previous)
+    if as_json:
+        print_json({"fits": not found.problems, **asdict(found)})
+    elif found.problems:
+        for problem in found.problems:
+            click.echo(f"{problem.file}: {problem.what}")
+    else:
+        click.echo(f"{found.sha256}  {folder / 'manifest.json'}")
+    if found.previous and not previous:
+        click.echo(f"the preceding manifest, {found.previous}, is compared only with --previous", err=True)
+    if found.problems:
+        raise click.exceptions.Exit(_DOES_NOT_FIT)
+
+
+def _preceding(manifest: Path | None) -> Preceding | None:
+    from relay.exports.folder import told_disk_errors
+    from relay.exports.manifest import preceding
+
+    if manifest is None:
+        return None
+    with told_disk_errors(manifest):
+        return preceding(manifest.read_bytes(), str(manifest))
+
+
+@contextmanager
+def _snapshot(settings: Settings) -> Iterator[Connection]:
+    """Unlike ``database.reading`` nothing is asked yet: an auditor may not read which revision the tables have."""
+    from relay.cli.database import open_engine
+
+    engine = open_engine(settings)
+    try:
+        with engine.connect() as connection:
+            yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    finally:
+        engine.dispose()
+
+
+class Progress:
+    """How far it is: on a terminal one line that changes, elsewhere a line now and then; nothing if it ends soon."""
+
+    def __init__(self, say: Callable[[str], None], *, terminal: bool, clock: Callable[[], float]) -> None:
+        self._say = say
+        self._terminal = terminal
+        self._clock = clock
+        self._due = clock() + (_QUIET_SECONDS if terminal else _SECONDS_BETWEEN_LINES)
+        self._drawn = 0
+
+    @classmethod
+    @contextmanager
+    def on_stderr(cls) -> Iterator[Progress]:
+        told = cls(
+            lambda said: click.echo(said, nl=False, err=True), terminal=sys.stderr.isatty(), clock=time.monotonic
+        )
+        try:
+            yield told
+        finally:
+            told.end()
+
+    def __call__(self, view: str, rows: int) -> None:
+        now = self._clock()
+        if now < self._due:
+            return
+        said = f"{view}: {rows:,} rows"
+        if self._terminal:
+            self._say(f"\r{said:{self._drawn}}")
+            self._drawn = len(said)
+            self._due = now + 0.2
+        else:
+            self._say(f"{said}\n")
+            self._due = now + _SECONDS_BETWEEN_LINES
+
+    def end(self) -> None:
+        """Leave an empty line behind."""
+        if self._drawn:
+            self._say(f"\r{'':{self._drawn}}\r")

@@ -1,0 +1,131 @@
+"""The folder of an export: files under temporary names, hashed as they are written, named for good at the very end.
+
+``manifest.json.partial`` is locked all the while, so two exports never write the same folder, and whatever an
+interrupted one left is simply written again. Only when every file has reached the disk do they get their names, the
+manifest last. A folder with a manifest is never written to.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from relay.errors import RelayError
+from relay.exports.manifest import MANIFEST, SUMS
+
+PARTIAL = ".partial"
+_BUFFER_BYTES = 1 << 17
+
+
+class Draft:
+    """A file that is being written; ``size`` in bytes and ``sha256`` of what was written so far."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        self.size = 0
+        self._hash = hashlib.sha256()
+        self._file: IO[bytes] = open(f"{path}{PARTIAL}", "wb", buffering=_BUFFER_BYTES)  # noqa: SIM115 ended by exit
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """On the disk, not only on its way."""
+        with self._file:
+            if error is None:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._hash.update(data)
+        self.size += len(data)
+
+
+class Drafts:
+    """Those of one export, in the order made."""
+
+    def __init__(self, folder: Path, manifest: IO[bytes]) -> None:
+        self._folder = folder
+        self._manifest = manifest
+        self._names: list[str] = []
+
+    def new(self, name: str) -> Draft:
+        self._names.append(name)
+        return Draft(self._folder / name)
+
+    def publish(self, sums: bytes, manifest: bytes) -> None:
+        """Give every file its name; with the manifest's the export exists."""
+        with self.new(SUMS) as draft:
+            draft.write(sums)
+        self._manifest.write(manifest)
+        self._manifest.flush()
+        os.fsync(self._manifest.fileno())
+        for name in self._names:
+            self._rename(name)
+        self._settle()
+        self._rename(MANIFEST)
+        self._settle()
+
+    def remove(self) -> None:
+        for name in self._names:
+            with suppress(OSError):
+                os.unlink(self._folder / f"{name}{PARTIAL}")
+
+    def _rename(self, name: str) -> None:
+        os.replace(self._folder / f"{name}{PARTIAL}", self._folder / name)
+
+    def _settle(self) -> None:
+        """Names reach the disk with their folder."""
+        descriptor = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def new_export(folder: Path) -> Iterator[Drafts]:
+    """Drafts in an existing folder; of what is not published only the lock stays. Raises RelayError."""
+    with told_disk_errors(folder):
+        _require_none(folder)
+        with open(folder / f"{MANIFEST}{PARTIAL}", "ab") as manifest:
+            try:
+                fcntl.flock(manifest, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                hint = "Wait for it, or name another folder."
+                raise RelayError(f"Another export is writing to {folder}.", hint) from None
+            _require_none(folder)  # it may have come while we opened
+            manifest.truncate(0)
+            drafts = Drafts(folder, manifest)
+            try:
+                yield drafts
+            finally:
+                drafts.remove()
+
+
+def _require_none(folder: Path) -> None:
+    if (folder / MANIFEST).exists():
+        raise RelayError(f"{folder} has an export already.", "Evidence is not overwritten: name a new folder.")
+
+
+@contextmanager
+def told_disk_errors(path: Path) -> Iterator[None]:
+    """Of the file system's error, what a person needs."""
+    try:
+        yield
+    except OSError as error:
+        hint = "The folder has to exist: mkdir it first." if isinstance(error, FileNotFoundError) else ""
+        raise RelayError(f"{error.filename or path}: {error.strerror or type(error).__name__}", hint) from error

@@ -1,0 +1,79 @@
+"""docs/audit.md says how to compare an export with the database of today: by psql, with the rights of an auditor."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import Engine, make_url, text
+
+from relay import operations
+from relay.cli.verbs import relay
+from relay.embedded import find_binaries
+from relay.exports.rows import VIEWS
+from relay.operations import Order
+from tests.docs.markdown import ROOT, blocks, tables
+from tests.fixtures.roles import Roles
+from tests.fixtures.rows import Rows
+
+PAGE = ROOT / "docs" / "audit.md"
+HARD = '{"text": "back\\\\slash, \\u0001 \\"quoted\\"\\n包裹"}'
+
+
+def ask(script: str, url: str, folder: Path) -> list[str]:
+    """What psql answers, a line each."""
+    conninfo = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    environment = {**os.environ, "PATH": f"{find_binaries()}{os.pathsep}{os.environ['PATH']}", "TARGET": conninfo}
+    script = script.replace("psql -d shop", 'psql -X -q -A -t -F " " -v ON_ERROR_STOP=1 -d "$TARGET"')
+    asked = subprocess.run(["bash", "-c", script], env=environment, cwd=folder, capture_output=True, text=True)
+    assert asked.returncode == 0, asked.stderr
+    return asked.stdout.splitlines()
+
+
+def test_the_comparison_finds_what_a_superuser_changed(
+    engine: Engine, roles: Roles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (script,) = (block.text for block in blocks(PAGE) if "audit_message.jsonl" in block.text)
+    table = Rows(engine)
+    kept, changed, redacted, pruned = table.add(4, content=HARD)
+    table.run("update relay.outbox set status = 'failed', finished_at = now() where id = :id", id=redacted)
+    table.run(
+        "update relay.outbox set status = 'failed', finished_at = now() - interval '9 days' where id = :id", id=pruned
+    )
+    monkeypatch.setenv("RELAY_DATABASE_URL", roles.url("auditor"))
+    assert CliRunner().invoke(relay, ["export", str(tmp_path)]).exit_code == 0
+    assert ask(script, roles.url("auditor"), tmp_path) == []
+
+    order = Order("ann", "why", {})
+    with engine.begin() as connection:
+        operations.redact(connection, [redacted], order, schema="relay")
+    list(operations.prune(engine, timedelta(days=1), order, schema="relay", batch=10))
+    with engine.begin() as connection:
+        connection.execute(text("set local session_replication_role = 'replica'"))
+        connection.execute(
+            text(
+                "update relay.outbox set content = '{\"tid\": 2}', "
+                "content_sha256 = sha256(convert_to('{\"tid\": 2}', 'UTF8')) where id = :id"
+            ),
+            {"id": changed},
+        )
+    assert table.one("select count(*) from relay.audit_integrity where not intact") == 0, "the views alone cannot tell"
+    assert ask(script, roles.url("auditor"), tmp_path) == [
+        f"{changed} changed",
+        f"{redacted} redacted",
+        f"{pruned} gone",
+    ]
+    assert kept == table.one("select min(id) from relay.outbox")
+
+
+def test_every_file_and_its_time_are_documented() -> None:
+    documented = {
+        view.strip(): time.strip() or None
+        for views, times, _ in tables(PAGE, "file", "by", "so that")
+        for view, time in zip(views.split(","), times.split(","), strict=True)
+    }
+    assert documented == {view.name: view.time for view in VIEWS}
