@@ -3,6 +3,8 @@
 The same lock, schema and version table as ``relay migrate``, so that either may follow the other.
 """
 
+import re
+
 from alembic import context
 from sqlalchemy import create_engine
 
@@ -14,13 +16,20 @@ from relay.settings import database_url, schema_name
 SCHEMA = schema_name()
 
 
+def compared(name: str | None, kind: str, parents: object) -> bool:
+    """Our schema and what is in it, but for the months of the archive: they come and go."""
+    if kind == "schema":
+        return name == SCHEMA
+    return kind != "table" or not re.search(r"_archive_y\d{4}m\d\d$", name or "")
+
+
 def configure(**where: object) -> None:
     context.configure(
         target_metadata=metadata,
         version_table=VERSION_TABLE,
         version_table_schema=SCHEMA,
         include_schemas=True,
-        include_name=lambda name, kind, parents: name == SCHEMA if kind == "schema" else True,
+        include_name=compared,
         # Types that SQLAlchemy cannot reflect are compared by a test in the catalogue, not by `alembic check`.
         compare_type=lambda context, inspected, column, found, ours: False if isinstance(ours, Native) else None,
         **where,

@@ -110,6 +110,24 @@ class ProducerFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Archived:
+    """What one round of this worker moved to the archive."""
+
+    name: ClassVar[str] = "archived"
+    messages: int
+    attempts: int
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivingFailed:
+    """A round of archiving ended early; the next one tries again. Messages are not concerned."""
+
+    name: ClassVar[str] = "archiving.failed"
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerStopping:
     name: ClassVar[str] = "worker.stopping"
     calls_in_flight: int
@@ -135,6 +153,8 @@ Event = (
     | PauseLifted
     | DatabaseLost
     | ProducerFailed
+    | Archived
+    | ArchivingFailed
     | WorkerStopping
     | WorkerStopped
 )

@@ -5,6 +5,7 @@ Functions over a connection whose transaction is the caller's and READ COMMITTED
 
 - a message in an open call is never changed: the platform may be reading it;
 - done is final, and nothing is marked done here: only an answer of the platform proves that;
+- what is archived stays as it is, but that its content can be removed and read like any other;
 - a message without its content is never sent;
 - whatever is not changed is named, with the reason why not; where nothing was changed, nothing is recorded.
 """
@@ -144,7 +145,7 @@ def discard(connection: Connection, ids: Sequence[int], order: Order, *, schema:
 
 
 def redact(connection: Connection, ids: Sequence[int], order: Order, *, schema: str) -> Changed:
-    """Replace the content of finished messages by a tombstone and remove extra content and headers.
+    """Replace the content of finished messages, archived or not, by a tombstone; remove extra content and headers.
 
     The ledger row keeps the SHA-256 (hex, of the UTF-8 text) of each text removed.
     """
@@ -156,6 +157,7 @@ def redact(connection: Connection, ids: Sequence[int], order: Order, *, schema: 
             digests[str(row["id"])] = removed
         _run(connection, sql.ALLOW_REDACTING, schema, switch="on")
         _run(connection, sql.REDACT, schema, ids=chosen, tombstone=TOMBSTONE)
+        _run(connection, sql.REDACT_ARCHIVED, schema, ids=chosen, tombstone=TOMBSTONE)
         _run(connection, sql.ALLOW_REDACTING, schema, switch="off")
 
     recorded = replace(order, selection={**order.selection, "sha256": digests})
@@ -239,6 +241,8 @@ def _change(
     write: Callable[[Sequence[int]], None],
 ) -> Changed:
     locked = set(_run(connection, sql.LOCK, schema, ids=sorted(set(ids))).scalars())
+    if verb == "redact":
+        locked |= set(_run(connection, sql.LOCK_ARCHIVED, schema, ids=sorted(set(ids))).scalars())
     states = _look(connection, ids, schema)
     skipped = _refused(verb, states)
     # Neither refused nor locked: its call was settled between the two looks, and the next claim may have it by now.
@@ -266,6 +270,8 @@ def _why_not_retried(state: Row[Any]) -> str | None:
         return "there is no such message"
     if state.status == "done":
         return "it is done, and done is final; to send it once more, insert it as a new message"
+    if state.archived:
+        return "it is archived, and what is archived is not sent; insert it as a new message"
     if state.open_call_id is not None:
         return f"it is in flight, in call {state.open_call_id}"
     if state.status == "pending" and not state.held:
@@ -282,6 +288,8 @@ def _why_not_discarded(state: Row[Any]) -> str | None:
         return "there is no such message"
     if state.status == "done":
         return "it is done, and done is final"
+    if state.archived:
+        return "it is archived: it failed, and stays as it is"
     if state.open_call_id is not None:
         return f"it is in flight: try again when call {state.open_call_id} is settled"
     if state.status == "failed" and state.error_code == DISCARDED:

@@ -1,4 +1,4 @@
-"""The operators' own SQL: find, retry, discard, pause, redact, reveal, prune, the ledger. One constant a statement.
+"""The operators' own SQL: find, retry, discard, pause, redact, reveal, prune, archive, the ledger.
 
 Same form and same rules as ``statements.py``: SQL text, the schema's name put in, the database's clock, arrays for what
 grows. Whatever changes messages goes in three steps of one READ COMMITTED transaction: lock them in id order; look at
@@ -42,16 +42,27 @@ order by id
 for update
 """
 
+# After LOCK, whose wait for an archiver's batch may have been in vain: what that moved is seen here.
+LOCK_ARCHIVED = """
+select id from {schema}.outbox_archive where id = any (cast(:ids as bigint[])) order by id for update
+"""
+
 # One row for each id given, also for those that nobody knows.
 LOOK = """
-select named.id, o.status, o.account, o.ordering_key, o.error_code,
+select named.id, o.status, o.account, o.ordering_key, o.error_code, o.archived,
     open_call.id as open_call_id,
     o.available_at = 'infinity' as held,
     coalesce(o.deliver_before <= now(), false) as expired,
     cast(o.content as text) = :tombstone as redacted,
     cast(extract(epoch from now() - o.created_at) as double precision) as age_seconds
 from unnest(cast(:ids as bigint[])) as named (id)
-left join {schema}.outbox o on o.id = named.id
+left join (
+    select id, status, account, ordering_key, error_code, available_at, deliver_before, content, created_at,
+        false as archived
+    from {schema}.outbox
+    union all
+    select id, status, account, ordering_key, error_code, available_at, deliver_before, content, created_at, true
+    from {schema}.outbox_archive) as o on o.id = named.id
 left join (select id, unnest(message_ids) as message_id from {schema}.call where settled_at is null) as open_call
     on open_call.message_id = named.id
 order by named.id
@@ -94,7 +105,11 @@ DIGESTS = """
 select id, encode(sha256(convert_to(cast(content as text), 'UTF8')), 'hex') as content,
     encode(sha256(convert_to(cast(json_ex_content as text), 'UTF8')), 'hex') as json_ex_content,
     encode(sha256(convert_to(cast(headers as text), 'UTF8')), 'hex') as headers
-from {schema}.outbox where id = any (cast(:ids as bigint[])) order by id
+from (
+    select id, content, json_ex_content, headers from {schema}.outbox
+    union all
+    select id, content, json_ex_content, headers from {schema}.outbox_archive) as message
+where id = any (cast(:ids as bigint[])) order by id
 """
 
 # The trigger that keeps the texts as they were inserted lets this through while the setting is on.
@@ -104,12 +119,16 @@ REDACT = """
 update {schema}.outbox set content = cast(:tombstone as json), json_ex_content = null, headers = null
 where id = any (cast(:ids as bigint[]))
 """
+REDACT_ARCHIVED = REDACT.replace("{schema}.outbox", "{schema}.outbox_archive")
 
 # Exactly what was inserted, for eyes that may see it.
 TEXTS = """
 select cast(content as text) as content, cast(json_ex_content as text) as json_ex_content,
     cast(headers as text) as headers
 from {schema}.outbox where id = :id
+union all
+select cast(content as text), cast(json_ex_content as text), cast(headers as text)
+from {schema}.outbox_archive where id = :id
 """
 
 # The trigger that keeps calls and attempts from being removed lets this through while the setting is on.
@@ -140,7 +159,8 @@ select max(id) as after, coalesce(min(created_at) < :cutoff, false) as more,
 from page
 """
 
-# Calls that no message is left of, also those no attempt names (released, split).
+# Calls that no message is left of, also those no attempt names (released, split). A call whose messages are in the
+# archive belongs there too, and is moved and not deleted.
 PRUNE_CALLS = """
 with page as materialized (
     select id, claimed_at from {schema}.call where id > :after order by id limit cast(:batch as bigint)
@@ -149,6 +169,7 @@ gone as (
     delete from {schema}.call
     where id in (select id from page) and settled_at < :cutoff
       and not exists (select from {schema}.outbox where outbox.id = any (call.message_ids))
+      and not exists (select from {schema}.outbox_archive where outbox_archive.id = any (call.message_ids))
     returning id
 )
 select max(id) as after, coalesce(min(claimed_at) < :cutoff, false) as more,
@@ -159,6 +180,57 @@ from page
 COUNT_PRUNABLE = """
 select count(*) as messages, cast(extract(epoch from now() - min(finished_at)) as double precision) as oldest_seconds
 from {schema}.outbox where status <> 'pending' and finished_at < now() - cast(:older_than as interval)
+"""
+
+# One batch; the functions of revision 0006 say how. ``busy``: somebody else is at it, and nothing was moved.
+ARCHIVE_MESSAGES = """
+select after, more, busy, messages, attempts, 0 as calls
+from {schema}.archive_messages(:before, :batch, :failed_holds, :actor, :reason, :after)
+"""
+ARCHIVE_CALLS = """
+select after, more, busy, 0 as messages, 0 as attempts, calls
+from {schema}.archive_calls(:before, :batch, :actor, :reason, :after)
+"""
+
+COUNT_ARCHIVABLE = """
+select count(*) as messages, count(dedupe_key) as dedupe_keys,
+    cast(extract(epoch from now() - min(finished_at)) as double precision) as oldest_seconds
+from {schema}.outbox
+where status <> 'pending' and finished_at < now() - cast(:older_than as interval)
+  and not (cast(:failed_holds as boolean) and status = 'failed' and ordering_key is not null
+           and error_code is distinct from 'relay.discarded')
+"""
+
+# The months there are, as ``_y2026m01``, and how much each takes on disk.
+ARCHIVED_MONTHS = """
+select right(part.relname, 9) as suffix, cast(sum(pg_total_relation_size(part.oid)) as bigint) as bytes
+from pg_inherits join pg_class part on part.oid = inhrelid
+where inhparent in (cast('{schema}.outbox_archive' as regclass), cast('{schema}.call_archive' as regclass),
+    cast('{schema}.attempt_archive' as regclass))
+group by suffix order by suffix
+"""
+
+# The bounds are names of nothing: with them only the partitions of this month are read.
+ARCHIVED_MONTH = """
+select messages.count as messages, messages.first_id, messages.last_id,
+    (select count(*) from {schema}.attempt_archive where finished_at >= :begins and finished_at < :ends) as attempts,
+    (select count(*) from {schema}.call_archive where finished_at >= :begins and finished_at < :ends) as calls
+from (select count(*), min(id) as first_id, max(id) as last_id
+      from {schema}.outbox_archive where finished_at >= :begins and finished_at < :ends) as messages
+"""
+
+# The next hashes in the order of their ids, one after another.
+NEXT_HASHES = """
+select max(id) as after, string_agg(content_sha256, cast('' as bytea) order by id) as hashes
+from (
+    select id, content_sha256 from {schema}.outbox_archive
+    where finished_at >= :begins and finished_at < :ends and id > :after
+    order by id limit 10000) as page
+"""
+
+# Nobody archives while a month is dropped.
+LOCK_OUT_ARCHIVERS = """
+select pg_try_advisory_xact_lock(cast(cast('{schema}.outbox' as regclass) as integer), 257)
 """
 
 # The ledger, always in the transaction of what it tells.

@@ -27,9 +27,9 @@ from sqlalchemy import (
     union,
     union_all,
 )
-from sqlalchemy.sql import ColumnElement
+from sqlalchemy.sql import ColumnElement, FromClause
 
-from relay.schema import attempt, call, outbox, pause
+from relay.schema import attempt, attempt_archive, call, call_archive, outbox, outbox_archive, pause
 
 # Written out, not bound: a prepared statement's plan could not know that a partial index fits, and Python has no
 # value for the end of time.
@@ -160,6 +160,7 @@ class MessageReport:
     created_at: datetime
     created_by: str
     finished_at: datetime | None
+    archived: bool
     history: tuple[Attempt, ...]
     calls: tuple[Call, ...]
 
@@ -174,6 +175,24 @@ class Filter:
     ordering_key: str | None = None
     error_code: str | None = None
     since: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a message is, with its attempts and calls."""
+
+    messages: FromClause
+    attempts: FromClause
+    calls: FromClause
+
+
+# While one of its messages is in the outbox, a call is not archived; afterwards it may be in either place.
+_HOT = _Place(outbox, attempt, call)
+_ARCHIVE = _Place(
+    outbox_archive,
+    attempt_archive,
+    union_all(select(call), select(*(call_archive.c[column.name] for column in call.c))).subquery(),
+)
 
 
 def status(connection: Connection) -> Status:
@@ -211,25 +230,29 @@ def messages(
 
 def message(connection: Connection, message_id: int) -> MessageReport | None:
     """One message with its attempts, the calls that named it, and the calls those were split off from."""
-    text = cast(outbox.c.content, Text)
+    return _report(connection, message_id, _HOT) or _report(connection, message_id, _ARCHIVE)
+
+
+def _report(connection: Connection, message_id: int, place: _Place) -> MessageReport | None:
+    messages, attempts = place.messages.c, place.attempts.c
+    text = cast(messages.content, Text)
     asked = _columns_of(
         MessageReport,
-        outbox,
+        place.messages,
         content_characters=func.length(text),
         content_sha256=func.encode(func.sha256(func.convert_to(text, "UTF8")), "hex"),
-        available_at=_finite(outbox.c.available_at),
-        deliver_before=_finite(outbox.c.deliver_before),
-    ).where(outbox.c.id == message_id)
+        available_at=_finite(messages.available_at),
+        deliver_before=_finite(messages.deliver_before),
+        archived=literal(place is _ARCHIVE),
+    ).where(messages.id == message_id)
     facts: dict[str, Any] | None = connection.execute(asked).mappings().one_or_none()  # type: ignore[assignment]
     if facts is None:
         return None
-    history = _columns_of(Attempt, attempt, retry_at=_finite(attempt.c.retry_at))
+    history = _columns_of(Attempt, place.attempts, retry_at=_finite(attempts.retry_at))
     return MessageReport(
         **facts,
-        history=_all(
-            connection, Attempt, history.where(attempt.c.message_id == message_id).order_by(attempt.c.call_id)
-        ),
-        calls=_all(connection, Call, _calls_of(message_id)),
+        history=_all(connection, Attempt, history.where(attempts.message_id == message_id).order_by(attempts.call_id)),
+        calls=_all(connection, Call, _calls_of(message_id, place)),
     )
 
 
@@ -263,18 +286,24 @@ def _workers() -> Select[Any]:
     return summary.where(_OPEN).group_by(call.c.worker).order_by(call.c.worker)
 
 
-def _calls_of(message_id: int) -> Select[Any]:
-    """Calls are found by what names them, for no index leads from a message to all of its calls."""
+def _calls_of(message_id: int, place: _Place) -> Select[Any]:
+    """Calls are found by what names them, for no index leads from a message to all of its calls.
+
+    Each is looked up by its id (an array, a lateral): as joins, the planner would rather read all calls of the archive.
+    """
     named = union(
-        select(attempt.c.call_id).where(attempt.c.message_id == message_id),
-        select(outbox.c.call_id).where(outbox.c.id == message_id),
+        select(place.attempts.c.call_id).where(place.attempts.c.message_id == message_id),
+        select(place.messages.c.call_id).where(place.messages.c.id == message_id),
         select(call.c.id).where(_OPEN, any_(call.c.message_ids) == message_id),
-    ).subquery()
-    line = select(call.c.id, call.c.parent_id).where(call.c.id.in_(select(named.c.call_id))).cte("line", recursive=True)
-    line = line.union(select(call.c.id, call.c.parent_id).join(line, call.c.id == line.c.parent_id))
-    place = func.array_position(call.c.message_ids, literal(message_id, BigInteger)) - 1
-    shown = _columns_of(Call, call, result_index=place, messages=func.cardinality(call.c.message_ids))
-    return shown.where(call.c.id.in_(select(line.c.id))).order_by(call.c.id)
+    )
+    calls = place.calls.c
+    first = select(calls.id, calls.parent_id).where(calls.id == any_(func.array(named.scalar_subquery())))
+    line = first.cte("line", recursive=True)
+    parent = select(calls.id, calls.parent_id).where(calls.id == line.c.parent_id).offset(0).lateral()
+    line = line.union(select(parent.c.id, parent.c.parent_id).select_from(line).join(parent, literal(True)))
+    position = func.array_position(calls.message_ids, literal(message_id, BigInteger)) - 1
+    shown = _columns_of(Call, place.calls, result_index=position, messages=func.cardinality(calls.message_ids))
+    return shown.where(calls.id == any_(func.array(select(line.c.id).scalar_subquery()))).order_by(calls.id)
 
 
 def _columns_of(kind: Any, table: Any, **computed: ColumnElement[Any]) -> Select[Any]:

@@ -26,9 +26,9 @@ VIEWS = (
     "blocked_keys",
 )
 MAY = {
-    "owner": "own tables, views and functions: relay migrate, redact, prune, show --reveal and the operators' commands",
+    "owner": "own tables, views, functions: relay migrate, redact, prune, archive, show --reveal, all commands",
     "app": "insert messages and learn their ids; read and change nothing",
-    "worker": "read messages and write what became of them; change no content, delete no history",
+    "worker": "read messages, write what became of them, archive them; change no content, delete no history",
     "auditor": "read the views, in which personal data is masked",
     "operator": "the same, and call retry, discard, pause_scope, resume_scope",
     "metrics": "read the view audit_backlog",
@@ -105,6 +105,8 @@ grant insert (account, worker, message_ids, parent_id, lease_until),
 grant insert on {schema}.attempt to {worker};
 grant insert, update, delete on {schema}.pause to {worker};
 grant insert, update on {schema}.pace to {worker};
+grant execute on function {schema}.archive_messages(timestamptz, integer, boolean, text, text, bigint),
+    {schema}.archive_calls(timestamptz, integer, text, text, bigint) to {worker};
 
 grant select on {views} to {auditor}, {operator};
 grant execute on function {schema}.mask_text(text), {schema}.mask_value(jsonb), {schema}.mask_at(jsonb, text[]),

@@ -107,6 +107,7 @@ class Settings(BaseSettings):
     retry_max_seconds: float = Field(900, gt=0)
     on_unknown: Literal["resend", "hold"] = "resend"
     on_failed_head: Literal["release", "hold"] = "release"  # what a failed message does to its ordering key
+    archive_after_days: float = Field(0, ge=0, le=36_500)  # workers move what finished before; 0: nobody does
     shutdown_grace_seconds: float = Field(25, ge=0)
 
     metrics_port: int = Field(9464, ge=0, le=65535)  # 0: no metrics, no probes

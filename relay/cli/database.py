@@ -24,6 +24,7 @@ DEAD_PEER_SECONDS = 20
 
 _NO_RIGHT = "42501"
 _NO_SUCH = ("42P01", "42703", "3F000")  # table, column, schema
+_IN_USE = "55P03"  # a lock could not be had in time
 _AWAY = ("08", "28", "3D", "53", "57P")  # connection, password, database, resources, shutdown
 
 
@@ -80,6 +81,8 @@ def explained(error: BaseException, url: URL) -> RelayError:
         return SchemaError(
             f"The relay tables are missing or older than this relay: {_reason(error)}", "Run: relay migrate"
         )
+    if state == _IN_USE:
+        return RelayError("somebody is using these tables; nothing was changed", "Try again when they have finished.")
     if state == _NO_RIGHT:
         user = url.username or "the database user"
         return RelayError(_reason(error), f"Grant it to {user}, or connect as a role that has it.")

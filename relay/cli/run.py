@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import click
 from sqlalchemy import Engine, make_url, text
@@ -118,6 +119,7 @@ def _options(settings: Settings) -> Options:
         linger_seconds=settings.linger_ms / 1000,
         calls_per_second=settings.rate_limit,
         failed_holds=settings.on_failed_head == "hold",
+        archive_after=timedelta(days=settings.archive_after_days) if settings.archive_after_days else None,
     )
 
 

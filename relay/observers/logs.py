@@ -24,6 +24,7 @@ _LEVELS: dict[type[Any], str] = {
     events.DatabaseLost: "warning",
     events.Paused: "warning",
     events.ProducerFailed: "error",
+    events.ArchivingFailed: "error",
 }
 
 

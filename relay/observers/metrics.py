@@ -41,6 +41,7 @@ class Metrics:
         self._database_lost = Counter(
             "relay_database_lost", "Transactions to be run again.", ["stage"], registry=registry
         )
+        self._archived = Counter("relay_messages_archived", "Messages moved to the archive.", registry=registry)
         self._success = Gauge(
             "relay_last_success_timestamp_seconds", "When a message was last accepted.", registry=registry
         )
@@ -61,6 +62,8 @@ class Metrics:
                 self._pauses.inc()
             case events.DatabaseLost():
                 self._database_lost.labels(event.stage).inc()
+            case events.Archived():
+                self._archived.inc(event.messages)
             case _:
                 pass
 

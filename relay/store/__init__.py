@@ -15,11 +15,13 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine
 
 from relay import statements as sql
+from relay.archive import Moved, archive
 from relay.outcomes import Policy, Settlement, lapsed
 from relay.store import claiming, settling
 from relay.store.connections import Connections
@@ -27,7 +29,7 @@ from relay.store.floors import Floors
 from relay.store.settling import Sent
 from relay.store.values import Claim, ClaimLimits, Pause, Settled, Turn
 
-__all__ = ["Claim", "ClaimLimits", "Pause", "Sent", "Settled", "Store", "Turn"]
+__all__ = ["Claim", "ClaimLimits", "Moved", "Pause", "Sent", "Settled", "Store", "Turn"]
 
 _LAPSED_AT_ONCE = 100
 
@@ -127,6 +129,17 @@ class Store:
         """How many messages are pending, whatever they wait for."""
         with self._transaction() as connection:
             return int(self._run(connection, sql.COUNT_PENDING).scalar_one())
+
+    def archive(self, older_than: timedelta, *, failed_holds: bool = False) -> Iterator[Moved]:
+        """Move what finished longer ago than that to the archive, a batch a step; the ledger says who and why."""
+        return archive(
+            self._connections.transaction,
+            older_than,
+            actor=self._worker,
+            reason=f"finished more than {older_than.total_seconds() / 86_400:g} days ago (RELAY_ARCHIVE_AFTER_DAYS)",
+            schema=self._schema,
+            failed_holds=failed_holds,
+        )
 
     def cut_off(self) -> None:
         """Cut every connection in use: whoever waits for an answer on one gets an UnreachableError at once."""

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
 
 from relay import events
@@ -22,6 +23,7 @@ from relay.wakeups import Arming, Polling, Wakeup
 from relay.worker.clock import Clock
 from relay.worker.directory import Directory
 from relay.worker.flights import Flights
+from relay.worker.housekeeping import Housekeeping
 from relay.worker.leases import Leases
 from relay.worker.limits import Limits
 from relay.worker.pauses import Pauses
@@ -55,6 +57,7 @@ class Options:
     linger_seconds: float = 0.0
     calls_per_second: float = 0.0  # of one app key, by the whole fleet; 0: no limit
     failed_holds: bool = False  # a message that failed for good holds its ordering key
+    archive_after: timedelta | None = None  # what finished longer ago than that moves to the archive
 
 
 class Worker:
@@ -134,13 +137,14 @@ class Worker:
         recovering = asyncio.create_task(self._leases.recover_forever())
         claiming = asyncio.create_task(self._claim_until(until))
         aborting = asyncio.create_task(self._aborting_came())
+        others = [recovering, *self._housekeeping()]
         try:
-            await _until_first([claiming, aborting], others=[settling, extending, measuring, recovering])
+            await _until_first([claiming, aborting], others=[settling, extending, measuring, *others])
         finally:
             self._stopping.set()
             self._flights.changed.set()
             await asyncio.wait([claiming], timeout=_LAST_CLAIM_SECONDS)
-            await _cancel([claiming, recovering, aborting])
+            await _cancel([claiming, aborting, *others])
             await self._land(settling)
             await _cancel([settling, extending, measuring])
             await self._wakeup.close()
@@ -148,6 +152,18 @@ class Worker:
             self._threads.close()
             self._events.emit(events.WorkerStopped(self._report.calls, self._report.done, self._report.failed))
         return self._report
+
+    def _housekeeping(self) -> list[asyncio.Task[None]]:
+        older_than = self._options.archive_after
+        if older_than is None:
+            return []
+        keeping = Housekeeping(
+            lambda: self._store.archive(older_than, failed_holds=self._options.failed_holds),
+            self._threads,
+            observers=self._events,
+            rng=self._rng,
+        )
+        return [asyncio.create_task(keeping.archive_forever())]
 
     async def _claim_until(self, until: Until) -> None:
         """Claim whenever slots are free; returns when stopped, or when ``until`` holds."""

@@ -15,9 +15,11 @@ PACKAGE = ROOT / "relay"
 
 SQL_ROOMS = {
     "accounts",
+    "archive",
     "checks",
     "cli",
     "demo",
+    "exports",
     "operations",
     "operator_statements",
     "outbox",
@@ -49,6 +51,8 @@ PURE_ROOMS = {
     "backoff",
     "batches",
     "errors",
+    "exports.lines",
+    "exports.manifest",
     "message",
     "operator_statements",
     "outcomes",

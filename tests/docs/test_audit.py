@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from relay import operations
+from relay import archive, operations
 from relay.message import ACCEPTED, Answered, Fault, Refused, Result
 from relay.operations import Order
 from relay.outcomes import Policy, decide
@@ -78,6 +79,10 @@ def told(engine: Engine, roles: Roles) -> Iterator[Roles]:
         operations.reveal(connection, 17, order, schema="relay")
         operations.pause(connection, "account:shop-7", order, schema="relay")
     list(operations.prune(engine, timedelta(days=1), Order("ann", "retention", {}), schema="relay", batch=10))
+    with engine.begin() as connection:
+        connection.execute(text("update relay.outbox set finished_at = '2026-10-31 23:59+00' where id = 17"))
+    (moved, *_) = archive.archive(engine.begin, timedelta(days=1), actor="ann", reason="retention", schema="relay")
+    assert moved.messages == 1
     yield roles
     with engine.begin() as connection:
         connection.execute(text("drop table orders"))
@@ -113,7 +118,11 @@ def test_the_answers_are_right(told: Roles) -> None:
     assert [row[0] for row in answer("relay.audit_possible_duplicate")] == [21]
     assert answer("relay.audit_integrity") == [(4, 0, 0)]
     assert answer("the_same") == [(17, True)]
-    assert [row[3] for row in answer("relay.audit_action\norder by id desc\nlimit 50")] == ["prune", "pause", "reveal"]
+    assert [row[3] for row in answer("relay.audit_action\norder by id desc\nlimit 50")] == [
+        "archive", "prune", "pause", "reveal",
+    ]  # fmt: skip
+    (month,) = (row[0] for row in answer("as hashes_sha256"))
+    assert month == hashlib.sha256(hashlib.sha256(b'{"tid": 4213000001}').digest()).hexdigest()
 
 
 def test_a_dozen_questions_are_asked_by_auditors() -> None:

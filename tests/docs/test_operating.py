@@ -120,12 +120,23 @@ def old_and_new(db: Connection) -> None:
         insert(db, number, **DONE | {"created_at": moment, "finished_at": moment})
 
 
+def archived_and_old(db: Connection) -> None:
+    """As ``old_and_new``, and a message in the archive that finished in January 2025."""
+    insert(db, 16, **DONE | {"created_at": "'2025-01-15'", "finished_at": "'2025-01-15'"})
+    db.execute(text("select relay.open_archive('2025-01-01')"))
+    with db.engine.begin() as connection:
+        connection.execute(text("set local relay.pruning = 'on'"))
+        gone = "with gone as (delete from relay.outbox returning *)"
+        connection.execute(text(f"{gone} insert into relay.outbox_archive select * from gone"))
+    old_and_new(db)
+
+
 def one_done(db: Connection) -> None:
     insert(db, 17, **DONE)
 
 
-def left(db: Connection) -> list[int]:
-    return list(db.execute(text("select id from relay.outbox order by id")).scalars())
+def left(db: Connection, table: str = "outbox") -> list[int]:
+    return list(db.execute(text(f"select id from relay.{table} order by id")).scalars())
 
 
 def content(db: Connection, number: int) -> str:
@@ -147,7 +158,8 @@ TROUBLES: dict[str, tuple[Callable[[Connection], None], Callable[[Connection], b
     "A worker died": (lapsed, lambda db: state(db, 17)[0] == "pending"),
     "One ordering key stands still": (blocked_key, lambda db: state(db, 17)[:2] == CLOSED and state(db, 18)[2]),
     "PostgreSQL was restarted": (in_flight, lambda db: state(db, 17)[0] == "pending"),
-    "The disk fills up": (old_and_new, lambda db: left(db) == [18]),
+    "The tables grow": (old_and_new, lambda db: (left(db), left(db, "outbox_archive")) == ([], [17, 18])),
+    "The disk fills up": (archived_and_old, lambda db: (left(db), left(db, "outbox_archive")) == ([18], [])),
     "A content has to go": (one_done, lambda db: content(db, 17) == '{"redacted": true}'),
 }
 HARMLESS = {"status", "list", "show"}
@@ -187,7 +199,7 @@ def test_the_commands_mend_it(
         program, *arguments = shlex.split(command)
         result = CliRunner().invoke(relay, arguments)
         assert (program, result.exit_code) == ("relay", 0), f"{command}\n{result.output}"
-        acted += arguments[0] not in HARMLESS and "--dry-run" not in arguments
+        acted += arguments[0] not in HARMLESS and not {"--dry-run", "--list"} & set(arguments)
     assert mended(db)
     recorded = db.execute(text("select count(*) from relay.action")).scalar_one()
     assert recorded == acted, "each command that acts leaves one row in the ledger"

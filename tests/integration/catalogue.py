@@ -12,18 +12,21 @@ _QUESTIONS = {
     "columns": """
         select format('%s %s %s %s %s %s %s', c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
                       a.attnotnull, a.attidentity, pg_get_expr(d.adbin, d.adrelid))
-        from pg_attribute a join pg_class c on c.oid = a.attrelid and c.relkind = 'r' and a.attnum > 0
+        from pg_attribute a join pg_class c on c.oid = a.attrelid and c.relkind in ('r', 'p') and a.attnum > 0
         left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
         where c.relnamespace = to_regnamespace(:schema)""",
     "options": """
         select format('%s %s', relname, reloptions) from pg_class
-        where relkind in ('r', 'i') and relnamespace = to_regnamespace(:schema)""",
+        where relkind in ('r', 'p', 'i', 'I') and relnamespace = to_regnamespace(:schema)""",
     "constraints": """
         select format('%s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) from pg_constraint
         where connamespace = to_regnamespace(:schema)""",
     "indexes": """
         select pg_get_indexdef(indexrelid, 0, true) from pg_index join pg_class on oid = indexrelid
         where relnamespace = to_regnamespace(:schema)""",
+    "partitions": """
+        select format('%s %s', partrelid::regclass, pg_get_partkeydef(partrelid)) from pg_partitioned_table
+        join pg_class on pg_class.oid = partrelid where relnamespace = to_regnamespace(:schema)""",
     "domains": """
         select format('%s %s %s %s', typname, typbasetype::regtype, typnotnull, typdefault) from pg_type
         where typtype = 'd' and typnamespace = to_regnamespace(:schema)""",

@@ -86,7 +86,9 @@ def test_with_hold_a_person_decides(rows: Rows, store: Store) -> None:
 def test_a_message_that_was_pruned_or_ended_meanwhile_does_not_stop_the_rest(rows: Rows, store: Store) -> None:
     pruned, ended, alive = rows.add(3)
     claimed(store)
-    rows.run("delete from relay.outbox where id = :id", id=pruned)
+    with rows.engine.begin() as connection:
+        connection.execute(text("set local relay.pruning = 'on'"))
+        connection.execute(text("delete from relay.outbox where id = :id"), {"id": pruned})
     rows.run("update relay.outbox set status = 'failed', finished_at = now() where id = :id", id=ended)
     rows.lapse_leases()
     store.recover(POLICY, RNG)

@@ -26,7 +26,8 @@ from tests.fixtures.processes import StartRelay
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 
-TABLES = {"outbox", "call", "attempt", "pause", "pace", "action", "mask", VERSION_TABLE}
+ARCHIVES = {"outbox_archive", "call_archive", "attempt_archive"}
+TABLES = {"outbox", "call", "attempt", "pause", "pace", "action", "mask", VERSION_TABLE} | ARCHIVES
 PARTS = ("app", "worker", "auditor", "operator", "metrics")
 FUNCTIONS = {
     "retry": "select relay.retry('{1}', 'r')",
@@ -35,6 +36,9 @@ FUNCTIONS = {
     "resume_scope": "select relay.resume_scope('account:a', 'r')",
     "lock_messages": "select relay.lock_messages('{1}')",
     "record_action": "select relay.record_action('retry', 'r', null, null)",
+    "archive_messages": "select relay.archive_messages(now(), 1, false, 'a', 'r', 0)",
+    "archive_calls": "select relay.archive_calls(now(), 1, 'a', 'r', 0)",
+    "open_archive": "select relay.open_archive('2026-01-01')",
 }
 READABLE = {
     "app": {"outbox": "id"},
@@ -63,6 +67,11 @@ WRITES = {
     "the ledger": "insert into relay.action (actor, action, reason, count) values ('x', 'retry', 'r', 0)",
     "the ledger's past": "update relay.action set reason = 'x'",
     "removed ledger": "delete from relay.action",
+    "an archived message": "insert into relay.outbox_archive select * from relay.outbox",
+    "the archive": "update relay.outbox_archive set content = '{}'",
+    "removed archive": "delete from relay.outbox_archive",
+    "emptied archive": "truncate relay.outbox_archive",
+    "a dropped month": "drop table relay.outbox_archive_y2026m01",
     "a mask": "delete from relay.mask",
     "the revision": f"update relay.{VERSION_TABLE} set version_num = '1'",
     "a table": "create table relay.x (id integer)",
@@ -136,6 +145,7 @@ def test_promise_10_a_role_reads_what_is_its_own(login: Login, rows: Rows, part:
 @pytest.mark.parametrize("part", PARTS)
 def test_promise_10_a_role_writes_what_is_its_own(login: Login, rows: Rows, part: str) -> None:
     rows.add()
+    rows.run("select relay.open_archive('2026-01-01')")
     with login(part) as connection:
         assert refused(connection, INSERT) == (part != "app")
         assert [name for name, statement in WRITES.items() if not refused(connection, statement)] == []
@@ -145,9 +155,12 @@ def test_promise_10_a_role_writes_what_is_its_own(login: Login, rows: Rows, part
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_role_calls_what_is_its_own(login: Login, part: str) -> None:
-    operators = ["retry", "discard", "pause_scope", "resume_scope"] if part == "operator" else []
+    own = {
+        "operator": ["retry", "discard", "pause_scope", "resume_scope"],
+        "worker": ["archive_messages", "archive_calls"],
+    }
     with login(part) as connection:
-        assert [name for name, call in FUNCTIONS.items() if not refused(connection, call)] == operators
+        assert [name for name, call in FUNCTIONS.items() if not refused(connection, call)] == own.get(part, [])
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

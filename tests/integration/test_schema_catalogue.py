@@ -27,7 +27,7 @@ def test_the_living_schema_is_the_migrated_schema(empty_url: str, database_url: 
         connection.execute(text("create schema relay"))
         metadata.create_all(connection)
     living, migrated = catalogue_at(empty_url), catalogue_at(database_url)
-    for kind in ("columns", "options", "constraints", "indexes", "domains"):
+    for kind in ("columns", "options", "constraints", "indexes", "partitions", "domains"):
         assert living[kind] == migrated[kind], kind
         assert len(migrated[kind]) >= 1
 

@@ -54,6 +54,8 @@ EVERY: list[tuple[events.Event, str]] = [
     (events.PauseLifted("account:a"), "info"),
     (events.DatabaseLost("settle", "PostgreSQL was lost."), "warning"),
     (events.ProducerFailed(7, "raised ValueError"), "error"),
+    (events.Archived(1000, 3, 20), "info"),
+    (events.ArchivingFailed("permission denied"), "error"),
     (events.WorkerStopping(2, 25.0), "info"),
     (events.WorkerStopped(3, 100, 1), "info"),
 ]
@@ -82,7 +84,11 @@ def test_each_event_is_one_line_with_its_key_and_fields(event: events.Event, lev
 
 def test_a_level_leaves_out_what_is_below_it() -> None:
     told = [event for event, _ in EVERY]
-    assert [line["event"] for line in lines_of(*told, level="error")] == ["paused", "producer.failed"]
+    assert [line["event"] for line in lines_of(*told, level="error")] == [
+        "paused",
+        "producer.failed",
+        "archiving.failed",
+    ]
     assert "claim" not in [line["event"] for line in lines_of(*told, level="info")]
 
 

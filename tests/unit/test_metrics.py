@@ -70,11 +70,13 @@ def test_the_rest_is_counted_where_it_happens() -> None:
         events.Paused("app:77", None, "why", "27"),
         events.DatabaseLost("settle", "x"),
         events.DatabaseLost("claim", "x"),
+        events.Archived(1000, 3, 20),
     )
     assert seen["relay_messages_expired_total", ()] == 3
     assert seen["relay_claim_duration_seconds_sum", ()] == 0.5
     assert seen["relay_calls_lost_total", ()] == 1
     assert seen["relay_pauses_total", ()] == 1
+    assert seen["relay_messages_archived_total", ()] == 1000
     assert (seen["relay_database_lost_total", ("settle",)], seen["relay_database_lost_total", ("claim",)]) == (1, 1)
 
 

@@ -59,6 +59,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "retry_max_seconds": 900,
         "on_unknown": "resend",
         "on_failed_head": "release",
+        "archive_after_days": 0,
         "shutdown_grace_seconds": 25,
         "metrics_port": 9464,
         "log_level": "info",

@@ -1,0 +1,171 @@
+"""The archive: what finished moves there in small batches, by whomever; a month of it goes as a whole, by a person.
+
+The moving itself, and the row it leaves in the ledger, are functions of the database (revision 0006), so that a worker
+may archive without any right to delete. Each batch is one transaction; a message and its attempts move together, a call
+when none of its messages is left in ``relay.outbox``. Nothing is gone by that: the audit views read both places.
+
+Months are those of UTC and of the time at which a message finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from relay import operator_statements as sql
+from relay.errors import RelayError
+from relay.revisions import quoted
+from relay.statements import statement
+
+_LOCK_TIMEOUT = "500ms"  # below any usual deadlock_timeout: it is never a reader who has to give way
+_TABLES = ("outbox_archive", "attempt_archive", "call_archive")
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What one batch moved. ``busy``: somebody else archives, so this run ended and leaves the rest to them."""
+
+    messages: int = 0
+    attempts: int = 0
+    calls: int = 0
+    busy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Archivable:
+    """What would be moved, and how many dedupe keys would be forgotten with it."""
+
+    messages: int
+    dedupe_keys: int
+    oldest_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """What finished in one month. ``hashes_sha256`` is the SHA-256, in hex, of the contents' own (32 bytes each, as
+    they were taken at the inserts) one after another in the order of the ids: who kept a copy can compare.
+    """
+
+    month: str
+    messages: int
+    attempts: int
+    calls: int
+    first_id: int | None
+    last_id: int | None
+    bytes: int
+    hashes_sha256: str
+
+
+def archivable(connection: Connection, older_than: timedelta, *, schema: str, failed_holds: bool) -> Archivable:
+    """What finished longer ago than that. Reads the whole table."""
+    asked = {"older_than": older_than, "failed_holds": failed_holds}
+    return Archivable(**_run(connection, sql.COUNT_ARCHIVABLE, schema, **asked).mappings().one())
+
+
+def archive(
+    transaction: Callable[[], AbstractContextManager[Connection]],
+    older_than: timedelta,
+    *,
+    actor: str,
+    reason: str,
+    schema: str,
+    batch: int = 1000,
+    failed_holds: bool = False,
+) -> Iterator[Moved]:
+    """Move what finished longer ago than that; yields what each batch moved, once it is committed.
+
+    ``transaction`` begins one, such as ``engine.begin``. With ``failed_holds`` (RELAY_ON_FAILED_HEAD=hold) failed
+    messages that hold an ordering key stay. What another transaction has locked stays until the next time.
+    """
+    with transaction() as connection:
+        before: datetime = _run(connection, sql.CUTOFF, schema, older_than=older_than).scalar_one()
+    wanted = {"before": before, "batch": batch, "actor": actor, "reason": reason}
+    for batches, asked in (
+        (sql.ARCHIVE_MESSAGES, wanted | {"failed_holds": failed_holds}),
+        (sql.ARCHIVE_CALLS, wanted),
+    ):
+        after, more = 0, True
+        while more:
+            with transaction() as connection:
+                page = _run(connection, batches, schema, after=after, **asked).one()
+            yield Moved(page.messages, page.attempts, page.calls, page.busy)
+            if page.busy:
+                return
+            after, more = page.after, page.more
+
+
+def months(connection: Connection, *, schema: str) -> Iterator[Month]:
+    """Every month there is, the oldest first. Reads the hashes of all archived messages."""
+    for row in _run(connection, sql.ARCHIVED_MONTHS, schema).all():
+        yield _month(connection, f"{row.suffix[2:6]}-{row.suffix[7:9]}", row.bytes, schema)
+
+
+def find_month(connection: Connection, month: str, *, schema: str) -> Month | None:
+    """One month, written 2026-01; None where nothing of it is archived."""
+    for row in _run(connection, sql.ARCHIVED_MONTHS, schema).all():
+        if row.suffix == _suffix(month):
+            return _month(connection, month, row.bytes, schema)
+    return None
+
+
+def drop_month(connection: Connection, month: str, *, actor: str, reason: str, schema: str) -> Month:
+    """Remove a month of the archive for good: messages, attempts, calls. Gives back what it was, as the ledger has it.
+
+    Raises RelayError where there is no such month, where it is not over, and while somebody archives. Whoever reads the
+    archive is waited for, but not for long; claims and settling never wait for this.
+    """
+    now: datetime = _run(connection, "select now()", schema).scalar_one()
+    if bounds(month)["ends"] > now:
+        raise RelayError(f"The month {month} is not over (in UTC).", "Messages that finish now would belong to it.")
+    if not _run(connection, sql.LOCK_OUT_ARCHIVERS, schema).scalar_one():
+        raise RelayError("Somebody is archiving just now; nothing was dropped.", "Try again when that has ended.")
+    found = find_month(connection, month, schema=schema)
+    if found is None:
+        raise RelayError(f"There is nothing of {month} in the archive.", "relay archive --list shows which months are.")
+    told = {field: getattr(found, field) for field in found.__dataclass_fields__}
+    _run(
+        connection,
+        sql.RECORD,
+        schema,
+        actor=actor,
+        action="drop",
+        reason=reason,
+        selection=json.dumps(told),
+        message_ids=None,
+        count=found.messages,
+    )
+    connection.execute(text(f"set local lock_timeout = '{_LOCK_TIMEOUT}'"))
+    parts = ", ".join(f"{quoted(schema)}.{table}{_suffix(month)}" for table in _TABLES)
+    connection.execute(text(f"drop table {parts}"))
+    return found
+
+
+def bounds(month: str) -> Mapping[str, datetime]:
+    """When a month, written 2026-01, begins and when the next one does. Raises ValueError for anything else."""
+    begins = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
+    return {"begins": begins, "ends": (begins + timedelta(days=31)).replace(day=1)}
+
+
+def _suffix(month: str) -> str:
+    return f"_y{bounds(month)['begins']:%Ym%m}"
+
+
+def _month(connection: Connection, month: str, size: int, schema: str) -> Month:
+    within = bounds(month)
+    facts = _run(connection, sql.ARCHIVED_MONTH, schema, **within).mappings().one()
+    digest, after = hashlib.sha256(), 0
+    while (page := _run(connection, sql.NEXT_HASHES, schema, after=after, **within).one()).hashes is not None:
+        digest.update(page.hashes)
+        after = page.after
+    return Month(month=month, bytes=size, hashes_sha256=digest.hexdigest(), **facts)
+
+
+def _run(connection: Connection, text: str, schema: str, **parameters: Any) -> Any:
+    return connection.execute(statement(text, schema), parameters)

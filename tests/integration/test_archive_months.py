@@ -1,0 +1,305 @@
+"""The months of the archive: where they begin, what is told of them, how one is dropped; and who may do what there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, Row, create_engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+import relay
+from relay import archive, operations, reports
+from relay.archive import Month
+from relay.errors import RelayError
+from relay.operations import Order
+from relay.roles import roles_sql
+from tests.fixtures.roles import Roles
+from tests.fixtures.rows import Rows
+from tests.fixtures.waiting import eventually
+from tests.integration.test_migrations import alembic
+
+ORDER = Order("ann", "asked", {})
+FINISHED = """
+insert into relay.outbox (topic, content, status, error_code, error_message, finished_at, created_at, headers)
+values ('t', cast(:content as json), 'failed', 'isv.x', 'no', cast(:at as timestamptz), cast(:at as timestamptz), '{}')
+returning id
+"""
+
+
+@pytest.fixture
+def rows(engine: Engine) -> Rows:
+    return Rows(engine)
+
+
+def finished(rows: Rows, at: str, content: str = "{}") -> int:
+    """The id of a message that finished then."""
+    return int(rows.one(FINISHED, at=at, content=content))
+
+
+def move(engine: Engine) -> None:
+    list(archive.archive(engine.begin, timedelta(0), actor="ann", reason="retention", schema="relay"))
+
+
+def months(engine: Engine) -> list[Month]:
+    with engine.connect() as connection:
+        return list(archive.months(connection, schema="relay"))
+
+
+def drop(engine: Engine, month: str) -> Month:
+    with engine.begin() as connection:
+        return archive.drop_month(connection, month, actor="ann", reason="the law allows it", schema="relay")
+
+
+def changed(rows: Rows, table: str = "outbox_archive") -> Row[Any]:
+    (row,) = rows.read(f"select *, content::text as words from relay.{table}")
+    return row
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Shanghai", "America/Los_Angeles"])
+def test_a_month_is_that_of_utc_whatever_the_session_says(database_url: str, rows: Rows, zone: str) -> None:
+    engine = create_engine(database_url, poolclass=NullPool, connect_args={"options": f"-c timezone={zone}"})
+    for moment in (
+        "2026-01-31 23:59:59.999999+00",
+        "2026-02-01 00:00+00",
+        "2025-12-31 20:00-05",
+        "2025-12-31 23:00+00",
+    ):
+        finished(rows, moment)
+    with engine.begin() as connection:
+        connection.execute(text("set local datestyle = 'sql, dmy'"))  # which would read 02/01 as the second of January
+        moved = connection.execute(text("select messages from relay.archive_messages(now(), 9, false, 'a', 'r', 0)"))
+        assert moved.scalar_one() == 4
+    found = rows.read(
+        "select id, cast(cast(tableoid as regclass) as text) as part from relay.outbox_archive order by id"
+    )
+    assert [(row.id, row.part) for row in found] == [
+        (1, "relay.outbox_archive_y2026m01"),
+        (2, "relay.outbox_archive_y2026m02"),
+        (3, "relay.outbox_archive_y2026m01"),
+        (4, "relay.outbox_archive_y2025m12"),
+    ]
+    assert [(month.month, month.messages) for month in months(engine)] == [
+        ("2025-12", 1),
+        ("2026-01", 2),
+        ("2026-02", 1),
+    ]
+
+
+def test_what_is_told_of_a_month(rows: Rows, engine: Engine) -> None:
+    assert months(engine) == []
+    contents = [f'{{"n": {n}}}' for n in range(25)]
+    for content in contents:
+        finished(rows, "2026-01-15 12:00+00", content)
+    rows.run("insert into relay.attempt values (3, 1, 0, 'unknown', null, null, '2026-01-15 12:00+00')")
+    rows.run(
+        "insert into relay.call (account, worker, message_ids, lease_until, settled_at, outcome) "
+        "values ('a', 'w', '{3}', now(), '2026-01-15 12:00+00', 'unknown')"
+    )
+    move(engine)
+    (month,) = months(engine)
+    hashes = b"".join(hashlib.sha256(content.encode()).digest() for content in contents)
+    assert month == Month("2026-01", 25, 1, 1, 1, 25, month.bytes, hashlib.sha256(hashes).hexdigest())
+    assert month.bytes > 8192
+    in_sql = (
+        "select encode(sha256(string_agg(content_sha256, '' order by id)), 'hex') from relay.outbox_archive "
+        "where finished_at >= '2026-01-01 00:00+00' and finished_at < '2026-02-01 00:00+00'"
+    )
+    assert rows.one(in_sql) == month.hashes_sha256
+
+
+def test_the_hash_of_a_month_goes_on_over_pages_and_a_redaction(
+    rows: Rows, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(7):
+        finished(rows, "2026-01-15 12:00+00", f'{{"n": {n}}}')
+    move(engine)
+    (before,) = months(engine)
+    with engine.begin() as connection:
+        assert operations.redact(connection, [2], ORDER, schema="relay").changed == (2,)
+    monkeypatch.setattr(archive.sql, "NEXT_HASHES", archive.sql.NEXT_HASHES.replace("limit 10000", "limit 2"))
+    assert [month.hashes_sha256 for month in months(engine)] == [before.hashes_sha256]
+
+
+def test_a_dropped_month_is_gone_whole_and_the_ledger_says_what_it_was(rows: Rows, engine: Engine) -> None:
+    january, february = finished(rows, "2026-01-15 12:00+00"), finished(rows, "2026-02-15 12:00+00")
+    for call, named in ((1, [january]), (2, [january, february])):
+        rows.run(
+            "insert into relay.call (account, worker, message_ids, lease_until, settled_at, outcome) "
+            "values ('a', 'w', :ids, now(), '2026-01-15 12:00+00', 'unknown')",
+            ids=named,
+        )
+        for id_ in named:
+            rows.run("insert into relay.attempt values (:id, :call, 0, 'unknown')", id=id_, call=call)
+    move(engine)
+    first, second = months(engine)
+    of_february = "select * from relay.audit_delivery where message_id = :id"
+    kept = rows.read(of_february, id=february)
+    assert drop(engine, "2026-01") == first
+    assert months(engine) == [second]
+    assert (first.messages, first.attempts, first.calls, second.calls) == (1, 2, 1, 1)
+    assert rows.read(of_february, id=february) == kept, "its evidence stays, though the call was made in January"
+    assert len(kept) == 1
+    assert rows.read("select id from relay.audit_message") == [(february,)]
+    (entry,) = rows.read("select *, count as number from relay.action where action = 'drop'")
+    assert (entry.actor, entry.reason, entry.number) == ("ann", "the law allows it", 1)
+    assert entry.selection["hashes_sha256"] == first.hashes_sha256
+    assert (entry.selection["month"], entry.selection["first_id"], entry.selection["last_id"]) == ("2026-01", 1, 1)
+
+
+def test_a_month_that_is_not_over_or_not_there_is_not_dropped(rows: Rows, engine: Engine) -> None:
+    this_month = rows.one("select to_char(now() at time zone 'UTC', 'YYYY-MM')")
+    finished(rows, "now")
+    move(engine)
+    with pytest.raises(RelayError, match=f"{this_month} is not over"):
+        drop(engine, this_month)
+    with pytest.raises(RelayError, match="nothing of 2020-01 in the archive"):
+        drop(engine, "2020-01")
+    assert len(months(engine)) == 1
+
+
+def test_a_month_is_not_dropped_while_somebody_archives_or_reads_it(rows: Rows, engine: Engine) -> None:
+    finished(rows, "2026-01-15 12:00+00")
+    move(engine)
+    with engine.begin() as archiver:
+        archiver.execute(text("select * from relay.archive_messages(now(), 1, false, 'a', 'r', 0)"))
+        with pytest.raises(RelayError, match="Somebody is archiving"):
+            drop(engine, "2026-01")
+    with engine.begin() as auditor:
+        auditor.execute(text("select * from relay.audit_message")).all()
+        with pytest.raises(DBAPIError, match="lock timeout"):
+            drop(engine, "2026-01")
+    assert rows.one("select count(*) from relay.action where action = 'drop'") == 0
+    assert drop(engine, "2026-01").messages == 1
+
+
+def test_an_archived_content_can_be_shown_revealed_and_removed(rows: Rows, engine: Engine) -> None:
+    content = '{"buyer": "ann"}'
+    id_ = finished(rows, "2026-01-15 12:00+00", content)
+    rows.run("insert into relay.attempt values (:id, 1, 0, 'retry')", id=id_)
+    rows.run(
+        "insert into relay.call (account, worker, message_ids, lease_until, settled_at, outcome) "
+        "values ('a', 'w', '{1}', now(), now(), 'partial')"
+    )
+    with engine.connect() as connection:
+        hot = reports.message(connection, id_)
+    move(engine)
+    with engine.begin() as connection:
+        report = reports.message(connection, id_)
+        assert hot is not None
+        assert report is not None
+        assert (hot.archived, report.archived) == (False, True)
+        assert (report.history, report.calls, report.content_sha256) == (hot.history, hot.calls, hot.content_sha256)
+        assert len(report.history) == len(report.calls) == 1
+        texts = operations.reveal(connection, id_, ORDER, schema="relay")
+        assert texts == operations.Texts(content, None, "{}")
+        assert operations.preview(connection, "redact", [id_], schema="relay").changing == (id_,)
+        assert operations.redact(connection, [id_], ORDER, schema="relay").changed == (id_,)
+        again = operations.redact(connection, [id_], ORDER, schema="relay")
+        assert again.skipped == {id_: "its content was removed already"}
+    row = changed(rows)
+    assert (row.words, row.headers, row.error_message) == (operations.TOMBSTONE, None, "no")
+    (integrity,) = rows.read("select * from relay.audit_integrity")
+    assert (integrity.redacted, integrity.intact) == (True, True)
+    removed = rows.one("select selection -> 'sha256' -> '1' ->> 'content' from relay.action where action = 'redact'")
+    assert removed == hashlib.sha256(content.encode()).hexdigest() == integrity.content_sha256
+
+
+def test_a_redaction_finds_what_is_just_being_archived(rows: Rows, engine: Engine) -> None:
+    id_ = finished(rows, "2026-01-15 12:00+00")
+
+    def redact() -> operations.Changed:
+        with engine.begin() as connection:
+            return operations.redact(connection, [id_], ORDER, schema="relay")
+
+    waiting = "select pid from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'for update'"
+    with ThreadPoolExecutor(1) as pool, engine.begin() as archiver:
+        archiver.execute(text("select * from relay.archive_messages(now(), 9, false, 'a', 'r', 0)"))
+        redacted = pool.submit(redact)
+        eventually(lambda: rows.read(waiting))
+        archiver.commit()
+        assert redacted.result(10).changed == (id_,)
+    assert changed(rows).words == operations.TOMBSTONE
+
+
+def test_an_archived_content_that_a_superuser_changed_is_not_intact(rows: Rows, engine: Engine) -> None:
+    finished(rows, "2026-01-15 12:00+00")
+    move(engine)
+    with engine.begin() as connection:
+        connection.execute(text("set local session_replication_role = 'replica'"))
+        connection.execute(text("update relay.outbox_archive set content = '{\"n\": 2}'"))
+    assert rows.one("select intact from relay.audit_integrity") is False
+
+
+def test_what_is_archived_is_neither_sent_again_nor_discarded(rows: Rows, engine: Engine) -> None:
+    id_ = finished(rows, "2026-01-15 12:00+00")
+    move(engine)
+    with engine.begin() as connection:
+        retried = operations.retry(connection, [id_], ORDER, schema="relay")
+        discarded = operations.discard(connection, [id_], ORDER, schema="relay")
+        by_function = connection.execute(text("select relay.retry(array[cast(:id as bigint)], 'r')"), {"id": id_})
+        assert by_function.scalar_one() == []
+    assert retried.skipped == {id_: "it is archived, and what is archived is not sent; insert it as a new message"}
+    assert discarded.skipped == {id_: "it is archived: it failed, and stays as it is"}
+    assert changed(rows).status == "failed"
+
+
+@pytest.fixture
+def worker(roles: Roles) -> Iterator[Engine]:
+    made = create_engine(roles.url("worker"), poolclass=NullPool)
+    yield made
+    made.dispose()
+
+
+def test_a_worker_archives_and_the_owner_owns_what_that_makes(
+    roles: Roles, rows: Rows, engine: Engine, worker: Engine
+) -> None:
+    finished(rows, "2026-01-15 12:00+00")
+    move(worker)
+    owners = "select distinct cast(relowner as regrole)::text from pg_class where relname ~ '_archive_y2026m01$'"
+    assert rows.one(owners) == roles.names.owner
+    for statement in ("select * from relay.outbox_archive", "select * from relay.outbox_archive_y2026m01"):
+        with worker.connect() as connection, pytest.raises(DBAPIError, match="permission denied"):
+            connection.execute(text(statement))
+    auditor = roles.url("auditor").replace("+psycopg", "")
+    with psycopg.connect(auditor) as login:
+        assert login.execute("select id, status from relay.audit_message").fetchall() == [(1, "failed")]
+    assert rows.one("select db_user from relay.action") == roles.login("worker")
+
+
+def test_the_script_for_roles_takes_months_along(roles: Roles, rows: Rows, engine: Engine) -> None:
+    finished(rows, "2026-01-15 12:00+00")
+    rows.run(f"alter function relay.archive_messages owner to {engine.url.username or 'postgres'}")
+    rows.run("select relay.open_archive('2026-01-01')")
+    rows.run(f"grant select on relay.outbox_archive_y2026m01 to public, {roles.names.app}")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(roles_sql(roles.names).replace(":", r"\:")))
+    state = "select cast(relowner as regrole)::text as owner, relacl::text as acl from pg_class where relname = :name"
+    ((owner, acl),) = rows.read(state, name="outbox_archive_y2026m01")
+    assert owner == roles.names.owner
+    assert roles.names.app not in acl
+    owners = create_engine(roles.url("owner"), poolclass=NullPool)
+    move(owners)
+    assert drop(owners, "2026-01").messages == 1
+
+
+def test_the_revision_is_not_taken_back_while_the_archive_holds_rows(
+    rows: Rows, engine: Engine, database_url: str
+) -> None:
+    finished(rows, "2026-01-15 12:00+00")
+    move(engine)
+    assert alembic("check", url=database_url).returncode == 0, "months are none of Alembic's business"
+    refused = alembic("downgrade", "0005", url=database_url)
+    assert refused.returncode != 0
+    assert "the archive holds rows" in refused.stderr
+    assert rows.one("select count(*) from relay.audit_message") == 1
+    drop(engine, "2026-01")
+    taken_back = alembic("downgrade", "0005", url=database_url)
+    assert taken_back.returncode == 0, taken_back.stderr
+    assert relay.migrate(database_url) == ["0006"]
