@@ -6,6 +6,7 @@ content is spliced in as it is stored: not parsed, not reordered, its numbers ne
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
@@ -20,15 +21,17 @@ MAX_MESSAGES = 50  # the platform's limit for one call
 
 CHINA = timezone(timedelta(hours=8))  # the platform reads the timestamp in this zone and refuses 10 minutes off
 
-# A chain of bytes.replace costs a third less than urllib's quote_plus on order traces, a sixth of it on Chinese text.
-# The percent sign must come first; the blank is the one character a form writes in its own way.
+# A chain of bytes.replace takes a sixth of the time of urllib's quote_plus, and less on plain ASCII. The percent sign
+# must come first; the blank is the one character a form writes in its own way. What is not ASCII is found by the codec,
+# before the chain: NUL stands for the percent sign of its escapes until the end.
+_NUL = "\0"
 _UNRESERVED = re.compile(r"[A-Za-z0-9_.*-]")
 _ESCAPES = [
     (b"%", b"%25"),
-    *((bytes([c]), b"%%%02X" % c) for c in range(128) if chr(c) not in "% " and not _UNRESERVED.match(chr(c))),
+    *((bytes([c]), b"%%%02X" % c) for c in range(1, 128) if chr(c) not in "% " and not _UNRESERVED.match(chr(c))),
     (b" ", b"+"),
+    (_NUL.encode(), b"%"),
 ]
-_NOT_ASCII = re.compile(rb"[\x80-\xff]+")
 
 
 def request_body(
@@ -95,11 +98,17 @@ def _element(message: Message) -> str:
 
 def form_value(text: str) -> bytes:
     """``text`` as a value of a form body, pure ASCII; any form decoder gives the same text back."""
-    raw = text.encode()
+    raw = text.replace(_NUL, f"{_NUL}00").encode("ascii", "relay.percent")
     for plain, escaped in _ESCAPES:
         raw = raw.replace(plain, escaped)
-    return _NOT_ASCII.sub(_percent, raw)
+    return raw
 
 
-def _percent(run: re.Match[bytes]) -> bytes:
-    return b"%" + run[0].hex("%").upper().encode()
+def _percent(error: UnicodeError) -> tuple[str, int]:
+    """What the codec writes for a run of characters that are not ASCII, and where it goes on."""
+    assert isinstance(error, UnicodeEncodeError)
+    run = error.object[error.start : error.end].encode()
+    return _NUL + run.hex(_NUL).upper(), error.end
+
+
+codecs.register_error("relay.percent", _percent)
