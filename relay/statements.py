@@ -372,13 +372,18 @@ select extract(epoch from clock_timestamp())
 # paused until somebody resumes it do not count.
 STILL_MOVING = """
 select exists (select from {schema}.call where settled_at is null) or exists (
-    select from {schema}.outbox
-    where status = 'pending' and available_at < 'infinity' and account <> all (cast(:skip_accounts as text[]))
+    select from (
+        select account, available_at from {schema}.outbox where status = 'pending' and ordering_key is null
+        union all
+        select account, available_at from {schema}.outbox where status = 'pending' and ordering_key is not null
+    ) as pending
+    where available_at < 'infinity' and account <> all (cast(:skip_accounts as text[]))
       and not exists (select from {schema}.pause where scope = 'account:' || account and until is null))
 """
 
 COUNT_PENDING = """
-select count(*) from {schema}.outbox where status = 'pending'
+select (select count(*) from {schema}.outbox where status = 'pending' and ordering_key is null)
+    + (select count(*) from {schema}.outbox where status = 'pending' and ordering_key is not null)
 """
 
 

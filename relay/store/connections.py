@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from relay.errors import UnreachableError
+from relay.store.preparing import give_up_if_outdated, keep_plans
 
 # What passes by itself, by class: the connection (08), too many connections or a full disk (53), somebody stopped the
 # server or the statement took too long (57), the system below (58); and a standby after a fail-over, a transaction that
@@ -26,6 +27,8 @@ _PASSING = ("08", "53", "57", "58", "25006", "25P03", "40001", "40P01", "55P03")
 
 class Connections:
     def __init__(self, engine: Engine) -> None:
+        keep_plans(engine)
+        self._origin = engine
         # Whatever the server's default is: the claim is only right with a fresh snapshot for each statement.
         self._engine = engine.execution_options(isolation_level="READ COMMITTED")
         self._lock = threading.Lock()
@@ -40,7 +43,7 @@ class Connections:
         except PoolTimeout as error:
             raise UnreachableError("No connection to PostgreSQL became free in time.") from error
         except DBAPIError as error:
-            if not is_passing(error):
+            if not is_passing(error) and not give_up_if_outdated(self._origin, error):
                 raise
             if getattr(error.orig, "sqlstate", None) == "25006":
                 self._engine.dispose()  # the other connections lead to the same standby

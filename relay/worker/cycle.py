@@ -190,7 +190,8 @@ class Worker:
                 await self._wait(retry_seconds(failures))
                 continue
             if claim.batches:
-                self._flights.launch()  # first: disarming is a round trip
+                if not self._stopping.is_set():
+                    self._flights.launch()  # before disarming, which is a round trip
                 await self._wakeup.disarm()
             elif claim.exhausted:
                 await self._rest()
