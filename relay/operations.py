@@ -1,7 +1,8 @@
 """What a person may do: retry, discard, redact, reveal, prune, pause, resume. Each leaves a row in the ledger.
 
 Functions over a connection whose transaction is the caller's and READ COMMITTED: the change and its row in
-``relay.action`` are committed together or not at all. What stays true:
+``relay.action`` are committed together or not at all. Retry, discard, pause and resume are functions of the database:
+who may call those needs no right on a table. What stays true:
 
 - a message in an open call is never changed: the platform may be reading it;
 - done is final, and nothing is marked done here: only an answer of the platform proves that;
@@ -13,7 +14,7 @@ Functions over a connection whose transaction is the caller's and READ COMMITTED
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -25,8 +26,6 @@ from relay.statements import statement
 
 Verb = Literal["retry", "discard", "redact"]
 TOMBSTONE = '{"redacted": true}'
-DISCARDED = "relay.discarded"
-MOST_IDS_RECORDED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class PauseInForce:
-    """``until`` None: until somebody resumes it."""
+    """``until`` None: until somebody resumes it. In the reason personal data is masked."""
 
     until: datetime | None
     reason: str
@@ -98,22 +97,17 @@ class Pruned:
 
 def find(connection: Connection, wanted: Wanted, *, verb: Verb, schema: str) -> list[int]:
     """Ids of the messages this verb might change, in order. What is discarded is found by that error code only."""
-    parameters = asdict(wanted) | {
-        "failed": wanted.status in ("failed", None),
-        "held": wanted.status in ("held", None),
-        "pending": wanted.status == "pending" or (wanted.status is None and verb == "discard"),
-    }
-    return list(_run(connection, sql.FIND, schema, **parameters).scalars())
+    return list(_run(connection, sql.FIND, schema, verb=verb, **asdict(wanted)).scalars())
 
 
 def preview(connection: Connection, verb: Verb, ids: Sequence[int], *, schema: str) -> Preview:
     """What the verb would do to these messages now. Reads only."""
-    states = _look(connection, ids, schema)
-    skipped = _refused(verb, states)
-    rest = [state for state in states if state.id not in skipped]
-    keys = {(state.account, state.ordering_key) for state in rest if state.ordering_key is not None}
-    oldest = max((state.age_seconds for state in rest), default=None)
-    return Preview(tuple(state.id for state in rest), skipped, oldest, len(keys))
+    seen = _run(connection, sql.WHY_NOT, schema, verb=verb, ids=list(ids)).all()
+    rest = [one for one in seen if one.why_not is None]
+    skipped = {one.id: one.why_not for one in seen if one.why_not is not None}
+    keys = {(one.account, one.ordering_key) for one in rest if one.ordering_key is not None}
+    oldest = max((one.age_seconds for one in rest), default=None)
+    return Preview(tuple(one.id for one in rest), skipped, oldest, len(keys))
 
 
 def retry(
@@ -124,12 +118,7 @@ def retry(
     ``attempts`` starts at 0 again, so that the whole schedule of retries lies before the message; what happened before
     stays in ``relay.attempt``. A message with an ordering key may be accepted after later ones of its key.
     """
-    seconds_apart = 1 / per_second if per_second else 0.0
-
-    def write(chosen: Sequence[int]) -> None:
-        _run(connection, sql.RETRY, schema, ids=chosen, seconds_apart=seconds_apart)
-
-    return _change(connection, "retry", ids, order, schema, write)
+    return _changed(_run(connection, sql.RETRY, schema, ids=list(ids), per_second=per_second, **_told(order)).one())
 
 
 def discard(connection: Connection, ids: Sequence[int], order: Order, *, schema: str) -> Changed:
@@ -137,11 +126,7 @@ def discard(connection: Connection, ids: Sequence[int], order: Order, *, schema:
 
     This is also how a held message ends that the platform turned out to have: ``done`` needs the platform's own proof.
     """
-
-    def write(chosen: Sequence[int]) -> None:
-        _run(connection, sql.DISCARD, schema, ids=chosen, reason=order.reason)
-
-    return _change(connection, "discard", ids, order, schema, write)
+    return _changed(_run(connection, sql.DISCARD, schema, ids=list(ids), **_told(order)).one())
 
 
 def redact(connection: Connection, ids: Sequence[int], order: Order, *, schema: str) -> Changed:
@@ -149,19 +134,20 @@ def redact(connection: Connection, ids: Sequence[int], order: Order, *, schema: 
 
     The ledger row keeps the SHA-256 (hex, of the UTF-8 text) of each text removed.
     """
+    chosen, left_alone, why_not = _run(connection, sql.LOCK, schema, verb="redact", ids=list(ids)).one()
+    skipped = dict(zip(left_alone, why_not, strict=True))
+    if not chosen:
+        return Changed((), skipped, None)
     digests: dict[str, dict[str, str]] = {}
-
-    def write(chosen: Sequence[int]) -> None:
-        for row in _run(connection, sql.DIGESTS, schema, ids=chosen).mappings():
-            removed = {name: digest for name, digest in row.items() if name != "id" and digest is not None}
-            digests[str(row["id"])] = removed
-        _run(connection, sql.ALLOW_REDACTING, schema, switch="on")
-        _run(connection, sql.REDACT, schema, ids=chosen, tombstone=TOMBSTONE)
-        _run(connection, sql.REDACT_ARCHIVED, schema, ids=chosen, tombstone=TOMBSTONE)
-        _run(connection, sql.ALLOW_REDACTING, schema, switch="off")
-
+    for row in _run(connection, sql.DIGESTS, schema, ids=chosen).mappings():
+        removed = {name: digest for name, digest in row.items() if name != "id" and digest is not None}
+        digests[str(row["id"])] = removed
+    _run(connection, sql.ALLOW_REDACTING, schema, switch="on")
+    _run(connection, sql.REDACT, schema, ids=chosen, tombstone=TOMBSTONE)
+    _run(connection, sql.REDACT_ARCHIVED, schema, ids=chosen, tombstone=TOMBSTONE)
+    _run(connection, sql.ALLOW_REDACTING, schema, switch="off")
     recorded = replace(order, selection={**order.selection, "sha256": digests})
-    return _change(connection, "redact", ids, recorded, schema, write)
+    return Changed(tuple(chosen), skipped, _record(connection, "redact", recorded, chosen, len(chosen), schema))
 
 
 def reveal(connection: Connection, message_id: int, order: Order, *, schema: str) -> Texts | None:
@@ -189,17 +175,14 @@ def pause(
 
     Gives back when it ends and the id of the ledger row. Calls in flight go on.
     """
-    row = _run(
-        connection, sql.SET_PAUSE, schema, scope=scope, lasting=lasting, reason=order.reason, by=order.actor
-    ).one()
-    return row.until, _record(connection, "pause", order, None, 0, schema)
+    row = _run(connection, sql.PAUSE, schema, scope=scope, lasting=lasting, **_told(order)).one()
+    return row.until, row.action
 
 
 def resume(connection: Connection, scope: str, order: Order, *, schema: str) -> int | None:
     """End a pause, whoever ordered it; the id of the ledger row, or None where nothing was paused."""
-    if _run(connection, sql.END_PAUSE, schema, scope=scope).one_or_none() is None:
-        return None
-    return _record(connection, "resume", order, None, 0, schema)
+    action: int | None = _run(connection, sql.RESUME, schema, scope=scope, **_told(order)).scalar_one()
+    return action
 
 
 def prunable(connection: Connection, older_than: timedelta, *, schema: str) -> tuple[int, float | None]:
@@ -232,96 +215,20 @@ def prune(engine: Engine, older_than: timedelta, order: Order, *, schema: str, b
                 yield Pruned(calls=len(page.ids))
 
 
-def _change(
-    connection: Connection,
-    verb: Verb,
-    ids: Sequence[int],
-    order: Order,
-    schema: str,
-    write: Callable[[Sequence[int]], None],
-) -> Changed:
-    locked = set(_run(connection, sql.LOCK, schema, ids=sorted(set(ids))).scalars())
-    if verb == "redact":
-        locked |= set(_run(connection, sql.LOCK_ARCHIVED, schema, ids=sorted(set(ids))).scalars())
-    states = _look(connection, ids, schema)
-    skipped = _refused(verb, states)
-    # Neither refused nor locked: its call was settled between the two looks, and the next claim may have it by now.
-    skipped |= {s.id: "it is just changing: try again" for s in states if s.id not in skipped and s.id not in locked}
-    chosen = [state.id for state in states if state.id not in skipped]
-    if not chosen:
-        return Changed((), skipped, None)
-    write(chosen)
-    return Changed(tuple(chosen), skipped, _record(connection, verb, order, chosen, len(chosen), schema))
+def _changed(row: Row[Any]) -> Changed:
+    return Changed(tuple(row.changed), dict(zip(row.left_alone, row.why_not, strict=True)), row.action)
 
 
-def _look(connection: Connection, ids: Sequence[int], schema: str) -> Sequence[Row[Any]]:
-    rows: Sequence[Row[Any]] = _run(connection, sql.LOOK, schema, ids=sorted(set(ids)), tombstone=TOMBSTONE).all()
-    return rows
-
-
-def _refused(verb: Verb, states: Sequence[Row[Any]]) -> dict[int, str]:
-    """Message id → why this verb leaves it alone."""
-    refusal = {"retry": _why_not_retried, "discard": _why_not_discarded, "redact": _why_not_redacted}[verb]
-    return {state.id: why for state in states if (why := refusal(state))}
-
-
-def _why_not_retried(state: Row[Any]) -> str | None:
-    if state.status is None:
-        return "there is no such message"
-    if state.status == "done":
-        return "it is done, and done is final; to send it once more, insert it as a new message"
-    if state.archived:
-        return "it is archived, and what is archived is not sent; insert it as a new message"
-    if state.open_call_id is not None:
-        return f"it is in flight, in call {state.open_call_id}"
-    if state.status == "pending" and not state.held:
-        return "it is pending already"
-    if state.redacted:
-        return "its content was removed, so there is nothing to send"
-    if state.expired:
-        return "its deliver_before has passed, so it would not be sent"
-    return None
-
-
-def _why_not_discarded(state: Row[Any]) -> str | None:
-    if state.status is None:
-        return "there is no such message"
-    if state.status == "done":
-        return "it is done, and done is final"
-    if state.archived:
-        return "it is archived: it failed, and stays as it is"
-    if state.open_call_id is not None:
-        return f"it is in flight: try again when call {state.open_call_id} is settled"
-    if state.status == "failed" and state.error_code == DISCARDED:
-        return "it is discarded already"
-    return None
-
-
-def _why_not_redacted(state: Row[Any]) -> str | None:
-    if state.status is None:
-        return "there is no such message"
-    if state.status == "pending":
-        return "it is pending and would be sent without its content; discard it first"
-    if state.redacted:
-        return "its content was removed already"
-    return None
+def _told(order: Order) -> dict[str, str]:
+    selection = json.dumps(order.selection, ensure_ascii=False)
+    return {"actor": order.actor, "reason": order.reason, "selection": selection}
 
 
 def _record(
     connection: Connection, action: str, order: Order, message_ids: Sequence[int] | None, count: int, schema: str
 ) -> int:
-    few = message_ids is not None and len(message_ids) <= MOST_IDS_RECORDED
-    recorded: int = _run(
-        connection,
-        sql.RECORD,
-        schema,
-        actor=order.actor,
-        action=action,
-        reason=order.reason,
-        selection=json.dumps(order.selection, ensure_ascii=False),
-        message_ids=message_ids if few else None,
-        count=count,
-    ).scalar_one()
+    told = {**_told(order), "action": action, "message_ids": message_ids, "count": count}
+    recorded: int = _run(connection, sql.RECORD, schema, **told).scalar_one()
     return recorded
 
 

@@ -1,103 +1,47 @@
 """The operators' own SQL: find, retry, discard, pause, redact, reveal, prune, archive, the ledger.
 
-Same form and same rules as ``statements.py``: SQL text, the schema's name put in, the database's clock, arrays for what
-grows. Whatever changes messages goes in three steps of one READ COMMITTED transaction: lock them in id order; look at
-them again with a snapshot younger than the locks, which sees any call that has claimed them meanwhile; change those
-that may be changed. While the locks are held no worker can claim them.
+Same form as ``statements.py``: SQL text, the schema's name put in, the database's clock, arrays for what grows. Which
+messages a verb may change, and the ledger, are functions of the database (revision 0007), so that nobody needs a right
+on a table for what every operator may do. Redacting, revealing and pruning are the owner's, and stand here.
 """
 
 from __future__ import annotations
 
-# Filters; null means all. Each half of the union has the condition of one partial index, so finished rows are never
-# read. A discarded message is closed: nobody gets at it by a filter that does not say so.
+# Ids of messages, as a verb would find them.
 FIND = """
-select id from (
-    select id, topic, account, ordering_key, error_code, created_at from {schema}.outbox
-    where status = 'failed' and cast(:failed as boolean)
-    union all
-    select id, topic, account, ordering_key, error_code, created_at from {schema}.outbox
-    where status = 'pending' and ordering_key is null
-      and (cast(:pending as boolean) or cast(:held as boolean) and available_at = 'infinity')
-    union all
-    select id, topic, account, ordering_key, error_code, created_at from {schema}.outbox
-    where status = 'pending' and ordering_key is not null
-      and (cast(:pending as boolean) or cast(:held as boolean) and available_at = 'infinity')
-) as message
-where (cast(:topic as text) is null or topic = :topic)
-  and (cast(:account as text) is null or account = :account)
-  and (cast(:ordering_key as text) is null or ordering_key = :ordering_key)
-  and (error_code = :error_code
-       or cast(:error_code as text) is null and error_code is distinct from 'relay.discarded')
-  and (cast(:since as interval) is null or created_at >= now() - cast(:since as interval))
-  and (cast(:until as interval) is null or created_at <= now() - cast(:until as interval))
-order by id limit cast(:limit as bigint)
-"""
-
-# What is in an open call is left alone: locking it would hold up the worker that settles it.
-LOCK = """
-select id from {schema}.outbox
-where id = any (cast(:ids as bigint[]))
-  and id not in (select unnest(message_ids) from {schema}.call where settled_at is null)
-order by id
-for update
-"""
-
-# After LOCK, whose wait for an archiver's batch may have been in vain: what that moved is seen here.
-LOCK_ARCHIVED = """
-select id from {schema}.outbox_archive where id = any (cast(:ids as bigint[])) order by id for update
+select {schema}.find(:verb, :status, :error_code, :topic, :account, :ordering_key, :since, :until, :limit)
 """
 
 # One row for each id given, also for those that nobody knows.
-LOOK = """
-select named.id, o.status, o.account, o.ordering_key, o.error_code, o.archived,
-    open_call.id as open_call_id,
-    o.available_at = 'infinity' as held,
-    coalesce(o.deliver_before <= now(), false) as expired,
-    cast(o.content as text) = :tombstone as redacted,
-    cast(extract(epoch from now() - o.created_at) as double precision) as age_seconds
-from unnest(cast(:ids as bigint[])) as named (id)
-left join (
-    select id, status, account, ordering_key, error_code, available_at, deliver_before, content, created_at,
-        false as archived
-    from {schema}.outbox
-    union all
-    select id, status, account, ordering_key, error_code, available_at, deliver_before, content, created_at, true
-    from {schema}.outbox_archive) as o on o.id = named.id
-left join (select id, unnest(message_ids) as message_id from {schema}.call where settled_at is null) as open_call
-    on open_call.message_id = named.id
-order by named.id
+WHY_NOT = """
+select id, why_not, account, ordering_key, age_seconds from {schema}.why_not(:verb, cast(:ids as bigint[]))
 """
 
-# Due now, or one after another so many seconds apart. The error stays: it is that of the last outcome.
 RETRY = """
-update {schema}.outbox set status = 'pending', attempts = 0, call_id = null, result_index = null, finished_at = null,
-    available_at = now() + make_interval(secs => cast(:seconds_apart as double precision) * (chosen.position - 1))
-from unnest(cast(:ids as bigint[])) with ordinality as chosen (id, position)
-where outbox.id = chosen.id
+select changed, left_alone, why_not, action
+from {schema}.retry(cast(:ids as bigint[]), :reason, :actor, cast(:selection as json), :per_second)
 """
 
 DISCARD = """
-update {schema}.outbox set status = 'failed', error_code = 'relay.discarded', error_message = :reason,
-    finished_at = coalesce(finished_at, now())
-where id = any (cast(:ids as bigint[]))
+select changed, left_alone, why_not, action
+from {schema}.discard(cast(:ids as bigint[]), :reason, :actor, cast(:selection as json))
 """
 
+# Through the view, for whoever may read no table.
 PAUSE_IN_FORCE = """
-select until, reason, by from {schema}.pause where scope = :scope and (until is null or until > now())
+select until, reason, by from {schema}.audit_pause where scope = :scope and in_force
 """
 
-# The operator has the last word: the end may come sooner than before, and no new credential lifts this pause.
-SET_PAUSE = """
-insert into {schema}.pause (scope, until, reason, by)
-values (:scope, now() + cast(:lasting as interval), :reason, :by)
-on conflict (scope) do update set until = excluded.until, reason = excluded.reason, error_code = null,
-    credential = null, since = excluded.since, by = excluded.by
-returning until
+PAUSE = """
+select until, {schema}.pause_scope(:scope, until, :reason, :actor, cast(:selection as json)) as action
+from (select now() + cast(:lasting as interval) as until) as pause
 """
 
-END_PAUSE = """
-delete from {schema}.pause where scope = :scope and (until is null or until > now())
-returning scope
+RESUME = "select {schema}.resume_scope(:scope, :reason, :actor, cast(:selection as json))"
+
+# The messages that may be redacted, locked, and those that are left alone.
+LOCK = """
+select chosen, left_alone, why_not from {schema}.lock_messages(:verb, cast(:ids as bigint[]))
 """
 
 # What was there, as an auditor who has kept the text can prove it.
@@ -235,7 +179,6 @@ select pg_try_advisory_xact_lock(cast(cast('{schema}.outbox' as regclass) as int
 
 # The ledger, always in the transaction of what it tells.
 RECORD = """
-insert into {schema}.action (actor, action, reason, selection, message_ids, count)
-values (:actor, :action, :reason, cast(:selection as json), cast(:message_ids as bigint[]), :count)
-returning id
+select {schema}.record_action(
+    :action, :actor, :reason, cast(:selection as json), cast(:message_ids as bigint[]), cast(:count as integer))
 """

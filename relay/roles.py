@@ -30,7 +30,7 @@ MAY = {
     "app": "insert messages and learn their ids; read and change nothing",
     "worker": "read messages, write what became of them, archive them; change no content, delete no history",
     "auditor": "read the views, in which personal data is masked",
-    "operator": "the same, and call retry, discard, pause_scope, resume_scope",
+    "operator": "the same, and relay retry, discard, pause, resume or the functions behind them",
     "metrics": "read the view audit_backlog",
 }
 
@@ -113,7 +113,11 @@ grant execute on function {schema}.mask_text(text), {schema}.mask_value(jsonb), 
     {schema}.mask_content(json, text[]) to {auditor}, {operator};
 
 grant execute on function {schema}.retry(bigint[], text), {schema}.discard(bigint[], text),
-    {schema}.pause_scope(text, timestamptz, text), {schema}.resume_scope(text, text) to {operator};
+    {schema}.pause_scope(text, timestamptz, text), {schema}.resume_scope(text, text),
+    {schema}.find(text, text, text, text, text, text, interval, interval, bigint), {schema}.why_not(text, bigint[]),
+    {schema}.retry(bigint[], text, text, json, double precision), {schema}.discard(bigint[], text, text, json),
+    {schema}.pause_scope(text, timestamptz, text, text, json), {schema}.resume_scope(text, text, text, json)
+    to {operator};
 
 grant select on {schema}.audit_backlog to {metrics};
 commit;

@@ -40,14 +40,13 @@ def ledger_options(verb: F) -> F:
 
 @contextmanager
 def operators_engine(settings: Settings) -> Iterator[Engine]:
-    """An engine on a database whose tables are those this version knows."""
-    from relay.cli.database import open_engine
-    from relay.revisions import require_head
+    """An engine on a database whose tables are those this version knows, as far as the login may know that."""
+    from relay.cli.database import open_engine, require_head_if_readable
 
     engine = open_engine(settings)
     try:
         with engine.connect() as connection:
-            require_head(connection, settings.schema_name)
+            require_head_if_readable(connection, settings.schema_name)
         yield engine
     finally:
         engine.dispose()

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import ExceptionContext
 
 from relay.errors import RelayError, SchemaError, UnreachableError
-from relay.revisions import require_head
+from relay.revisions import VERSION_TABLE, quoted, require_head
 from relay.schema import SCHEMA
 from relay.settings import Settings, normalized_url
 
@@ -22,8 +22,10 @@ APPLICATION_NAME = "outbox-relay"
 CONNECT_TIMEOUT_SECONDS = 5
 DEAD_PEER_SECONDS = 20
 
+_MAY_READ = "select has_table_privilege(to_regclass(:table), 'select')"  # null where there is no such table
+
 _NO_RIGHT = "42501"
-_NO_SUCH = ("42P01", "42703", "3F000")  # table, column, schema
+_NO_SUCH = ("42P01", "42703", "42883", "3F000")  # table, column, function, schema
 _IN_USE = "55P03"  # a lock could not be had in time
 _AWAY = ("08", "28", "3D", "53", "57P")  # connection, password, database, resources, shutdown
 
@@ -68,6 +70,15 @@ def reading(settings: Settings) -> Iterator[Connection]:
         engine.dispose()
 
 
+def require_head_if_readable(connection: Connection, schema: str) -> None:
+    """Raise SchemaError as far as the login may know that the tables are not at the revision this relay works with.
+
+    An operator reads no table; for one, tables that are too old lack a function.
+    """
+    if connection.scalar(text(_MAY_READ), {"table": f"{quoted(schema)}.{VERSION_TABLE}"}) is not False:
+        require_head(connection, schema)
+
+
 def explained(error: BaseException, url: URL) -> RelayError:
     """What an error of psycopg means, in a sentence of ours."""
     state = getattr(error, "sqlstate", None)
@@ -85,7 +96,11 @@ def explained(error: BaseException, url: URL) -> RelayError:
         return RelayError("somebody is using these tables; nothing was changed", "Try again when they have finished.")
     if state == _NO_RIGHT:
         user = url.username or "the database user"
-        return RelayError(_reason(error), f"Grant it to {user}, or connect as a role that has it.")
+        return RelayError(
+            _reason(error),
+            f"relay roles tells who may: make {user} a member of that role. "
+            "After each relay migrate, run relay roles --sql again.",
+        )
     return RelayError(f"PostgreSQL refused: {_reason(error)}")
 
 

@@ -11,7 +11,6 @@ the order of inserts, so a page on which everything was inserted later than ``be
 from __future__ import annotations
 
 UPGRADE = (
-    # Made apart and then attached, which takes no lock that a reader or a writer of the archive would wait for.
     r"""
     create function {schema}.open_archive(month date) returns void language plpgsql
         set search_path = pg_catalog, {schema}, pg_temp set timezone = 'UTC' set datestyle = 'ISO' as $body$
@@ -24,17 +23,40 @@ UPGRADE = (
         foreach whole in array array['outbox_archive', 'call_archive', 'attempt_archive'] loop
             part := here || whole || to_char(month, '"_y"YYYY"m"MM');
             continue when to_regclass(part) is not null;
-            execute 'create table ' || part || ' (like ' || here || whole || ')';
+            execute 'create table ' || part || ' partition of ' || here || whole || ' for values from ('
+                || quote_literal(date_trunc('month', month)) || ') to ('
+                || quote_literal(date_trunc('month', month) + interval '1 month') || ')';
             execute 'create trigger ' || whole || '_is_not_emptied before truncate on ' || part
                 || ' for each statement execute function ' || here || 'keep_archive()';
-            execute 'alter table ' || here || whole || ' attach partition ' || part || ' for values from ('
-                || quote_literal(month) || ') to (' || quote_literal(cast(month + interval '1 month' as date)) || ')';
         end loop;
     end
     $body$
     """,
+    # A reader whose transaction has the archive open may not learn of a month that is attached meanwhile, and would see
+    # its messages in neither place. So a month begins when nobody has it open: no waiting, another time will do.
+    r"""
+    create function {schema}.open_archives(months date[], out missing date[], out made boolean) language plpgsql
+        set search_path = pg_catalog, {schema}, pg_temp as $body$
+    begin
+        missing := array(
+            select month from unnest(months) as month
+            where not exists (
+                select from pg_inherits i join pg_class part on part.oid = i.inhrelid
+                where i.inhparent = cast('outbox_archive' as regclass)
+                  and part.relname = 'outbox_archive' || to_char(month, '"_y"YYYY"m"MM')));
+        made := missing <> '{}';
+        if made then
+            lock table only outbox_archive, only call_archive, only attempt_archive in access exclusive mode nowait;
+            perform open_archive(month) from unnest(missing) as month;
+        end if;
+    exception when lock_not_available then
+        made := false;
+    end
+    $body$
+    """,
     # What an open call names stays, whatever its status. So does, where a failed message holds its ordering key, one
-    # that has a key and was not discarded: in the archive it would hold nothing.
+    # that has a key and was not discarded: in the archive it would hold nothing. A call that begins a month does only
+    # that, so that readers are kept out for no longer than it takes.
     r"""
     create function {schema}.archive_messages(
         before timestamptz, batch integer, failed_holds boolean, actor text, reason text,
@@ -42,8 +64,11 @@ UPGRADE = (
     ) language plpgsql security definer
         set search_path = pg_catalog, {schema}, pg_temp set timezone = 'UTC' set relay.pruning = 'on' as $body$
     declare
+        began bigint := after;
         page bigint[];
         chosen bigint[];
+        missing date[];
+        made boolean;
     begin
         messages := 0;
         attempts := 0;
@@ -62,12 +87,21 @@ UPGRADE = (
                        and o.error_code is distinct from 'relay.discarded')
             order by o.id
             for update skip locked);
+        select opened.missing, opened.made into missing, made from open_archives(array(
+            select distinct cast(date_trunc('month', o.finished_at) as date)
+            from outbox o where o.id = any (chosen))) as opened;
+        if made then
+            after := began;
+            more := true;
+            return;
+        end if;
+        chosen := array(
+            select o.id from outbox o
+            where o.id = any (chosen) and cast(date_trunc('month', o.finished_at) as date) <> all (missing)
+            order by o.id);
         if chosen = '{}' then
             return;
         end if;
-        perform open_archive(found.month) from (
-            select distinct cast(date_trunc('month', o.finished_at) as date) as month
-            from outbox o where o.id = any (chosen)) as found;
         with gone as (
             delete from attempt a using outbox o
             where a.message_id = any (chosen) and o.id = a.message_id
@@ -97,9 +131,12 @@ UPGRADE = (
     ) language plpgsql security definer
         set search_path = pg_catalog, {schema}, pg_temp set timezone = 'UTC' set relay.pruning = 'on' as $body$
     declare
+        began bigint := after;
         page bigint[];
         chosen bigint[];
         finished timestamptz[];
+        missing date[];
+        made boolean;
     begin
         calls := 0;
         busy := not pg_try_advisory_xact_lock(cast(cast('outbox' as regclass) as integer), 257);
@@ -119,19 +156,23 @@ UPGRADE = (
             where c.id = any (page) and c.settled_at < before
               and not exists (select from outbox o where o.id = any (c.message_ids))
         ) as found;
-        if chosen is null then
+        select opened.missing, opened.made into missing, made from open_archives(array(
+            select distinct cast(date_trunc('month', moment) as date) from unnest(finished) as moment)) as opened;
+        if made then
+            after := began;
+            more := true;
             return;
         end if;
-        perform open_archive(found.month) from (
-            select distinct cast(date_trunc('month', moment) as date) as month
-            from unnest(finished) as moment) as found;
         with gone as (
             delete from call c using unnest(chosen, finished) as picked (id, finished_at)
-            where c.id = picked.id
+            where c.id = picked.id and cast(date_trunc('month', picked.finished_at) as date) <> all (missing)
             returning c.*, picked.finished_at
         )
         insert into call_archive select * from gone;
         get diagnostics calls = row_count;
+        if calls = 0 then
+            return;
+        end if;
         insert into action (actor, action, reason, selection, count)
         values (actor, 'archive', reason,
             json_build_object('table', 'call', 'before', before, 'first_id', chosen[1],
@@ -141,7 +182,7 @@ UPGRADE = (
     $body$
     """,
     r"""
-    revoke execute on function {schema}.open_archive(date),
+    revoke execute on function {schema}.open_archive(date), {schema}.open_archives(date[]),
         {schema}.archive_messages(timestamptz, integer, boolean, text, text, bigint),
         {schema}.archive_calls(timestamptz, integer, text, text, bigint) from public
     """,
@@ -150,5 +191,6 @@ UPGRADE = (
 DOWNGRADE = (
     "drop function {schema}.archive_calls(timestamptz, integer, text, text, bigint)",
     "drop function {schema}.archive_messages(timestamptz, integer, boolean, text, text, bigint)",
+    "drop function {schema}.open_archives(date[])",
     "drop function {schema}.open_archive(date)",
 )

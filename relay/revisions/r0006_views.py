@@ -81,8 +81,8 @@ _POSSIBLE_DUPLICATE = r"""
         ) as unclear
         join {schema}.outbox hot on hot.id = unclear.message_id
         union all
-        select unclear.message_id, old.topic, old.account, old.ordering_key, old.dedupe_key, old.status, old.available_at,
-            old.error_code, old.finished_at, old.call_id,
+        select unclear.message_id, old.topic, old.account, old.ordering_key, old.dedupe_key, old.status,
+            old.available_at, old.error_code, old.finished_at, old.call_id,
             unclear.times, unclear.first_at, unclear.last_at, unclear.call_ids
         from (
             select message_id, finished_at, count(*) as times, min(at) as first_at, max(at) as last_at,

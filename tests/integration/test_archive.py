@@ -65,6 +65,14 @@ def everything(engine: Engine, **how: Any) -> Moved:
     return Moved(*(sum(getattr(one, name) for one in batches) for name in ("messages", "attempts", "calls")))
 
 
+def open_months(rows: Rows) -> None:
+    """Those of what is finished now, as the first batch of a month does, which does nothing else."""
+    days = "select cast(finished_at at time zone 'UTC' as date) from relay.outbox where finished_at is not null"
+    rows.run(
+        f"select relay.open_archive(day) from ({days} union select cast(now() at time zone 'UTC' as date)) as d (day)"
+    )
+
+
 def ids(rows: Rows, table: str) -> list[int]:
     return [row.id for row in rows.read(f"select id from relay.{table} order by id")]
 
@@ -90,6 +98,7 @@ def test_five_thousand_messages_drained_and_archived_look_the_same_in_every_view
         operations.pause(connection, "account:b", Order("ann", "asked", {}), schema="relay")
     open_ones = [*rows.add(60), *rows.add(2, key="held", due_in_seconds=1e6)]
     store.claim(Turn(), ClaimLimits(slots=1))
+    open_months(rows)
     with engine.connect().execution_options(isolation_level="READ COMMITTED") as reader:  # its now() stands still
         before = shown(reader)
         assert {view for view, lines in before.items() if not lines} == set()
@@ -110,6 +119,7 @@ def test_five_thousand_messages_drained_and_archived_look_the_same_in_every_view
 
 
 def test_what_is_open_young_held_or_locked_stays(rows: Rows, engine: Engine) -> None:
+    open_months(rows)
     pending, held, named, young, locked, done = rows.add(6)
     rows.run(DONE, ids=[named, locked, done])
     rows.run("update relay.outbox set available_at = 'infinity' where id = :id", id=held)
@@ -160,6 +170,7 @@ def test_attempts_go_with_their_message_and_a_call_with_its_last_one(rows: Rows,
 
 
 def test_each_batch_is_committed_with_its_row_in_the_ledger(rows: Rows, engine: Engine) -> None:
+    open_months(rows)
     rows.run(DONE, ids=rows.add(7))
     rows.run(
         "insert into relay.call (account, worker, message_ids, lease_until, settled_at, outcome) "
@@ -185,7 +196,8 @@ def test_each_batch_is_committed_with_its_row_in_the_ledger(rows: Rows, engine: 
 def test_claims_settling_and_reading_never_wait_for_an_archiver(
     rows: Rows, store: Store, engine: Engine, impatient: Engine
 ) -> None:
-    """Nor does the archiver wait for them: it is in the middle of a batch, which has just made its months."""
+    """Nor does the archiver wait for them, in the middle of a batch."""
+    open_months(rows)
     rows.add(120)
     drain(store, rows)
     rows.add(500)
@@ -208,7 +220,21 @@ def test_claims_settling_and_reading_never_wait_for_an_archiver(
     assert (any(one.busy for one in drained), sum(one.messages for one in drained)) == (False, 50)
 
 
+def test_a_month_begins_when_nobody_has_the_archive_open(rows: Rows, engine: Engine) -> None:
+    """A reader that had would not learn of it, and would see what moves there in neither place."""
+    done = rows.add(3)
+    rows.run(DONE, ids=done)
+    with engine.connect().execution_options(isolation_level="READ COMMITTED") as reader:
+        before = shown(reader)["audit_message"]
+        assert everything(engine) == Moved()
+        assert shown(reader)["audit_message"] == before
+        assert ids(rows, "outbox") == done
+    first, second, *rest = archived(engine)
+    assert (first, second, rest) == (Moved(), Moved(messages=3), [Moved()] * len(rest))
+
+
 def test_a_second_archiver_is_told_and_moves_nothing(rows: Rows, engine: Engine) -> None:
+    open_months(rows)
     rows.run(DONE, ids=rows.add(4))
     with engine.begin() as first:
         first.execute(text("select * from relay.archive_messages(now(), 2, false, 'a', 'r', 0)"))
@@ -221,6 +247,7 @@ def test_a_second_archiver_is_told_and_moves_nothing(rows: Rows, engine: Engine)
 def test_sigkill_in_the_middle_of_a_batch_loses_and_doubles_nothing(
     rows: Rows, engine: Engine, database_url: str, start_relay: StartRelay
 ) -> None:
+    open_months(rows)
     rows.run(DONE, ids=rows.add(50))
     next(archived(engine, batch=10))
     waiting = "select pid from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'archive_messages'"
@@ -299,6 +326,7 @@ def test_after_archiving_the_door_is_shut_again(rows: Rows, engine: Engine) -> N
 
 
 def test_a_prune_leaves_the_calls_of_archived_messages(rows: Rows, engine: Engine) -> None:
+    open_months(rows)
     rows.run(DONE, ids=rows.add(2))
     rows.run(
         "insert into relay.call (account, worker, message_ids, lease_until, settled_at, outcome) "

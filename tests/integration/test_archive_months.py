@@ -74,8 +74,8 @@ def test_a_month_is_that_of_utc_whatever_the_session_says(database_url: str, row
         finished(rows, moment)
     with engine.begin() as connection:
         connection.execute(text("set local datestyle = 'sql, dmy'"))  # which would read 02/01 as the second of January
-        moved = connection.execute(text("select messages from relay.archive_messages(now(), 9, false, 'a', 'r', 0)"))
-        assert moved.scalar_one() == 4
+        batch = text("select messages from relay.archive_messages(now(), 9, false, 'a', 'r', 0)")
+        assert [connection.execute(batch).scalar_one() for _ in ("the months", "the messages")] == [0, 4]
     found = rows.read(
         "select id, cast(cast(tableoid as regclass) as text) as part from relay.outbox_archive order by id"
     )
@@ -213,12 +213,13 @@ def test_an_archived_content_can_be_shown_revealed_and_removed(rows: Rows, engin
 
 def test_a_redaction_finds_what_is_just_being_archived(rows: Rows, engine: Engine) -> None:
     id_ = finished(rows, "2026-01-15 12:00+00")
+    rows.run("select relay.open_archive('2026-01-01')")
 
     def redact() -> operations.Changed:
         with engine.begin() as connection:
             return operations.redact(connection, [id_], ORDER, schema="relay")
 
-    waiting = "select pid from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'for update'"
+    waiting = "select pid from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'lock_messages'"
     with ThreadPoolExecutor(1) as pool, engine.begin() as archiver:
         archiver.execute(text("select * from relay.archive_messages(now(), 9, false, 'a', 'r', 0)"))
         redacted = pool.submit(redact)
@@ -302,4 +303,4 @@ def test_the_revision_is_not_taken_back_while_the_archive_holds_rows(
     drop(engine, "2026-01")
     taken_back = alembic("downgrade", "0005", url=database_url)
     assert taken_back.returncode == 0, taken_back.stderr
-    assert relay.migrate(database_url) == ["0006"]
+    assert relay.migrate(database_url)[0] == "0006"

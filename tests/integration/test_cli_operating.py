@@ -311,7 +311,9 @@ def test_a_database_without_the_tables(
     assert run(*verb, *WHY, code=78).stderr.splitlines()[-1] == "hint: Run: relay migrate"
 
 
-def test_who_may_only_read_is_told(run: Relay, db: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_may_read_tables_and_call_nothing_is_told(
+    run: Relay, db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     insert(db, **FAILED)
     reader = f"relay_test_{os.urandom(4).hex()}"
     db.execute(text(f"create role {reader}"))
@@ -319,8 +321,10 @@ def test_who_may_only_read_is_told(run: Relay, db: Connection, monkeypatch: pyte
     db.execute(text(f"grant select on all tables in schema relay to {reader}"))
     monkeypatch.setenv("PGOPTIONS", f"-c role={reader}")
     try:
-        assert run("retry", "1", "--dry-run").stdout.startswith("messages")
-        assert run("retry", "1", *WHY, code=1).stderr.startswith("error: permission denied for table outbox\n")
+        for arguments in (["retry", "1", "--dry-run"], ["discard", "--status", "failed", *WHY], ["redact", "1", *WHY]):
+            first, hint = run(*arguments, code=1).stderr.splitlines()
+            assert first.startswith("error: permission denied for function ")
+            assert hint.startswith("hint: relay roles tells who may")
         assert statuses(db) == ["failed"]
     finally:
         db.execute(text(f"drop owned by {reader}"))

@@ -141,6 +141,16 @@ def test_alembic_and_our_command_follow_each_other(empty_url: str, wanted: dict[
     assert catalogue_at(empty_url) == wanted
 
 
+def test_the_newest_revision_can_be_taken_back(empty_url: str, wanted: dict[str, set[str]]) -> None:
+    relay.migrate(empty_url, to=ALL[-2])
+    before = catalogue_at(empty_url)
+    assert before != wanted
+    relay.migrate(empty_url)
+    taken_back = alembic("downgrade", "-1", url=empty_url)
+    assert taken_back.returncode == 0, taken_back.stderr
+    assert catalogue_at(empty_url) == before
+
+
 def test_alembic_finds_nothing_to_generate(database_url: str) -> None:
     checked = alembic("check", url=database_url)
     assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, Row, create_engine, event, text
+from sqlalchemy import Connection, Engine, Row, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from relay import operations
@@ -23,6 +23,7 @@ from tests.fixtures.waiting import eventually
 ORDER = Order("ann@desk", "the platform was down", {"why": "test"})
 FAILED = {"status": "'failed'", "finished_at": "now() - interval '1 hour'", "error_code": "'isv.x'", "attempts": "12"}
 DONE = {"status": "'done'", "finished_at": "now()", "call_id": "1", "result_index": "0"}
+WAITING = text("select count(*) from pg_stat_activity where wait_event_type = 'Lock'")
 HELD = {"available_at": "'infinity'", "error_code": "'relay.timeout'", "attempts": "1"}
 
 
@@ -157,8 +158,7 @@ def test_a_claim_that_is_not_committed_yet_wins_over_the_discard_that_waits_for_
     with ThreadPoolExecutor(1) as pool, engine.connect() as claimer:
         claimer.execute(text("select id from relay.outbox for update"))
         waiting = pool.submit(act, engine, "discard", [number])
-        blocked = text("select count(*) from pg_stat_activity where wait_event_type = 'Lock'")
-        eventually(lambda: db.execute(blocked).scalar_one())
+        eventually(lambda: db.execute(WAITING).scalar_one())
         claimer.execute(
             text(
                 "insert into relay.call (account, worker, message_ids, lease_until) "
@@ -175,17 +175,18 @@ def test_a_claim_that_is_not_committed_yet_wins_over_the_discard_that_waits_for_
 def test_a_call_that_is_settled_between_the_two_looks_leaves_its_message_to_the_next_claim(
     engine: Engine, db: Connection, store: Store
 ) -> None:
+    """The second look is delayed by a lock that the first one waits for, on another message."""
     number = insert(db)
     batch = claim(store)
-
-    def settle(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.strip().endswith("for update"):
-            store.settle([released(batch)], {})
-
-    event.listen(engine, "after_cursor_execute", settle)
-    changed = act(engine, "discard", [number])
-    event.remove(engine, "after_cursor_execute", settle)
-    assert changed.skipped == {number: "it is just changing: try again"}
+    other = insert(db, available_at="'infinity'")
+    with ThreadPoolExecutor(1) as pool, engine.connect() as somebody:
+        somebody.execute(text("select id from relay.outbox where id = :id for update"), {"id": other})
+        waiting = pool.submit(act, engine, "discard", [number, other])
+        eventually(lambda: db.execute(WAITING).scalar_one())
+        store.settle([released(batch)], {})
+        somebody.rollback()
+        changed = waiting.result(10)
+    assert (changed.changed, changed.skipped) == ((other,), {number: "it is just changing: try again"})
     assert [m.id for m in claim(store).messages] == [number]
 
 
@@ -261,7 +262,7 @@ def test_find(engine: Engine, db: Connection, wanted: Wanted, for_retry: str, fo
         assert " ".join(named[number] for number in found) == expected
 
 
-def test_find_never_reads_finished_messages(engine: Engine, db: Connection) -> None:
+def test_nothing_but_the_messages_meant_is_read(db: Connection) -> None:
     db.execute(
         text(
             "insert into relay.outbox (topic, content, status, finished_at, call_id, result_index) "
@@ -278,7 +279,11 @@ def test_find_never_reads_finished_messages(engine: Engine, db: Connection) -> N
         return int(db.execute(text(read)).scalar_one())
 
     before = rows_read()
-    assert operations.find(db, Wanted(since=timedelta(hours=1)), verb="discard", schema="relay") == [20001, 20002]
+    found = operations.find(db, Wanted(since=timedelta(hours=1)), verb="discard", schema="relay")
+    assert found == [20001, 20002]
+    assert operations.preview(db, "discard", found, schema="relay").changing == (20001, 20002)
+    assert operations.retry(db, found, ORDER, schema="relay").changed == (20001, 20002)
+    assert operations.discard(db, found, ORDER, schema="relay").changed == (20001, 20002)
     assert rows_read() == before
 
 
