@@ -95,6 +95,7 @@ grant insert ({public_columns}), select (id) on {schema}.outbox to {app};
 
 grant select on {schema}.{version_table}, {schema}.outbox, {schema}.call, {schema}.attempt, {schema}.pause,
     {schema}.pace, {schema}.blocked_keys to {worker};
+grant select (id, action) on {schema}.action to {worker};
 grant execute on function {schema}.mask_text(text) to {worker};
 grant update (status, attempts, call_id, result_index, error_code, error_message, available_at, finished_at)
     on {schema}.outbox to {worker};

@@ -146,7 +146,7 @@ candidate as (
         for update of o skip locked) ready
 )
 select nth, id, account, topic, content, target_group, target_app_key, json_ex_content, ordering_key, attempts, expired,
-    may_wait, due_us, null as head_keys, null as head_ids
+    may_wait, due_us, null as head_keys, null as head_ids, null as heads_in_flight
 from candidate
 union all
 select turn.nth, null, turn.account, null, null, null, null, null,
@@ -154,10 +154,12 @@ select turn.nth, null, turn.account, null, null, null, null, null,
      from head where head.account = turn.account), null, false, false,
     case when cast(:remember as boolean) and open_turn.account is not null
          then cast(extract(epoch from now()) * 1000000 as bigint) end,
-    found.keys, found.ids
+    found.keys, found.ids, found.in_flight
 from turn left join open_turn using (account)
 left join lateral (
-    select array_agg(head.ordering_key) as keys, array_agg(head.id) as ids from head
+    select array_agg(head.ordering_key) as keys, array_agg(head.id) as ids,
+        array_agg(head.id in (select id from in_flight)) as in_flight
+    from head
     where cast(:remember as boolean) and head.account = turn.account) as found on true
 where turn.account is not null
 """
@@ -177,6 +179,12 @@ from (
     order by id limit cast(:most as integer)
 ) as new
 group by account, ordering_key
+"""
+
+# A message that somebody retries lies before the floors. The last hundred rows of the ledger: ids commit in any order.
+RECENT_RETRIES = """
+select coalesce(max(id), 0) as newest_id, array_agg(id) filter (where action = 'retry') as retries
+from {schema}.action where id > coalesce(cast(:after as bigint), (select max(id) from {schema}.action)) - 100
 """
 
 # Where open calls begin: every call before it is settled, also those of transactions that are still to commit. Whoever

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, Row
 from relay import statements as sql
 from relay.batches import cut_batches
 from relay.message import Batch, Message
-from relay.store.floors import Floors, Told, Trace
+from relay.store.floors import Floors, Told, Trace, Visit
 from relay.store.locking import lock_ready
-from relay.store.looking import find_first_open_call, look_for_new
+from relay.store.looking import find_first_open_call, look_for_new, look_for_retries
 from relay.store.turns import next_turn, visits
 from relay.store.values import Claim, ClaimLimits, Turn
 
@@ -34,6 +34,8 @@ def claim(
     The trace is for ``floors.note``, once this transaction is committed.
     """
     told = None
+    if floors.resting or floors.remembering:
+        look_for_retries(connection, schema, floors)
     if floors.resting:
         told = _told(connection, schema, floors, turn, limits)
         turn = replace(floors.turn, accounts=turn.accounts, fruitless=turn.fruitless)
@@ -41,19 +43,24 @@ def claim(
     locked = lock_ready(connection, schema, turn, limits, floors, told)
     seconds = time.monotonic() - started
     expired = _fail_expired(connection, schema, locked.expired)
+    alive = _without_keys_being_written(connection, schema, locked.ready)
     chosen, left_out = cut_batches(
-        _without_keys_being_written(connection, schema, locked.ready),
+        alive,
         slots=limits.slots,
         batch_size=limits.batch_size,
         max_bytes=limits.max_bytes,
         may_wait=locked.may_wait,
     )
-    batches = _name_calls(connection, schema, chosen, worker, lease_seconds, told, floors.open_from)
+    known = {(account, key): id_ for account, key, id_ in told.heads} if told else {}
+    batches = _name_calls(connection, schema, chosen, worker, lease_seconds, known, floors.open_from)
     following, round_over, exhausted = next_turn(
         turn, locked.reports, fruitful=bool(batches or expired), full=bool(batches), left_out=left_out
     )
-    taken = {message.id for batch in chosen for message in batch} | set(locked.expired) if locked.due else set()
-    seen = list(visits(locked.reports, locked.due, taken)) if told or floors.remembering else []
+    seen: list[Visit] = []
+    if told or floors.remembering:
+        taken = {message.id for batch in chosen for message in batch} | set(locked.expired)
+        first = {message.id for _, message in alive}
+        seen = list(visits(locked.reports, locked.due, taken=taken, first=first, known=known))
     trace = Trace(told, seen, len(locked), seconds, round_over, following)
     return Claim(batches, following, expired, exhausted), trace
 
@@ -97,14 +104,13 @@ def _name_calls(
     chosen: Sequence[Sequence[Message]],
     worker: str,
     lease_seconds: float,
-    told: Told | None,
+    known: Mapping[tuple[str, str], int],
     open_from: int,
 ) -> tuple[Batch, ...]:
     if not chosen:
         return ()
     by_id = {message.id: message for batch in chosen for message in batch}
     keyed = [message for message in by_id.values() if message.ordering_key is not None]
-    keys_from = {(account, key): id_ for account, key, id_ in told.heads} if told else {}
     parameters = {
         "worker": worker,
         "lease_seconds": lease_seconds,
@@ -114,7 +120,7 @@ def _name_calls(
         "keyed_ids": sql.numbers(message.id for message in keyed),
         "key_accounts": [message.account for message in keyed],
         "keys": [message.ordering_key for message in keyed],
-        "keys_from": sql.numbers(keys_from.get((m.account, m.ordering_key or ""), 0) for m in keyed),
+        "keys_from": sql.numbers(known.get((m.account, m.ordering_key or ""), 0) for m in keyed),
         "open_from": open_from,
     }
     rows = connection.execute(sql.statement(sql.NAME_CALLS, schema), parameters).all()

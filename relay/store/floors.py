@@ -9,8 +9,8 @@ measured. Then claims are told where to look, until ten times as long has passed
              └──────────────────── the rest is over ─────────────────────────┘
 
 What stays true: floors only leave messages out for a while, and never make one ready. Meanwhile new accounts and keys
-are found by their new ids; what was committed more than a second late, or made due again by a person, waits for the
-next full round. A round that is not slow keeps nothing here.
+are found by their new ids, and a retry by a person is followed by a full round; what was committed more than a second
+late, or given back unsent, waits for the next one. A round that is not slow keeps nothing here.
 """
 
 from __future__ import annotations
@@ -92,6 +92,8 @@ class Floors:
         self._rest_until = clock()
         self.turn = Turn()  # of the claims that are told where to look
         self.newest_id: int | None = None  # what was inserted after it has not been looked at
+        self.newest_action_id: int | None = None  # what the ledger said up to there is known
+        self._retries: frozenset[int] = frozenset()
         self.open_from = 0  # every call before this one is settled
         self.open_from_is_old = False
 
@@ -110,6 +112,16 @@ class Floors:
         place = self._places.setdefault(account, Place())
         if ordering_key is not None and len(place.heads) < _MANY_KEYS:
             place.heads.setdefault(ordering_key, 0)
+
+    def meet_retries(self, newest_action_id: int, retries: frozenset[int]) -> None:
+        """The newest row of the ledger, and which of the last are retries: those put messages before the floors."""
+        new = retries - self._retries
+        if new and self.newest_action_id is not None:
+            for place in self._places.values():
+                place.floor = None
+                place.heads = dict.fromkeys(place.heads, 0)
+            self._rest_until = self._clock()
+        self.newest_action_id, self._retries = newest_action_id, retries
 
     def tell(self, accounts: int, messages: int) -> Told:
         """The next so many accounts, and of their keys twice as many as there may be messages."""
@@ -163,7 +175,7 @@ class Floors:
         self._visited.clear()
         if not self.remembering:
             self._places.clear()
-            self.newest_id = None
+            self.newest_id = self.newest_action_id = None
         if wasted > 0:
             self._rest_until = self._clock() + _REST * wasted
             self.turn = Turn()

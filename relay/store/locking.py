@@ -15,13 +15,16 @@ from relay.store.values import ClaimLimits, Turn
 
 
 class Report(NamedTuple):
-    """An account in its turn. ``cursor``: the last key looked at, if it has more. ``due_us``: now; None: left alone."""
+    """An account in its turn. ``cursor``: the last key looked at, if it has more. ``due_us``: now; None: left alone.
+
+    ``heads``: ordering key → (id of its first pending message, whether that is in an open call).
+    """
 
     nth: int
     account: str
     cursor: str | None
     due_us: int | None
-    heads: Mapping[str, int]
+    heads: Mapping[str, tuple[int, bool]]
 
 
 @dataclass(slots=True)
@@ -96,7 +99,8 @@ def _sorted_out(rows: Sequence[Any]) -> Locked:
     for row in rows:
         nth, id_, account, topic, content, group, app_key, extra, key, attempts, expired, may_wait, due_us, *_ = row
         if id_ is None:
-            heads = dict(zip(row.head_keys or (), row.head_ids or (), strict=True))
+            firsts = zip(row.head_ids or (), row.heads_in_flight or (), strict=True)
+            heads = dict(zip(row.head_keys or (), firsts, strict=True))
             locked.reports.append(Report(nth, account, key, due_us, heads))
             continue
         if expired:

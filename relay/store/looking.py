@@ -1,4 +1,4 @@
-"""What a claim that is told where to look needs besides: what is new, and where open calls begin."""
+"""What claims need that are told where to look: what is new, what was retried, and where open calls begin."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ def look_for_new(connection: Connection, schema: str, floors: Floors) -> None:
         if row.pending:
             floors.meet(row.account, row.ordering_key)
     floors.newest_id = max((row.newest_id for row in new), default=floors.newest_id)
+
+
+def look_for_retries(connection: Connection, schema: str, floors: Floors) -> None:
+    """Make the floors forget where they were if somebody has retried a message since the last look."""
+    found = _run(connection, sql.RECENT_RETRIES, schema, after=floors.newest_action_id).one()
+    floors.meet_retries(found.newest_id, frozenset(found.retries or ()))
 
 
 def find_first_open_call(connection: Connection, schema: str, floors: Floors) -> None:

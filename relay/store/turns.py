@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from relay.store.floors import Visit
 from relay.store.locking import Report
@@ -36,10 +36,19 @@ def next_turn(
     return Turn(after, keys, accounts, fruitless), ended, exhausted
 
 
-def visits(reports: Sequence[Report], due: Sequence[tuple[str, int, int]], taken: Collection[int]) -> Iterator[Visit]:
+def visits(
+    reports: Sequence[Report],
+    due: Sequence[tuple[str, int, int]],
+    *,
+    taken: Collection[int],
+    first: Collection[int],
+    known: Mapping[tuple[str, str], int],
+) -> Iterator[Visit]:
     """Where the next look at each account may begin: behind all that was taken of it, and before what was left.
 
     ``due``: (account, available_at in microseconds, id) of what was locked; ``taken``: ids that are not ready any more.
+    A head is where the next look at its key begins if nothing earlier can come: it is in an open call, or nobody was
+    writing its key (``first``: ids). Else that look begins where this one began (``known``).
     """
     for report in reports:
         places = sorted((due_us, id_) for account, due_us, id_ in due if account == report.account)
@@ -49,4 +58,8 @@ def visits(reports: Sequence[Report], due: Sequence[tuple[str, int, int]], taken
         floor = passed[-1] if passed else None
         if report.due_us is not None and not places:
             floor = (report.due_us, 0)
-        yield Visit(report.account, opened, floor, report.heads)
+        heads = {
+            key: id_ if in_flight or id_ in first else known.get((report.account, key), 0)
+            for key, (id_, in_flight) in report.heads.items()
+        }
+        yield Visit(report.account, opened, floor, heads)

@@ -98,7 +98,7 @@ def _element(message: Message) -> str:
 
 def form_value(text: str) -> bytes:
     """``text`` as a value of a form body, pure ASCII; any form decoder gives the same text back."""
-    raw = text.replace(_NUL, f"{_NUL}00").encode("ascii", "relay.percent")
+    raw = text.replace(_NUL, f"{_NUL}00").encode("ascii", "percent-escapes")
     for plain, escaped in _ESCAPES:
         raw = raw.replace(plain, escaped)
     return raw
@@ -111,4 +111,4 @@ def _percent(error: UnicodeError) -> tuple[str, int]:
     return _NUL + run.hex(_NUL).upper(), error.end
 
 
-codecs.register_error("relay.percent", _percent)
+codecs.register_error("percent-escapes", _percent)

@@ -90,7 +90,7 @@ candidate as (
         for update of o skip locked) ready
 )
 select nth, id, account, topic, content, target_group, target_app_key, json_ex_content, ordering_key, attempts, expired,
-    may_wait, due_us, null as head_keys, null as head_ids
+    may_wait, due_us, null as head_keys, null as head_ids, null as heads_in_flight
 from candidate
 union all
 select turn.nth, null, turn.account, null, null, null, null, null,
@@ -98,9 +98,11 @@ select turn.nth, null, turn.account, null, null, null, null, null,
      from head where head.account = turn.account), null, false, false,
     case when cast(%(remember)s as boolean) and open_turn.account is not null
          then cast(extract(epoch from now()) * 1000000 as bigint) end,
-    found.keys, found.ids
+    found.keys, found.ids, found.in_flight
 from turn left join open_turn using (account)
 left join lateral (
-    select array_agg(head.ordering_key) as keys, array_agg(head.id) as ids from head
+    select array_agg(head.ordering_key) as keys, array_agg(head.id) as ids,
+        array_agg(head.id in (select id from in_flight)) as in_flight
+    from head
     where cast(%(remember)s as boolean) and head.account = turn.account) as found on true
 where turn.account is not null

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+from relay import operations
 from relay import statements as sql
 from relay.message import Batch
 from relay.outcomes import Settlement, released
@@ -181,6 +182,35 @@ def test_what_was_given_back_waits_for_a_full_round_and_is_found_there(
     clock.seconds = 1000
     assert not floors.resting
     assert len(flat(store.claim(claim.turn, EIGHT))) == 10
+
+
+def test_a_key_that_somebody_is_writing_is_looked_at_from_its_beginning(
+    rows: Rows, store: Store, engine: Engine
+) -> None:
+    """Ids are given in order and committed in any: the head that is seen need not be the first."""
+    insert = text("insert into relay.outbox (topic, content, ordering_key) values ('t', '{}', 'k') returning id")
+    with engine.connect() as slow:
+        earlier = slow.scalar(insert)
+        (later,) = rows.add(key="k")
+        assert flat(store.claim(Turn(), EIGHT)) == []
+        slow.commit()
+    assert flat(store.claim(Turn(), EIGHT)) == [earlier]
+    assert later not in flat(store.claim(Turn(), EIGHT))
+
+
+def test_what_a_person_retries_goes_before_later_messages_of_its_key(rows: Rows, store: Store, engine: Engine) -> None:
+    first, second = rows.add(2, key="k")
+    assert flat(store.claim(Turn(), EIGHT)) == [first]
+    rows.run("update relay.call set settled_at = now(), outcome = 'partial'")
+    rows.run(
+        "update relay.outbox set status = 'failed', finished_at = now(), error_code = 'isv.x' where id = :id", id=first
+    )
+    assert flat(store.claim(Turn(), EIGHT)) == [second]
+    rows.run("update relay.call set settled_at = now(), outcome = 'released' where settled_at is null")
+    with engine.begin() as connection:
+        order = operations.Order("ann", "the topic is authorised now", {})
+        operations.retry(connection, [first], order, schema="relay")
+    assert flat(store.claim(Turn(), EIGHT)) == [first]
 
 
 def test_what_is_left_for_want_of_a_slot_comes_next(rows: Rows, store: Store) -> None:

@@ -139,6 +139,25 @@ def test_of_a_known_key_the_place_stays(clock: Clock) -> None:
     assert looked_at(floors).heads == [("a", "k", 11)]
 
 
+def test_a_retry_makes_a_full_round_due_and_every_floor_forgotten(clock: Clock) -> None:
+    floors = resting_floors(clock)
+    floors.meet_retries(5, frozenset({3}))
+    told(floors, [visit("a", (7, 3), k=11)])
+    floors.meet_retries(6, frozenset({3}))
+    assert floors.resting
+    assert looked_at(floors).heads == [("a", "k", 11)]
+    floors.meet_retries(7, frozenset({3, 7}))
+    assert not floors.resting
+    assert (looked_at(floors).places["a"].floor, looked_at(floors).heads) == (None, [("a", "k", 0)])
+
+
+def test_a_retry_that_is_committed_late_is_seen(clock: Clock) -> None:
+    floors = resting_floors(clock)
+    floors.meet_retries(9, frozenset({3}))
+    floors.meet_retries(9, frozenset({3, 8}))
+    assert not floors.resting
+
+
 def test_accounts_take_turns(clock: Clock) -> None:
     floors = resting_floors(clock)
     for account in "dcba":
