@@ -5,8 +5,8 @@ it only while it has nothing to do.
 
     found nothing ──arm (take the lock)──> look once more ──> wait ──notified──> look ──found some──> disarm
 
-Inserts of what cannot be claimed (its account is paused, it is due tomorrow) would wake a relay for nothing, and pay for
-it. After a few of those the relay gives the lock back and polls for a while.
+Inserts of what cannot be claimed (its account is paused, it is due tomorrow) would wake a relay for nothing, and pay
+for it. After a few of those the relay gives the lock back and polls for a while.
 
 Polling goes on all the time and is the net: a notification that is lost costs one poll interval, never a message.
 Only one relay of a fleet sleeps with the lock, the others poll. Through a pooler in transaction mode neither LISTEN nor
