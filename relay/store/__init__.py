@@ -3,7 +3,7 @@
 All methods are plain blocking functions over one engine; the worker runs them in threads, and so may a script. What
 stays true:
 
-- a message is in at most one open call (see ``statements.py`` for why);
+- a message is in at most one open call (see ``claim_statements.py`` for why);
 - a call is settled once: whoever closes its row owns the outcome, everyone else changes nothing;
 - a database that cannot be reached, or has become read-only after a fail-over, is an UnreachableError, and what was
   being written may be written again.

@@ -9,9 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from relay import statements as sql
+from relay import claim_statements as sql
 from relay.batches import cut_batches
 from relay.message import Batch, Message
+from relay.statements import numbers, statement
 from relay.store.floors import Floors, Told, Trace, Visit
 from relay.store.locking import lock_ready
 from relay.store.looking import find_first_open_call, look_for_new, look_for_retries
@@ -29,7 +30,7 @@ def claim(
     worker: str,
     lease_seconds: float,
 ) -> tuple[Claim, Trace]:
-    """Claim ready messages, account by account in turn. Needs READ COMMITTED (see ``statements.py``).
+    """Claim ready messages, account by account in turn. Needs READ COMMITTED (see ``claim_statements.py``).
 
     The trace is for ``floors.note``, once this transaction is committed.
     """
@@ -80,7 +81,7 @@ def _told(connection: Connection, schema: str, floors: Floors, turn: Turn, limit
 def _fail_expired(connection: Connection, schema: str, ids: list[int]) -> int:
     if not ids:
         return 0
-    return len(connection.execute(sql.statement(sql.FAIL_EXPIRED, schema), {"ids": ids}).all())
+    return len(connection.execute(statement(sql.FAIL_EXPIRED, schema), {"ids": ids}).all())
 
 
 def _without_keys_being_written(
@@ -93,7 +94,7 @@ def _without_keys_being_written(
         "accounts": [message.account for message in keyed],
         "keys": [message.ordering_key for message in keyed],
     }
-    positions = connection.execute(sql.statement(sql.KEYS_BEING_WRITTEN, schema), parameters).scalars()
+    positions = connection.execute(statement(sql.KEYS_BEING_WRITTEN, schema), parameters).scalars()
     waiting = {keyed[position - 1].id for position in positions}
     return [(nth, message) for nth, message in ready if message.id not in waiting]
 
@@ -115,13 +116,13 @@ def _name_calls(
         "worker": worker,
         "lease_seconds": lease_seconds,
         "accounts": [batch[0].account for batch in chosen],
-        "ids": sql.numbers(by_id),
-        "batches": sql.numbers(number for number, batch in enumerate(chosen, start=1) for _ in batch),
-        "keyed_ids": sql.numbers(message.id for message in keyed),
+        "ids": numbers(by_id),
+        "batches": numbers(number for number, batch in enumerate(chosen, start=1) for _ in batch),
+        "keyed_ids": numbers(message.id for message in keyed),
         "key_accounts": [message.account for message in keyed],
         "keys": [message.ordering_key for message in keyed],
-        "keys_from": sql.numbers(known.get((m.account, m.ordering_key or ""), 0) for m in keyed),
+        "keys_from": numbers(known.get((m.account, m.ordering_key or ""), 0) for m in keyed),
         "open_from": open_from,
     }
-    rows = connection.execute(sql.statement(sql.NAME_CALLS, schema), parameters).all()
+    rows = connection.execute(statement(sql.NAME_CALLS, schema), parameters).all()
     return batches_of(rows, by_id)

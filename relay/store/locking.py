@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from relay import statements as sql
+from relay import claim_statements as sql
 from relay.message import Message
+from relay.statements import numbers, statement
 from relay.store.floors import Floors, Told
 from relay.store.values import ClaimLimits, Turn
 
@@ -57,7 +58,7 @@ def lock_ready(
         text, where = sql.LOCK_READY, _everywhere(turn, floors)
     else:
         text, where = sql.LOCK_KNOWN, _as_told(told)
-    rows = connection.execute(sql.statement(text, schema), parameters | where).all()
+    rows = connection.execute(statement(text, schema), parameters | where).all()
     locked = _sorted_out(rows)
     if told is not None:
         locked.reports = [report._replace(cursor=told.cursors.get(report.account)) for report in locked.reports]
@@ -85,10 +86,10 @@ def _as_told(told: Told) -> dict[str, Any]:
         "keys": [],
         "head_accounts": [account for account, _, _ in told.heads],
         "head_keys": [key for _, key, _ in told.heads],
-        "head_ids": sql.numbers(id_ for _, _, id_ in told.heads),
+        "head_ids": numbers(id_ for _, _, id_ in told.heads),
         "floor_accounts": list(floors),
-        "floors_us": sql.numbers(due_us for due_us, _ in floors.values()),
-        "floor_ids": sql.numbers(id_ for _, id_ in floors.values()),
+        "floors_us": numbers(due_us for due_us, _ in floors.values()),
+        "floor_ids": numbers(id_ for _, id_ in floors.values()),
         "remember": True,
     }
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from relay import statements as sql
+from relay import claim_statements as sql
+from relay.statements import statement
 from relay.store.floors import Floors
 
 _MOST = 5000  # new messages that are looked at before a claim
@@ -39,4 +40,4 @@ def find_first_open_call(connection: Connection, schema: str, floors: Floors) ->
 
 
 def _run(connection: Connection, text: str, schema: str, **parameters: Any) -> Any:
-    return connection.execute(sql.statement(text, schema), parameters)
+    return connection.execute(statement(text, schema), parameters)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from relay import statements as sql
+from relay import claim_statements as sql
 from relay.message import ACCEPTED, Answered, Batch
 from relay.outcomes import Policy, decide, released
 from relay.store import Claim, ClaimLimits, Store, Turn

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from relay import operations
-from relay import statements as sql
+from relay import claim_statements as sql
+from relay import operations, statements
 from relay.message import Batch
 from relay.outcomes import Settlement, released
+from relay.statements import statement
 from relay.store import Claim, ClaimLimits, Store, Turn
 from relay.store.floors import Floors
 from tests.fixtures.floors import Clock, resting_floors, round_of
@@ -76,9 +77,9 @@ def test_promise_8_a_held_horizon_costs_three_slow_rounds_and_then_next_to_nothi
         claim = store.claim(turn, ONE)
         turn = claim.turn
         ids += flat(claim)
-    stepping = pages(engine, str(sql.statement(sql.LOCK_READY, "relay")), floors)
+    stepping = pages(engine, str(statement(sql.LOCK_READY, "relay")), floors)
     ids += flat(store.claim(turn, ONE))  # from a floor by now
-    told = pages(engine, str(sql.statement(sql.LOCK_KNOWN, "relay")), floors)
+    told = pages(engine, str(statement(sql.LOCK_KNOWN, "relay")), floors)
     assert ids == sorted(ids)
     assert stepping > 1000
     assert told < 200
@@ -280,7 +281,7 @@ def test_open_calls_are_not_looked_for_while_somebody_names_one(
 
 
 def sql_of(name: str) -> str:
-    return str(sql.statement(getattr(sql, name), "relay"))
+    return str(statement(getattr(sql, name, None) or getattr(statements, name), "relay"))
 
 
 def naming(ids: list[int]) -> dict[str, object]:

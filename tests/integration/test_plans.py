@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from relay import statements as sql
+from relay import claim_statements as sql
+from relay.statements import statement
 from relay.store import ClaimLimits, Store, Turn
 from tests.fixtures.rows import Rows
 
@@ -77,7 +78,7 @@ def lock_ready(engine: Engine, **parameters: Any) -> Explained:
     """The second run, as in the life of a worker: the first one may set hint bits and read pages of the catalogue."""
     for _ in range(2):
         with engine.connect() as connection:
-            found = explained(connection, str(sql.statement(sql.LOCK_READY, "relay")), READY | parameters)
+            found = explained(connection, str(statement(sql.LOCK_READY, "relay")), READY | parameters)
     found.assert_the_outbox_is_not_read_through()
     return found
 
@@ -159,13 +160,13 @@ def test_the_plan_for_any_values_is_as_good(rows: Rows, engine: Engine) -> None:
     rows.run(FINISHED)
     rows.add(20_000)
     rows.run("analyze relay.outbox")
-    statement = str(sql.statement(sql.LOCK_READY, "relay"))
-    names = list(dict.fromkeys(re.findall(r"(?<!:):(\w+)", statement)))
+    prepared = str(statement(sql.LOCK_READY, "relay"))
+    names = list(dict.fromkeys(re.findall(r"(?<!:):(\w+)", prepared)))
     for place, name in enumerate(names, start=1):
-        statement = re.sub(rf"(?<!:):{name}\b", f"${place}", statement)
+        prepared = re.sub(rf"(?<!:):{name}\b", f"${place}", prepared)
     values = ", ".join("'{}'" if READY[name] == [] else repr(READY[name]) for name in names)
     with engine.connect() as connection:
-        connection.exec_driver_sql(f"prepare claim as {statement}")
+        connection.exec_driver_sql(f"prepare claim as {prepared}")
         connection.execute(text("set local plan_cache_mode = force_generic_plan"))
         found = explained(connection, f"execute claim({values})")
     found.assert_the_outbox_is_not_read_through()
@@ -186,7 +187,7 @@ def name_calls(engine: Engine, ids: list[int], keys: list[str | None]) -> Explai
         "open_from": 0,
     }
     with engine.connect() as connection:
-        found = explained(connection, str(sql.statement(sql.NAME_CALLS, "relay")), parameters)
+        found = explained(connection, str(statement(sql.NAME_CALLS, "relay")), parameters)
     found.assert_the_outbox_is_not_read_through()
     return found
 

@@ -1,0 +1,237 @@
+"""The SQL of the claim: lock what is ready, leave out what must wait, name calls. Same form as ``statements.py``.
+
+The claim needs two statements in one READ COMMITTED transaction. LOCK_READY locks rows (``skip locked``) but its
+snapshot may be older than another worker's claim that has just been committed. NAME_CALLS takes a new snapshot while
+the row locks are held: it sees that claim and leaves those messages out. So two workers never name one message, though
+no message row is written.
+"""
+
+from __future__ import annotations
+
+# The claim, part by part. Accounts take turns: step along the account column of the two partial indexes from where the
+# last claim stopped. Within an account, messages without a key come by due time; of the others only the head of each
+# ordering key counts, found by stepping from key to key. A head that is waiting or in flight holds its key, and nothing
+# else. Calls before ``open_from`` are known to be settled (see FIRST_OPEN_CALL).
+_IN_FLIGHT = """
+in_flight as materialized (
+    select unnest(message_ids) as id from {schema}.call where settled_at is null and id >= cast(:open_from as bigint)
+),"""
+
+_EVERY_TURN = """
+turn (nth, account) as (
+    select 1, least(
+        (select account from {schema}.outbox
+         where status = 'pending' and ordering_key is null and account > cast(:after_account as text)
+         order by account limit 1),
+        (select account from {schema}.outbox
+         where status = 'pending' and ordering_key is not null and account > cast(:after_account as text)
+         order by account limit 1))
+    union all
+    select turn.nth + 1, least(
+        (select o.account from {schema}.outbox o
+         where o.status = 'pending' and o.ordering_key is null and o.account > turn.account
+         order by o.account limit 1),
+        (select o.account from {schema}.outbox o
+         where o.status = 'pending' and o.ordering_key is not null and o.account > turn.account
+         order by o.account limit 1))
+    from turn
+    where turn.account is not null and turn.nth < cast(:accounts as integer)
+),"""
+
+_KNOWN_TURN = """
+turn (nth, account) as (
+    select known.nth, known.account
+    from unnest(cast(:known_accounts as text[])) with ordinality as known (account, nth)
+),"""
+
+# A floor is where the last claim of this account stopped. Nobody who inserts within a second commits behind it.
+_OPEN_TURN = """
+open_turn as materialized (
+    select turn.nth, turn.account, after.ordering_key as after_key,
+        case when floor.id is null then '-infinity'
+             else least(timestamptz 'epoch' + floor.due_us * interval '1 microsecond', now() - interval '1 second')
+        end as floor_at,
+        coalesce(floor.id, 0) as floor_id
+    from turn
+    left join unnest(cast(:key_accounts as text[]), cast(:keys as text[])) as after (account, ordering_key)
+        using (account)
+    left join unnest(cast(:floor_accounts as text[]), cast(:floors_us as bigint[]), cast(:floor_ids as bigint[]))
+        as floor (account, due_us, id) using (account)
+    where turn.account is not null
+      and turn.account <> all (cast(:skip_accounts as text[]))
+      and not exists (
+          select from {schema}.pause
+          where scope = 'account:' || turn.account and (until is null or until > now()))
+),
+share (messages) as (
+    select cast(:batch as integer) * greatest(1, cast(:slots as integer) / greatest(1, count(*))) from open_turn
+),"""
+
+_EVERY_HEAD = """
+head (account, ordering_key, id, available_at, step) as (
+    select first.account, first.ordering_key, first.id, first.available_at, 1
+    from open_turn t cross join lateral (
+        select o.account, o.ordering_key, o.id, o.available_at from {schema}.outbox o
+        where o.status = 'pending' and o.ordering_key is not null and o.account = t.account
+          and o.ordering_key > coalesce(t.after_key, '')
+        order by o.ordering_key, o.id limit 1) first
+    union all
+    select next.account, next.ordering_key, next.id, next.available_at, head.step + 1
+    from head cross join lateral (
+        select o.account, o.ordering_key, o.id, o.available_at from {schema}.outbox o
+        where o.status = 'pending' and o.ordering_key is not null and o.account = head.account
+          and o.ordering_key > head.ordering_key
+        order by o.ordering_key, o.id limit 1) next
+    where head.step < (select 2 * messages from share)
+),"""
+
+_KNOWN_HEAD = """
+head (account, ordering_key, id, available_at, step) as (
+    select t.account, known.ordering_key, first.id, first.available_at, 0
+    from open_turn t
+    join unnest(cast(:head_accounts as text[]), cast(:head_keys as text[]), cast(:head_ids as bigint[]))
+        as known (account, ordering_key, id) using (account)
+    cross join lateral (
+        select o.id, o.available_at from {schema}.outbox o
+        where o.status = 'pending' and o.ordering_key is not null and o.account = t.account
+          and o.ordering_key = known.ordering_key and o.id >= known.id
+        order by o.id limit 1) first
+),"""
+
+# The last branch reports the stepping itself (id is null), so that the next claim goes on where this one stopped; its
+# due_us says that the account was not left alone.
+_READY = """
+candidate as (
+    select t.nth, ready.* from open_turn t cross join lateral (
+        select o.id, o.account, o.topic, cast(o.content as text) as content, o.target_group, o.target_app_key,
+            cast(o.json_ex_content as text) as json_ex_content, o.ordering_key, o.attempts,
+            coalesce(o.deliver_before <= now(), false) as expired,
+            o.available_at > now() - make_interval(secs => cast(:linger_seconds as double precision)) as may_wait,
+            case when cast(:remember as boolean)
+                 then cast(extract(epoch from greatest(o.available_at, 'epoch')) * 1000000 as bigint) end as due_us
+        from {schema}.outbox o
+        where o.status = 'pending' and o.ordering_key is null and o.account = t.account
+          and (o.available_at, o.id) > (t.floor_at, t.floor_id) and o.available_at <= now()
+          and o.id not in (select id from in_flight)
+        order by o.available_at, o.id limit (select messages from share)
+        for update of o skip locked) ready
+    union all
+    select t.nth, ready.* from open_turn t cross join lateral (
+        select o.id, o.account, o.topic, cast(o.content as text) as content, o.target_group, o.target_app_key,
+            cast(o.json_ex_content as text) as json_ex_content, o.ordering_key, o.attempts,
+            coalesce(o.deliver_before <= now(), false) as expired,
+            o.available_at > now() - make_interval(secs => cast(:linger_seconds as double precision)) as may_wait,
+            cast(null as bigint) as due_us
+        from head join {schema}.outbox o using (id)
+        where head.account = t.account and head.available_at <= now() and o.status = 'pending'
+          and o.available_at <= now() and o.id not in (select id from in_flight)
+          and not (cast(:failed_holds as boolean) and exists (
+              select from {schema}.outbox earlier
+              where earlier.status = 'failed' and earlier.ordering_key is not null and earlier.account = o.account
+                and earlier.ordering_key = o.ordering_key and earlier.id < o.id
+                and earlier.error_code is distinct from 'relay.discarded'))
+        order by o.id limit (select messages from share)
+        for update of o skip locked) ready
+)
+select nth, id, account, topic, content, target_group, target_app_key, json_ex_content, ordering_key, attempts, expired,
+    may_wait, due_us, null as head_keys, null as head_ids, null as heads_in_flight
+from candidate
+union all
+select turn.nth, null, turn.account, null, null, null, null, null,
+    (select case when max(step) >= (select 2 * messages from share) then max(ordering_key) end
+     from head where head.account = turn.account), null, false, false,
+    case when cast(:remember as boolean) and open_turn.account is not null
+         then cast(extract(epoch from now()) * 1000000 as bigint) end,
+    found.keys, found.ids, found.in_flight
+from turn left join open_turn using (account)
+left join lateral (
+    select array_agg(head.ordering_key) as keys, array_agg(head.id) as ids,
+        array_agg(head.id in (select id from in_flight)) as in_flight
+    from head
+    where cast(:remember as boolean) and head.account = turn.account) as found on true
+where turn.account is not null
+"""
+
+LOCK_READY = "\nwith recursive" + _IN_FLIGHT + _EVERY_TURN + _OPEN_TURN + _EVERY_HEAD + _READY
+
+# The same where an old snapshot keeps what is finished in the indexes, so that stepping walks through all of it: only
+# the accounts, and from the places, that are known (see relay/store/floors.py).
+LOCK_KNOWN = "\nwith" + _IN_FLIGHT + _KNOWN_TURN + _OPEN_TURN + _KNOWN_HEAD + _READY
+
+# Accounts and keys that are not known yet have new messages, and new messages have new ids.
+LOOK_FOR_NEW = """
+select account, ordering_key, bool_or(status = 'pending') as pending, max(id) as newest_id
+from (
+    select id, account, ordering_key, status from {schema}.outbox
+    where id > coalesce(cast(:after as bigint), (select max(id) from {schema}.outbox) - cast(:most as integer))
+    order by id limit cast(:most as integer)
+) as new
+group by account, ordering_key
+"""
+
+# A message that somebody retries lies before the floors. The last hundred rows of the ledger: ids commit in any order.
+RECENT_RETRIES = """
+select coalesce(max(id), 0) as newest_id, array_agg(id) filter (where action = 'retry') as retries
+from {schema}.action where id > coalesce(cast(:after as bigint), (select max(id) from {schema}.action)) - 100
+"""
+
+# Where open calls begin: every call before it is settled, also those of transactions that are still to commit. Whoever
+# names calls holds the lock below until its transaction ends; when the lock can be had alone after the newest id was
+# read, no id up to that one is still on its way, and the oldest open call, or the newest of all, is a safe beginning.
+NEWEST_CALL = """
+select coalesce(max(id), 0) from {schema}.call
+"""
+NOBODY_NAMES_CALLS = """
+select case when pg_try_advisory_lock(class, 0) then pg_advisory_unlock(class, 0) else false end
+from (select cast(cast('{schema}.call' as regclass) as integer) as class) as advisory
+"""
+FIRST_OPEN_CALL = """
+select least((select min(id) from {schema}.call where settled_at is null and id >= cast(:open_from as bigint)),
+    cast(:newest as bigint) + 1)
+"""
+
+# Order, second part. An earlier message of the same key may still be in a transaction that has not committed. Whoever
+# writes one holds its bucket (see keep_order in revision 0002), so a bucket that can be had for a moment is free of
+# writers; what they committed is seen by NAME_CALLS, whose snapshot is younger still.
+KEYS_BEING_WRITTEN = """
+select key.position
+from unnest(cast(:accounts as text[]), cast(:keys as text[])) with ordinality as key (account, ordering_key, position)
+cross join lateral (
+    select cast(cast('{schema}.outbox' as regclass) as integer) as class,
+        (hashtext(key.account) # hashtext(key.ordering_key)) & 255 as bucket) as advisory
+where not case when pg_try_advisory_lock(advisory.class, advisory.bucket)
+    then pg_advisory_unlock(advisory.class, advisory.bucket) else false end
+"""
+
+# The claim itself: a call for each batch, naming its messages in the order they will be sent. Of a key's messages
+# none before ``key_from`` is pending. The lock is had before any id of a call is drawn: the groups come first.
+NAME_CALLS = """
+insert into {schema}.call (account, worker, message_ids, lease_until)
+select min(batch.account), :worker, array_agg(proposed.id order by proposed.position),
+    now() + make_interval(secs => cast(:lease_seconds as double precision))
+from (select pg_advisory_xact_lock_shared(cast(cast('{schema}.call' as regclass) as integer), 0)) as naming
+cross join unnest(cast(:ids as bigint[]), cast(:batches as integer[])) with ordinality as proposed (id, batch, position)
+join unnest(cast(:accounts as text[])) with ordinality as batch (account, number) on batch.number = proposed.batch
+where proposed.id not in (
+      select unnest(message_ids) from {schema}.call where settled_at is null and id >= cast(:open_from as bigint))
+  and proposed.id not in (
+      select keyed.id
+      from unnest(cast(:keyed_ids as bigint[]), cast(:key_accounts as text[]), cast(:keys as text[]),
+          cast(:keys_from as bigint[])) as keyed (id, account, ordering_key, key_from)
+      where exists (
+          select from {schema}.outbox earlier
+          where earlier.status = 'pending' and earlier.ordering_key is not null and earlier.account = keyed.account
+            and earlier.ordering_key = keyed.ordering_key and earlier.id < keyed.id and earlier.id >= keyed.key_from))
+group by proposed.batch
+order by proposed.batch
+returning id, account, message_ids
+"""
+
+# deliver_before has passed: never sent. The rows are locked by LOCK_READY and named by no call.
+FAIL_EXPIRED = """
+update {schema}.outbox set status = 'failed', finished_at = now(), error_code = 'relay.expired',
+    error_message = 'deliver_before passed before the message could be sent'
+where id = any (cast(:ids as bigint[])) and status = 'pending'
+  and id not in (select unnest(message_ids) from {schema}.call where settled_at is null)
+returning id
+"""
