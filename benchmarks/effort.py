@@ -8,7 +8,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Effort:
     repeats: int
-    messages: int  # in a drain with the null producer
+    null_messages: int  # in a drain with the null producer
+    messages: int  # in one over HTTP
     latencies_ms: tuple[int, ...]
     in_flight: tuple[int, ...]
     samples: int  # single inserts in the measure of idle latency
@@ -23,6 +24,7 @@ class Effort:
 
 FULL = Effort(
     repeats=3,
+    null_messages=60_000,
     messages=20_000,
     latencies_ms=(0, 20, 100),
     in_flight=(8, 16),
@@ -37,6 +39,7 @@ FULL = Effort(
 )
 QUICK = Effort(
     repeats=1,
+    null_messages=20_000,
     messages=4_000,
     latencies_ms=(20,),
     in_flight=(8,),
