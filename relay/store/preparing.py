@@ -10,7 +10,6 @@ reach strangers: there, every statement is planned anew. A pooler is known by th
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Engine, event
@@ -43,12 +42,15 @@ def give_up_if_outdated(engine: Engine, error: DBAPIError) -> bool:
 def look_at(raw: Any, _record: object = None) -> None:
     """A new connection of the driver: are plans kept on it?"""
     plan_anew(raw)
-    with suppress(raw.Error):  # whoever uses the connection next finds out
+    try:
         (pid,) = raw.execute("select pg_backend_pid()").fetchone()
         if pid == raw.info.backend_pid:
             raw.execute(_KEPT_PLANS)
             raw.prepare_threshold = 0
         raw.commit()
+    except raw.Error:
+        raw.close()  # it was lost as soon as it was made: to whoever wanted it, it could not be made
+        raise
 
 
 def plan_anew(raw: Any, _record: object = None) -> None:

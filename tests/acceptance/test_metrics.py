@@ -62,7 +62,10 @@ def test_a_lost_database_makes_it_unready_not_dead(
     assert get(free_port, "/livez").status_code == 200
 
     own_postgres.start()
-    eventually(lambda: get(free_port, "/readyz").status_code == 200)
+    try:
+        eventually(lambda: get(free_port, "/readyz").status_code == 200)
+    except httpx.HTTPError:
+        raise AssertionError(worker.report()) from None
     worker.terminate()
     assert worker.wait() == 0, worker.report()
 

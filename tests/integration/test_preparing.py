@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator, Sequence
 from random import Random
 from types import SimpleNamespace
@@ -9,13 +11,14 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from relay.errors import UnreachableError
 from relay.message import ACCEPTED, Answered, Batch
 from relay.outcomes import Policy, decide
 from relay.store import ClaimLimits, Store, Turn
+from relay.store.floors import Floors
 from relay.store.preparing import give_up_if_outdated, look_at
 from tests.fixtures.rows import Rows
 
@@ -35,7 +38,7 @@ def alone(database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def store(alone: Engine) -> Store:
-    return Store(alone, worker="w", lease_seconds=60)
+    return Store(alone, worker="w", lease_seconds=60, floors=Floors(ordinary_seconds=600))
 
 
 def prepared(engine: Engine) -> list[str]:
@@ -136,6 +139,23 @@ def test_behind_a_pooler_nothing_is_kept_and_nothing_is_set() -> None:
     look_at(pooled)
     assert pooled.prepare_threshold is None
     assert pooled.executed == ["select pg_backend_pid()", "commit"]
+
+
+def test_a_connection_that_is_lost_as_soon_as_it_is_made_is_worth_another_try(alone: Engine, store: Store) -> None:
+    """As when the server goes down just then. What is left of it must not be used: the driver refuses otherwise."""
+    lost: list[int] = []
+
+    def cut(raw: psycopg.Connection[Any], _record: object) -> None:
+        if not lost:
+            lost.append(raw.info.backend_pid)
+            with socket.socket(fileno=os.dup(raw.fileno())) as borrowed:
+                borrowed.shutdown(socket.SHUT_RDWR)
+
+    event.listen(alone, "connect", cut, insert=True)
+    with pytest.raises(UnreachableError):
+        store.pauses()
+    assert store.pauses() == ()
+    assert lost
 
 
 def test_other_errors_are_none_of_its_business(alone: Engine) -> None:
