@@ -90,6 +90,7 @@ class Notified:
         self._schema = schema
         self._connection: psycopg.AsyncConnection[tuple[object, ...]] | None = None
         self._descriptor = -1  # of the connection; a lost one no longer tells
+        self._watched = False
         self._key = 0
         self._armed = False
         self._heard = asyncio.Event()
@@ -159,8 +160,7 @@ class Notified:
         connection = self._connection
         if connection is None:
             return None
-        # The driver watches the socket itself while it waits for an answer.
-        asyncio.get_running_loop().remove_reader(self._descriptor)
+        self._unwatch()  # the driver watches the socket itself while it waits for an answer
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):  # a half-open connection never fails by itself
                 row = await (await connection.execute(query, parameters)).fetchone()
@@ -174,6 +174,13 @@ class Notified:
     def _watch(self) -> None:
         if self._connection is not None:
             asyncio.get_running_loop().add_reader(self._descriptor, self._readable)
+            self._watched = True
+
+    def _unwatch(self) -> None:
+        # Once only: the driver closes a lost socket by itself, and its number may be somebody else's by now.
+        if self._watched:
+            asyncio.get_running_loop().remove_reader(self._descriptor)
+            self._watched = False
 
     def _readable(self) -> None:
         """The server said something unasked: a notification, or its end."""
@@ -184,7 +191,7 @@ class Notified:
             while pgconn.notifies():
                 self._heard.set()
         except psycopg.Error:
-            asyncio.get_running_loop().remove_reader(self._descriptor)
+            self._unwatch()
             self._armed = False  # the lock went with the session; the next statement will find out the rest
 
     async def _lost(self, trouble: str) -> None:
@@ -193,5 +200,5 @@ class Notified:
         self._try_again_monotonic = time.monotonic() + _RECONNECT_SECONDS
         connection, self._connection = self._connection, None
         if connection is not None:
-            asyncio.get_running_loop().remove_reader(self._descriptor)
+            self._unwatch()
             await connection.close()

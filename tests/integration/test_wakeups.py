@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import time
 from collections.abc import AsyncIterator
 
@@ -16,6 +18,11 @@ from relay.store import Store
 from relay.wakeups import Arming, Notified
 from relay.worker import Nobody, Options, Worker
 from tests.fixtures.waiting import eventually_async
+
+LISTENERS_END = """
+select pg_terminate_backend(pid) from pg_stat_activity
+where query ~ 'pg_try_advisory_lock' and pid <> pg_backend_pid() and datname = current_database()
+"""
 
 
 def conninfo(url: str) -> str:
@@ -132,6 +139,29 @@ async def test_a_lost_connection_ends_in_polling_and_is_made_anew(
     assert await eventually_async(armed_again)
     await asyncio.to_thread(insert, engine)
     assert await heard(wakeup, 5)
+
+
+async def test_the_number_of_a_lost_socket_may_be_taken_by_somebody_else(engine: Engine, wakeup: Notified) -> None:
+    """The driver closes a lost socket; the next one that the process opens gets its number, such as a probe's."""
+    assert await wakeup.arm() is Arming.BEGUN
+    number = wakeup._descriptor
+    with engine.begin() as connection:
+        connection.execute(text(LISTENERS_END))
+
+    async def lost() -> bool:
+        return not wakeup._watched
+
+    await eventually_async(lost)
+    assert wakeup._connection is not None
+    wakeup._connection.pgconn.finish()  # as the driver does sooner or later
+    ours, theirs = socket.socketpair()
+    os.dup2(ours.detach(), number)
+    _, writer = await asyncio.open_connection(sock=socket.socket(fileno=number))
+    assert await wakeup.arm() in (Arming.REFUSED, Arming.NONE)
+    assert wakeup.trouble is not None
+    writer.close()
+    await writer.wait_closed()
+    theirs.close()
 
 
 async def test_no_server_is_no_reason_to_fail() -> None:
