@@ -41,7 +41,8 @@ def ledger_options(verb: F) -> F:
 @contextmanager
 def operators_engine(settings: Settings) -> Iterator[Engine]:
     """An engine on a database whose tables are those this version knows, as far as the login may know that."""
-    from relay.cli.database import open_engine, require_head_if_readable
+    from relay.cli.database import open_engine
+    from relay.revisions import require_head_if_readable
 
     engine = open_engine(settings)
     try:

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from relay.errors import RelayError, SchemaError, UnreachableError
-from relay.revisions import VERSION_TABLE, quoted, require_head
+from relay.revisions import require_head
 from relay.schema import SCHEMA
 from relay.settings import Settings, normalized_url
 
@@ -22,7 +22,6 @@ APPLICATION_NAME = "outbox-relay"
 CONNECT_TIMEOUT_SECONDS = 5
 DEAD_PEER_SECONDS = 20
 
-_MAY_READ = "select has_table_privilege(to_regclass(:table), 'select')"  # null where there is no such table
 
 _NO_RIGHT = "42501"
 _NO_SUCH = ("42P01", "42703", "42883", "3F000")  # table, column, function, schema
@@ -68,15 +67,6 @@ def reading(settings: Settings) -> Iterator[Connection]:
             yield connection
     finally:
         engine.dispose()
-
-
-def require_head_if_readable(connection: Connection, schema: str) -> None:
-    """Raise SchemaError as far as the login may know that the tables are not at the revision this relay works with.
-
-    An operator reads no table; for one, tables that are too old lack a function.
-    """
-    if connection.scalar(text(_MAY_READ), {"table": f"{quoted(schema)}.{VERSION_TABLE}"}) is not False:
-        require_head(connection, schema)
 
 
 def explained(error: BaseException, url: URL) -> RelayError:

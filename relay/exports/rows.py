@@ -20,7 +20,7 @@ from sqlalchemy import Connection, text
 from relay.errors import RelayError, SchemaError
 from relay.exports.lines import TIME, Column, Format, Values
 from relay.exports.manifest import Preceding
-from relay.revisions import HEAD, VERSION_TABLE, quoted, require_head
+from relay.revisions import HEAD, quoted, require_head_if_readable
 
 Moment = date | datetime | timedelta
 
@@ -38,7 +38,6 @@ _SNAPSHOT = """
 select now() as at, cast(pg_current_snapshot() as text) as name, current_database() as database,
     cast(session_user as text) as db_user
 """
-_MAY_READ_REVISION = "select has_table_privilege(to_regclass(:table), 'select')"
 _MIDNIGHT = f"select cast(cast(:moment as date) as timestamp) at time zone {_ZONE}"
 _AGO = "select now() - cast(:moment as interval)"
 _COLUMNS = """
@@ -197,10 +196,7 @@ class Source:
         return found
 
     def _revision(self) -> str | None:
-        if not self._connection.scalar(text(_MAY_READ_REVISION), {"table": self._named(VERSION_TABLE)}):
-            return None
-        require_head(self._connection, self._schema)
-        return HEAD
+        return HEAD if require_head_if_readable(self._connection, self._schema) else None
 
     def _named(self, name: str) -> str:
         return f"{quoted(self._schema)}.{name}"

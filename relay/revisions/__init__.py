@@ -78,6 +78,19 @@ def require_head(connection: Connection, schema: str) -> None:
     )
 
 
+def require_head_if_readable(connection: Connection, schema: str) -> bool:
+    """The same as far as this login may know; whether it may. Operators and auditors may read no table.
+
+    For them, tables that are too old lack a function or a view.
+    """
+    table = f"{quoted(schema)}.{VERSION_TABLE}"
+    may_read = connection.scalar(text("select has_table_privilege(to_regclass(:table), 'select')"), {"table": table})
+    if may_read is False:  # null: there is no such table
+        return False
+    require_head(connection, schema)
+    return True
+
+
 def quoted(schema: str) -> str:
     """The schema's name as SQL writes it. Raises ConfigurationError for a name that the frozen DDL cannot hold."""
     if set(schema) & _NOT_IN_A_NAME:
