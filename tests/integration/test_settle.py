@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, event
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Refused, Result, Scope
 from relay.outcomes import EXHAUSTED, PauseOrder, Policy, Settlement, decide, released
 from relay.store import ClaimLimits, Settled, Store, Turn
+from relay.store.floors import Floors
 from tests.fixtures.rows import Rows
 
 RNG = random.Random(1)
@@ -29,7 +30,8 @@ def rows(engine: Engine) -> Rows:
 
 @pytest.fixture
 def store(engine: Engine) -> Store:
-    return Store(engine, worker="w", lease_seconds=60)
+    """Statements are counted here, so a machine that hesitates may not make it ask for more (see floors.py)."""
+    return Store(engine, worker="w", lease_seconds=60, floors=Floors(ordinary_seconds=600))
 
 
 def claimed(store: Store, slots: int = 1, batch_size: int = 50) -> tuple[Batch, ...]:
