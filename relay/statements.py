@@ -8,12 +8,15 @@ of rows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cache
 
 from sqlalchemy import TextClause, text
 
 from relay.revisions import quoted
+
+_PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 
 # The guard of every settle: whoever closes the call owns its outcome. A call that is not returned was lost.
 CLOSE_CALLS = """
@@ -169,5 +172,15 @@ def numbers(values: Iterable[int]) -> str:
 
 @cache
 def statement(sql: str, schema: str) -> TextClause:
-    """One of the texts above for the schema of this name, ready to execute."""
-    return text(sql.replace("{schema}", quoted(schema)))
+    """One of the texts above for the schema of this name, ready for SQLAlchemy."""
+    return text(_filled(sql, schema))
+
+
+@cache
+def query(sql: str, schema: str) -> str:
+    """The same for the driver, whose parameters look different."""
+    return _PARAMETER.sub(r"%(\1)s", _filled(sql, schema).replace("%", "%%"))
+
+
+def _filled(sql: str, schema: str) -> str:
+    return sql.replace("{schema}", quoted(schema))

@@ -3,7 +3,9 @@
 The database side is revision 0003: an insert notifies only while some relay holds the wake-up lock, and a relay holds
 it only while it has nothing to do.
 
-    found nothing ──arm (take the lock)──> look once more ──> wait ──notified──> look ──found some──> disarm
+    found nothing ──arm (take the lock)──> look once more ──> wait ──notified──> look ──found more than one──> disarm
+                                                               ^                   │
+                                                               └────found one──────┘
 
 Inserts of what cannot be claimed (its account is paused, it is due tomorrow) would wake a relay for nothing, and pay
 for it. After a few of those the relay gives the lock back and polls for a while.
@@ -52,8 +54,12 @@ class Wakeup(Protocol):
         """Ask to be woken from now on."""
         ...
 
-    async def disarm(self) -> None:
-        """There is work: nobody needs to wake us."""
+    async def found(self, *, alone: bool) -> bool:
+        """Something was claimed, so nobody needs to wake us: no insert notifies any more.
+
+        ``alone``: one message, and nothing else was ready. If we had asked to be woken before it was looked for, that
+        goes on, and the answer is True: whatever is ready next will wake us, nobody has to look for it now.
+        """
         ...
 
     async def wait(self) -> None:
@@ -75,8 +81,8 @@ class Polling:
     async def arm(self) -> Arming:
         return Arming.NONE
 
-    async def disarm(self) -> None:
-        return None
+    async def found(self, *, alone: bool) -> bool:
+        return False
 
     async def wait(self) -> None:
         await asyncio.Event().wait()
@@ -117,7 +123,7 @@ class Notified:
 
     async def arm(self) -> Arming:
         if self._in_vain >= _IN_VAIN:
-            await self.disarm()
+            await self._disarm()
             self._quiet_until_monotonic = time.monotonic() + _QUIET_SECONDS
         if time.monotonic() < self._quiet_until_monotonic:
             return Arming.REFUSED
@@ -131,16 +137,23 @@ class Notified:
         self._armed = bool(await self._value("select pg_try_advisory_lock(%s, 256)", self._key))
         return Arming.BEGUN if self._armed else Arming.REFUSED
 
-    async def disarm(self) -> None:
+    async def found(self, *, alone: bool) -> bool:
         self._in_vain = 0
-        if self._armed:
-            self._armed = False
-            await self._value("select pg_advisory_unlock(%s, 256)", self._key)
+        if self._armed and alone:
+            return True
+        await self._disarm()
+        return False
 
     async def wait(self) -> None:
         await self._heard.wait()
         self._heard.clear()
         self._in_vain += 1  # until something is claimed
+
+    async def _disarm(self) -> None:
+        self._in_vain = 0
+        if self._armed:
+            self._armed = False
+            await self._value("select pg_advisory_unlock(%s, 256)", self._key)
 
     async def _listen(self) -> None:
         assert self._connection is not None

@@ -26,12 +26,14 @@ from relay.outcomes import Policy, Settlement, lapsed
 from relay.store import claiming, settling
 from relay.store.connections import Connections
 from relay.store.floors import Floors
+from relay.store.running import fetch
 from relay.store.settling import Sent
 from relay.store.values import Claim, ClaimLimits, Pause, Settled, Turn
 
 __all__ = ["Claim", "ClaimLimits", "Moved", "Pause", "Sent", "Settled", "Store", "Turn"]
 
 _LAPSED_AT_ONCE = 100
+_NONE: Mapping[str, Any] = {}
 
 
 class Store:
@@ -78,12 +80,12 @@ class Store:
         """Let the leases of these calls run anew; those that were still ours."""
         parameters = {"ids": list(call_ids), "lease_seconds": self._lease_seconds}
         with self._transaction() as connection:
-            return frozenset(self._run(connection, sql.EXTEND, parameters).scalars())
+            return frozenset(row.id for row in self._fetch(connection, sql.EXTEND, parameters))
 
     def recover(self, policy: Policy, rng: random.Random) -> tuple[Settlement, ...]:
         """Settle as unknown the calls whose lease ran out, whoever made them; at most a hundred at once."""
         with self._transaction() as connection:
-            rows = self._run(connection, sql.LOCK_LAPSED, {"calls": _LAPSED_AT_ONCE}).all()
+            rows = self._fetch(connection, sql.LOCK_LAPSED, {"calls": _LAPSED_AT_ONCE})
             settlements = tuple(
                 lapsed(row.id, row.account, list(zip(row.message_ids, row.attempts, strict=True)), policy, rng)
                 for row in rows
@@ -95,7 +97,7 @@ class Store:
     def pauses(self) -> tuple[Pause, ...]:
         """The pauses in force."""
         with self._transaction() as connection:
-            rows = self._run(connection, sql.PAUSES).all()
+            rows = self._fetch(connection, sql.PAUSES)
         return tuple(
             Pause(
                 row.scope, None if row.endless else float(row.seconds_left), row.reason, row.error_code, row.credential
@@ -107,28 +109,28 @@ class Store:
         """End a pause that was ordered because of this credential; False when it is gone already."""
         with self._transaction() as connection:
             parameters = {"scope": scope, "credential": credential}
-            return self._run(connection, sql.LIFT_PAUSE, parameters).first() is not None
+            return bool(self._fetch(connection, sql.LIFT_PAUSE, parameters))
 
     def reserve(self, app_key: str, step_seconds: float) -> float:
         """Reserve the next call of this app key for this worker; how many seconds to wait until it may be made."""
         with self._transaction() as connection:
             parameters = {"app_key": app_key, "step_seconds": step_seconds}
-            return max(0.0, float(self._run(connection, sql.RESERVE, parameters).scalar_one()))
+            return max(0.0, float(self._value(connection, sql.RESERVE, parameters)))
 
     def now(self) -> float:
         """The database's clock, in seconds since the epoch."""
         with self._transaction() as connection:
-            return float(self._run(connection, sql.NOW).scalar_one())
+            return float(self._value(connection, sql.NOW))
 
     def still_moving(self, skip_accounts: Sequence[str] = ()) -> bool:
         """Whether anything is in flight, or pending and not waiting for a person."""
         with self._transaction() as connection:
-            return bool(self._run(connection, sql.STILL_MOVING, {"skip_accounts": list(skip_accounts)}).scalar_one())
+            return bool(self._value(connection, sql.STILL_MOVING, {"skip_accounts": list(skip_accounts)}))
 
     def pending(self) -> int:
         """How many messages are pending, whatever they wait for."""
         with self._transaction() as connection:
-            return int(self._run(connection, sql.COUNT_PENDING).scalar_one())
+            return int(self._value(connection, sql.COUNT_PENDING))
 
     def archive(self, older_than: timedelta, *, failed_holds: bool = False) -> Iterator[Moved]:
         """Move what finished longer ago than that to the archive, a batch a step; the ledger says who and why."""
@@ -150,8 +152,12 @@ class Store:
             connection, self._schema, settlements, sent, worker=self._worker, lease_seconds=self._lease_seconds
         )
 
-    def _run(self, connection: Connection, text: str, parameters: Mapping[str, Any] | None = None) -> Any:
-        return connection.execute(sql.statement(text, self._schema), parameters or {})
+    def _fetch(self, connection: Connection, text: str, parameters: Mapping[str, Any] = _NONE) -> list[Any]:
+        return fetch(connection, text, self._schema, parameters)
+
+    def _value(self, connection: Connection, text: str, parameters: Mapping[str, Any] = _NONE) -> Any:
+        """The only value of the only row."""
+        return self._fetch(connection, text, parameters)[0][0]
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

@@ -7,17 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from relay import claim_statements as sql
 from relay.batches import cut_batches
 from relay.message import Batch, Message
-from relay.statements import numbers, statement
+from relay.statements import numbers
 from relay.store.floors import Floors, Told, Trace, Visit
 from relay.store.locking import lock_ready
 from relay.store.looking import find_first_open_call, look_for_new, look_for_retries
+from relay.store.running import fetch
 from relay.store.turns import next_turn, visits
-from relay.store.values import Claim, ClaimLimits, Turn
+from relay.store.values import FEW_ACCOUNTS, Claim, ClaimLimits, Turn
 
 
 def claim(
@@ -34,6 +35,8 @@ def claim(
 
     The trace is for ``floors.note``, once this transaction is committed.
     """
+    if turn.accounts <= FEW_ACCOUNTS:  # of each that is looked at rows are locked, and no more can be served than that
+        turn = replace(turn, accounts=min(turn.accounts, limits.slots + 1))
     told = None
     if floors.resting or floors.remembering:
         look_for_retries(connection, schema, floors)
@@ -54,19 +57,18 @@ def claim(
     )
     known = {(account, key): id_ for account, key, id_ in told.heads} if told else {}
     batches = _name_calls(connection, schema, chosen, worker, lease_seconds, known, floors.open_from)
-    following, round_over, exhausted = next_turn(
-        turn, locked.reports, fruitful=bool(batches or expired), full=bool(batches), left_out=left_out
-    )
+    after = next_turn(turn, locked.reports, fruitful=bool(batches or expired), full=bool(batches), left_out=left_out)
     seen: list[Visit] = []
     if told or floors.remembering:
         taken = {message.id for batch in chosen for message in batch} | set(locked.expired)
         first = {message.id for _, message in alive}
         seen = list(visits(locked.reports, locked.due, taken=taken, first=first, known=known))
-    trace = Trace(told, seen, len(locked), seconds, round_over, following)
-    return Claim(batches, following, expired, exhausted), trace
+    trace = Trace(told, seen, len(locked), seconds, after.round_over, after.turn)
+    everywhere = after.everywhere and told is None
+    return Claim(batches, after.turn, expired, after.exhausted, everywhere), trace
 
 
-def batches_of(rows: Sequence[Row[Any]], by_id: Mapping[int, Message]) -> tuple[Batch, ...]:
+def batches_of(rows: Sequence[Any], by_id: Mapping[int, Message]) -> tuple[Batch, ...]:
     """RETURNING promises no order of rows; message_ids alone says which message is at which index."""
     return tuple(Batch(row.id, row.account, tuple(by_id[id_] for id_ in row.message_ids)) for row in rows)
 
@@ -81,7 +83,7 @@ def _told(connection: Connection, schema: str, floors: Floors, turn: Turn, limit
 def _fail_expired(connection: Connection, schema: str, ids: list[int]) -> int:
     if not ids:
         return 0
-    return len(connection.execute(statement(sql.FAIL_EXPIRED, schema), {"ids": ids}).all())
+    return len(fetch(connection, sql.FAIL_EXPIRED, schema, {"ids": ids}))
 
 
 def _without_keys_being_written(
@@ -94,8 +96,8 @@ def _without_keys_being_written(
         "accounts": [message.account for message in keyed],
         "keys": [message.ordering_key for message in keyed],
     }
-    positions = connection.execute(statement(sql.KEYS_BEING_WRITTEN, schema), parameters).scalars()
-    waiting = {keyed[position - 1].id for position in positions}
+    written = fetch(connection, sql.KEYS_BEING_WRITTEN, schema, parameters)
+    waiting = {keyed[row.position - 1].id for row in written}
     return [(nth, message) for nth, message in ready if message.id not in waiting]
 
 
@@ -124,5 +126,5 @@ def _name_calls(
         "keys_from": numbers(known.get((m.account, m.ordering_key or ""), 0) for m in keyed),
         "open_from": open_from,
     }
-    rows = connection.execute(statement(sql.NAME_CALLS, schema), parameters).all()
+    rows = fetch(connection, sql.NAME_CALLS, schema, parameters)
     return batches_of(rows, by_id)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from psycopg import IsolationLevel
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -26,11 +27,11 @@ _PASSING = ("08", "53", "57", "58", "25006", "25P03", "40001", "40P01", "55P03")
 
 
 class Connections:
+    """The engine is the relay's own: its connections stay READ COMMITTED."""
+
     def __init__(self, engine: Engine) -> None:
         keep_plans(engine)
-        self._origin = engine
-        # Whatever the server's default is: the claim is only right with a fresh snapshot for each statement.
-        self._engine = engine.execution_options(isolation_level="READ COMMITTED")
+        self._engine = engine
         self._lock = threading.Lock()
         self._in_use: set[Any] = set()
 
@@ -43,7 +44,7 @@ class Connections:
         except PoolTimeout as error:
             raise UnreachableError("No connection to PostgreSQL became free in time.") from error
         except DBAPIError as error:
-            if not is_passing(error) and not give_up_if_outdated(self._origin, error):
+            if not is_passing(error) and not give_up_if_outdated(self._engine, error):
                 raise
             if getattr(error.orig, "sqlstate", None) == "25006":
                 self._engine.dispose()  # the other connections lead to the same standby
@@ -63,7 +64,11 @@ class Connections:
 
     @contextmanager
     def _used(self, connection: Connection) -> Iterator[None]:
-        raw = connection.connection.dbapi_connection
+        raw: Any = connection.connection.dbapi_connection
+        # Whatever the server's default is: the claim is only right with a fresh snapshot for each statement. Once for
+        # each connection of the pool; as an execution option it would be set and unset for each transaction.
+        if raw.autocommit or raw.isolation_level is not IsolationLevel.READ_COMMITTED:
+            self._engine.dialect.set_isolation_level(raw, "READ COMMITTED")
         with self._lock:
             self._in_use.add(raw)
         try:

@@ -10,8 +10,9 @@ from sqlalchemy import Connection
 
 from relay import claim_statements as sql
 from relay.message import Message
-from relay.statements import numbers, statement
+from relay.statements import numbers
 from relay.store.floors import Floors, Told
+from relay.store.running import fetch
 from relay.store.values import ClaimLimits, Turn
 
 
@@ -58,8 +59,7 @@ def lock_ready(
         text, where = sql.LOCK_READY, _everywhere(turn, floors)
     else:
         text, where = sql.LOCK_KNOWN, _as_told(told)
-    rows = connection.execute(statement(text, schema), parameters | where).all()
-    locked = _sorted_out(rows)
+    locked = _sorted_out(fetch(connection, text, schema, parameters | where))
     if told is not None:
         locked.reports = [report._replace(cursor=told.cursors.get(report.account)) for report in locked.reports]
     return locked

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from relay import claim_statements as sql
-from relay.statements import statement
 from relay.store.floors import Floors
+from relay.store.running import fetch
 
 _MOST = 5000  # new messages that are looked at before a claim
 _OVERLAP = 1000  # ids are committed in any order; what is committed later still waits for the next full round
@@ -17,7 +17,7 @@ _OVERLAP = 1000  # ids are committed in any order; what is committed later still
 def look_for_new(connection: Connection, schema: str, floors: Floors) -> None:
     """Make the accounts and keys of new messages known."""
     after = None if floors.newest_id is None else floors.newest_id - _OVERLAP
-    new = _run(connection, sql.LOOK_FOR_NEW, schema, after=after, most=_MOST).all()
+    new = fetch(connection, sql.LOOK_FOR_NEW, schema, {"after": after, "most": _MOST})
     for row in new:
         if row.pending:
             floors.meet(row.account, row.ordering_key)
@@ -26,18 +26,17 @@ def look_for_new(connection: Connection, schema: str, floors: Floors) -> None:
 
 def look_for_retries(connection: Connection, schema: str, floors: Floors) -> None:
     """Make the floors forget where they were if somebody has retried a message since the last look."""
-    found = _run(connection, sql.RECENT_RETRIES, schema, after=floors.newest_action_id).one()
+    (found,) = fetch(connection, sql.RECENT_RETRIES, schema, {"after": floors.newest_action_id})
     floors.meet_retries(found.newest_id, frozenset(found.retries or ()))
 
 
 def find_first_open_call(connection: Connection, schema: str, floors: Floors) -> None:
     """Find where open calls begin; leave it as it was while somebody is just naming one."""
-    newest = _run(connection, sql.NEWEST_CALL, schema).scalar_one()
-    if _run(connection, sql.NOBODY_NAMES_CALLS, schema).scalar_one():
-        parameters = {"newest": newest, "open_from": floors.open_from}
-        floors.open_from = _run(connection, sql.FIRST_OPEN_CALL, schema, **parameters).scalar_one()
+    newest = _value(connection, sql.NEWEST_CALL, schema)
+    if _value(connection, sql.NOBODY_NAMES_CALLS, schema):
+        floors.open_from = _value(connection, sql.FIRST_OPEN_CALL, schema, newest=newest, open_from=floors.open_from)
         floors.open_from_is_old = False
 
 
-def _run(connection: Connection, text: str, schema: str, **parameters: Any) -> Any:
-    return connection.execute(statement(text, schema), parameters)
+def _value(connection: Connection, text: str, schema: str, **parameters: Any) -> Any:
+    return fetch(connection, text, schema, parameters)[0][0]

@@ -15,6 +15,7 @@ from relay import statements as sql
 from relay.message import Batch
 from relay.outcomes import PauseOrder, Settlement
 from relay.store.claiming import batches_of
+from relay.store.running import fetch, run
 from relay.store.values import Settled
 
 _MAX_TEXT = 1000
@@ -34,17 +35,14 @@ def settle(
 ) -> Settled:
     """Write everything about these calls that nobody has settled before."""
 
-    def run(text: str, parameters: Mapping[str, Any]) -> Any:
-        return connection.execute(sql.statement(text, schema), parameters)
-
-    owned = set(run(sql.CLOSE_CALLS, _closing(settlements, sent)).scalars())
+    owned = {row.id for row in fetch(connection, sql.CLOSE_CALLS, schema, _closing(settlements, sent))}
     ours = [settlement for settlement in settlements if settlement.call_id in owned]
     if any(s.done for s in ours):
-        run(sql.MARK_DONE, _done(ours))
+        run(connection, sql.MARK_DONE, schema, _done(ours))
     if any(s.verdicts for s in ours):
-        run(sql.MARK_NOT_DONE, _not_done(ours))
+        run(connection, sql.MARK_NOT_DONE, schema, _not_done(ours))
     for order in (s.pause for s in ours if s.pause):
-        run(sql.PAUSE, _pausing(order, worker))
+        run(connection, sql.PAUSE, schema, _pausing(order, worker))
     children = _split(connection, schema, ours, worker, lease_seconds)
     return Settled(frozenset(s.call_id for s in settlements) - owned, children)
 
@@ -74,7 +72,7 @@ def _split(
         "parent_ids": [s.call_id for _, s, _ in flat],
         "ids": [message.id for _, _, message in flat],
     }
-    rows = connection.execute(sql.statement(sql.SPLIT, schema), parameters).all()
+    rows = fetch(connection, sql.SPLIT, schema, parameters)
     return batches_of(rows, {message.id: message for _, _, message in flat})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from relay.store.floors import Visit
 from relay.store.locking import Report
@@ -12,13 +13,17 @@ _MANY_ACCOUNTS = 256
 _FRUITLESS = 8  # claims in a row that found nothing: thousands of accounts or keys may be waiting, so take a rest
 
 
-def next_turn(
-    turn: Turn, reports: Sequence[Report], *, fruitful: bool, full: bool, left_out: str | None
-) -> tuple[Turn, bool, bool]:
-    """Where the next claim starts; whether all accounts have had their turn; whether to take a rest first.
+class After(NamedTuple):
+    """Where the next claim starts. ``round_over``: all accounts have had their turn. The rest is told by ``Claim``."""
 
-    ``fruitful``: something was found; ``full``: at least a batch. ``left_out``: the first account without a slot.
-    """
+    turn: Turn
+    round_over: bool
+    exhausted: bool
+    everywhere: bool
+
+
+def next_turn(turn: Turn, reports: Sequence[Report], *, fruitful: bool, full: bool, left_out: str | None) -> After:
+    """``fruitful``: something was found; ``full``: at least a batch. ``left_out``: the first account without a slot."""
     seen = [report.account for report in reports]
     ended = len(seen) < turn.accounts
     if left_out is not None:
@@ -30,10 +35,11 @@ def next_turn(
     keys |= {r.account: r.cursor for r in reports if r.cursor is not None and r.account in seen}
     after = "" if ended else (seen[-1] if seen else turn.after_account)
     fruitless = 0 if fruitful else turn.fruitless + 1
-    exhausted = fruitless > 0 and ((from_the_start and not turn.keys and not keys) or fruitless >= _FRUITLESS)
+    everywhere = from_the_start and not turn.keys and not keys
+    exhausted = fruitless > 0 and (everywhere or fruitless >= _FRUITLESS)
     # Looking far costs little when nothing is found, and much when each account looked at has messages to lock.
     accounts = FEW_ACCOUNTS if full else min(turn.accounts * 4, _MANY_ACCOUNTS)
-    return Turn(after, keys, accounts, fruitless), ended, exhausted
+    return After(Turn(after, keys, accounts, fruitless), ended, exhausted, everywhere)
 
 
 def visits(

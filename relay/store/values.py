@@ -38,12 +38,20 @@ class ClaimLimits:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What was claimed. ``exhausted``: nothing was found, everywhere or often enough to take a rest now."""
+    """What was claimed. ``exhausted``: nothing was found, everywhere or often enough to take a rest now.
+
+    ``everywhere``: there was no account or ordering key with something pending that this claim did not look at.
+    """
 
     batches: tuple[Batch, ...]
     turn: Turn
     expired: int
     exhausted: bool
+    everywhere: bool
+
+    @property
+    def messages(self) -> int:
+        return sum(len(batch) for batch in self.batches)
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ class Worker:
         recovering = asyncio.create_task(self._leases.recover_forever())
         claiming = asyncio.create_task(self._claim_until(until))
         aborting = asyncio.create_task(self._aborting_came())
-        others = [recovering, *self._housekeeping()]
+        others = [recovering, asyncio.create_task(self._hear_forever()), *self._housekeeping()]
         try:
             await _until_first([claiming, aborting], others=[settling, extending, measuring, *others])
         finally:
@@ -178,7 +178,7 @@ class Worker:
             try:
                 if not self._clock.measured:  # before anything is signed
                     await self._clock.measure(self._store, self._threads)
-                claim = await self._claim(1 if until is Until.ONE_BATCH else self._flights.free)
+                claim = await self._claim(1 if until is Until.ONE_BATCH else self._limits.portion(self._flights.free))
                 if until is Until.ONE_BATCH and (claim.batches or claim.exhausted):
                     return await self._until_idle()
                 if claim.exhausted and until is Until.DRAINED and await self._drained():
@@ -190,22 +190,29 @@ class Worker:
                 await self._wait(retry_seconds(failures))
                 continue
             if claim.batches:
-                if not self._stopping.is_set():
-                    self._flights.launch()  # before disarming, which is a round trip
-                await self._wakeup.disarm()
+                if await self._wakeup.found(alone=claim.everywhere and claim.messages == 1):
+                    await self._wait(self._poll_seconds())
             elif claim.exhausted:
                 await self._rest()
         return None
 
     async def _rest(self) -> None:
         """Nothing is ready: wait until the next look, or until an insert wakes us."""
-        longest = self._options.poll_interval_seconds
+        seconds = self._poll_seconds()
         match await self._wakeup.arm():
             case Arming.BEGUN:
                 return
             case Arming.REFUSED:
-                longest = min(longest, _LOOK_AGAIN_SECONDS)
-        await self._sleep(longest * self._rng.uniform(0.5, 1.0))
+                seconds = min(seconds, _LOOK_AGAIN_SECONDS)
+        await self._wait(seconds)
+
+    async def _hear_forever(self) -> None:
+        while True:
+            await self._wakeup.wait()
+            self._flights.changed.set()
+
+    def _poll_seconds(self) -> float:
+        return self._options.poll_interval_seconds * self._rng.uniform(0.5, 1.0)
 
     async def _claim(self, slots: int) -> Claim:
         limits = ClaimLimits(
@@ -221,11 +228,14 @@ class Worker:
         self._turn = claim.turn
         self._flights.accept(claim.batches, started)
         await self._pauses.meet(batch.account for batch in claim.batches)
+        if not self._stopping.is_set():
+            self._flights.launch()
+            await asyncio.sleep(0)  # they begin now; what comes next can be done while they are on their way
         self._report.failed += claim.expired
         if claim.batches or claim.expired:
-            messages = sum(len(batch) for batch in claim.batches)
             seconds = time.monotonic() - started
-            self._events.emit(events.Claimed(len(claim.batches), messages, claim.expired, seconds))
+            self._limits.claimed(seconds)
+            self._events.emit(events.Claimed(len(claim.batches), claim.messages, claim.expired, seconds))
         return claim
 
     async def _until_idle(self) -> None:
@@ -270,12 +280,6 @@ class Worker:
 
     async def _aborting_came(self) -> None:
         await self._aborting.wait()
-
-    async def _sleep(self, seconds: float) -> None:
-        """Sleep, but no longer than until something changes here or somebody inserts."""
-        events_to_come = [asyncio.create_task(coming) for coming in (self._flights.changed_came(), self._wakeup.wait())]
-        await asyncio.wait(events_to_come, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        await _cancel(events_to_come)
 
     async def _wait(self, seconds: float) -> None:
         """Sleep, but no longer than until something changes."""

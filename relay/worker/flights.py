@@ -106,9 +106,6 @@ class Flights:
             batch = self._backlog.popleft()
             self._finish(Finished(batch, released(batch)))
 
-    async def changed_came(self) -> None:
-        await self.changed.wait()
-
     async def landed(self, stop: asyncio.Event, seconds: float) -> None:
         """Wait until no call is running, or ``stop`` is set, or the time is over."""
         stopped = asyncio.create_task(stop.wait())
@@ -151,11 +148,12 @@ class Flights:
             return Finished(batch, released(batch))
         sent = time.monotonic()
         answer = await self._answer(batch)
-        self._limits.learn(batch, answer)
+        seconds = time.monotonic() - sent
+        self._limits.learn(batch, answer, seconds)
         settlement = decide(batch, answer, self._policy, self._rng)
         if settlement.pause is not None:
             self._pauses.ordered(settlement.pause)
-        return Finished(batch, settlement, sent, time.monotonic() - sent)
+        return Finished(batch, settlement, sent, seconds)
 
     async def _answer(self, batch: Batch) -> Answer:
         """What the producer answers. Where that is no answer, nobody knows what became of the call."""

@@ -1,7 +1,8 @@
-"""What this process has learnt about how much the platform takes at the moment: calls, messages, bytes."""
+"""What this process has learnt about how much the platform takes at the moment: calls, messages, bytes, time."""
 
 from __future__ import annotations
 
+import math
 import random
 import time
 
@@ -9,6 +10,8 @@ from relay.message import Answer, Answered, Batch, Fault, Scope
 from relay.pacing import FULL, after_ban, after_fault, after_success, allowed_calls, allowed_messages
 
 _TOO_LARGE = 413
+_SMALLEST_PORTION = 2  # slots: a claim costs two statements, whatever it takes
+_NEWEST = 0.2  # how much of an average its newest value makes up
 
 
 class Limits:
@@ -19,6 +22,7 @@ class Limits:
         self._batch_size = batch_size
         self._rng = rng
         self._gate = FULL
+        self._claim_seconds = self._flight_seconds = 0.0  # averages
         self.max_bytes = max_bytes
 
     @property
@@ -31,7 +35,23 @@ class Limits:
         """How many messages a call may carry now."""
         return allowed_messages(self._gate, self._batch_size)
 
-    def learn(self, batch: Batch, answer: Answer) -> None:
+    def portion(self, free: int) -> int:
+        """How many of the free slots the next claim is for: as many as come free while two claims are made.
+
+        Calls that were claimed together end together. If the next claim took all their slots at once, the first of
+        them would wait until the last one has its messages, round after round.
+        """
+        if not self._flight_seconds:
+            return free
+        coming = 2 * self._slots * self._claim_seconds / self._flight_seconds
+        return min(free, max(_SMALLEST_PORTION, math.ceil(coming)))
+
+    def claimed(self, seconds: float) -> None:
+        """A claim that found something took so long."""
+        self._claim_seconds += _NEWEST * (seconds - self._claim_seconds)
+
+    def learn(self, batch: Batch, answer: Answer, seconds: float) -> None:
+        self._flight_seconds += _NEWEST * (seconds - self._flight_seconds)
         if isinstance(answer, Answered):
             self._gate = after_success(self._gate, self._slots)
             return

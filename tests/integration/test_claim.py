@@ -58,7 +58,7 @@ def done(store: Store, batches: Sequence[Batch]) -> None:
 
 
 def test_nothing_pending_is_no_claim_and_no_row(rows: Rows, store: Store) -> None:
-    assert store.claim(Turn(), EIGHT) == Claim((), Turn(accounts=32, fruitless=1), 0, exhausted=True)
+    assert store.claim(Turn(), EIGHT) == Claim((), Turn(accounts=32, fruitless=1), 0, exhausted=True, everywhere=True)
     assert rows.calls() == []
 
 

@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Engine, create_engine
 
 from relay.errors import UnreachableError
 from relay.message import ACCEPTED, Answered, Batch, Fault, Refused, Result
 from relay.outcomes import Policy, Settlement, decide, released
 from relay.store import ClaimLimits, Store, Turn
 from tests.fixtures.rows import Rows
+from tests.fixtures.telling import tell_statements
 
 NAMED_TWICE = """
 select id, count(*) from (select unnest(message_ids) id from relay.call where settled_at is null) open
@@ -158,12 +160,12 @@ def test_a_snapshot_older_than_anothers_claim_does_not_name_its_messages(repeata
     first, second = (Store(repeatable, worker=name, lease_seconds=60) for name in ("first", "second"))
     meanwhile: list[int] = []
 
-    def anothers_claim(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+    def anothers_claim(connection: psycopg.Connection[Any], statement: str) -> None:
         if "with recursive" in statement and not meanwhile:
-            meanwhile.append(connection.scalar(text("select 0")))  # from here on, a snapshot could be kept
+            meanwhile.extend(*connection.execute("select 0"))  # from here on, a snapshot could be kept
             meanwhile.extend(ids(first.claim(Turn(), ClaimLimits(slots=1)).batches))
 
-    event.listen(repeatable, "before_cursor_execute", anothers_claim)
+    tell_statements(repeatable, anothers_claim)
     claim = second.claim(Turn(), ClaimLimits(slots=1))
     assert (meanwhile, ids(claim.batches)) == ([0, *added], [])
 

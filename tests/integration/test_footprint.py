@@ -10,7 +10,7 @@ import tracemalloc
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine
 
 import relay
 from relay.embedded import EmbeddedPostgres
@@ -18,6 +18,7 @@ from relay.message import ACCEPTED, Answer, Answered, Batch
 from relay.store.floors import Floors
 from tests.fixtures.rows import Rows
 from tests.fixtures.scripted import Bench
+from tests.fixtures.telling import statements_of
 from tests.fixtures.waiting import eventually
 
 MESSAGES = 5_000
@@ -65,8 +66,7 @@ async def drain(engine: Engine, messages: int = MESSAGES, *, concurrency: int = 
 @pytest.mark.parametrize(("concurrency", "most"), [(8, 0.08), (1, 0.09)])
 async def test_statements_of_a_message(engine: Engine, concurrency: int, most: float) -> None:
     fill(engine)
-    executed: list[object] = []
-    event.listen(engine, "before_cursor_execute", lambda *statement: executed.append(statement[2]))
+    executed = statements_of(engine)
     await drain(engine, concurrency=concurrency)
     assert len(executed) / MESSAGES <= most
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.pool import QueuePool
 
@@ -20,6 +20,7 @@ from relay.message import ACCEPTED, Answered, Batch
 from relay.outcomes import EXHAUSTED, Policy, decide, released
 from relay.store import ClaimLimits, Store, Turn
 from tests.fixtures.rows import Rows
+from tests.fixtures.telling import tell_statements
 from tests.fixtures.waiting import eventually
 
 RNG = random.Random(1)
@@ -250,12 +251,12 @@ def test_nothing_of_a_settle_stays_when_it_is_cut_in_the_middle(own_postgres: Em
     batches = claimed(store)
     before_marking = threading.Event()
 
-    def crash(*said: object) -> None:
-        if "set status = 'done'" in str(said[2]) and not before_marking.is_set():
+    def crash(_: object, statement: str) -> None:
+        if "set status = 'done'" in statement and not before_marking.is_set():
             before_marking.set()
             own_postgres.restart("immediate")
 
-    event.listen(own, "before_cursor_execute", crash)
+    tell_statements(own, crash)
     settlements = [decide(batch, Answered((ACCEPTED,) * len(batch)), POLICY, RNG) for batch in batches]
     with pytest.raises(UnreachableError):
         store.settle(settlements, {})

@@ -17,6 +17,7 @@ from relay.outcomes import EXHAUSTED, PauseOrder, Policy, Settlement, decide, re
 from relay.store import ClaimLimits, Settled, Store, Turn
 from relay.store.floors import Floors
 from tests.fixtures.rows import Rows
+from tests.fixtures.telling import statements_of
 
 RNG = random.Random(1)
 POLICY = Policy(retry_base_seconds=60.0)
@@ -200,9 +201,8 @@ def test_halves_are_calls_of_this_worker_before_anybody_else_can_claim(rows: Row
 
 def test_many_calls_are_settled_in_one_transaction_of_few_statements(rows: Rows, store: Store, engine: Engine) -> None:
     rows.add(2000)
-    statements: list[str] = []
+    statements = statements_of(engine)
     commits: list[int] = []
-    event.listen(engine, "before_cursor_execute", lambda *said: statements.append(said[2]))
 
     def committed(_: Connection) -> None:
         commits.append(1)

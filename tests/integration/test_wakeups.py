@@ -62,7 +62,7 @@ async def test_an_insert_wakes_who_sleeps(engine: Engine, wakeup: Notified) -> N
 async def test_nobody_is_notified_while_nobody_sleeps(engine: Engine, wakeup: Notified) -> None:
     await asyncio.to_thread(insert, engine)
     assert await wakeup.arm() is Arming.BEGUN
-    await wakeup.disarm()
+    await wakeup.found(alone=False)
     await asyncio.to_thread(insert, engine)
     assert not await heard(wakeup, 0.2)
 
@@ -81,7 +81,7 @@ async def test_one_relay_of_a_fleet_sleeps_with_the_lock(database_url: str, wake
     await other.open()
     assert await wakeup.arm() is Arming.BEGUN
     assert await other.arm() is Arming.REFUSED
-    await wakeup.disarm()
+    await wakeup.found(alone=False)
     assert await other.arm() is Arming.BEGUN
     await other.close()
 
@@ -106,7 +106,19 @@ async def test_waking_that_leads_to_a_claim_is_never_in_vain(engine: Engine, wak
         assert await wakeup.arm() is Arming.BEGUN
         await asyncio.to_thread(insert, engine)
         assert await heard(wakeup, 5)
-        await wakeup.disarm()  # as a worker does that has claimed something
+        await wakeup.found(alone=False)  # as a worker says that has claimed something
+
+
+async def test_one_message_alone_leaves_the_wakeup_as_it_is(engine: Engine, wakeup: Notified) -> None:
+    assert not await wakeup.found(alone=True)  # nobody had asked to be woken: look again
+    assert await wakeup.arm() is Arming.BEGUN
+    for _ in range(12):
+        await asyncio.to_thread(insert, engine)
+        assert await heard(wakeup, 5)
+        assert await wakeup.found(alone=True)
+    assert not await wakeup.found(alone=False)
+    await asyncio.to_thread(insert, engine)
+    assert not await heard(wakeup, 0.2)
 
 
 async def test_inserts_are_never_held_up(engine: Engine, wakeup: Notified) -> None:
@@ -169,7 +181,7 @@ async def test_no_server_is_no_reason_to_fail() -> None:
     await wakeup.open()
     assert wakeup.trouble
     assert await wakeup.arm() is Arming.NONE
-    await wakeup.disarm()
+    await wakeup.found(alone=False)
     await wakeup.close()
 
 

@@ -6,7 +6,7 @@ import asyncio
 import math
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import ProgrammingError
 
 from relay import events
@@ -16,6 +16,7 @@ from relay.store import ClaimLimits, Store, Turn
 from relay.worker import Until
 from tests.fixtures.rows import Rows
 from tests.fixtures.scripted import AT_ONCE, Bench, Scripted, accept
+from tests.fixtures.telling import statements_of
 from tests.fixtures.waiting import eventually_async
 
 
@@ -190,8 +191,7 @@ async def test_no_transaction_is_open_while_a_call_is_in_flight(rows: Rows, data
 
 async def test_few_statements_a_message(rows: Rows, engine: Engine) -> None:
     rows.add(5000)
-    statements: list[str] = []
-    event.listen(engine, "before_cursor_execute", lambda *said: statements.append(said[2]))
+    statements = statements_of(engine)
     await Bench(engine, Scripted()).drain()
     assert rows.counts() == {"done": 5000}
     assert len(statements) / 5000 <= 0.08

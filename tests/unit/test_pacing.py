@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from relay import pacing
 from relay.message import ACCEPTED, Answered, Batch, Fault, Message, Refused, Scope
 from relay.pacing import FULL, TOLERATED, after_ban, after_fault, after_success, allowed_calls, allowed_messages
@@ -79,26 +81,52 @@ BATCH = Batch(1, "default", tuple(Message(number, "t", '{"a":1}') for number in 
 def test_limits_follow_the_answers() -> None:
     learning = limits()
     for _ in range(TOLERATED + 1):
-        learning.learn(BATCH, Refused(Fault.PROVIDER))
+        learning.learn(BATCH, Refused(Fault.PROVIDER), 0.1)
     assert learning.calls == 0
     learning = limits()
-    learning.learn(BATCH, Refused(Fault.THROTTLED, scope=Scope.APP))
+    learning.learn(BATCH, Refused(Fault.THROTTLED, scope=Scope.APP), 0.1)
     assert (learning.calls, learning.messages) == (1, 5)
-    learning.learn(BATCH, Answered((ACCEPTED,) * 10))
+    learning.learn(BATCH, Answered((ACCEPTED,) * 10), 0.1)
     assert (learning.calls, learning.messages) == (2, 50)
 
 
 def test_one_account_that_is_throttled_or_refused_slows_nobody_else() -> None:
     learning = limits()
     for fault in (Fault.THROTTLED, Fault.CREDENTIALS, Fault.CONTENT):
-        learning.learn(BATCH, Refused(fault, scope=Scope.ACCOUNT))
+        learning.learn(BATCH, Refused(fault, scope=Scope.ACCOUNT), 0.1)
     assert (learning.calls, learning.messages) == (8, 50)
 
 
 def test_a_byte_limit_is_learnt_from_413() -> None:
     learning = limits()
-    learning.learn(BATCH, Refused(Fault.CONTENT, http_status=413))
+    learning.learn(BATCH, Refused(Fault.CONTENT, http_status=413), 0.1)
     assert learning.max_bytes == sum(message.size_bytes for message in BATCH.messages) // 2
     alone = Batch(2, "default", BATCH.messages[:1])
-    learning.learn(alone, Refused(Fault.CONTENT, http_status=413))
+    learning.learn(alone, Refused(Fault.CONTENT, http_status=413), 0.1)
     assert learning.max_bytes == 40
+
+
+def after_many(*, claim_seconds: float, flight_seconds: float, slots: int) -> Limits:
+    learning = Limits(slots=slots, batch_size=50, max_bytes=1000, rng=random.Random(1))
+    for _ in range(100):
+        learning.claimed(claim_seconds)
+        learning.learn(BATCH, Answered((ACCEPTED,) * 10), flight_seconds)
+    return learning
+
+
+def test_a_first_claim_is_for_all_free_slots() -> None:
+    assert limits().portion(8) == 8
+
+
+@pytest.mark.parametrize(
+    ("claim_seconds", "flight_seconds", "portion"),
+    [(0.005, 0.1, 2), (0.02, 0.1, 7), (0.005, 0.02, 8), (0.005, 0.005, 16), (0.0001, 10.0, 2)],
+)
+def test_a_claim_is_for_what_comes_free_while_two_are_made(
+    claim_seconds: float, flight_seconds: float, portion: int
+) -> None:
+    assert after_many(claim_seconds=claim_seconds, flight_seconds=flight_seconds, slots=16).portion(16) == portion
+
+
+def test_a_portion_is_never_more_than_what_is_free() -> None:
+    assert after_many(claim_seconds=0.02, flight_seconds=0.1, slots=16).portion(1) == 1
