@@ -73,5 +73,5 @@ def _level(event: events.Event) -> str:
 
 def silence_libraries() -> None:
     """Let no library below us write what it sends or runs."""
-    for name in ("httpx", "httpcore", "sqlalchemy", "psycopg", "alembic"):
+    for name in ("aiohttp", "httpx", "sqlalchemy", "psycopg", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,7 +1,7 @@
-"""Produces through ``taobao.tmc.messages.produce`` over HTTP. The only file that knows httpx.
+"""Produces through ``taobao.tmc.messages.produce`` over HTTP.
 
-What it must get right is what a failure proves. httpx tells when it begins to send a request; before that moment
-nothing can have been accepted, after it anything can, whatever the exception is called:
+What it must get right is what a failure proves. The transport tells when it is about to send the request; before that
+moment nothing can have been accepted, after it anything can, whatever the exception is called:
 
     no connection, or the time was up before one       relay.unreachable     nothing was accepted
     the connection broke once sending had begun        relay.connection_cut  unknown
@@ -14,16 +14,15 @@ Connections are kept for a few seconds only: one that the platform has closed me
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
 
 import httpx
 
 from relay import __version__
 from relay.message import Answer, Batch, Fault, Refused, Scope
 from relay.producers import ProducerConfig
+from relay.producers.posting import PostingTransport
 from relay.tmc.answer import UNREADABLE, read_answer
 from relay.tmc.credential import Credential
 from relay.tmc.request import MAX_MESSAGES, probe_body, request_body
@@ -35,6 +34,7 @@ CONNECT_SECONDS = 5.0
 KEEPALIVE_SECONDS = 5.0
 
 _HEADERS = {
+    "Connection": "keep-alive",
     "Content-Type": "application/x-www-form-urlencoded;charset=UTF-8",
     "Accept": "text/javascript,text/xml",
     "Accept-Encoding": "gzip",
@@ -47,18 +47,20 @@ class TmcProducer:
         self.max_batch = min(config.batch_size, MAX_MESSAGES)
         self.max_bytes = MAX_BYTES
         self._config = config
-        self._clients: _Clients | None = None
+        self._transport: httpx.AsyncBaseTransport | None = None
 
     async def open(self) -> None:
-        if self._clients is None:
-            # For the TCP and for the TLS part each. Both must end before the whole call does: a handshake that is
-            # cancelled instead of timing out leaves its socket open behind it.
-            self._clients = _Clients(connect_seconds=min(CONNECT_SECONDS, self._config.timeout_seconds / 3))
+        if self._transport is None:
+            self._transport = PostingTransport(
+                self._config.url,
+                connect_seconds=min(CONNECT_SECONDS, self._config.timeout_seconds / 3),
+                keepalive_seconds=KEEPALIVE_SECONDS,
+            )
 
     async def close(self) -> None:
-        clients, self._clients = self._clients, None
-        if clients is not None:
-            await clients.close()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.aclose()
 
     async def produce(self, batch: Batch) -> Answer:
         credential = self._config.credentials(batch.account)
@@ -99,8 +101,9 @@ class TmcProducer:
             return sending.refused("relay.timeout", f"no answer in {self._config.timeout_seconds:g} s", body)
         except httpx.DecodingError:
             return sending.refused(UNREADABLE, "the answer cannot be uncompressed", body)
-        except (httpx.HTTPError, OSError) as error:
-            return sending.refused("relay.connection_cut", type(error).__name__, body)
+        except httpx.HTTPError as error:
+            # The name alone: a text may repeat what was sent.
+            return sending.refused("relay.connection_cut", type(error.__cause__ or error).__name__, body)
         if answer is None:
             return sending.refused(UNREADABLE, f"the answer is longer than {MAX_ANSWER_BYTES} bytes", body)
         return read_answer(
@@ -114,12 +117,13 @@ class TmcProducer:
 
     async def _post(self, body: bytes, sending: _Sending) -> tuple[httpx.Response, bytes | None]:
         """The response and its body, uncompressed; None for one that is too long to be read."""
-        if self._clients is None:
+        if self._transport is None:
             raise RuntimeError("a producer is opened before it produces")
-        async with (
-            self._clients.one() as client,
-            client.stream("POST", self._config.url, content=body, extensions={"trace": sending.trace}) as response,
-        ):
+        extensions = {"sending": sending.begin}
+        request = httpx.Request("POST", self._config.url, headers=_HEADERS, content=body, extensions=extensions)
+        # The transport itself: a client around it would cost more than half as much again.
+        response = await self._transport.handle_async_request(request)
+        async with aclosing(response):
             answer = bytearray()
             async for chunk in response.aiter_bytes():
                 answer += chunk
@@ -128,52 +132,14 @@ class TmcProducer:
             return response, bytes(answer)
 
 
-class _Clients:
-    """As many clients as there were calls at once, each with one connection, all with the same TLS context.
-
-    One client for all would look at every connection it has at the beginning and the end of every call: with 32 calls
-    in flight that costs three times as much as the call itself.
-    """
-
-    def __init__(self, *, connect_seconds: float) -> None:
-        self._connect_seconds = connect_seconds
-        self._tls = httpx.create_ssl_context()
-        self._all: list[httpx.AsyncClient] = []
-        self._idle: list[httpx.AsyncClient] = []
-
-    @asynccontextmanager
-    async def one(self) -> AsyncIterator[httpx.AsyncClient]:
-        """A client for one call: the one used last, whose connection is most likely still open."""
-        client = self._idle.pop() if self._idle else self._another()
-        try:
-            yield client
-        finally:
-            self._idle.append(client)
-
-    async def close(self) -> None:
-        for client in self._all:
-            await client.aclose()
-
-    def _another(self) -> httpx.AsyncClient:
-        client = httpx.AsyncClient(
-            headers=_HEADERS,
-            verify=self._tls,
-            timeout=httpx.Timeout(None, connect=self._connect_seconds),
-            limits=httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE_SECONDS),
-        )
-        self._all.append(client)
-        return client
-
-
 class _Sending:
-    """Whether httpx has begun to send the request itself, as opposed to a CONNECT to a proxy on the way."""
+    """Whether the request itself can have begun to leave, as opposed to a CONNECT to a proxy on the way."""
 
     def __init__(self) -> None:
         self.begun = False
 
-    async def trace(self, event: str, info: dict[str, Any]) -> None:
-        if event.endswith(".send_request_headers.started") and info["request"].method == b"POST":
-            self.begun = True
+    def begin(self) -> None:
+        self.begun = True
 
     def refused(self, code: str, reason: str, body: bytes) -> Refused:
         if self.begun:

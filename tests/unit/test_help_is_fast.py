@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 HEAVY = {
-    "alembic", "asyncio", "httpx", "prometheus_client", "psycopg", "pydantic", "pydantic_settings", "sqlalchemy",
+    "aiohttp", "alembic", "asyncio", "httpx", "prometheus_client", "psycopg", "pydantic", "pydantic_settings", "sqlalchemy",
     "starlette", "structlog", "uvicorn",
 }  # fmt: skip
 PROGRAM = """

@@ -151,11 +151,11 @@ def test_an_observer_that_raises_is_alone_with_it() -> None:
 
 
 def test_the_libraries_below_are_silent() -> None:
-    names = ("httpx", "httpcore", "sqlalchemy", "psycopg", "alembic")
+    names = ("aiohttp", "httpx", "sqlalchemy", "psycopg", "alembic")
     before = {name: logging.getLogger(name).level for name in names}
     try:
         silence_libraries()
-        below = ("httpx", "httpcore.http11", "sqlalchemy.engine.Engine", "psycopg.pool", "alembic.runtime")
+        below = ("aiohttp.client", "httpx", "sqlalchemy.engine.Engine", "psycopg.pool", "alembic.runtime")
         assert not [name for name in below if logging.getLogger(name).isEnabledFor(logging.ERROR)]
     finally:
         for name, level in before.items():
