@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 HEAVY = {
-    "aiohttp", "alembic", "asyncio", "httpx", "prometheus_client", "psycopg", "pydantic", "pydantic_settings", "sqlalchemy",
-    "starlette", "structlog", "uvicorn",
+    "aiohttp", "alembic", "asyncio", "httpx", "prometheus_client", "psycopg", "pydantic", "pydantic_settings",
+    "sqlalchemy", "starlette", "structlog", "uvicorn",
 }  # fmt: skip
 PROGRAM = """
 import sys
