@@ -9,9 +9,10 @@ no message row is written.
 from __future__ import annotations
 
 # The claim, part by part. Accounts take turns: step along the account column of the two partial indexes from where the
-# last claim stopped. Within an account, messages without a key come by due time; of the others only the head of each
-# ordering key counts, found by stepping from key to key. A head that is waiting or in flight holds its key, and nothing
-# else. Calls before ``open_from`` are known to be settled (see FIRST_OPEN_CALL).
+# last claim stopped, and one step further than is looked at: is that the end of the round? Within an account, messages
+# without a key come by due time; of the others only the head of each ordering key counts, found by stepping from key to
+# key. A head that is waiting or in flight holds its key, and nothing else. Calls before ``open_from`` are known to be
+# settled (see FIRST_OPEN_CALL).
 _IN_FLIGHT = """
 in_flight as materialized (
     select unnest(message_ids) as id from {schema}.call where settled_at is null and id >= cast(:open_from as bigint)
@@ -35,7 +36,7 @@ turn (nth, account) as (
          where o.status = 'pending' and o.ordering_key is not null and o.account > turn.account
          order by o.account limit 1))
     from turn
-    where turn.account is not null and turn.nth < cast(:accounts as integer)
+    where turn.account is not null and turn.nth <= cast(:accounts as integer)
 ),"""
 
 _KNOWN_TURN = """
@@ -57,7 +58,7 @@ open_turn as materialized (
         using (account)
     left join unnest(cast(:floor_accounts as text[]), cast(:floors_us as bigint[]), cast(:floor_ids as bigint[]))
         as floor (account, due_us, id) using (account)
-    where turn.account is not null
+    where turn.account is not null and turn.nth <= cast(:accounts as integer)
       and turn.account <> all (cast(:skip_accounts as text[]))
       and not exists (
           select from {schema}.pause

@@ -35,8 +35,8 @@ def claim(
 
     The trace is for ``floors.note``, once this transaction is committed.
     """
-    if turn.accounts <= FEW_ACCOUNTS:  # of each that is looked at rows are locked, and no more can be served than that
-        turn = replace(turn, accounts=min(turn.accounts, limits.slots + 1))
+    if turn.accounts <= FEW_ACCOUNTS:  # of each that is looked at rows are locked: no more than can be served
+        turn = replace(turn, accounts=min(turn.accounts, limits.slots))
     told = None
     if floors.resting or floors.remembering:
         look_for_retries(connection, schema, floors)
@@ -57,7 +57,9 @@ def claim(
     )
     known = {(account, key): id_ for account, key, id_ in told.heads} if told else {}
     batches = _name_calls(connection, schema, chosen, worker, lease_seconds, known, floors.open_from)
-    after = next_turn(turn, locked.reports, fruitful=bool(batches or expired), full=bool(batches), left_out=left_out)
+    after = next_turn(
+        turn, locked.reports, more=locked.more, fruitful=bool(batches or expired), full=bool(batches), left_out=left_out
+    )
     seen: list[Visit] = []
     if told or floors.remembering:
         taken = {message.id for batch in chosen for message in batch} | set(locked.expired)
@@ -77,7 +79,7 @@ def _told(connection: Connection, schema: str, floors: Floors, turn: Turn, limit
     if floors.open_from_is_old:
         find_first_open_call(connection, schema, floors)
     look_for_new(connection, schema, floors)
-    return floors.tell(turn.accounts, limits.slots * limits.batch_size)
+    return floors.tell(turn.accounts + 1, limits.slots * limits.batch_size)
 
 
 def _fail_expired(connection: Connection, schema: str, ids: list[int]) -> int:

@@ -31,13 +31,17 @@ class Report(NamedTuple):
 
 @dataclass(slots=True)
 class Locked:
-    """``ready``: (place in the turn, message). ``due``: (account, available_at in µs, id), where it is remembered."""
+    """``ready``: (place in the turn, message). ``due``: (account, available_at in µs, id), where it is remembered.
+
+    ``more``: there are accounts after those that were looked at.
+    """
 
     ready: list[tuple[int, Message]] = field(default_factory=list)
     expired: list[int] = field(default_factory=list)
     may_wait: set[int] = field(default_factory=set)
     due: list[tuple[str, int, int]] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
+    more: bool = False
 
     def __len__(self) -> int:
         return len(self.ready) + len(self.expired)
@@ -49,6 +53,7 @@ def lock_ready(
     """Lock messages that are ready, of the next accounts or of those ``told``."""
     parameters = {
         "open_from": floors.open_from,
+        "accounts": turn.accounts,
         "skip_accounts": list(limits.skip_accounts),
         "batch": limits.batch_size,
         "slots": limits.slots,
@@ -60,6 +65,8 @@ def lock_ready(
     else:
         text, where = sql.LOCK_KNOWN, _as_told(told)
     locked = _sorted_out(fetch(connection, text, schema, parameters | where))
+    locked.more = len(locked.reports) > turn.accounts
+    del locked.reports[turn.accounts :]
     if told is not None:
         locked.reports = [report._replace(cursor=told.cursors.get(report.account)) for report in locked.reports]
     return locked
@@ -68,7 +75,6 @@ def lock_ready(
 def _everywhere(turn: Turn, floors: Floors) -> dict[str, Any]:
     return {
         "after_account": turn.after_account,
-        "accounts": turn.accounts,
         "key_accounts": list(turn.keys),
         "keys": list(turn.keys.values()),
         "floor_accounts": [],

@@ -22,10 +22,14 @@ class After(NamedTuple):
     everywhere: bool
 
 
-def next_turn(turn: Turn, reports: Sequence[Report], *, fruitful: bool, full: bool, left_out: str | None) -> After:
-    """``fruitful``: something was found; ``full``: at least a batch. ``left_out``: the first account without a slot."""
+def next_turn(
+    turn: Turn, reports: Sequence[Report], *, more: bool, fruitful: bool, full: bool, left_out: str | None
+) -> After:
+    """``more``: there are accounts after those of the reports; ``fruitful``: something was found; ``full``: at least a
+    batch; ``left_out``: the first account without a slot.
+    """
+    ended = not more
     seen = [report.account for report in reports]
-    ended = len(seen) < turn.accounts
     if left_out is not None:
         seen = seen[: seen.index(left_out)]
         ended = False

@@ -230,7 +230,8 @@ class Worker:
         await self._pauses.meet(batch.account for batch in claim.batches)
         if not self._stopping.is_set():
             self._flights.launch()
-            await asyncio.sleep(0)  # they begin now; what comes next can be done while they are on their way
+            for _ in range(2):  # they begin now, and those of a producer that waits for nobody end now
+                await asyncio.sleep(0)
         self._report.failed += claim.expired
         if claim.batches or claim.expired:
             seconds = time.monotonic() - started

@@ -17,7 +17,7 @@ open_turn as materialized (
         using (account)
     left join unnest(cast(%(floor_accounts)s as text[]), cast(%(floors_us)s as bigint[]), cast(%(floor_ids)s as bigint[]))
         as floor (account, due_us, id) using (account)
-    where turn.account is not null
+    where turn.account is not null and turn.nth <= cast(%(accounts)s as integer)
       and turn.account <> all (cast(%(skip_accounts)s as text[]))
       and not exists (
           select from relay.pause

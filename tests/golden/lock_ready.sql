@@ -19,7 +19,7 @@ turn (nth, account) as (
          where o.status = 'pending' and o.ordering_key is not null and o.account > turn.account
          order by o.account limit 1))
     from turn
-    where turn.account is not null and turn.nth < cast(%(accounts)s as integer)
+    where turn.account is not null and turn.nth <= cast(%(accounts)s as integer)
 ),
 open_turn as materialized (
     select turn.nth, turn.account, after.ordering_key as after_key,
@@ -32,7 +32,7 @@ open_turn as materialized (
         using (account)
     left join unnest(cast(%(floor_accounts)s as text[]), cast(%(floors_us)s as bigint[]), cast(%(floor_ids)s as bigint[]))
         as floor (account, due_us, id) using (account)
-    where turn.account is not null
+    where turn.account is not null and turn.nth <= cast(%(accounts)s as integer)
       and turn.account <> all (cast(%(skip_accounts)s as text[]))
       and not exists (
           select from relay.pause

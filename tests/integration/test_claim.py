@@ -174,6 +174,17 @@ def test_accounts_take_turns_claim_after_claim(rows: Rows, store: Store) -> None
     assert Counter(served) == dict.fromkeys("abcdefghijkl", 2)
 
 
+@pytest.mark.parametrize("accounts", [1, 4, 8, 16])
+def test_the_end_of_a_round_costs_no_claim(rows: Rows, store: Store, accounts: int) -> None:
+    for number in range(accounts):
+        rows.add(160 // accounts, account=f"account{number:02}")
+    turn = Turn()
+    for _ in range(4):
+        claim = store.claim(turn, replace(EIGHT, slots=4, batch_size=10))
+        assert len(claim.batches) == 4
+        turn = claim.turn
+
+
 def test_hundreds_of_accounts_are_all_reached_and_then_it_is_exhausted(rows: Rows, store: Store) -> None:
     rows.run(
         """insert into relay.outbox (topic, content, account)
