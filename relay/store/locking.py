@@ -12,7 +12,7 @@ from relay import claim_statements as sql
 from relay.message import Message
 from relay.statements import numbers
 from relay.store.floors import Floors, Told
-from relay.store.running import fetch
+from relay.store.running import fetch_many
 from relay.store.values import ClaimLimits, Turn
 
 
@@ -64,7 +64,7 @@ def lock_ready(
         text, where = sql.LOCK_READY, _everywhere(turn, floors)
     else:
         text, where = sql.LOCK_KNOWN, _as_told(told)
-    locked = _sorted_out(fetch(connection, text, schema, parameters | where))
+    locked = _sorted_out(fetch_many(connection, text, schema, parameters | where))
     locked.more = len(locked.reports) > turn.accounts
     del locked.reports[turn.accounts :]
     if told is not None:
@@ -104,10 +104,10 @@ def _sorted_out(rows: Sequence[Any]) -> Locked:
     """One look at each row, by position: a claim has up to thousands."""
     locked = Locked()
     for row in rows:
-        nth, id_, account, topic, content, group, app_key, extra, key, attempts, expired, may_wait, due_us, *_ = row
+        nth, id_, account, topic, content, group, app_key, extra, key, attempts, expired, may_wait, due_us, *head = row
         if id_ is None:
-            firsts = zip(row.head_ids or (), row.heads_in_flight or (), strict=True)
-            heads = dict(zip(row.head_keys or (), firsts, strict=True))
+            keys, ids, in_flight = (values or () for values in head)
+            heads = dict(zip(keys, zip(ids, in_flight, strict=True), strict=True))
             locked.reports.append(Report(nth, account, key, due_us, heads))
             continue
         if expired:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import psycopg
-from psycopg.rows import namedtuple_row
+from psycopg.rows import RowFactory, namedtuple_row, tuple_row
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -19,19 +19,26 @@ from relay.statements import query
 
 def fetch(connection: Connection, sql: str, schema: str, parameters: Mapping[str, Any]) -> list[Any]:
     """All rows, as named tuples."""
-    return _executed(connection, sql, schema, parameters).fetchall()
+    return _executed(connection, sql, schema, parameters, namedtuple_row).fetchall()
+
+
+def fetch_many(connection: Connection, sql: str, schema: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """All rows, as bare tuples: where there are so many of them that names would be felt."""
+    return _executed(connection, sql, schema, parameters, tuple_row).fetchall()
 
 
 def run(connection: Connection, sql: str, schema: str, parameters: Mapping[str, Any]) -> None:
     """A statement without rows."""
-    _executed(connection, sql, schema, parameters)
+    _executed(connection, sql, schema, parameters, tuple_row)
 
 
-def _executed(connection: Connection, sql: str, schema: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Any]:
+def _executed(
+    connection: Connection, sql: str, schema: str, parameters: Mapping[str, Any], row_factory: RowFactory[Any]
+) -> psycopg.Cursor[Any]:
     driver: Any = connection.connection.dbapi_connection
     text = query(sql, schema)
     try:
-        cursor: psycopg.Cursor[Any] = driver.cursor(row_factory=namedtuple_row).execute(text, parameters)
+        cursor: psycopg.Cursor[Any] = driver.cursor(row_factory=row_factory).execute(text, parameters)
     except psycopg.Error as error:
         raise DBAPIError.instance(text, None, error, psycopg.Error, hide_parameters=True) from error
     return cursor
