@@ -9,6 +9,7 @@ starts from a fresh copy of the database, medians are printed with the smallest 
     platform.py     the other end: answers every call at once, or after a latency, and counts messages
     contenders/     who drains the table: relay, bare, naive
     peers/          other libraries, each in an environment of its own
+    starting.py     processes that start at once
     race.py         one process for each contender; a common start
     follower.py     a relay that runs beside what is measured
     measures/       one module for each question; each gives a table

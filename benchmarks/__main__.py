@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform as machine
+import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -35,9 +36,11 @@ def run(measures: Sequence[str], *, quick: bool) -> None:
         facts = machine_facts(ground)
         print(", ".join(f"{name} {value}" for name, value in facts.items()), end="\n\n", flush=True)
         for name in measures:
+            begun = time.monotonic()
             for table in import_module(f"benchmarks.measures.{name}").measure(ground, QUICK if quick else FULL):
                 results.append(table.as_json())
                 print(table, end="\n\n", flush=True)
+            print(f"{name}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     kept = {"machine": facts, "quick": quick, "tables": results}

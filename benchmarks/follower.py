@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from sqlalchemy import create_engine
 
 from benchmarks.contenders import Job
 from benchmarks.contenders.relay import producer_for, worker_for
+from benchmarks.starting import starting
 from relay.events import Event, WorkerStarted
 from relay.message import Answer, Batch
 from relay.producers import Producer
@@ -49,9 +49,9 @@ class Follower:
 @contextmanager
 def following(job: Job, *, wakeup: bool = True) -> Iterator[Follower]:
     """Works when the block is entered; ended with it."""
-    spawning = multiprocessing.get_context("spawn")
-    ours, theirs = spawning.Pipe()
-    process = spawning.Process(target=_follow, args=(job, wakeup, theirs), daemon=True)
+    context = starting()
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_follow, args=(job, wakeup, theirs), daemon=True)
     process.start()
     try:
         ours.recv()

@@ -33,11 +33,12 @@ _MARK = "update bare.outbox set status = 'done', finished_at = now() where id = 
 def prepare(job: Job) -> Drain:
     slots = job.in_flight if job.platform_url else 1
     connections = [psycopg.connect(conninfo(job.database_url)) for _ in range(slots)]
+    client = httpx.Client(limits=httpx.Limits(max_connections=None), trust_env=False)
 
     def drain() -> Tally:
         if job.platform_url is None:
             return Tally(_drain(connections[0], 1000, lambda _rows: None))
-        with httpx.Client(limits=httpx.Limits(max_connections=None), trust_env=False) as client:
+        with client:
             return Tally(_in_threads(connections, client, job.platform_url))
 
     return drain

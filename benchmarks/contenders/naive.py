@@ -1,17 +1,24 @@
-"""The poller most people write first: fifty mapped rows under a lock, one POST, each row marked, commit, again."""
+"""The poller most people write first: fifty mapped rows under a lock, one POST, each row marked, commit, again.
+
+It drains the relay's own table by a class mapped on it, as a reader of the README would write it: of
+``relay.OutboxMessage`` only what an insert names can be changed. A row that is done must name its call, so the poller
+counts its calls and writes the number and the index; it keeps nothing else of a call. The time is the database's, as
+everywhere in that table: ``func.now()`` on a mapped row makes SQLAlchemy update each row by a statement of its own.
+"""
 
 from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
-from sqlalchemy import JSON, BigInteger, create_engine, event, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy import create_engine, event, func, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session
 
 from benchmarks.contenders import APP_KEY, APP_SECRET, SESSION, Drain, Job, Tally
+from relay import schema
 from relay.tmc.sign import sign
 
 
@@ -20,18 +27,22 @@ class Base(DeclarativeBase):
 
 
 class Row(Base):
-    __tablename__ = "outbox"
-    __table_args__ = {"schema": "bare"}  # noqa: RUF012
-
-    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    __table__ = schema.outbox
+    id: Mapped[int]
     topic: Mapped[str]
-    content: Mapped[dict[str, Any]] = mapped_column(JSON)
+    content: Mapped[Any]
     status: Mapped[str]
-    finished_at: Mapped[datetime | None]
+    attempts: Mapped[int]
+    call_id: Mapped[int | None]
+    result_index: Mapped[int | None]
+    finished_at: Mapped[Any]
 
 
-def prepare(job: Job) -> Drain:
+def prepare(job: Job, now: Callable[[], Any] = func.now) -> Drain:
     engine = create_engine(job.database_url)
+    with engine.connect():
+        pass  # the first connection is made before the start
+    client = httpx.Client(trust_env=False)
     executed = 0
 
     def count(*_: object) -> None:
@@ -41,15 +52,16 @@ def prepare(job: Job) -> Drain:
     event.listen(engine, "before_cursor_execute", count)
 
     def drain() -> Tally:
-        with httpx.Client(trust_env=False) as client, Session(engine) as session:
-            while _one_batch(session, client, job.platform_url):
-                pass
+        call = 1
+        with client, Session(engine) as session:
+            while _one_batch(session, client, job.platform_url, call, now):
+                call += 1
         return Tally(executed)
 
     return drain
 
 
-def _one_batch(session: Session, client: httpx.Client, url: str | None) -> bool:
+def _one_batch(session: Session, client: httpx.Client, url: str | None, call: int, now: Callable[[], Any]) -> bool:
     pending = select(Row).where(Row.status == "pending").order_by(Row.id).limit(50).with_for_update(skip_locked=True)
     rows = session.scalars(pending).all()
     if not rows:
@@ -57,14 +69,17 @@ def _one_batch(session: Session, client: httpx.Client, url: str | None) -> bool:
     if url is not None:
         answer = client.post(url, data=_form(rows)).json()
         assert answer["tmc_messages_produce_response"]["is_all_success"]
-    for row in rows:
+    for index, row in enumerate(rows):
         row.status = "done"
-        row.finished_at = datetime.now(UTC).replace(tzinfo=None)
+        row.attempts += 1
+        row.call_id = call
+        row.result_index = index
+        row.finished_at = now()
     session.commit()
     return True
 
 
-def _form(rows: Any) -> dict[str, str]:
+def _form(rows: Sequence[Row]) -> dict[str, str]:
     messages = [{"topic": row.topic, "content": json.dumps(row.content)} for row in rows]
     form = {
         "method": "taobao.tmc.messages.produce",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import psycopg
 from sqlalchemy import Engine, create_engine, event
 
 from benchmarks.contenders import APP_KEY, APP_SECRET, SESSION, Drain, Job, Tally
@@ -86,14 +88,16 @@ def worker_for(
 
 
 def statements_of(engine: Engine) -> Callable[[], int]:
-    """How many statements this engine has executed since; transaction control is not among them."""
+    """How many statements this engine has executed since, by SQLAlchemy or by the store; begin and commit are none."""
     executed = 0
 
-    def count(*_: object) -> None:
-        nonlocal executed
-        executed += 1
+    class Counting(psycopg.Cursor[Any]):
+        def execute(self, *args: Any, **kwargs: Any) -> Any:
+            nonlocal executed
+            executed += 1
+            return super().execute(*args, **kwargs)
 
-    event.listen(engine, "before_cursor_execute", count)
+    event.listen(engine, "checkout", lambda driver, *_: setattr(driver, "cursor_factory", Counting))
     return lambda: executed
 
 

@@ -12,26 +12,25 @@ from benchmarks.race import Run, drain
 from benchmarks.table import Cells, Table, in_turn
 
 CONTENDERS = {"relay": "relay", "bare": "bare loop", "naive": "naive poller"}
+_ALSO = {"naive_own_clock": "naive poller, its own clock"}
 _NULL_IN_FLIGHT = 20  # a thousand messages a claim, as the bare loop takes
-_SLOW = 10  # the naive poller waits for every call: a tenth of the messages says the same
 
 
 def measure(ground: Ground, effort: Effort) -> Iterator[Table]:
     runs = {
-        label: partial(_cells, ground, contender, effort.null_messages, in_flight=_NULL_IN_FLIGHT)
-        for contender, label in CONTENDERS.items()
+        label: partial(_cells, ground, contender, effort.null_messages(contender), in_flight=_NULL_IN_FLIGHT)
+        for contender, label in (CONTENDERS | _ALSO).items()
     }
     yield Table("drain, null producer, 1,000 messages a claim", in_turn(runs, effort.repeats))
-    for latency in effort.latencies_ms:
+    for latency, in_flight in effort.latencies_ms:
         with platform(latency) as there:
-            for in_flight in effort.in_flight:
-                yield _over_http(ground, effort, there, latency, in_flight)
+            yield _over_http(ground, effort, there, latency, in_flight)
 
 
 def _over_http(ground: Ground, effort: Effort, there: Platform, latency: int, in_flight: int) -> Table:
     runs = {}
     for contender, label in CONTENDERS.items():
-        messages = effort.messages // (_SLOW if contender == "naive" and latency else 1)
+        messages = effort.http_messages(contender, latency, in_flight)
         runs[label] = partial(_cells, ground, contender, messages, there, in_flight)
     return Table(f"drain over HTTP, {latency} ms, {in_flight} in flight", in_turn(runs, effort.repeats))
 

@@ -1,8 +1,8 @@
 """What does a message cost the application? Sixteen clients insert at once, with and without triggers and relay.
 
 The load comes from pgbench: one transaction inserts a row of business and, but for the first line, a message. The relay
-shares the machine, so its lines also pay for the CPU it uses. What the wake-up trigger costs is asked apart, in pairs
-that differ in nothing else; the ratio of the second line is the answer.
+shares the machine, so its lines also pay for the CPU it uses. All variants take turns; what the wake-up trigger costs
+is read off those that differ in nothing else, in tables of their own.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,18 +23,18 @@ from sqlalchemy.pool import NullPool
 from benchmarks.contenders import Job
 from benchmarks.effort import Effort
 from benchmarks.follower import following
-from benchmarks.ground import TOPIC, Ground, connected, conninfo, fill
+from benchmarks.ground import TOPIC, Ground, connected, conninfo, filled
 from benchmarks.platform import platform
-from benchmarks.table import Cells, Table, in_turn
+from benchmarks.table import Cells, Row, Table, in_turn
 
 _CLIENTS = 16
 _PATIENCE_SECONDS = 10
+_TRADE = "create table trade (id bigint generated always as identity primary key, buyer text, status text)"
 _BUSINESS = "insert into trade (buyer, status) values ('b', 'X_PACKAGED');"
 _CONTENT = '{"tid":1234554321,"status":"X_PACKAGED","operator":"a","remark":"' + "x" * 200 + '"}'
 _MESSAGE = {
     "": "",
     "plain": f"insert into relay.outbox (topic, content) values ('{TOPIC}', '{_CONTENT}');",
-    "later": f"insert into relay.outbox (topic, content, available_at) values ('{TOPIC}', '{_CONTENT}', 'tomorrow');",
     "keyed": f"insert into relay.outbox (topic, content, ordering_key) values ('{TOPIC}', '{_CONTENT}', 'k' || :key);",
 }
 _WITHOUT_TRIGGERS = """
@@ -63,47 +63,46 @@ class Variant:
 VARIANTS = {
     "business row alone": Variant(),
     "and a message, no trigger at all": Variant("plain", _WITHOUT_TRIGGERS),
+    "and a message, no wake-up trigger": Variant("plain", _WITHOUT_WAKE_UP),
     "and a message": Variant("plain"),
+    "and a message, relay following, no wake-up trigger": Variant("plain", _WITHOUT_WAKE_UP, relay="following"),
     "and a message, relay following": Variant("plain", relay="following"),
     "and a message, relay draining a backlog": Variant("plain", relay="draining"),
-    "and a keyed message, no trigger at all": Variant("keyed", _WITHOUT_TRIGGERS),
     "and a keyed message": Variant("keyed"),
-    "and a keyed message, relay following": Variant("keyed", relay="following"),
     "and a message, with a NOTIFY at every insert": Variant("plain", _ALWAYS_NOTIFY),
 }
-
-
-RELAYS = {
-    "no relay": Variant("plain"),
-    "the relay asleep until they come": Variant("plain", relay="following"),
-    "the relay asleep, for they are due tomorrow": Variant("later", relay="following"),
-    "the relay busy": Variant("plain", relay="draining"),
+# What the trigger costs: each line beside the one of which it differs.
+WAKING = {
+    "no relay": {
+        "without the wake-up trigger": "and a message, no wake-up trigger",
+        "with it": "and a message",
+    },
+    "the relay asleep until they come": {
+        "without the wake-up trigger": "and a message, relay following, no wake-up trigger",
+        "with it": "and a message, relay following",
+    },
 }
 
 
 def measure(ground: Ground, effort: Effort) -> Iterator[Table]:
-    yield _table(f"{_CLIENTS} clients insert at once", ground, effort, VARIANTS, effort.repeats)
-    for state, variant in RELAYS.items():
-        pair = {"without the wake-up trigger": replace(variant, ddl=_WITHOUT_WAKE_UP), "with it": variant}
-        yield _table(f"{_CLIENTS} clients insert at once, {state}", ground, effort, pair, effort.trigger_pairs)
-
-
-def _table(title: str, ground: Ground, effort: Effort, variants: Mapping[str, Variant], repeats: int) -> Table:
-    runs = {label: partial(_run, ground, effort, variant) for label, variant in variants.items()}
-    return Table(title, in_turn(runs, repeats))
+    title = f"{_CLIENTS} clients insert at once"
+    rows = in_turn(
+        {label: partial(_run, ground, effort, variant) for label, variant in VARIANTS.items()}, effort.repeats
+    )
+    yield Table(title, rows)
+    done = {row.label: row.runs for row in rows}
+    for state, lines in WAKING.items():
+        yield Table(f"{title}, {state}", [Row(label, done[variant]) for label, variant in lines.items()])
 
 
 def _run(ground: Ground, effort: Effort, variant: Variant) -> Cells:
     with ExitStack() as stack:
-        url = stack.enter_context(ground.fresh())
+        backlog = _BACKLOG_PER_SECOND * effort.insert_seconds if variant.relay == "draining" else 0
+        url = stack.enter_context(ground.fresh(filled(ground, "relay.outbox", backlog)))
         with connected(url) as connection:
-            connection.exec_driver_sql(
-                "create table trade (id bigint generated always as identity primary key, buyer text, status text)"
-            )
+            connection.exec_driver_sql(_TRADE)
             if variant.ddl:
                 connection.exec_driver_sql(variant.ddl)
-        if variant.relay == "draining":
-            fill(url, "relay.outbox", _BACKLOG_PER_SECOND * effort.insert_seconds)
         if variant.relay:
             there = stack.enter_context(platform(100 if variant.relay == "draining" else 0))
             stack.enter_context(following(Job(url, there.url)))

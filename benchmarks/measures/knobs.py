@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 from benchmarks.effort import Effort
 from benchmarks.ground import Ground
@@ -13,24 +12,23 @@ from benchmarks.race import drain
 from benchmarks.table import Cells, Table, in_turn
 
 _LATENCY_MS = 100
-_KNOBS: dict[str, dict[str, Any]] = {
-    "as it comes: 8 in flight, batches of 50": {},
-    "RELAY_CONCURRENCY=4": {"in_flight": 4},
-    "RELAY_CONCURRENCY=16": {"in_flight": 16},
-    "RELAY_CONCURRENCY=32": {"in_flight": 32},
-    "RELAY_BATCH_SIZE=20": {"batch_size": 20},
-    "16 accounts instead of one": {"accounts": 16},
+_IN_FLIGHT, _BATCH = 8, 50
+_KNOBS = {
+    "as it comes: 8 in flight, batches of 50": (_IN_FLIGHT, _BATCH),
+    "RELAY_CONCURRENCY=32": (32, _BATCH),
+    "RELAY_BATCH_SIZE=20": (_IN_FLIGHT, 20),
 }
 
 
 def measure(ground: Ground, effort: Effort) -> Iterator[Table]:
     with platform(_LATENCY_MS) as there:
-        runs = {label: partial(_speed, ground, there, effort.messages, knob) for label, knob in _KNOBS.items()}
+        runs = {label: partial(_speed, ground, there, effort, *knobs) for label, knobs in _KNOBS.items()}
         yield Table(f"settings of one worker, {_LATENCY_MS} ms", in_turn(runs, effort.repeats))
 
 
-def _speed(ground: Ground, there: Platform, messages: int, knob: dict[str, Any]) -> Cells:
-    run = drain(ground, "relay", messages=messages, platform=there, **knob)
+def _speed(ground: Ground, there: Platform, effort: Effort, in_flight: int, batch_size: int) -> Cells:
+    messages = effort.http_messages("relay", _LATENCY_MS, in_flight) * batch_size // _BATCH
+    run = drain(ground, "relay", messages=messages, platform=there, in_flight=in_flight, batch_size=batch_size)
     return {
         "messages/s": run.per_second,
         "CPU ms/1,000": run.cpu_seconds / messages * 1e6,

@@ -1,24 +1,34 @@
-"""How long after its commit is a message accepted, when nothing else happens? With the wake-up, and by polling."""
+"""How long after its commit is a message accepted, when nothing else happens? With the wake-up, and by polling.
+
+Beside it what the platform and the client take by themselves: a bare POST of one message by the same producer, in a
+process that does nothing else, at the same pace. What is over that is the relay's and the database's.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Iterator
 from functools import partial
+from multiprocessing.connection import Connection
 from statistics import median, quantiles
 
 import psycopg
 
 from benchmarks.contenders import Job
+from benchmarks.contenders.relay import producer_for
 from benchmarks.effort import Effort
 from benchmarks.follower import following
 from benchmarks.ground import TOPIC, Ground, conninfo
 from benchmarks.platform import Platform, platform
-from benchmarks.table import Cells, Table, in_turn
+from benchmarks.starting import starting
+from benchmarks.table import Cells, Row, Table, in_turn
+from relay.message import Answered, Batch, Message
 
-_LONGEST_GAP_SECONDS = 0.1  # longer than an awake relay stays awake, and no multiple of the poll interval
+_GAP_SECONDS = (0.02, 0.035)  # longer than an awake relay stays awake, and no multiple of the poll interval
 _PATIENCE_SECONDS = 10.0
+_BARE_POST = "the platform's own: a bare POST"
 
 
 def measure(ground: Ground, effort: Effort) -> Iterator[Table]:
@@ -26,9 +36,19 @@ def measure(ground: Ground, effort: Effort) -> Iterator[Table]:
         runs = {
             "wake-up": partial(_latency, ground, there, effort.samples, wakeup=True),
             "polling, 100 ms": partial(_latency, ground, there, effort.samples, wakeup=False),
+            _BARE_POST: partial(_bare_post, there, effort.samples),
         }
         rows = in_turn(runs, effort.repeats)
-    yield Table("idle latency, commit to accepted over HTTP", rows)
+    yield Table("idle latency, commit to accepted over HTTP", _over(rows, rows[-1]))
+
+
+def _over(rows: list[Row], own: Row) -> list[Row]:
+    """With what each median is over that of the bare POST of the same turn."""
+
+    def over(cells: Cells, post: Cells) -> Cells:
+        return {**cells, "p50 over the platform's own": cells["p50 ms"] - post["p50 ms"]}
+
+    return [Row(row.label, [over(*both) for both in zip(row.runs, own.runs, strict=True)]) for row in rows]
 
 
 def _latency(ground: Ground, there: Platform, samples: int, *, wakeup: bool) -> Cells:
@@ -38,7 +58,10 @@ def _latency(ground: Ground, there: Platform, samples: int, *, wakeup: bool) -> 
             committed = _insert(url, samples)
             _until_accepted(there, before + samples)
             accepted = relay.stop()
-    milliseconds = [(accepted[id_] - at) * 1000 for id_, at in committed.items()]
+    return _cells([(accepted[id_] - at) * 1000 for id_, at in committed.items()])
+
+
+def _cells(milliseconds: list[float]) -> Cells:
     return {"p50 ms": median(milliseconds), "p99 ms": quantiles(milliseconds, n=100, method="inclusive")[98]}
 
 
@@ -52,7 +75,7 @@ def _insert(url: str, samples: int) -> dict[int, float]:
             ).fetchone()
             assert row is not None
             committed[row[0]] = time.monotonic()
-            time.sleep(random.uniform(0.02, _LONGEST_GAP_SECONDS))
+            time.sleep(random.uniform(*_GAP_SECONDS))
     return committed
 
 
@@ -61,3 +84,34 @@ def _until_accepted(there: Platform, messages: int) -> None:
     while there.received().messages < messages:
         assert time.monotonic() < deadline, "messages are missing"
         time.sleep(0.02)
+
+
+def _bare_post(there: Platform, samples: int) -> Cells:
+    context = starting()
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_post, args=(Job("", there.url), samples, theirs), daemon=True)
+    process.start()
+    theirs.close()  # so that the pipe ends if the process does
+    try:
+        return _cells(ours.recv())
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _post(job: Job, samples: int, parent: Connection) -> None:
+    parent.send(asyncio.run(_posted(job, samples)))
+
+
+async def _posted(job: Job, samples: int) -> list[float]:
+    """Milliseconds from asking the producer to its answer."""
+    producer, milliseconds = producer_for(job), []
+    await producer.open()
+    for number in range(samples):
+        await asyncio.sleep(random.uniform(*_GAP_SECONDS))
+        asked = time.monotonic()
+        answer = await producer.produce(Batch(number, "default", (Message(number, TOPIC, "{}"),)))
+        milliseconds.append((time.monotonic() - asked) * 1000)
+        assert isinstance(answer, Answered)
+    await producer.close()
+    return milliseconds

@@ -14,8 +14,9 @@ from benchmarks.platform import Platform, platform
 from benchmarks.race import drain
 from benchmarks.table import Cells, Table, in_turn
 
-_LATENCY_MS = 100
+_LATENCY_MS, _IN_FLIGHT = 100, 8
 _ACCOUNTS = 16
+_NULL_PER_SECOND = 55_000  # with so many accounts, 8 in flight, and noting what was accepted
 _DAY_SECONDS = 86_400
 
 
@@ -27,13 +28,16 @@ def measure(ground: Ground, effort: Effort) -> Iterator[Table]:
 
 
 def _fleet(ground: Ground, effort: Effort, there: Platform | None) -> Table:
-    how = f"{_LATENCY_MS} ms, 8 in flight each" if there else "null producer"
+    how = f"{_LATENCY_MS} ms, {_IN_FLIGHT} in flight each" if there else "null producer"
     runs = {f"{n} process{'es' * (n > 1)}": partial(_speed, ground, effort, there, n) for n in effort.processes}
     return Table(f"worker processes on one database, {how}", in_turn(runs, effort.repeats))
 
 
 def _speed(ground: Ground, effort: Effort, there: Platform | None, processes: int) -> Cells:
-    messages = effort.messages * 2
+    if there:
+        messages = effort.http_messages("relay", _LATENCY_MS, _IN_FLIGHT) * processes
+    else:
+        messages = effort.messages(_NULL_PER_SECOND)
     run = drain(
         ground, "relay", messages=messages, platform=there, processes=processes, accounts=_ACCOUNTS, noting=True
     )

@@ -1,14 +1,15 @@
 """Other outbox libraries and job queues, each installed from the package index into an environment of its own.
 
 A peer keeps its own schema, driver and, where its own runner takes it, uvloop. It runs tuned, with the settings its
-documentation names for throughput at the best values found here, or limited to sixteen messages at once. None of them
-makes one call of many messages; over HTTP each message is a call.
+documentation names for throughput at the best values found here: with a handler that does nothing, with one that posts
+by httpx (whose one client costs the more CPU a call the more calls it has in flight), or limited to sixteen messages at
+once. None of them makes one call of many messages; over HTTP each message is a call.
 
     __init__.py      which peers, with which settings; how a table is filled, and how one sees that nothing is left
     environments.py  this side: a virtual environment for each peer, made once
     lap.py           this side: one drain by one peer
     __main__.py      that side, in the peer's interpreter: create its schema, or connect, wait for the start, drain
-    posting.py       that side: one signed call for one message
+    posting.py       that side: one signed call for one message, by httpx or aiohttp
     txoutbox.py ...  that side: one module for each peer, with ``install`` and ``ready``
 """
 
@@ -23,21 +24,32 @@ Drain = Callable[[], Awaitable[None]]  # returns when everything was handled
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
-    """``fill`` inserts one message with ``{content}`` for each number ``n``; ``left`` counts what is not finished.
+class Way:
+    """How a peer is run. The knobs are keyword arguments of its own API, but for ``managers`` of pgqueuer.
 
-    The knobs are keyword arguments of the peer's own API under their own names, but for ``managers`` of pgqueuer.
+    ``per_second``: messages, as it was found here; how many make a run long enough is reckoned from it.
     """
+
+    knobs: Knobs
+    per_second: int
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """``fill`` inserts one message with ``{content}`` for each number ``n``; ``left`` counts what is not finished."""
 
     requirements: tuple[str, ...]  # the first one is the peer, at the version measured
     table: str
     fill: str
     left: str
-    tuned: Knobs
-    sixteen: Knobs
+    tuned: Way  # a handler that does nothing
     keeps: str  # what is in the database when a message is finished
-    slower: int = 1  # gets so many times fewer messages, or one run would last for minutes
+    posting: Way | None = None  # by httpx, to a platform that answers at once; None where calls are not what limits it
+    sixteen: Way | None = None  # by aiohttp, to one that needs 20 ms, sixteen at once
 
+
+_TXOUTBOX = {"batch_size": 500, "strict_ordering": False, "delete_on_ack": True}
+_FASTSTREAM = {"fetch_batch_size": 500, "terminal_flush_batch_size": 100, "apply_types": False}
 
 PEERS = {
     "txoutbox": Peer(
@@ -45,9 +57,10 @@ PEERS = {
         table="outbox",
         fill="insert into outbox (topic, payload) select 'trade', convert_to({content}, 'UTF8')",
         left="select count(*) from outbox where status <> 'done'",
-        tuned={"batch_size": 500, "concurrency": 100, "strict_ordering": False, "delete_on_ack": True},
-        sixteen={"batch_size": 500, "concurrency": 16, "strict_ordering": False, "delete_on_ack": True},
+        tuned=Way({"concurrency": 100, **_TXOUTBOX}, 33_000),
         keeps="nothing",
+        posting=Way({"concurrency": 4, **_TXOUTBOX}, 1_000),
+        sixteen=Way({"concurrency": 16, **_TXOUTBOX}, 640),
     ),
     "pgqueuer": Peer(
         requirements=("pgqueuer[asyncpg]==1.6.0",),
@@ -57,9 +70,10 @@ PEERS = {
             select 0, 'queued', 'trade', convert_to({content}, 'UTF8')
             """,
         left="select count(*) from pgqueuer",
-        tuned={"managers": 5, "batch_size": 100, "max_concurrent_tasks": 200},
-        sixteen={"batch_size": 8, "max_concurrent_tasks": 16},
+        tuned=Way({"managers": 5, "batch_size": 100, "max_concurrent_tasks": 200}, 18_000),
         keeps="log lines without the payload",
+        posting=Way({"batch_size": 4, "max_concurrent_tasks": 8}, 800),
+        sixteen=Way({"batch_size": 8, "max_concurrent_tasks": 16}, 600),
     ),
     "faststream-outbox": Peer(
         requirements=("faststream-outbox[asyncpg]==0.19.0", "uvloop"),
@@ -69,9 +83,10 @@ PEERS = {
             select 'trade', convert_to({content}, 'UTF8'), jsonb_build_object('content-type', 'text/plain')
             """,
         left="select count(*) from outbox",
-        tuned={"max_workers": 30, "fetch_batch_size": 500, "terminal_flush_batch_size": 100, "apply_types": False},
-        sixteen={"max_workers": 16, "fetch_batch_size": 500, "terminal_flush_batch_size": 100, "apply_types": False},
+        tuned=Way({"max_workers": 30, **_FASTSTREAM}, 10_500),
         keeps="nothing",
+        posting=Way({"max_workers": 4, **_FASTSTREAM}, 1_000),
+        sixteen=Way({"max_workers": 16, **_FASTSTREAM}, 620),
     ),
     "procrastinate": Peer(
         requirements=("procrastinate==3.10.0", "psycopg[binary]"),
@@ -81,10 +96,8 @@ PEERS = {
             select 'default', 'trade', jsonb_build_object('content', {content})
             """,
         left="select count(*) from procrastinate_jobs where status <> 'succeeded'",
-        tuned={"concurrency": 30},
-        sixteen={"concurrency": 16},
+        tuned=Way({"concurrency": 30}, 500),
         keeps="the job and its events",
-        slower=10,
     ),
 }
 

@@ -29,20 +29,22 @@ def main(name: str, verb: str, database: str, task: str = "{}") -> None:
             print(json.dumps(runner.run(_drain(peer, database, **json.loads(task)))))
 
 
-async def _drain(peer: Any, database: str, messages: int, url: str | None, knobs: dict[str, int]) -> dict[str, float]:
+async def _drain(
+    peer: Any, database: str, messages: int, url: str | None, client: str, knobs: dict[str, int]
+) -> dict[str, float]:
     async with AsyncExitStack() as stack:
-        handle = await _handler(url, stack)
+        handle = await _handler(url, client, stack)
         drain = await stack.enter_async_context(peer.ready(database, messages, handle, **knobs))
         cpu, started = time.process_time(), time.monotonic()
         await drain()
         return {"seconds": time.monotonic() - started, "cpu_seconds": time.process_time() - cpu}
 
 
-async def _handler(url: str | None, stack: AsyncExitStack) -> Handle:
+async def _handler(url: str | None, client: str, stack: AsyncExitStack) -> Handle:
     if url is None:
         return _nothing
     posting = import_module("benchmarks.peers.posting").posting
-    handle: Handle = await stack.enter_async_context(posting(url))
+    handle: Handle = await stack.enter_async_context(posting(url, client))
     return handle
 
 

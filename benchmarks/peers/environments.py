@@ -14,7 +14,7 @@ from shutil import rmtree
 from benchmarks.peers import PEERS
 
 _PLACE = Path(sys.prefix) / "bench-peers"
-_ALSO = ("aiohttp==3.14.5",)  # what the handlers post with
+_ALSO = ("httpx==0.28.1", "sniffio", "aiohttp==3.14.5")  # what the handlers post with
 
 
 class MissingError(Exception):

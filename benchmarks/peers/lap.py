@@ -1,7 +1,7 @@
 """One drain by one peer in its own interpreter, on a fresh database with the same messages as everybody's.
 
-Its schema is created and its table filled before; connections are made before the start; a drain counts only when
-nothing is left and, over HTTP, the platform accepted each message once.
+Its schema is created and its table filled once, for every run to be copied from; connections are made before the start;
+a drain counts only when nothing is left and, over HTTP, the platform accepted each message once.
 """
 
 from __future__ import annotations
@@ -33,15 +33,20 @@ class PeerLap:
 
 
 def drain(
-    ground: Ground, name: str, python: Path, knobs: Knobs, *, messages: int, platform: Platform | None = None
+    ground: Ground,
+    name: str,
+    python: Path,
+    knobs: Knobs,
+    *,
+    messages: int,
+    platform: Platform | None = None,
+    client: str = "httpx",
 ) -> PeerLap:
     """Raises FailedError."""
     peer = PEERS[name]
-    with ground.fresh() as url:
-        _said_by(python, name, "install", conninfo(url))
-        _fill(url, name, messages)
+    with ground.fresh(_filled(ground, name, python, messages)) as url:
         before = platform.received() if platform else None
-        task = {"messages": messages, "url": platform and platform.url, "knobs": knobs}
+        task = {"messages": messages, "url": platform and platform.url, "client": client, "knobs": knobs}
         lap = json.loads(_said_by(python, name, "drain", conninfo(url), json.dumps(task)))
         with connected(url) as connection:
             left = connection.execute(text(peer.left)).scalar_one()
@@ -56,12 +61,21 @@ def drain(
     return PeerLap(lap["seconds"], lap["cpu_seconds"], calls)
 
 
-def _fill(url: str, name: str, messages: int) -> None:
+def _filled(ground: Ground, name: str, python: Path, messages: int) -> str:
     peer = PEERS[name]
+    schema = ground.made(name, lambda url: _install(url, name, python))
     insert = peer.fill.format(content=f"cast({CONTENT} as text)")
-    with connected(url) as connection:
-        connection.execute(text(f"{insert} from generate_series(1, :n) n"), {"n": messages})
-    settle_down(url, peer.table)
+
+    def fill(url: str) -> None:
+        with connected(url) as connection:
+            connection.execute(text(f"{insert} from generate_series(1, :n) n"), {"n": messages})
+        settle_down(url, peer.table)
+
+    return ground.made(f"{name} {messages}", fill, template=schema)
+
+
+def _install(url: str, name: str, python: Path) -> None:
+    _said_by(python, name, "install", conninfo(url))
 
 
 def _said_by(python: Path, *arguments: str) -> str:
