@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError
 
-_KEPT_PLANS = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off"
+KEPT_PLANS = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off"
 # A pooler that was not found out: a statement prepared elsewhere is missing here, or is here already.
 _POOLED = ("26000", "42P05")
 _TABLE_CHANGED = "0A000"  # a migration has changed the type of a result
@@ -45,7 +45,7 @@ def look_at(raw: Any, _record: object = None) -> None:
     try:
         (pid,) = raw.execute("select pg_backend_pid()").fetchone()
         if pid == raw.info.backend_pid:
-            raw.execute(_KEPT_PLANS)
+            raw.execute(KEPT_PLANS)
             raw.prepare_threshold = 0
         raw.commit()
     except raw.Error:
