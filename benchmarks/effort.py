@@ -49,7 +49,7 @@ FULL = Effort(
     finished_rows=5_000_000,
     held_rows=1_000_000,
     waiting_rows=100_000,
-    long_drain=100_000,
+    long_drain=200_000,
     processes=(1, 2, 4),
 )
 QUICK = Effort(

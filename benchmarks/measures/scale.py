@@ -5,7 +5,7 @@ Each process notes what was accepted: a message accepted twice ends the measure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from benchmarks.effort import Effort
@@ -21,23 +21,25 @@ _DAY_SECONDS = 86_400
 
 
 def measure(ground: Ground, effort: Effort) -> Iterator[Table]:
-    yield _fleet(ground, effort, None)
-    with platform(_LATENCY_MS) as there:
-        yield _fleet(ground, effort, there)
+    yield _fleet(ground, effort, "null producer", lambda _: effort.messages(_NULL_PER_SECOND))
+    with platform(0) as there:
+        alone = effort.http_messages("relay", 0, _IN_FLIGHT)
+        yield _fleet(ground, effort, f"0 ms, {_IN_FLIGHT} in flight each", lambda _: alone, there)
+    with platform(_LATENCY_MS) as there:  # n processes that wait for the platform are n times as fast
+        each = effort.http_messages("relay", _LATENCY_MS, _IN_FLIGHT)
+        yield _fleet(ground, effort, f"{_LATENCY_MS} ms, {_IN_FLIGHT} in flight each", lambda n: each * n, there)
     yield _memory(ground, effort)
 
 
-def _fleet(ground: Ground, effort: Effort, there: Platform | None) -> Table:
-    how = f"{_LATENCY_MS} ms, {_IN_FLIGHT} in flight each" if there else "null producer"
-    runs = {f"{n} process{'es' * (n > 1)}": partial(_speed, ground, effort, there, n) for n in effort.processes}
+def _fleet(
+    ground: Ground, effort: Effort, how: str, messages: Callable[[int], int], there: Platform | None = None
+) -> Table:
+    """``messages`` by the number of processes."""
+    runs = {f"{n} process{'es' * (n > 1)}": partial(_speed, ground, there, messages(n), n) for n in effort.processes}
     return Table(f"worker processes on one database, {how}", in_turn(runs, effort.repeats))
 
 
-def _speed(ground: Ground, effort: Effort, there: Platform | None, processes: int) -> Cells:
-    if there:
-        messages = effort.http_messages("relay", _LATENCY_MS, _IN_FLIGHT) * processes
-    else:
-        messages = effort.messages(_NULL_PER_SECOND)
+def _speed(ground: Ground, there: Platform | None, messages: int, processes: int) -> Cells:
     run = drain(
         ground, "relay", messages=messages, platform=there, processes=processes, accounts=_ACCOUNTS, noting=True
     )
