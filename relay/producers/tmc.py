@@ -33,13 +33,15 @@ MAX_ANSWER_BYTES = 8 * 1024 * 1024
 CONNECT_SECONDS = 5.0
 KEEPALIVE_SECONDS = 5.0
 
-_HEADERS = {
-    "Connection": "keep-alive",
-    "Content-Type": "application/x-www-form-urlencoded;charset=UTF-8",
-    "Accept": "text/javascript,text/xml",
-    "Accept-Encoding": "gzip",
-    "User-Agent": f"outbox-relay/{__version__}",
-}
+_HEADERS = httpx.Headers(
+    {
+        "Connection": "keep-alive",
+        "Content-Type": "application/x-www-form-urlencoded;charset=UTF-8",
+        "Accept": "text/javascript,text/xml",
+        "Accept-Encoding": "gzip",
+        "User-Agent": f"outbox-relay/{__version__}",
+    }
+)
 
 
 class TmcProducer:
@@ -47,6 +49,7 @@ class TmcProducer:
         self.max_batch = min(config.batch_size, MAX_MESSAGES)
         self.max_bytes = MAX_BYTES
         self._config = config
+        self._url = httpx.URL(config.url)  # once: reading it takes longer than signing a call
         self._transport: httpx.AsyncBaseTransport | None = None
 
     async def open(self) -> None:
@@ -120,7 +123,7 @@ class TmcProducer:
         if self._transport is None:
             raise RuntimeError("a producer is opened before it produces")
         extensions = {"sending": sending.begin}
-        request = httpx.Request("POST", self._config.url, headers=_HEADERS, content=body, extensions=extensions)
+        request = httpx.Request("POST", self._url, headers=_HEADERS, content=body, extensions=extensions)
         # The transport itself: a client around it would cost more than half as much again.
         response = await self._transport.handle_async_request(request)
         async with aclosing(response):
