@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 # Messages a second when nobody has to wait: with a producer that does nothing, and over HTTP.
 _NULL = {"relay": 75_000, "bare": 75_000, "naive": 4_000, "naive_own_clock": 10_000}
-_HTTP = {"relay": 26_000, "bare": 24_000, "naive": 3_500}
+_HTTP = {"relay": 26_000, "bare": 24_000, "naive": 3_500, "naive_own_clock": 7_000}
 _BATCH = 50
 
 
@@ -33,7 +33,9 @@ class Effort:
     def http_messages(self, contender: str, latency_ms: int, in_flight: int) -> int:
         """Enough for a run: one call at a time works, then waits; several wait while others work."""
         working, waiting = 1 / _HTTP[contender], latency_ms / 1000 / _BATCH
-        return self.messages(1 / (working + waiting if contender == "naive" else max(working, waiting / in_flight)))
+        return self.messages(
+            1 / (working + waiting if contender.startswith("naive") else max(working, waiting / in_flight))
+        )
 
     def messages(self, per_second: float) -> int:
         """In full batches, one at least."""

@@ -26,7 +26,8 @@ from benchmarks.starting import starting
 from benchmarks.table import Cells, Row, Table, in_turn
 from relay.message import Answered, Batch, Message
 
-_GAP_SECONDS = (0.02, 0.035)  # longer than an awake relay stays awake, and no multiple of the poll interval
+_GAP_SECONDS = (0.02, 0.08)  # longer than an awake relay stays awake, and no multiple of the poll interval
+_STARTING = 5  # so many samples are not counted: connections and plans are made
 _PATIENCE_SECONDS = 10.0
 _BARE_POST = "the platform's own: a bare POST"
 
@@ -55,13 +56,14 @@ def _latency(ground: Ground, there: Platform, samples: int, *, wakeup: bool) -> 
     with ground.fresh() as url:
         before = there.received().messages
         with following(Job(url, there.url), wakeup=wakeup) as relay:
-            committed = _insert(url, samples)
-            _until_accepted(there, before + samples)
+            committed = _insert(url, _STARTING + samples)
+            _until_accepted(there, before + _STARTING + samples)
             accepted = relay.stop()
     return _cells([(accepted[id_] - at) * 1000 for id_, at in committed.items()])
 
 
 def _cells(milliseconds: list[float]) -> Cells:
+    milliseconds = milliseconds[_STARTING:]
     return {"p50 ms": median(milliseconds), "p99 ms": quantiles(milliseconds, n=100, method="inclusive")[98]}
 
 
@@ -107,7 +109,7 @@ async def _posted(job: Job, samples: int) -> list[float]:
     """Milliseconds from asking the producer to its answer."""
     producer, milliseconds = producer_for(job), []
     await producer.open()
-    for number in range(samples):
+    for number in range(_STARTING + samples):
         await asyncio.sleep(random.uniform(*_GAP_SECONDS))
         asked = time.monotonic()
         answer = await producer.produce(Batch(number, "default", (Message(number, TOPIC, "{}"),)))
