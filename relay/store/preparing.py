@@ -2,7 +2,8 @@
 
 Planning takes longer than the claim of a few messages. But a plan that is kept may have been made while the tables were
 empty, when reading them through looked cheap; so sessions that keep plans may not choose that. Every hot statement has
-its index (a plan guard sees to it), and takes it whatever the statistics say.
+its index (a plan guard sees to it), and takes it whatever the statistics say. Before PostgreSQL 18 what is forbidden counts
+as very expensive, and an expensive plan may be compiled to machine code whenever it runs: not here.
 
 Behind a pooler the next transaction may run on another server connection, where nothing is prepared and settings would
 reach strangers: there, every statement is planned anew. A pooler is known by the process id it makes up.
@@ -15,7 +16,9 @@ from typing import Any
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError
 
-KEPT_PLANS = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off"
+KEPT_PLANS = (
+    "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; set jit = off"
+)
 # A pooler that was not found out: a statement prepared elsewhere is missing here, or is here already.
 _POOLED = ("26000", "42P05")
 _TABLE_CHANGED = "0A000"  # a migration has changed the type of a result

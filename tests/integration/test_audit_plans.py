@@ -26,7 +26,7 @@ FILL = f"""
 insert into relay.outbox (topic, content, status, finished_at, call_id, result_index, created_at)
 select 't', '{{}}', 'done', moment, (n - 1) / 50 + 1, (n - 1) - (n - 1) / 50 * 50, moment
 from generate_series(1, {FINISHED}) n
-cross join lateral (select now() - make_interval(secs => 50 * ({FINISHED} - n)) as moment);
+cross join lateral (select now() - make_interval(secs => 50 * ({FINISHED} - n)) as moment) as at;
 insert into relay.call (account, worker, message_ids, lease_until, settled_at, outcome, request_id)
 select 'default', 'w', array(select generate_series(n * 50 - 49, n * 50)), now(), now(), 'ok', 'request-' || n
 from generate_series(1, {FINISHED} / 50) n;

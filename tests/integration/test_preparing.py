@@ -57,6 +57,7 @@ def test_each_statement_is_planned_once(store: Store, alone: Engine) -> None:
         store.pauses()
     assert len(prepared(alone)) == 2
     assert setting(alone, "plan_cache_mode") == "force_generic_plan"
+    assert setting(alone, "jit") == "off"
 
 
 def test_plans_made_while_the_tables_were_empty_are_good_when_they_are_full(
