@@ -2,8 +2,8 @@
 
 Planning takes longer than the claim of a few messages. But a plan that is kept may have been made while the tables were
 empty, when reading them through looked cheap; so sessions that keep plans may not choose that. Every hot statement has
-its index (a plan guard sees to it), and takes it whatever the statistics say. Before PostgreSQL 18 what is forbidden counts
-as very expensive, and an expensive plan may be compiled to machine code whenever it runs: not here.
+its index (a plan guard sees to it), and takes it whatever the statistics say. Before PostgreSQL 18 what is forbidden
+counts as very expensive, and an expensive plan may be compiled to machine code whenever it runs: not here.
 
 Behind a pooler the next transaction may run on another server connection, where nothing is prepared and settings would
 reach strangers: there, every statement is planned anew. A pooler is known by the process id it makes up.
