@@ -15,7 +15,8 @@ from tests.fixtures.strict_platform import StrictPlatform, answer_when_let_go, c
 
 
 def get(port: int, path: str) -> httpx.Response:
-    return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10)
+    # Longer than a connection to PostgreSQL may take: one that was queued while the server went away answers only then.
+    return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=20)
 
 
 def samples(port: int) -> dict[str, float]:
