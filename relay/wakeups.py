@@ -123,6 +123,7 @@ class Notified:
 
     async def arm(self) -> Arming:
         if self._in_vain >= _IN_VAIN:
+            self._in_vain = 0
             await self._disarm()
             self._quiet_until_monotonic = time.monotonic() + _QUIET_SECONDS
         if time.monotonic() < self._quiet_until_monotonic:
@@ -150,7 +151,6 @@ class Notified:
         self._in_vain += 1  # until something is claimed
 
     async def _disarm(self) -> None:
-        self._in_vain = 0
         if self._armed:
             self._armed = False
             await self._value("select pg_advisory_unlock(%s, 256)", self._key)

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import click
-from sqlalchemy import Engine, make_url, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError
 
 from relay.accounts import Accounts
 from relay.cli.accounts import open_accounts
@@ -77,7 +77,7 @@ async def _run(settings: Settings, until: Until, accounts: Accounts) -> Report:
     )
     _stop_on_signals(worker)
     try:
-        async with _probing(settings, worker, engine, metrics):
+        async with _probing(settings, worker, metrics):
             return await worker.run(until)
     except DBAPIError as error:
         raise explained(error.orig or error, engine.url) from error
@@ -141,7 +141,7 @@ def _stop_on_signals(worker: Worker) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _probing(settings: Settings, worker: Worker, engine: Engine, metrics: Metrics) -> AsyncIterator[None]:
+async def _probing(settings: Settings, worker: Worker, metrics: Metrics) -> AsyncIterator[None]:
     """Metrics and probes beside the worker. A port that is taken costs the probes, not the messages."""
     if not settings.metrics_port:
         yield
@@ -151,10 +151,7 @@ async def _probing(settings: Settings, worker: Worker, engine: Engine, metrics: 
         idle = time.monotonic() - worker.heartbeat_monotonic
         return "" if idle < _STALE_LEASES * settings.lease_seconds else f"the cycle stands still for {idle:.0f} s"
 
-    async def ready() -> str:
-        return await asyncio.to_thread(_database_trouble, engine)
-
-    app = probes(metrics.registry, alive=alive, ready=ready)
+    app = probes(metrics.registry, alive=alive, ready=worker.readiness.trouble)
     async with contextlib.AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(serving(app, host="0.0.0.0", port=settings.metrics_port))  # noqa: S104 scraped from outside
@@ -165,15 +162,6 @@ async def _probing(settings: Settings, worker: Worker, engine: Engine, metrics: 
                 err=True,
             )
         yield
-
-
-def _database_trouble(engine: Engine) -> str:
-    try:
-        with engine.connect() as connection:
-            connection.execute(text("select 1"))
-    except SQLAlchemyError as error:
-        return f"PostgreSQL does not answer: {type(error).__name__}"
-    return ""
 
 
 def _left(report: Report) -> RelayError:

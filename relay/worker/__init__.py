@@ -5,6 +5,7 @@ flights.py   the calls claimed and in flight, and their leases as this process k
 settling.py  writes down everything that finished meanwhile, in one transaction
 leases.py    lets the leases of open calls run anew; settles calls whose worker is gone
 pauses.py    which accounts are left alone because their app key is paused
+readiness.py what a probe is told, soon, however the database is
 threads.py   runs the store's blocking transactions beside the event loop
 """
 

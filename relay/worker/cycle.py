@@ -27,6 +27,7 @@ from relay.worker.housekeeping import Housekeeping
 from relay.worker.leases import Leases
 from relay.worker.limits import Limits
 from relay.worker.pauses import Pauses
+from relay.worker.readiness import Readiness
 from relay.worker.report import Report
 from relay.worker.settling import Settling
 from relay.worker.threads import Threads, retry_seconds
@@ -115,6 +116,7 @@ class Worker:
         self._turn = Turn()
         self._stopping = asyncio.Event()
         self._aborting = asyncio.Event()
+        self.readiness = Readiness(store, self._threads, self._stopping)
         self.heartbeat_monotonic = time.monotonic()  # when the cycle last went round
 
     def stop(self) -> None:
@@ -225,6 +227,7 @@ class Worker:
         )
         started = time.monotonic()
         claim = await self._threads.run(lambda: self._store.claim(self._turn, limits))
+        seconds = time.monotonic() - started
         self._turn = claim.turn
         self._flights.accept(claim.batches, started)
         await self._pauses.meet(batch.account for batch in claim.batches)
@@ -234,7 +237,6 @@ class Worker:
                 await asyncio.sleep(0)
         self._report.failed += claim.expired
         if claim.batches or claim.expired:
-            seconds = time.monotonic() - started
             self._limits.claimed(seconds)
             self._events.emit(events.Claimed(len(claim.batches), claim.messages, claim.expired, seconds))
         return claim

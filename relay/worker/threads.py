@@ -14,7 +14,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_THREADS = 5  # claim, settle, extend, recover and look-ups may each be waiting at the same time
+# Claim, settle, extend, recover, look-ups and a probe may each be waiting at the same time; what is left waits its turn.
+# Each thread is a connection: docs/scaling.md counts them.
+_THREADS = 6
 
 RETRY_SECONDS = 0.1  # the first wait after PostgreSQL was lost; it doubles
 RETRY_MAX_SECONDS = 2.0

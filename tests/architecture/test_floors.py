@@ -69,22 +69,8 @@ SQL = ("relay.claim_statements", "relay.statements")
 
 # Beside the floors: what a room must not know although it lies below.
 KEPT_APART = [
-    (
-        "worker",
-        {"signal", "os", "relay.schema", *SQL, "relay.outbox", "relay.tmc"},
-    ),
-    (
-        "sandbox",
-        {
-            "relay.schema",
-            "relay.store",
-            "relay.claim_statements",
-            "relay.statements",
-            "relay.outbox",
-            "relay.producers",
-            "relay.tmc",
-        },
-    ),
+    ("worker", {"signal", "os", "relay.schema", *SQL, "relay.outbox", "relay.tmc"}),
+    ("sandbox", {"relay.schema", "relay.store", *SQL, "relay.outbox", "relay.producers", "relay.tmc"}),
     ("producers", {"relay.schema", *SQL, "relay.outbox", "relay.settings"}),
     ("outbox", {"relay.settings", "relay.backoff", "relay.outcomes", "relay.revisions"}),
     ("tmc", {"relay.schema", "relay.settings"}),

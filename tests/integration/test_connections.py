@@ -18,6 +18,8 @@ from relay.message import ACCEPTED, Answer, Answered, Batch
 from relay.outcomes import Policy
 from relay.store import ClaimLimits, Store, Turn
 from relay.worker import Clock, Nobody, Options, Until, Worker
+from relay.worker.readiness import Readiness
+from relay.worker.threads import Threads
 from tests.fixtures.proxy import Proxy, proxied
 from tests.fixtures.waiting import eventually
 
@@ -115,6 +117,22 @@ async def test_a_stalled_connection_is_given_up_and_replaced(engine: Engine, thr
     assert statuses(engine) == {"done": 100}
     assert sorted(producer.produced) == sorted(set(producer.produced))
     assert any(isinstance(event, DatabaseLost) for event in seen)
+
+
+async def test_probes_on_a_stalled_connection_are_answered_and_pile_up_nowhere(through: Engine, proxy: Proxy) -> None:
+    store = Store(through, worker="test", lease_seconds=60)
+    threads = Threads(store.cut_off, patience_seconds=8)
+    readiness = Readiness(store, threads, asyncio.Event())
+    assert await readiness.trouble() == ""
+    proxy.stall()
+    async with asyncio.timeout(6):
+        told = await asyncio.gather(*(readiness.trouble() for _ in range(20)))
+        told.append(await readiness.trouble())
+    assert set(told) == {"PostgreSQL has not answered for 2 s"}
+    assert through.pool.checkedout() == 1  # type: ignore[attr-defined]
+    proxy.flow()
+    assert await readiness.trouble() == ""
+    threads.close()
 
 
 async def test_terminated_backends_are_replaced(engine: Engine, database_url: str) -> None:

@@ -6,7 +6,6 @@ Pages, not milliseconds: they are the same on every machine. The bounds are abou
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from sqlalchemy import Connection, Engine, text
 from relay import claim_statements as sql
 from relay.statements import statement
 from relay.store import ClaimLimits, Store, Turn
+from tests.fixtures.plans import nodes
 from tests.fixtures.rows import Rows
 
 FINISHED = """
@@ -66,12 +66,6 @@ def explained(connection: Connection, statement: str, parameters: dict[str, Any]
         if "Scan" in node["Node Type"] and "Relation Name" in node
     }
     return Explained(root["Shared Hit Blocks"] + root["Shared Read Blocks"], root["Actual Rows"], frozenset(scans))
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", []):
-        yield from nodes(child)
 
 
 def lock_ready(engine: Engine, **parameters: Any) -> Explained:

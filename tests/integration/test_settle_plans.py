@@ -1,8 +1,7 @@
-"""What a settle reads: the rows it writes, however many were finished before them, whenever its plan was made."""
+"""What a settle reads: the rows it writes, however many were finished before them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from sqlalchemy import Connection, Engine, text
 from relay import statements
 from relay.statements import statement
 from relay.store.preparing import KEPT_PLANS
+from tests.fixtures.plans import nodes
 from tests.fixtures.rows import Rows
 
 # So few that reading all of them through looks cheaper than to look for fifty.
@@ -39,12 +39,6 @@ def ids(engine: Engine) -> dict[str, list[int]]:
         calls = list(connection.execute(text(OPEN)).scalars())
     rows.run("analyze relay.outbox, relay.call")
     return {"outbox": added, "call": calls}
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", []):
-        yield from nodes(child)
 
 
 def read_in_vain(connection: Connection, sql: str, parameters: dict[str, Any]) -> int:

@@ -58,6 +58,14 @@ async def test_stopped_while_idle_it_ends_at_once(engine: Engine) -> None:
     assert bench.told(events.WorkerStopping) == []
 
 
+async def test_a_worker_that_stops_is_not_ready(engine: Engine) -> None:
+    bench = Bench(engine, Scripted())
+    async with bench.running():
+        assert await bench.worker.readiness.trouble() == ""
+        bench.worker.stop()
+        assert await bench.worker.readiness.trouble() == "the worker is stopping"
+
+
 async def test_first_stop_lets_calls_land_and_gives_back_the_rest(rows: Rows, engine: Engine) -> None:
     rows.add(50)
     rows.add(20, account="later")

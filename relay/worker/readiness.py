@@ -1,0 +1,40 @@
+"""Whether this worker could work: it is not stopping, and the database answers.
+
+Probes come every few seconds and do not wait for each other. So there is one question to the database at a time,
+however many ask, and nobody waits long for it: probes that pile up on a stalled connection would take threads and
+connections from those that deliver.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from relay.errors import UnreachableError
+from relay.store import Store
+from relay.worker.threads import Threads
+
+_ANSWER_SECONDS = 2.0
+
+
+class Readiness:
+    def __init__(self, store: Store, threads: Threads, stopping: asyncio.Event) -> None:
+        self._store = store
+        self._threads = threads
+        self._stopping = stopping
+        self._asking: asyncio.Task[str] | None = None
+
+    async def trouble(self) -> str:
+        """What is wrong, in words; empty when nothing is. Comes within two seconds."""
+        if self._stopping.is_set():
+            return "the worker is stopping"
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask())
+        finished, _ = await asyncio.wait([self._asking], timeout=_ANSWER_SECONDS)
+        return self._asking.result() if finished else f"PostgreSQL has not answered for {_ANSWER_SECONDS:.0f} s"
+
+    async def _ask(self) -> str:
+        try:
+            await self._threads.run(self._store.now)
+        except UnreachableError as error:
+            return str(error)
+        return ""
