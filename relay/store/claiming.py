@@ -42,7 +42,7 @@ def claim(
         look_for_retries(connection, schema, floors)
     if floors.resting:
         told = _told(connection, schema, floors, turn, limits)
-        turn = replace(floors.turn, accounts=turn.accounts, fruitless=turn.fruitless)
+        turn = replace(floors.turn, accounts=turn.accounts, fruitless=turn.fruitless, crowded=0)
     started = time.monotonic()
     locked = lock_ready(connection, schema, turn, limits, floors, told)
     seconds = time.monotonic() - started
@@ -56,16 +56,25 @@ def claim(
         may_wait=locked.may_wait,
     )
     known = {(account, key): id_ for account, key, id_ in told.heads} if told else {}
+    started = time.monotonic()
     batches = _name_calls(connection, schema, chosen, worker, lease_seconds, known, floors.open_from)
+    naming_seconds = time.monotonic() - started
     after = next_turn(
-        turn, locked.reports, more=locked.more, fruitful=bool(batches or expired), full=bool(batches), left_out=left_out
+        turn,
+        locked.reports,
+        more=locked.more,
+        fruitful=bool(batches or expired),
+        full=bool(batches),
+        in_vain=sum(map(len, batches)) < sum(map(len, chosen)),
+        left_out=left_out,
     )
     seen: list[Visit] = []
     if told or floors.remembering:
         taken = {message.id for batch in chosen for message in batch} | set(locked.expired)
         first = {message.id for _, message in alive}
-        seen = list(visits(locked.reports, locked.due, taken=taken, first=first, known=known))
-    trace = Trace(told, seen, len(locked), seconds, after.round_over, after.turn)
+        passed_over = turn.crowded > 0
+        seen = list(visits(locked.reports, locked.due, taken=taken, first=first, known=known, passed_over=passed_over))
+    trace = Trace(told, seen, len(locked), seconds, after.round_over, after.turn, naming_seconds)
     everywhere = after.everywhere and told is None
     return Claim(batches, after.turn, expired, after.exhausted, everywhere), trace
 

@@ -26,6 +26,7 @@ from relay.store.values import Turn
 # What a claim without dead entries takes, generously; whatever is above was spent on walking over them.
 _ORDINARY_SECONDS = 0.005
 _ORDINARY_SECONDS_A_MESSAGE = 0.00004
+_ORDINARY_NAMINGS = 8  # times as long as to name what was locked: both wait where a machine has too much to do
 _REST = 10  # times as long as the slow round took
 _FEW_ACCOUNTS = 256  # that ran empty: kept, so that their next message needs no walk over the others
 _MANY_KEYS = 50_000
@@ -67,7 +68,10 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """How a claim went. ``told``: None where it looked everywhere; ``turn``: where the next one of its kind starts."""
+    """How a claim went. ``told``: None where it looked everywhere; ``turn``: where the next one of its kind starts.
+
+    ``seconds`` were spent on looking and locking, ``naming_seconds`` on naming calls of what was locked.
+    """
 
     told: Told | None
     visits: Sequence[Visit]
@@ -75,6 +79,7 @@ class Trace:
     seconds: float
     round_over: bool
     turn: Turn
+    naming_seconds: float = 0.0
 
 
 class Floors:
@@ -87,7 +92,7 @@ class Floors:
         self._ordinary_seconds = ordinary_seconds
         self._places: dict[str, Place] = {}
         self._visited: set[str] = set()
-        self._wasted = 0.0  # in this round so far
+        self._spent = self._ordinary = 0.0  # in this round so far
         self._wasted_before: deque[float] = deque([0.0, 0.0], maxlen=2)
         self._rest_until = clock()
         self.turn = Turn()  # of the claims that are told where to look
@@ -106,6 +111,10 @@ class Floors:
     def remembering(self) -> bool:
         """Whether claims report where they stopped."""
         return self._wasted > 0 or any(self._wasted_before)
+
+    @property
+    def _wasted(self) -> float:
+        return max(0.0, self._spent - self._ordinary)
 
     def meet(self, account: str, ordering_key: str | None) -> None:
         """A new message. Of a key that is not known, earlier messages may be pending too."""
@@ -150,7 +159,8 @@ class Floors:
             self._remember(trace.visits)
             return
         ordinary = self._ordinary_seconds + _ORDINARY_SECONDS_A_MESSAGE * trace.messages
-        self._wasted += max(0.0, trace.seconds - ordinary)
+        self._ordinary += max(ordinary, _ORDINARY_NAMINGS * trace.naming_seconds)
+        self._spent += trace.seconds
         if self.remembering:
             self._remember(trace.visits)
             self._visited.update(visit.account for visit in trace.visits)
@@ -167,7 +177,7 @@ class Floors:
         # The least of three rounds: a machine that hesitates is not an index full of dead entries.
         wasted = min(self._wasted, *self._wasted_before)
         self._wasted_before.append(self._wasted)
-        self._wasted = 0.0
+        self._spent = self._ordinary = 0.0
         empty = self._places.keys() - self._visited
         if len(empty) > _FEW_ACCOUNTS:
             for account in empty:

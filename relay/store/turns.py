@@ -10,6 +10,9 @@ from relay.store.locking import Report
 from relay.store.values import FEW_ACCOUNTS, Turn
 
 _MANY_ACCOUNTS = 256
+# Workers at the same messages at the same moments lock many of them in vain: another has named them since the snapshot.
+# So after one such claim the next ones pass over what was locked lately, and then one looks at everything again.
+_CROWDED = 32
 _FRUITLESS = 8  # claims in a row that found nothing: thousands of accounts or keys may be waiting, so take a rest
 
 
@@ -23,10 +26,17 @@ class After(NamedTuple):
 
 
 def next_turn(
-    turn: Turn, reports: Sequence[Report], *, more: bool, fruitful: bool, full: bool, left_out: str | None
+    turn: Turn,
+    reports: Sequence[Report],
+    *,
+    more: bool,
+    fruitful: bool,
+    full: bool,
+    in_vain: bool,
+    left_out: str | None,
 ) -> After:
     """``more``: there are accounts after those of the reports; ``fruitful``: something was found; ``full``: at least a
-    batch; ``left_out``: the first account without a slot.
+    batch; ``in_vain``: another worker had some of it; ``left_out``: the first account without a slot.
     """
     ended = not more
     seen = [report.account for report in reports]
@@ -39,11 +49,12 @@ def next_turn(
     keys |= {r.account: r.cursor for r in reports if r.cursor is not None and r.account in seen}
     after = "" if ended else (seen[-1] if seen else turn.after_account)
     fruitless = 0 if fruitful else turn.fruitless + 1
-    everywhere = from_the_start and not turn.keys and not keys
-    exhausted = fruitless > 0 and (everywhere or fruitless >= _FRUITLESS)
+    everywhere = from_the_start and not turn.keys and not keys and not turn.crowded
+    exhausted = fruitless > 0 and not in_vain and not turn.crowded and (everywhere or fruitless >= _FRUITLESS)
+    crowded = _CROWDED if in_vain else max(0, turn.crowded - 1) if fruitful else 0
     # Looking far costs little when nothing is found, and much when each account looked at has messages to lock.
     accounts = FEW_ACCOUNTS if full else min(turn.accounts * 4, _MANY_ACCOUNTS)
-    return After(Turn(after, keys, accounts, fruitless), ended, exhausted, everywhere)
+    return After(Turn(after, keys, accounts, fruitless, crowded), ended, exhausted, everywhere)
 
 
 def visits(
@@ -53,20 +64,22 @@ def visits(
     taken: Collection[int],
     first: Collection[int],
     known: Mapping[tuple[str, str], int],
+    passed_over: bool,
 ) -> Iterator[Visit]:
     """Where the next look at each account may begin: behind all that was taken of it, and before what was left.
 
     ``due``: (account, available_at in microseconds, id) of what was locked; ``taken``: ids that are not ready any more.
     A head is where the next look at its key begins if nothing earlier can come: it is in an open call, or nobody was
-    writing its key (``first``: ids). Else that look begins where this one began (``known``).
+    writing its key (``first``: ids). Else that look begins where this one began (``known``). Where something may have
+    been ``passed_over`` nothing is known of what was left.
     """
     for report in reports:
         places = sorted((due_us, id_) for account, due_us, id_ in due if account == report.account)
         left = next((place for place in places if place[1] not in taken), None)
         passed = [place for place in places if left is None or place < left]
         opened = report.due_us is not None
-        floor = passed[-1] if passed else None
-        if report.due_us is not None and not places:
+        floor = passed[-1] if passed and not passed_over else None
+        if report.due_us is not None and not places and not passed_over:
             floor = (report.due_us, 0)
         heads = {
             key: id_ if in_flight or id_ in first else known.get((report.account, key), 0)

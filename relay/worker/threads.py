@@ -14,7 +14,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# Claim, settle, extend, recover, look-ups and a probe may each be waiting at the same time; what is left waits its turn.
+# Claim, settle, extend, recover, look-ups and a probe may each be waiting at the same time; the rest waits its turn.
 # Each thread is a connection: docs/scaling.md counts them.
 _THREADS = 6
 

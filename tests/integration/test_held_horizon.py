@@ -108,6 +108,7 @@ def pages(engine: Engine, statement: str, floors: Floors) -> int:
         "failed_holds": False,
         "linger_seconds": 0,
         "remember": True,
+        "pass_over": False,
     }
     with engine.connect() as connection:
         used = {name: value for name, value in parameters.items() if f":{name}" in statement}

@@ -41,6 +41,7 @@ READY: dict[str, Any] = {
     "floors_us": [],
     "floor_ids": [],
     "remember": False,
+    "pass_over": False,
 }
 FEW_PAGES = 900  # for 400 messages, each fetched from its page of the table
 

@@ -45,6 +45,15 @@ def test_a_message_found_may_take_its_time(clock: Clock) -> None:
     assert not floors.remembering
 
 
+def test_where_naming_takes_long_too_the_machine_is_busy_and_no_index_full(clock: Clock) -> None:
+    floors = Floors(clock)
+    for _ in range(5):
+        floors.note(Trace(None, (), 50, 0.1, True, Turn(), naming_seconds=0.02))
+    assert not floors.remembering
+    floors.note(Trace(None, (), 50, 0.7, True, Turn(), naming_seconds=0.02))
+    assert floors.remembering
+
+
 def test_two_slow_rounds_are_an_accident(clock: Clock) -> None:
     floors = Floors(clock)
     for _ in range(3):
