@@ -46,18 +46,13 @@ turn (nth, account) as (
 ),"""
 
 # A floor is where the last claim of this account stopped. Nobody who inserts within a second commits behind it.
-# Where workers crowd (see relay/store/turns.py), what somebody has locked since the oldest transaction now running is
-# passed over: most likely it has just been named, which this snapshot is too old to see. An age only compares xids; for
-# several lockers at once xmax is no xid, so that row may wait for a claim that passes over nothing.
 _OPEN_TURN = """
 open_turn as materialized (
     select turn.nth, turn.account, after.ordering_key as after_key,
         case when floor.id is null then '-infinity'
              else least(timestamptz 'epoch' + floor.due_us * interval '1 microsecond', now() - interval '1 second')
         end as floor_at,
-        coalesce(floor.id, 0) as floor_id,
-        case when cast(:pass_over as boolean) then age(cast(pg_snapshot_xmin(pg_current_snapshot()) as xid))
-             else -2147483648 end as locked_age
+        coalesce(floor.id, 0) as floor_id
     from turn
     left join unnest(cast(:key_accounts as text[]), cast(:keys as text[])) as after (account, ordering_key)
         using (account)
@@ -104,6 +99,8 @@ head (account, ordering_key, id, available_at, step) as (
         order by o.id limit 1) first
 ),"""
 
+# Where workers crowd, they pass over every row that somebody has ever locked (its xmax tells): it is in flight, or has
+# been named since this snapshot, or waits for a claim that looks at everything (see relay/store/turns.py).
 # The last branch reports the stepping itself (id is null), so that the next claim goes on where this one stopped; its
 # due_us says that the account was not left alone.
 _READY = """
@@ -118,7 +115,7 @@ candidate as (
         from {schema}.outbox o
         where o.status = 'pending' and o.ordering_key is null and o.account = t.account
           and (o.available_at, o.id) > (t.floor_at, t.floor_id) and o.available_at <= now()
-          and o.id not in (select id from in_flight) and age(o.xmax) > t.locked_age
+          and case when cast(:pass_over as boolean) then o.xmax = 0 else o.id not in (select id from in_flight) end
         order by o.available_at, o.id limit (select messages from share)
         for update of o skip locked) ready
     union all
@@ -130,7 +127,8 @@ candidate as (
             cast(null as bigint) as due_us
         from head join {schema}.outbox o using (id)
         where head.account = t.account and head.available_at <= now() and o.status = 'pending'
-          and o.available_at <= now() and o.id not in (select id from in_flight) and age(o.xmax) > t.locked_age
+          and o.available_at <= now()
+          and case when cast(:pass_over as boolean) then o.xmax = 0 else o.id not in (select id from in_flight) end
           and not (cast(:failed_holds as boolean) and exists (
               select from {schema}.outbox earlier
               where earlier.status = 'failed' and earlier.ordering_key is not null and earlier.account = o.account

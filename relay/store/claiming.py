@@ -66,6 +66,7 @@ def claim(
         fruitful=bool(batches or expired),
         full=bool(batches),
         in_vain=sum(map(len, batches)) < sum(map(len, chosen)),
+        whole=bool(chosen) and sum(map(len, chosen)) == len(alive) == limits.batch_size * len(chosen),
         left_out=left_out,
     )
     seen: list[Visit] = []

@@ -11,7 +11,9 @@ from relay.store.values import FEW_ACCOUNTS, Turn
 
 _MANY_ACCOUNTS = 256
 # Workers at the same messages at the same moments lock many of them in vain: another has named them since the snapshot.
-# So after one such claim the next ones pass over what was locked lately, and then one looks at everything again.
+# So after one such claim the next ones take what nobody has locked before, and then one looks at everything again. Not
+# where a claim locks more than it takes, or where so little is ready that batches are not full: what was left or given
+# back before would wait for nothing.
 _CROWDED = 32
 _FRUITLESS = 8  # claims in a row that found nothing: thousands of accounts or keys may be waiting, so take a rest
 
@@ -33,10 +35,12 @@ def next_turn(
     fruitful: bool,
     full: bool,
     in_vain: bool,
+    whole: bool,
     left_out: str | None,
 ) -> After:
     """``more``: there are accounts after those of the reports; ``fruitful``: something was found; ``full``: at least a
-    batch; ``in_vain``: another worker had some of it; ``left_out``: the first account without a slot.
+    batch; ``in_vain``: another worker had some of it; ``whole``: all that was found fills batches, and none is left;
+    ``left_out``: the first account without a slot.
     """
     ended = not more
     seen = [report.account for report in reports]
@@ -51,7 +55,7 @@ def next_turn(
     fruitless = 0 if fruitful else turn.fruitless + 1
     everywhere = from_the_start and not turn.keys and not keys and not turn.crowded
     exhausted = fruitless > 0 and not in_vain and not turn.crowded and (everywhere or fruitless >= _FRUITLESS)
-    crowded = _CROWDED if in_vain else max(0, turn.crowded - 1) if fruitful else 0
+    crowded = (_CROWDED if in_vain else max(0, turn.crowded - 1)) if whole else 0
     # Looking far costs little when nothing is found, and much when each account looked at has messages to lock.
     accounts = FEW_ACCOUNTS if full else min(turn.accounts * 4, _MANY_ACCOUNTS)
     return After(Turn(after, keys, accounts, fruitless, crowded), ended, exhausted, everywhere)

@@ -18,7 +18,7 @@ class Turn:
     keys: Mapping[str, str] = field(default_factory=dict)
     accounts: int = FEW_ACCOUNTS  # how many accounts the next claim looks at
     fruitless: int = 0  # claims in a row that found nothing
-    crowded: int = 0  # claims to come that pass over what other workers have had locked lately
+    crowded: int = 0  # claims to come that pass over all that was ever locked
 
 
 @dataclass(frozen=True, slots=True)

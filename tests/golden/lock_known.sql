@@ -11,9 +11,7 @@ open_turn as materialized (
         case when floor.id is null then '-infinity'
              else least(timestamptz 'epoch' + floor.due_us * interval '1 microsecond', now() - interval '1 second')
         end as floor_at,
-        coalesce(floor.id, 0) as floor_id,
-        case when cast(%(pass_over)s as boolean) then age(cast(pg_snapshot_xmin(pg_current_snapshot()) as xid))
-             else -2147483648 end as locked_age
+        coalesce(floor.id, 0) as floor_id
     from turn
     left join unnest(cast(%(key_accounts)s as text[]), cast(%(keys)s as text[])) as after (account, ordering_key)
         using (account)
@@ -50,7 +48,7 @@ candidate as (
         from relay.outbox o
         where o.status = 'pending' and o.ordering_key is null and o.account = t.account
           and (o.available_at, o.id) > (t.floor_at, t.floor_id) and o.available_at <= now()
-          and o.id not in (select id from in_flight) and age(o.xmax) > t.locked_age
+          and case when cast(%(pass_over)s as boolean) then o.xmax = 0 else o.id not in (select id from in_flight) end
         order by o.available_at, o.id limit (select messages from share)
         for update of o skip locked) ready
     union all
@@ -62,7 +60,8 @@ candidate as (
             cast(null as bigint) as due_us
         from head join relay.outbox o using (id)
         where head.account = t.account and head.available_at <= now() and o.status = 'pending'
-          and o.available_at <= now() and o.id not in (select id from in_flight) and age(o.xmax) > t.locked_age
+          and o.available_at <= now()
+          and case when cast(%(pass_over)s as boolean) then o.xmax = 0 else o.id not in (select id from in_flight) end
           and not (cast(%(failed_holds)s as boolean) and exists (
               select from relay.outbox earlier
               where earlier.status = 'failed' and earlier.ordering_key is not null and earlier.account = o.account

@@ -1,13 +1,13 @@
-"""Workers at the same messages: what others have had locked lately is passed over, for a while, and never lost."""
+"""Workers at the same messages: what somebody has ever locked is passed over, for a few claims, and never lost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine
 
 from relay.store import Claim, ClaimLimits, Store, Turn
 from relay.store.floors import Floors
@@ -29,14 +29,6 @@ def store(engine: Engine) -> Store:
     return Store(engine, worker="w", lease_seconds=60)
 
 
-@pytest.fixture
-def older(engine: Engine) -> Iterator[Connection]:
-    """A transaction that writes, older than all that the test does."""
-    with engine.begin() as connection:
-        connection.execute(text("select pg_current_xact_id()"))
-        yield connection
-
-
 def lock_for_a_moment(rows: Rows, ids: list[int]) -> None:
     """As a claim does that is over: nothing says any more that these were locked, but for their xmax."""
     rows.read("select from relay.outbox where id = any(cast(:ids as bigint[])) for update", ids=ids)
@@ -47,8 +39,7 @@ def flat(claim: Claim) -> list[int]:
 
 
 @pytest.mark.parametrize("key_each", [None, "k"])
-@pytest.mark.usefixtures("older")
-def test_what_was_locked_lately_is_passed_over_while_it_is_crowded(
+def test_what_was_ever_locked_is_passed_over_while_it_is_crowded(
     rows: Rows, store: Store, key_each: str | None
 ) -> None:
     added = rows.add(150, key_each=key_each)
@@ -61,7 +52,6 @@ def test_what_was_locked_lately_is_passed_over_while_it_is_crowded(
     assert flat(third) == added[:50]
 
 
-@pytest.mark.usefixtures("older")
 def test_a_crowded_claim_that_finds_nothing_is_no_end(rows: Rows, store: Store) -> None:
     added = rows.add(10)
     lock_for_a_moment(rows, added)
@@ -70,11 +60,29 @@ def test_a_crowded_claim_that_finds_nothing_is_no_end(rows: Rows, store: Store) 
     assert flat(store.claim(nothing.turn, ONE)) == added
 
 
-def test_without_older_transactions_nothing_is_passed_over(rows: Rows, store: Store) -> None:
-    """What this worker itself locked and left out, because a call would have been too large, comes with the next."""
-    added = rows.add(20)
-    lock_for_a_moment(rows, added)
-    assert flat(store.claim(Turn(crowded=2), ONE)) == added
+@pytest.mark.parametrize("crowded", [0, 1, 9])
+def test_what_a_call_has_no_room_for_ends_it(rows: Rows, store: Store, crowded: int) -> None:
+    """What was locked and left comes with the next claim, before all that is younger."""
+    added = rows.add(100, content='{"a": "' + "x" * 100 + '"}')
+    first = store.claim(Turn(crowded=crowded), replace(ONE, max_bytes=1000))
+    second = store.claim(first.turn, replace(ONE, max_bytes=1000))
+    assert 0 < len(flat(first)) < 10
+    assert flat(first) + flat(second) == added[: 2 * len(flat(first))]
+
+
+def test_accounts_without_a_slot_end_it(rows: Rows, store: Store) -> None:
+    added = [rows.add(50, account=f"a{n}") for n in range(10)]
+    first = store.claim(Turn(crowded=9, accounts=32), ONE)
+    assert flat(first) == added[0]
+    assert flat(store.claim(first.turn, ONE)) == added[1]
+
+
+def test_so_little_that_a_batch_is_not_full_ends_it(rows: Rows, store: Store) -> None:
+    added = rows.add(60)
+    lock_for_a_moment(rows, added[:20])
+    first = store.claim(Turn(crowded=9), ONE)
+    assert flat(first) == added[20:]
+    assert flat(store.claim(first.turn, ONE)) == added[:20]
 
 
 def name_meanwhile(engine: Engine, rows: Rows, ids: list[int]) -> None:
@@ -105,7 +113,6 @@ def test_all_in_vain_is_no_end_either(rows: Rows, engine: Engine, store: Store) 
     assert flat(store.claim(claim.turn, ONE)) == added[50:]
 
 
-@pytest.mark.usefixtures("older")
 def test_no_floor_rises_over_what_was_passed_over(rows: Rows, engine: Engine) -> None:
     """A claim that is told where to look later, because rounds are slow, still begins before what was passed over."""
     clock = Clock()
