@@ -331,7 +331,7 @@ async def test_a_call_that_is_given_up_leaves_no_socket(begun: bytes, monkeypatc
     async with (
         listening(mute, anonymous_tls(monkeypatch)) as port,
         listening(between) as port_between,
-        opened(at(port_between, "https"), timeout_seconds=0.5) as producer,
+        opened(at(port_between, "https"), timeout_seconds=1.5) as producer,
     ):
         assert refusal(await producer.produce(BATCH)) == (Fault.UNKNOWN, "relay.timeout")
         await asyncio.wait_for(gone.wait(), 10)

@@ -114,7 +114,7 @@ async def test_once_it_was_sent_nobody_knows(stub: PlatformStub, step: Step, cod
 
 @pytest.mark.parametrize("step", [stall(), stall(HEAD + b'{"is_all')], ids=["no answer", "slow body"])
 async def test_time_is_up_after_sending(stub: PlatformStub, step: Step) -> None:
-    said = await produce(stub, step, timeout_seconds=0.3)
+    said = await produce(stub, step, timeout_seconds=1.5)  # a third of it is for connecting, on a busy machine
     assert isinstance(said, Refused)
     assert (said.fault, said.code) == (Fault.UNKNOWN, "relay.timeout")
     assert len(stub.received) == 1
