@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from sqlalchemy import Connection, event, type_coerce
 from sqlalchemy.orm import Mapped, column_property, registry, synonym
 
+from relay.errors import MessageError
 from relay.outbox.columns import Columns, parameters
 from relay.outbox.content import ExactText, exact_text
 from relay.outbox.transaction import refuse_autocommit
@@ -38,8 +39,9 @@ class OutboxMessage:
     """A row of the outbox; the constructor checks what :func:`relay.add` checks, and raises MessageError.
 
     Two things differ from ``relay.add``: a dedupe key that is there already is an IntegrityError at the flush, and
-    autocommit is refused (NotInTransaction) there too. What the relay keeps, from ``status`` down, is read-only and
-    loaded when first read after the flush; in async code ``await session.refresh(message)`` comes before.
+    autocommit is refused (NotInTransaction) there too. What the relay keeps, from ``status`` down, cannot be set
+    (MessageError) and is loaded when first read after the flush; in async code ``await session.refresh(message)`` comes
+    before.
     """
 
     id: Mapped[int]
@@ -90,6 +92,18 @@ registry(metadata=metadata).map_imperatively(
     # As expressions, and so never part of an INSERT, which then needs no right to write them.
     | {name: column_property(type_coerce(outbox.c[name], outbox.c[name].type)) for name in _KEPT},
 )
+
+
+def _refuse_change(_message: OutboxMessage, _value: object, _before: object, initiator: Any) -> None:
+    # Left to itself SQLAlchemy would take the value, write nothing, and say nothing.
+    raise MessageError(
+        f"{initiator.key} of a message is kept by the relay and cannot be set.",
+        "Use relay retry, relay discard or relay redact, or their SQL functions: they leave a row in the ledger.",
+    )
+
+
+for _name in _KEPT:
+    event.listen(getattr(OutboxMessage, _name), "set", _refuse_change, propagate=True)
 
 
 @event.listens_for(OutboxMessage, "before_insert", propagate=True)
