@@ -99,8 +99,8 @@ head (account, ordering_key, id, available_at, step) as (
         order by o.id limit 1) first
 ),"""
 
-# Where workers crowd, they pass over every row that somebody has ever locked (its xmax tells): it is in flight, or has
-# been named since this snapshot, or waits for a claim that looks at everything (see relay/store/turns.py).
+# Where workers crowd, they pass over every row without a key that somebody has ever locked (its xmax tells): it is in
+# flight, or has been named since this snapshot, or waits for a claim that looks at everything (see turns.py).
 # The last branch reports the stepping itself (id is null), so that the next claim goes on where this one stopped; its
 # due_us says that the account was not left alone.
 _READY = """
@@ -110,6 +110,7 @@ candidate as (
             cast(o.json_ex_content as text) as json_ex_content, o.ordering_key, o.attempts,
             coalesce(o.deliver_before <= now(), false) as expired,
             o.available_at > now() - make_interval(secs => cast(:linger_seconds as double precision)) as may_wait,
+            o.xmax = 0 as fresh,
             case when cast(:remember as boolean)
                  then cast(extract(epoch from greatest(o.available_at, 'epoch')) * 1000000 as bigint) end as due_us
         from {schema}.outbox o
@@ -124,11 +125,10 @@ candidate as (
             cast(o.json_ex_content as text) as json_ex_content, o.ordering_key, o.attempts,
             coalesce(o.deliver_before <= now(), false) as expired,
             o.available_at > now() - make_interval(secs => cast(:linger_seconds as double precision)) as may_wait,
-            cast(null as bigint) as due_us
+            false as fresh, cast(null as bigint) as due_us
         from head join {schema}.outbox o using (id)
         where head.account = t.account and head.available_at <= now() and o.status = 'pending'
-          and o.available_at <= now()
-          and case when cast(:pass_over as boolean) then o.xmax = 0 else o.id not in (select id from in_flight) end
+          and o.available_at <= now() and o.id not in (select id from in_flight)
           and not (cast(:failed_holds as boolean) and exists (
               select from {schema}.outbox earlier
               where earlier.status = 'failed' and earlier.ordering_key is not null and earlier.account = o.account
@@ -138,12 +138,12 @@ candidate as (
         for update of o skip locked) ready
 )
 select nth, id, account, topic, content, target_group, target_app_key, json_ex_content, ordering_key, attempts, expired,
-    may_wait, due_us, null as head_keys, null as head_ids, null as heads_in_flight
+    may_wait, fresh, due_us, null as head_keys, null as head_ids, null as heads_in_flight
 from candidate
 union all
 select turn.nth, null, turn.account, null, null, null, null, null,
     (select case when max(step) >= (select 2 * messages from share) then max(ordering_key) end
-     from head where head.account = turn.account), null, false, false,
+     from head where head.account = turn.account), null, false, false, false,
     case when cast(:remember as boolean) and open_turn.account is not null
          then cast(extract(epoch from now()) * 1000000 as bigint) end,
     found.keys, found.ids, found.in_flight

@@ -17,7 +17,7 @@ from relay.store.floors import Floors, Told, Trace, Visit
 from relay.store.locking import lock_ready
 from relay.store.looking import find_first_open_call, look_for_new, look_for_retries
 from relay.store.running import fetch
-from relay.store.turns import next_turn, visits
+from relay.store.turns import Found, next_turn, visits
 from relay.store.values import FEW_ACCOUNTS, Claim, ClaimLimits, Turn
 
 
@@ -42,7 +42,7 @@ def claim(
         look_for_retries(connection, schema, floors)
     if floors.resting:
         told = _told(connection, schema, floors, turn, limits)
-        turn = replace(floors.turn, accounts=turn.accounts, fruitless=turn.fruitless, crowded=0)
+        turn = replace(floors.turn, accounts=turn.accounts, fruitless=turn.fruitless, crowded=0, in_vain=False)
     started = time.monotonic()
     locked = lock_ready(connection, schema, turn, limits, floors, told)
     seconds = time.monotonic() - started
@@ -59,16 +59,15 @@ def claim(
     started = time.monotonic()
     batches = _name_calls(connection, schema, chosen, worker, lease_seconds, known, floors.open_from)
     naming_seconds = time.monotonic() - started
-    after = next_turn(
-        turn,
-        locked.reports,
-        more=locked.more,
-        fruitful=bool(batches or expired),
-        full=bool(batches),
-        in_vain=sum(map(len, batches)) < sum(map(len, chosen)),
-        whole=bool(chosen) and sum(map(len, chosen)) == len(alive) == limits.batch_size * len(chosen),
-        left_out=left_out,
+    found = Found(
+        ready=len(alive),
+        fresh=locked.fresh,
+        proposed=sum(map(len, chosen)),
+        room=limits.batch_size * len(chosen),
+        named=sum(map(len, batches)),
+        expired=expired,
     )
+    after = next_turn(turn, locked.reports, found, more=locked.more, left_out=left_out)
     seen: list[Visit] = []
     if told or floors.remembering:
         taken = {message.id for batch in chosen for message in batch} | set(locked.expired)

@@ -33,7 +33,7 @@ class Report(NamedTuple):
 class Locked:
     """``ready``: (place in the turn, message). ``due``: (account, available_at in µs, id), where it is remembered.
 
-    ``more``: there are accounts after those that were looked at.
+    ``fresh``: how many nobody had locked before; ``more``: there are accounts after those that were looked at.
     """
 
     ready: list[tuple[int, Message]] = field(default_factory=list)
@@ -41,6 +41,7 @@ class Locked:
     may_wait: set[int] = field(default_factory=set)
     due: list[tuple[str, int, int]] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
+    fresh: int = 0
     more: bool = False
 
     def __len__(self) -> int:
@@ -105,7 +106,23 @@ def _sorted_out(rows: Sequence[Any]) -> Locked:
     """One look at each row, by position: a claim has up to thousands."""
     locked = Locked()
     for row in rows:
-        nth, id_, account, topic, content, group, app_key, extra, key, attempts, expired, may_wait, due_us, *head = row
+        (
+            nth,
+            id_,
+            account,
+            topic,
+            content,
+            group,
+            app_key,
+            extra,
+            key,
+            attempts,
+            expired,
+            may_wait,
+            fresh,
+            due_us,
+            *head,
+        ) = row
         if id_ is None:
             keys, ids, in_flight = (values or () for values in head)
             heads = dict(zip(keys, zip(ids, in_flight, strict=True), strict=True))
@@ -117,6 +134,8 @@ def _sorted_out(rows: Sequence[Any]) -> Locked:
             locked.ready.append((nth, Message(id_, topic, content, account, group, app_key, extra, key, attempts)))
         if may_wait:
             locked.may_wait.add(id_)
+        if fresh:
+            locked.fresh += 1
         if due_us is not None:
             locked.due.append((account, due_us, id_))
     locked.reports.sort()

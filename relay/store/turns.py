@@ -11,11 +11,35 @@ from relay.store.values import FEW_ACCOUNTS, Turn
 
 _MANY_ACCOUNTS = 256
 # Workers at the same messages at the same moments lock many of them in vain: another has named them since the snapshot.
-# So after one such claim the next ones take what nobody has locked before, and then one looks at everything again. Not
-# where a claim locks more than it takes, or where so little is ready that batches are not full: what was left or given
-# back before would wait for nothing.
+# So after a round with such a claim the next ones take what nobody has locked before, and then a whole round looks at
+# everything again. Not where a claim locks more than it takes, or where so little is ready that batches are not full:
+# what was left or given back before would wait for nothing. And not where somebody else locks the rows, as a foreign
+# key does that refers to them: a claim would walk over all of them and find none.
 _CROWDED = 32
 _FRUITLESS = 8  # claims in a row that found nothing: thousands of accounts or keys may be waiting, so take a rest
+
+
+class Found(NamedTuple):
+    """Messages in a claim: ``ready`` to be sent, ``fresh``: locked for the first time, ``proposed`` for calls that have
+    ``room`` for so many, and ``named`` in them.
+    """
+
+    ready: int
+    fresh: int
+    proposed: int
+    room: int
+    named: int
+    expired: int
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether another worker had some of them."""
+        return self.named < self.proposed
+
+    @property
+    def plenty(self) -> bool:
+        """Whether every batch was full, nothing was left over, and enough was found that nobody had locked."""
+        return self.ready == self.proposed == self.room <= 2 * self.fresh and self.ready > 0
 
 
 class After(NamedTuple):
@@ -27,21 +51,8 @@ class After(NamedTuple):
     everywhere: bool
 
 
-def next_turn(
-    turn: Turn,
-    reports: Sequence[Report],
-    *,
-    more: bool,
-    fruitful: bool,
-    full: bool,
-    in_vain: bool,
-    whole: bool,
-    left_out: str | None,
-) -> After:
-    """``more``: there are accounts after those of the reports; ``fruitful``: something was found; ``full``: at least a
-    batch; ``in_vain``: another worker had some of it; ``whole``: all that was found fills batches, and none is left;
-    ``left_out``: the first account without a slot.
-    """
+def next_turn(turn: Turn, reports: Sequence[Report], found: Found, *, more: bool, left_out: str | None) -> After:
+    """``more``: there are accounts after those of the reports; ``left_out``: the first account without a slot."""
     ended = not more
     seen = [report.account for report in reports]
     if left_out is not None:
@@ -52,13 +63,23 @@ def next_turn(
     keys = {} if from_the_start else {account: key for account, key in turn.keys.items() if account not in seen}
     keys |= {r.account: r.cursor for r in reports if r.cursor is not None and r.account in seen}
     after = "" if ended else (seen[-1] if seen else turn.after_account)
-    fruitless = 0 if fruitful else turn.fruitless + 1
+    fruitless = 0 if found.named or found.expired else turn.fruitless + 1
     everywhere = from_the_start and not turn.keys and not keys and not turn.crowded
-    exhausted = fruitless > 0 and not in_vain and not turn.crowded and (everywhere or fruitless >= _FRUITLESS)
-    crowded = (_CROWDED if in_vain else max(0, turn.crowded - 1)) if whole else 0
+    exhausted = fruitless > 0 and not found.in_vain and not turn.crowded and (everywhere or fruitless >= _FRUITLESS)
+    crowded, in_vain = _crowding(turn, found, ended)
     # Looking far costs little when nothing is found, and much when each account looked at has messages to lock.
-    accounts = FEW_ACCOUNTS if full else min(turn.accounts * 4, _MANY_ACCOUNTS)
-    return After(Turn(after, keys, accounts, fruitless, crowded), ended, exhausted, everywhere)
+    accounts = FEW_ACCOUNTS if found.named else min(turn.accounts * 4, _MANY_ACCOUNTS)
+    return After(Turn(after, keys, accounts, fruitless, crowded, in_vain), ended, exhausted, everywhere)
+
+
+def _crowding(turn: Turn, found: Found, ended: bool) -> tuple[int, bool]:
+    """``crowded`` and ``in_vain`` of the next turn."""
+    if not found.plenty:
+        return 0, False
+    if turn.crowded:
+        return max(turn.crowded - 1, 0 if ended else 1), False
+    in_vain = turn.in_vain or found.in_vain
+    return (_CROWDED, False) if ended and in_vain else (0, in_vain)
 
 
 def visits(

@@ -18,7 +18,8 @@ class Turn:
     keys: Mapping[str, str] = field(default_factory=dict)
     accounts: int = FEW_ACCOUNTS  # how many accounts the next claim looks at
     fruitless: int = 0  # claims in a row that found nothing
-    crowded: int = 0  # claims to come that pass over all that was ever locked
+    crowded: int = 0  # claims to come that pass over what was ever locked, and on to the end of the round
+    in_vain: bool = False  # in this round another worker had some of what was locked
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ candidate as (
             cast(o.json_ex_content as text) as json_ex_content, o.ordering_key, o.attempts,
             coalesce(o.deliver_before <= now(), false) as expired,
             o.available_at > now() - make_interval(secs => cast(%(linger_seconds)s as double precision)) as may_wait,
+            o.xmax = 0 as fresh,
             case when cast(%(remember)s as boolean)
                  then cast(extract(epoch from greatest(o.available_at, 'epoch')) * 1000000 as bigint) end as due_us
         from relay.outbox o
@@ -57,11 +58,10 @@ candidate as (
             cast(o.json_ex_content as text) as json_ex_content, o.ordering_key, o.attempts,
             coalesce(o.deliver_before <= now(), false) as expired,
             o.available_at > now() - make_interval(secs => cast(%(linger_seconds)s as double precision)) as may_wait,
-            cast(null as bigint) as due_us
+            false as fresh, cast(null as bigint) as due_us
         from head join relay.outbox o using (id)
         where head.account = t.account and head.available_at <= now() and o.status = 'pending'
-          and o.available_at <= now()
-          and case when cast(%(pass_over)s as boolean) then o.xmax = 0 else o.id not in (select id from in_flight) end
+          and o.available_at <= now() and o.id not in (select id from in_flight)
           and not (cast(%(failed_holds)s as boolean) and exists (
               select from relay.outbox earlier
               where earlier.status = 'failed' and earlier.ordering_key is not null and earlier.account = o.account
@@ -71,12 +71,12 @@ candidate as (
         for update of o skip locked) ready
 )
 select nth, id, account, topic, content, target_group, target_app_key, json_ex_content, ordering_key, attempts, expired,
-    may_wait, due_us, null as head_keys, null as head_ids, null as heads_in_flight
+    may_wait, fresh, due_us, null as head_keys, null as head_ids, null as heads_in_flight
 from candidate
 union all
 select turn.nth, null, turn.account, null, null, null, null, null,
     (select case when max(step) >= (select 2 * messages from share) then max(ordering_key) end
-     from head where head.account = turn.account), null, false, false,
+     from head where head.account = turn.account), null, false, false, false,
     case when cast(%(remember)s as boolean) and open_turn.account is not null
          then cast(extract(epoch from now()) * 1000000 as bigint) end,
     found.keys, found.ids, found.in_flight

@@ -38,11 +38,8 @@ def flat(claim: Claim) -> list[int]:
     return [message.id for batch in claim.batches for message in batch.messages]
 
 
-@pytest.mark.parametrize("key_each", [None, "k"])
-def test_what_was_ever_locked_is_passed_over_while_it_is_crowded(
-    rows: Rows, store: Store, key_each: str | None
-) -> None:
-    added = rows.add(150, key_each=key_each)
+def test_what_was_ever_locked_is_passed_over_while_it_is_crowded(rows: Rows, store: Store) -> None:
+    added = rows.add(150)
     lock_for_a_moment(rows, added[:50])
     first = store.claim(Turn(crowded=2), ONE)
     second = store.claim(first.turn, ONE)
@@ -50,6 +47,12 @@ def test_what_was_ever_locked_is_passed_over_while_it_is_crowded(
     assert [first.turn.crowded, second.turn.crowded] == [1, 0]
     assert flat(first) + flat(second) == added[50:]
     assert flat(third) == added[:50]
+
+
+def test_heads_of_keys_are_never_passed_over(rows: Rows, store: Store) -> None:
+    added = rows.add(20, key_each="k")
+    lock_for_a_moment(rows, added)
+    assert flat(store.claim(CROWDED, ONE)) == added
 
 
 def test_a_crowded_claim_that_finds_nothing_is_no_end(rows: Rows, store: Store) -> None:
@@ -103,6 +106,20 @@ def test_what_another_names_meanwhile_makes_it_crowded(rows: Rows, engine: Engin
     claim = store.claim(Turn(), ONE)
     assert flat(claim) == added[10:]
     assert claim.turn.crowded > 1
+
+
+def test_where_all_rows_were_locked_by_somebody_nothing_is_passed_over(
+    rows: Rows, engine: Engine, store: Store
+) -> None:
+    rows.run("create table refers (id bigint references relay.outbox)")
+    rows.run(
+        "with added as (insert into relay.outbox (topic, content) select 't', '{}' from generate_series(1, 100) "
+        "returning id) insert into refers select id from added"
+    )
+    added = [row.id for row in rows.read("select id from relay.outbox order by id")]
+    name_meanwhile(engine, rows, added[:10])
+    claim = store.claim(Turn(), ONE)
+    assert (flat(claim), claim.turn.crowded) == (added[10:50], 0)
 
 
 def test_all_in_vain_is_no_end_either(rows: Rows, engine: Engine, store: Store) -> None:

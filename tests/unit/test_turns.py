@@ -1,0 +1,58 @@
+"""When a claim passes over what was ever locked, and when it looks at everything again."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay.store.locking import Report
+from relay.store.turns import Found, next_turn
+from relay.store.values import Turn
+
+PLENTY = Found(ready=100, fresh=100, proposed=100, room=100, named=100, expired=0)
+IN_VAIN = PLENTY._replace(named=70)
+REPORTS = [Report(1, "a", None, None, {})]
+
+
+def after(turn: Turn, found: Found, *, ends_the_round: bool = True) -> Turn:
+    return next_turn(turn, REPORTS, found, more=not ends_the_round, left_out=None).turn
+
+
+def test_a_claim_in_vain_counts_from_the_next_round_on() -> None:
+    turn = after(Turn(), IN_VAIN, ends_the_round=False)
+    assert (turn.crowded, turn.in_vain) == (0, True)
+    turn = after(turn, PLENTY, ends_the_round=False)
+    assert turn.crowded == 0
+    turn = after(turn, PLENTY)
+    assert (turn.crowded > 0, turn.in_vain) == (True, False)
+
+
+def test_it_ends_with_a_round_and_a_whole_round_follows() -> None:
+    """Else it could be the same accounts each time that are looked at again, and never the others."""
+    turn = Turn(crowded=2)
+    seen = []
+    for number in range(1, 13):  # rounds of three claims
+        turn = after(turn, IN_VAIN, ends_the_round=number % 3 == 0)
+        seen.append(turn.crowded > 0)
+    assert seen == [True, True, False, False, False] + [True] * 7
+
+
+def test_without_another_claim_in_vain_it_stays_over() -> None:
+    turn = after(Turn(crowded=1), PLENTY)
+    assert turn.crowded == 0
+    assert after(turn, PLENTY).crowded == 0
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        IN_VAIN._replace(proposed=90, room=90),
+        IN_VAIN._replace(room=150),
+        IN_VAIN._replace(fresh=49),
+        Found(0, 0, 0, 0, 0, 0),
+    ],
+    ids=["some left over", "no full batches", "others lock them", "nothing"],
+)
+@pytest.mark.parametrize("turn", [Turn(), Turn(in_vain=True), Turn(crowded=9)], ids=["", "in vain", "crowded"])
+def test_where_there_is_no_plenty_nothing_is_passed_over(turn: Turn, found: Found) -> None:
+    following = after(turn, found)
+    assert (following.crowded, following.in_vain) == (0, False)
