@@ -39,7 +39,7 @@ class Found(NamedTuple):
     @property
     def plenty(self) -> bool:
         """Whether every batch was full, nothing was left over, and enough was found that nobody had locked."""
-        return self.ready == self.proposed == self.room <= 2 * self.fresh and self.ready > 0
+        return self.ready == self.proposed == self.room <= 8 * self.fresh and self.ready > 0
 
 
 class After(NamedTuple):

@@ -47,7 +47,7 @@ def test_without_another_claim_in_vain_it_stays_over() -> None:
     [
         IN_VAIN._replace(proposed=90, room=90),
         IN_VAIN._replace(room=150),
-        IN_VAIN._replace(fresh=49),
+        IN_VAIN._replace(fresh=12),
         Found(0, 0, 0, 0, 0, 0),
     ],
     ids=["some left over", "no full batches", "others lock them", "nothing"],
