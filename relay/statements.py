@@ -146,14 +146,26 @@ NOW = """
 select extract(epoch from clock_timestamp())
 """
 
-# What --drain waits for: messages that will still move without a person. Held ones and those of an account that is
-# paused until somebody resumes it do not count.
+WRITABLE = """
+select current_setting('transaction_read_only') = 'off'
+"""
+
+# What --drain waits for: messages that will still move without a person. Held ones, those behind a head that is held or
+# failed and holds its key, and those of an account that is paused until somebody resumes it do not count.
 STILL_MOVING = """
 select exists (select from {schema}.call where settled_at is null) or exists (
     select from (
         select account, available_at from {schema}.outbox where status = 'pending' and ordering_key is null
         union all
-        select account, available_at from {schema}.outbox where status = 'pending' and ordering_key is not null
+        select head.account, head.available_at from (
+            select distinct on (account, ordering_key) account, ordering_key, id, available_at
+            from {schema}.outbox where status = 'pending' and ordering_key is not null
+            order by account, ordering_key, id) as head
+        where not (cast(:failed_holds as boolean) and exists (
+            select from {schema}.outbox earlier
+            where earlier.status = 'failed' and earlier.ordering_key is not null and earlier.account = head.account
+              and earlier.ordering_key = head.ordering_key and earlier.id < head.id
+              and earlier.error_code is distinct from 'relay.discarded'))
     ) as pending
     where available_at < 'infinity' and account <> all (cast(:skip_accounts as text[]))
       and not exists (select from {schema}.pause where scope = 'account:' || account and until is null))

@@ -122,10 +122,16 @@ class Store:
         with self._transaction() as connection:
             return float(self._value(connection, sql.NOW))
 
-    def still_moving(self, skip_accounts: Sequence[str] = ()) -> bool:
-        """Whether anything is in flight, or pending and not waiting for a person."""
+    def writable(self) -> bool:
+        """Whether the server takes writes now; a standby does not."""
         with self._transaction() as connection:
-            return bool(self._value(connection, sql.STILL_MOVING, {"skip_accounts": list(skip_accounts)}))
+            return bool(self._value(connection, sql.WRITABLE))
+
+    def still_moving(self, skip_accounts: Sequence[str] = (), *, failed_holds: bool = False) -> bool:
+        """Whether anything is in flight, or pending and not waiting for a person."""
+        parameters = {"skip_accounts": list(skip_accounts), "failed_holds": failed_holds}
+        with self._transaction() as connection:
+            return bool(self._value(connection, sql.STILL_MOVING, parameters))
 
     def pending(self) -> int:
         """How many messages are pending, whatever they wait for."""

@@ -42,7 +42,7 @@ def claim(
         look_for_retries(connection, schema, floors)
     if floors.resting:
         told = _told(connection, schema, floors, turn, limits)
-        turn = replace(floors.turn, accounts=turn.accounts, fruitless=turn.fruitless, crowded=0, in_vain=False)
+        turn = replace(floors.turn, accounts=turn.accounts, fruitless=turn.fruitless, crowded_until=0.0, in_vain=False)
     started = time.monotonic()
     locked = lock_ready(connection, schema, turn, limits, floors, told)
     seconds = time.monotonic() - started
@@ -56,9 +56,7 @@ def claim(
         may_wait=locked.may_wait,
     )
     known = {(account, key): id_ for account, key, id_ in told.heads} if told else {}
-    started = time.monotonic()
     batches = _name_calls(connection, schema, chosen, worker, lease_seconds, known, floors.open_from)
-    naming_seconds = time.monotonic() - started
     found = Found(
         ready=len(alive),
         fresh=locked.fresh,
@@ -67,14 +65,14 @@ def claim(
         named=sum(map(len, batches)),
         expired=expired,
     )
-    after = next_turn(turn, locked.reports, found, more=locked.more, left_out=left_out)
+    after = next_turn(turn, locked.reports, found, more=locked.more, left_out=left_out, now=started)
     seen: list[Visit] = []
     if told or floors.remembering:
         taken = {message.id for batch in chosen for message in batch} | set(locked.expired)
         first = {message.id for _, message in alive}
-        passed_over = turn.crowded > 0
+        passed_over = turn.crowded_until > 0
         seen = list(visits(locked.reports, locked.due, taken=taken, first=first, known=known, passed_over=passed_over))
-    trace = Trace(told, seen, len(locked), seconds, after.round_over, after.turn, naming_seconds)
+    trace = Trace(told, seen, len(locked), seconds, after.round_over, after.turn)
     everywhere = after.everywhere and told is None
     return Claim(batches, after.turn, expired, after.exhausted, everywhere), trace
 

@@ -26,7 +26,6 @@ from relay.store.values import Turn
 # What a claim without dead entries takes, generously; whatever is above was spent on walking over them.
 _ORDINARY_SECONDS = 0.005
 _ORDINARY_SECONDS_A_MESSAGE = 0.00004
-_ORDINARY_NAMINGS = 8  # times as long as to name what was locked: both wait where a machine has too much to do
 _REST = 10  # times as long as the slow round took
 _FEW_ACCOUNTS = 256  # that ran empty: kept, so that their next message needs no walk over the others
 _MANY_KEYS = 50_000
@@ -68,10 +67,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """How a claim went. ``told``: None where it looked everywhere; ``turn``: where the next one of its kind starts.
-
-    ``seconds`` were spent on looking and locking, ``naming_seconds`` on naming calls of what was locked.
-    """
+    """How a claim went. ``told``: None where it looked everywhere; ``turn``: where the next one of its kind starts."""
 
     told: Told | None
     visits: Sequence[Visit]
@@ -79,7 +75,6 @@ class Trace:
     seconds: float
     round_over: bool
     turn: Turn
-    naming_seconds: float = 0.0
 
 
 class Floors:
@@ -158,8 +153,7 @@ class Floors:
                     self._places[account].heads.pop(key, None)
             self._remember(trace.visits)
             return
-        ordinary = self._ordinary_seconds + _ORDINARY_SECONDS_A_MESSAGE * trace.messages
-        self._ordinary += max(ordinary, _ORDINARY_NAMINGS * trace.naming_seconds)
+        self._ordinary += self._ordinary_seconds + _ORDINARY_SECONDS_A_MESSAGE * trace.messages
         self._spent += trace.seconds
         if self.remembering:
             self._remember(trace.visits)

@@ -60,7 +60,7 @@ def lock_ready(
         "slots": limits.slots,
         "failed_holds": limits.failed_holds,
         "linger_seconds": limits.linger_seconds,
-        "pass_over": turn.crowded > 0,
+        "pass_over": turn.crowded_until > 0,
     }
     if told is None:
         text, where = sql.LOCK_READY, _everywhere(turn, floors)

@@ -11,11 +11,11 @@ from relay.store.values import FEW_ACCOUNTS, Turn
 
 _MANY_ACCOUNTS = 256
 # Workers at the same messages at the same moments lock many of them in vain: another has named them since the snapshot.
-# So after a round with such a claim the next ones take what nobody has locked before, and then a whole round looks at
-# everything again. Not where a claim locks more than it takes, or where so little is ready that batches are not full:
-# what was left or given back before would wait for nothing. And not where somebody else locks the rows, as a foreign
-# key does that refers to them: a claim would walk over all of them and find none.
-_CROWDED = 32
+# So after a round with such a claim they take for a while what nobody has locked before, and then a whole round looks
+# at everything again. Not where a claim locks more than it takes, or where so little is ready that batches are not
+# full: what was left or given back before would wait for nothing. And not where somebody else locks the rows, as a
+# foreign key does that refers to them: a claim would walk over all of them and find none.
+_CROWDED_SECONDS = 1.0
 _FRUITLESS = 8  # claims in a row that found nothing: thousands of accounts or keys may be waiting, so take a rest
 
 
@@ -51,8 +51,12 @@ class After(NamedTuple):
     everywhere: bool
 
 
-def next_turn(turn: Turn, reports: Sequence[Report], found: Found, *, more: bool, left_out: str | None) -> After:
-    """``more``: there are accounts after those of the reports; ``left_out``: the first account without a slot."""
+def next_turn(
+    turn: Turn, reports: Sequence[Report], found: Found, *, more: bool, left_out: str | None, now: float
+) -> After:
+    """``more``: there are accounts after those of the reports; ``left_out``: the first account without a slot; ``now``:
+    monotonic seconds.
+    """
     ended = not more
     seen = [report.account for report in reports]
     if left_out is not None:
@@ -64,22 +68,24 @@ def next_turn(turn: Turn, reports: Sequence[Report], found: Found, *, more: bool
     keys |= {r.account: r.cursor for r in reports if r.cursor is not None and r.account in seen}
     after = "" if ended else (seen[-1] if seen else turn.after_account)
     fruitless = 0 if found.named or found.expired else turn.fruitless + 1
-    everywhere = from_the_start and not turn.keys and not keys and not turn.crowded
-    exhausted = fruitless > 0 and not found.in_vain and not turn.crowded and (everywhere or fruitless >= _FRUITLESS)
-    crowded, in_vain = _crowding(turn, found, ended)
+    everywhere = from_the_start and not turn.keys and not keys and not turn.crowded_until
+    exhausted = (
+        fruitless > 0 and not found.in_vain and not turn.crowded_until and (everywhere or fruitless >= _FRUITLESS)
+    )
+    crowded_until, in_vain = _crowding(turn, found, ended, now)
     # Looking far costs little when nothing is found, and much when each account looked at has messages to lock.
     accounts = FEW_ACCOUNTS if found.named else min(turn.accounts * 4, _MANY_ACCOUNTS)
-    return After(Turn(after, keys, accounts, fruitless, crowded, in_vain), ended, exhausted, everywhere)
+    return After(Turn(after, keys, accounts, fruitless, crowded_until, in_vain), ended, exhausted, everywhere)
 
 
-def _crowding(turn: Turn, found: Found, ended: bool) -> tuple[int, bool]:
-    """``crowded`` and ``in_vain`` of the next turn."""
+def _crowding(turn: Turn, found: Found, ended: bool, now: float) -> tuple[float, bool]:
+    """``crowded_until`` and ``in_vain`` of the next turn."""
     if not found.plenty:
-        return 0, False
-    if turn.crowded:
-        return max(turn.crowded - 1, 0 if ended else 1), False
+        return 0.0, False
+    if turn.crowded_until:
+        return (0.0 if ended and now >= turn.crowded_until else turn.crowded_until), False
     in_vain = turn.in_vain or found.in_vain
-    return (_CROWDED, False) if ended and in_vain else (0, in_vain)
+    return (now + _CROWDED_SECONDS, False) if ended and in_vain else (0.0, in_vain)
 
 
 def visits(

@@ -18,7 +18,9 @@ class Turn:
     keys: Mapping[str, str] = field(default_factory=dict)
     accounts: int = FEW_ACCOUNTS  # how many accounts the next claim looks at
     fruitless: int = 0  # claims in a row that found nothing
-    crowded: int = 0  # claims to come that pass over what was ever locked, and on to the end of the round
+    crowded_until: float = (
+        0.0  # monotonic; until then and the end of a round, what was ever locked is passed over; 0: no
+    )
     in_vain: bool = False  # in this round another worker had some of what was locked
 
 

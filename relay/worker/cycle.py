@@ -253,7 +253,8 @@ class Worker:
         if not self._flights.idle:
             return False
         skip = await self._pauses.accounts_to_skip(only_endless=True)
-        if await self._threads.run(lambda: self._store.still_moving(skip)):
+        holds = self._options.failed_holds
+        if await self._threads.run(lambda: self._store.still_moving(skip, failed_holds=holds)):
             return False
         self._report.left = await self._threads.run(self._store.pending)
         self._report.pauses = await self._threads.run(self._store.pauses)

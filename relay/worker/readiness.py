@@ -1,4 +1,4 @@
-"""Whether this worker could work: it is not stopping, and the database answers.
+"""Whether this worker could work: it is not stopping, and the database answers and can be written to.
 
 Probes come every few seconds and do not wait for each other. So there is one question to the database at a time,
 however many ask, and nobody waits long for it: probes that pile up on a stalled connection would take threads and
@@ -34,7 +34,7 @@ class Readiness:
 
     async def _ask(self) -> str:
         try:
-            await self._threads.run(self._store.now)
+            writable = await self._threads.run(self._store.writable)
         except UnreachableError as error:
             return str(error)
-        return ""
+        return "" if writable else "PostgreSQL is read-only: a standby, or read-only by default"

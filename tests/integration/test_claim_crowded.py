@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.fixtures.rows import Rows
 from tests.fixtures.telling import tell_statements
 
 ONE = ClaimLimits(slots=1)
-CROWDED = Turn(crowded=2)
+CROWDED = Turn(crowded_until=float("inf"))
 
 
 @pytest.fixture
@@ -41,10 +42,10 @@ def flat(claim: Claim) -> list[int]:
 def test_what_was_ever_locked_is_passed_over_while_it_is_crowded(rows: Rows, store: Store) -> None:
     added = rows.add(150)
     lock_for_a_moment(rows, added[:50])
-    first = store.claim(Turn(crowded=2), ONE)
-    second = store.claim(first.turn, ONE)
+    first = store.claim(CROWDED, ONE)
+    second = store.claim(replace(first.turn, crowded_until=time.monotonic()), ONE)
     third = store.claim(second.turn, ONE)
-    assert [first.turn.crowded, second.turn.crowded] == [1, 0]
+    assert [bool(claim.turn.crowded_until) for claim in (first, second)] == [True, False]
     assert flat(first) + flat(second) == added[50:]
     assert flat(third) == added[:50]
 
@@ -58,16 +59,16 @@ def test_heads_of_keys_are_never_passed_over(rows: Rows, store: Store) -> None:
 def test_a_crowded_claim_that_finds_nothing_is_no_end(rows: Rows, store: Store) -> None:
     added = rows.add(10)
     lock_for_a_moment(rows, added)
-    nothing = store.claim(Turn(crowded=2, fruitless=100), ONE)
+    nothing = store.claim(replace(CROWDED, fruitless=100), ONE)
     assert (flat(nothing), nothing.exhausted, nothing.everywhere) == ([], False, False)
     assert flat(store.claim(nothing.turn, ONE)) == added
 
 
-@pytest.mark.parametrize("crowded", [0, 1, 9])
-def test_what_a_call_has_no_room_for_ends_it(rows: Rows, store: Store, crowded: int) -> None:
+@pytest.mark.parametrize("turn", [Turn(), CROWDED], ids=["", "crowded"])
+def test_what_a_call_has_no_room_for_ends_it(rows: Rows, store: Store, turn: Turn) -> None:
     """What was locked and left comes with the next claim, before all that is younger."""
     added = rows.add(100, content='{"a": "' + "x" * 100 + '"}')
-    first = store.claim(Turn(crowded=crowded), replace(ONE, max_bytes=1000))
+    first = store.claim(turn, replace(ONE, max_bytes=1000))
     second = store.claim(first.turn, replace(ONE, max_bytes=1000))
     assert 0 < len(flat(first)) < 10
     assert flat(first) + flat(second) == added[: 2 * len(flat(first))]
@@ -75,7 +76,7 @@ def test_what_a_call_has_no_room_for_ends_it(rows: Rows, store: Store, crowded: 
 
 def test_accounts_without_a_slot_end_it(rows: Rows, store: Store) -> None:
     added = [rows.add(50, account=f"a{n}") for n in range(10)]
-    first = store.claim(Turn(crowded=9, accounts=32), ONE)
+    first = store.claim(replace(CROWDED, accounts=32), ONE)
     assert flat(first) == added[0]
     assert flat(store.claim(first.turn, ONE)) == added[1]
 
@@ -83,7 +84,7 @@ def test_accounts_without_a_slot_end_it(rows: Rows, store: Store) -> None:
 def test_so_little_that_a_batch_is_not_full_ends_it(rows: Rows, store: Store) -> None:
     added = rows.add(60)
     lock_for_a_moment(rows, added[:20])
-    first = store.claim(Turn(crowded=9), ONE)
+    first = store.claim(CROWDED, ONE)
     assert flat(first) == added[20:]
     assert flat(store.claim(first.turn, ONE)) == added[:20]
 
@@ -105,7 +106,7 @@ def test_what_another_names_meanwhile_makes_it_crowded(rows: Rows, engine: Engin
     name_meanwhile(engine, rows, added[:10])
     claim = store.claim(Turn(), ONE)
     assert flat(claim) == added[10:]
-    assert claim.turn.crowded > 1
+    assert claim.turn.crowded_until > time.monotonic()
 
 
 def test_where_all_rows_were_locked_by_somebody_nothing_is_passed_over(
@@ -119,7 +120,7 @@ def test_where_all_rows_were_locked_by_somebody_nothing_is_passed_over(
     added = [row.id for row in rows.read("select id from relay.outbox order by id")]
     name_meanwhile(engine, rows, added[:10])
     claim = store.claim(Turn(), ONE)
-    assert (flat(claim), claim.turn.crowded) == (added[10:50], 0)
+    assert (flat(claim), claim.turn.crowded_until) == (added[10:50], 0)
 
 
 def test_all_in_vain_is_no_end_either(rows: Rows, engine: Engine, store: Store) -> None:

@@ -187,7 +187,7 @@ def _waits_for_lock(engine: Engine) -> bool:
         return bool(connection.execute(text(query)).scalar_one())
 
 
-def test_a_server_that_became_read_only_counts_as_lost(engine: Engine, database_url: str) -> None:
+async def test_a_server_that_became_read_only_counts_as_lost(engine: Engine, database_url: str) -> None:
     fill(engine, 1)
     standby = create_engine(
         database_url,
@@ -197,6 +197,11 @@ def test_a_server_that_became_read_only_counts_as_lost(engine: Engine, database_
     store = Store(standby, worker="test", lease_seconds=60)
     with pytest.raises(UnreachableError):
         store.claim(Turn(), ClaimLimits(slots=1))
+    threads = Threads(store.cut_off, patience_seconds=8)
+    assert await Readiness(store, threads, asyncio.Event()).trouble() == (
+        "PostgreSQL is read-only: a standby, or read-only by default"
+    )
+    threads.close()
     standby.dispose()
 
 

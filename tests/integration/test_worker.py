@@ -40,6 +40,30 @@ async def test_a_drain_produces_everything_once(rows: Rows, engine: Engine) -> N
     assert len(bench.told(events.CallSettled)) == report.calls
 
 
+@pytest.mark.parametrize("how", ["held", "failed"])
+async def test_a_drain_does_not_wait_for_what_stands_behind_a_head(rows: Rows, engine: Engine, how: str) -> None:
+    head, *_ = rows.add(3, key="stands")
+    if how == "held":
+        rows.run("update relay.outbox set available_at = 'infinity' where id = :id", id=head)
+    else:
+        rows.run(
+            "update relay.outbox set status = 'failed', finished_at = now(), error_code = 'isv.x' where id = :id",
+            id=head,
+        )
+    rows.add(2, key="goes on")
+    report = await Bench(engine, Scripted(), failed_holds=True).drain()
+    assert (report.done, report.left) == (2, 3 if how == "held" else 2)
+
+
+async def test_a_drain_waits_for_what_stands_behind_a_discarded_head(rows: Rows, engine: Engine) -> None:
+    head, *_ = rows.add(3, key="k")
+    rows.run(
+        "update relay.outbox set status = 'failed', finished_at = now(), error_code = 'relay.discarded' where id = :id",
+        id=head,
+    )
+    assert (await Bench(engine, Scripted(), failed_holds=True).drain()).done == 2
+
+
 async def test_a_drain_of_nothing_ends(engine: Engine) -> None:
     assert (await Bench(engine, Scripted()).drain()).calls == 0
 

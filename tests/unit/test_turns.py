@@ -13,33 +13,37 @@ IN_VAIN = PLENTY._replace(named=70)
 REPORTS = [Report(1, "a", None, None, {})]
 
 
-def after(turn: Turn, found: Found, *, ends_the_round: bool = True) -> Turn:
-    return next_turn(turn, REPORTS, found, more=not ends_the_round, left_out=None).turn
+def after(turn: Turn, found: Found, *, ends_the_round: bool = True, now: float = 100.0) -> Turn:
+    return next_turn(turn, REPORTS, found, more=not ends_the_round, left_out=None, now=now).turn
 
 
 def test_a_claim_in_vain_counts_from_the_next_round_on() -> None:
     turn = after(Turn(), IN_VAIN, ends_the_round=False)
-    assert (turn.crowded, turn.in_vain) == (0, True)
+    assert (turn.crowded_until, turn.in_vain) == (0, True)
     turn = after(turn, PLENTY, ends_the_round=False)
-    assert turn.crowded == 0
+    assert turn.crowded_until == 0
     turn = after(turn, PLENTY)
-    assert (turn.crowded > 0, turn.in_vain) == (True, False)
+    assert (100 < turn.crowded_until < 103, turn.in_vain) == (True, False)
 
 
 def test_it_ends_with_a_round_and_a_whole_round_follows() -> None:
     """Else it could be the same accounts each time that are looked at again, and never the others."""
-    turn = Turn(crowded=2)
+    turn = Turn(crowded_until=100.5)
     seen = []
-    for number in range(1, 13):  # rounds of three claims
-        turn = after(turn, IN_VAIN, ends_the_round=number % 3 == 0)
-        seen.append(turn.crowded > 0)
-    assert seen == [True, True, False, False, False] + [True] * 7
+    for number in range(1, 10):  # rounds of three claims
+        turn = after(turn, IN_VAIN, ends_the_round=number % 3 == 0, now=100 + number / 4)
+        seen.append(turn.crowded_until > 0)
+    assert seen == [True, True, False, False, False] + [True] * 4
+
+
+def test_before_its_time_is_over_it_does_not_end() -> None:
+    assert after(Turn(crowded_until=100.5), PLENTY).crowded_until == 100.5
 
 
 def test_without_another_claim_in_vain_it_stays_over() -> None:
-    turn = after(Turn(crowded=1), PLENTY)
-    assert turn.crowded == 0
-    assert after(turn, PLENTY).crowded == 0
+    turn = after(Turn(crowded_until=99.0), PLENTY)
+    assert turn.crowded_until == 0
+    assert after(turn, PLENTY).crowded_until == 0
 
 
 @pytest.mark.parametrize(
@@ -52,7 +56,9 @@ def test_without_another_claim_in_vain_it_stays_over() -> None:
     ],
     ids=["some left over", "no full batches", "others lock them", "nothing"],
 )
-@pytest.mark.parametrize("turn", [Turn(), Turn(in_vain=True), Turn(crowded=9)], ids=["", "in vain", "crowded"])
+@pytest.mark.parametrize(
+    "turn", [Turn(), Turn(in_vain=True), Turn(crowded_until=999.0)], ids=["", "in vain", "crowded"]
+)
 def test_where_there_is_no_plenty_nothing_is_passed_over(turn: Turn, found: Found) -> None:
     following = after(turn, found)
-    assert (following.crowded, following.in_vain) == (0, False)
+    assert (following.crowded_until, following.in_vain) == (0, False)
