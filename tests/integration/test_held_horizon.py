@@ -22,6 +22,10 @@ from tests.fixtures.rows import Rows
 
 ONE = ClaimLimits(slots=1)
 EIGHT = ClaimLimits(slots=8)
+ONE_CALL_EACH = """
+insert into relay.call (account, worker, message_ids, lease_until)
+select 'default', 'w', array[id], now() from relay.outbox
+"""
 ALL_DONE = """
 update relay.outbox set status = 'done', finished_at = now(), call_id = 1, result_index = 0 where status = 'pending'
 """
@@ -83,6 +87,24 @@ def test_promise_8_a_held_horizon_costs_three_slow_rounds_and_then_next_to_nothi
     assert ids == sorted(ids)
     assert stepping > 1000
     assert told < 200
+
+
+def test_the_long_history_of_one_key_makes_rounds_slow_too(
+    rows: Rows, engine: Engine, horizon: Connection, clock: Clock
+) -> None:
+    """Then naming a call walks over the same dead entries: how long that takes says nothing about the machine."""
+    rows.add(40_000, key="k", due_in_seconds=-60)
+    rows.run(ONE_CALL_EACH)
+    rows.run("update relay.call set settled_at = now(), outcome = 'ok'")
+    rows.run(ALL_DONE)
+    rows.add(10, key="k", due_in_seconds=-30)
+    floors = Floors(clock, ordinary_seconds=0.002)
+    store, turn = Store(engine, worker="w", lease_seconds=60, floors=floors), Turn()
+    for _ in range(5):
+        claim = store.claim(turn, ONE)
+        turn = claim.turn
+        give_back(store, claim.batches)
+    assert floors.resting
 
 
 def pages(engine: Engine, statement: str, floors: Floors) -> int:
