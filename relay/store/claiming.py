@@ -69,7 +69,7 @@ def claim(
     seen: list[Visit] = []
     if told or floors.remembering:
         taken = {message.id for batch in chosen for message in batch} | set(locked.expired)
-        first = {message.id for _, message in alive}
+        first = {message.id for batch in batches for message in batch.messages}
         passed_over = turn.crowded_until > 0
         seen = list(visits(locked.reports, locked.due, taken=taken, first=first, known=known, passed_over=passed_over))
     trace = Trace(told, seen, len(locked), seconds, after.round_over, after.turn)

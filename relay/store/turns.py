@@ -100,9 +100,10 @@ def visits(
     """Where the next look at each account may begin: behind all that was taken of it, and before what was left.
 
     ``due``: (account, available_at in microseconds, id) of what was locked; ``taken``: ids that are not ready any more.
-    A head is where the next look at its key begins if nothing earlier can come: it is in an open call, or nobody was
-    writing its key (``first``: ids). Else that look begins where this one began (``known``). Where something may have
-    been ``passed_over`` nothing is known of what was left.
+    A head is where the next look at its key begins if nothing earlier is there or can come: it is in an open call, or
+    was named for one just now (``first``: ids), which a younger snapshot than that of the look has confirmed. Else that
+    look begins where this one began (``known``). Where something may have been ``passed_over`` nothing is known of what
+    was left.
     """
     for report in reports:
         places = sorted((due_us, id_) for account, due_us, id_ in due if account == report.account)

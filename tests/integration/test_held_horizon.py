@@ -6,7 +6,9 @@ What such claims leave out for a while, and that they never take what they must 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, text
 
@@ -19,12 +21,16 @@ from relay.store import Claim, ClaimLimits, Store, Turn
 from relay.store.floors import Floors
 from tests.fixtures.floors import Clock, resting_floors, round_of
 from tests.fixtures.rows import Rows
+from tests.fixtures.telling import tell_statements
 
 ONE = ClaimLimits(slots=1)
 EIGHT = ClaimLimits(slots=8)
 ONE_CALL_EACH = """
 insert into relay.call (account, worker, message_ids, lease_until)
 select 'default', 'w', array[id], now() from relay.outbox
+"""
+INSERT_KEYED = """
+insert into relay.outbox (topic, content, ordering_key) values ('t', '{}', 'k') returning id
 """
 ALL_DONE = """
 update relay.outbox set status = 'done', finished_at = now(), call_id = 1, result_index = 0 where status = 'pending'
@@ -105,6 +111,33 @@ def test_the_long_history_of_one_key_makes_rounds_slow_too(
         turn = claim.turn
         give_back(store, claim.batches)
     assert floors.resting
+
+
+def test_a_head_that_was_not_the_first_after_all_is_not_remembered_as_one(
+    rows: Rows, engine: Engine, horizon: Connection, clock: Clock
+) -> None:
+    """The later one is committed, the earlier one only between the look at heads and the look at who is writing."""
+    floors = Floors(clock)
+    floors.note(round_of(5.0))
+    store = Store(engine, worker="w", lease_seconds=60, floors=floors)
+    with engine.connect() as writing:
+        (earlier,) = writing.execute(text(INSERT_KEYED)).scalars()
+        (later,) = rows.add(1, key="k")
+
+        def commit_the_earlier(_: psycopg.Connection[Any], statement: str) -> None:
+            if "pg_try_advisory_lock" in statement and writing.in_transaction():
+                writing.commit()
+
+        tell_statements(engine, commit_the_earlier)
+        first = store.claim(Turn(), ONE)
+        assert not writing.in_transaction()
+    assert flat(first) == []
+    for _ in range(3):
+        floors.note(round_of(5.0))
+    assert floors.resting
+    assert flat(store.claim(first.turn, ONE)) == [earlier]
+    assert flat(store.claim(first.turn, ONE)) == []
+    assert later > earlier
 
 
 def pages(engine: Engine, statement: str, floors: Floors) -> int:
