@@ -36,6 +36,7 @@ NO_CREDENTIAL = "none"  # in the place of a fingerprint: any credential that is 
 INVALID_TIMESTAMP = "31"
 CLOCK_SECONDS = 5.0  # a call that was long on its way only needs a fresh time
 OUR_FAULT_SECONDS = 60.0  # a mistake of ours does not pass by itself, but a clock that is set right does
+_NO_PERMISSION = ("11", "12", "13")  # of the app, the user, the partner
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,11 @@ def decide(batch: Batch, answer: Answer, policy: Policy, rng: random.Random) -> 
 def released(batch: Batch) -> Settlement:
     """The call was never made: its messages are free again and paid nothing."""
     return Settlement(batch.call_id, batch.account, "released")
+
+
+def lacks_permission(code: str | None) -> bool:
+    """Whether a pause with this code is about a right of the app: the credential was good, another one is no cure."""
+    return code in _NO_PERMISSION or (code or "").startswith("isv.permission-")
 
 
 def lapsed(

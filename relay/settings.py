@@ -33,11 +33,14 @@ from relay.errors import ConfigurationError
 PREFIX = "RELAY_"
 # These may come from a file and are never shown. A query may contain the key that decrypts a column.
 SECRETS = ("database_url", "tmc_app_secret", "tmc_session", "accounts_database_url", "accounts_query")
+_NOT_SHOWN = (*SECRETS, "tmc_url")  # when it is wrong: an address may contain a password
 CREDENTIAL_PARTS = ("app_key", "app_secret", "session")  # of an account; the session may be missing
 _IN_A_FILE = "_FILE"
 _DEFAULT_FILE = Path("relay.toml")
 # RELAY_TEST_* is for the tests; the others Kubernetes gives every container beside a service called "relay".
 _FOREIGN = re.compile(r"RELAY_(TEST_.*|(.*_)?SERVICE_(HOST|PORT)(_.*)?|(.*_)?PORT_\d+_(TCP|UDP|SCTP)(_.*)?)")
+# After the @ that ends the password there is another one: not in the values of a query, which may contain it.
+_SECOND_AT = re.compile(r"[\w+]+://[^:/]*:[^@]*@[^?]*(\?[^=]*)?@")
 _FOREIGN_PORT = re.compile(r"(tcp|udp|sctp)://")
 
 
@@ -117,7 +120,10 @@ class Settings(BaseSettings):
     @field_validator("tmc_url")
     @classmethod
     def _only_https_leaves_the_host(cls, url: str, info: ValidationInfo) -> str:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # its text may quote a part of a password
+            raise ValueError("must be an http or https address") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be an http or https address")
         if parts.scheme == "http" and not _is_loopback(parts.hostname) and not info.data.get("tmc_allow_http", True):
@@ -172,6 +178,11 @@ class Settings(BaseSettings):
         return init_settings, env_settings, files, table
 
 
+def no_color() -> bool:
+    """Whether the environment asks every program for no colours: https://no-color.org"""
+    return bool(os.environ.get("NO_COLOR"))
+
+
 def load(**flags: Any) -> Settings:
     """The options in force; a flag that is None was not given. Raises ConfigurationError naming every problem."""
     problems = _unknown_variables(os.environ)
@@ -213,6 +224,8 @@ def normalized_url(url: str | None) -> str:
     """The same database through psycopg, whichever PostgreSQL driver the URL names; contains the password."""
     if not url:
         raise ConfigurationError("No database is named.", f"Set {PREFIX}DATABASE_URL=postgresql://user@host/database")
+    if _SECOND_AT.match(url):  # the rest of the password would count as the host, and be shown
+        raise ConfigurationError("the database URL must have one @, before the host: write @ in a password as %40")
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # their texts may quote a part of the password
@@ -322,7 +335,7 @@ def _problems(error: ValidationError) -> list[str]:
     for problem in error.errors(include_url=False):
         named = str(problem["loc"][0])  # the variable, or the field where the default is what is wrong
         field = fields.get(named, named)
-        shown = "" if field in SECRETS else f", got {problem['input']}"
+        shown = "" if field in _NOT_SHOWN else f", got {problem['input']}"
         lines.append(f"{Settings.model_fields[field].validation_alias}: {_requirement(problem, field)}{shown}")
     return lines
 

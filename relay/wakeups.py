@@ -110,7 +110,11 @@ class Notified:
             return
         try:
             self._connection = await psycopg.AsyncConnection.connect(
-                self._conninfo, autocommit=True, prepare_threshold=None, connect_timeout=_CONNECT_SECONDS
+                self._conninfo,
+                autocommit=True,
+                prepare_threshold=None,
+                connect_timeout=_CONNECT_SECONDS,
+                client_encoding="utf8",  # a schema may have any name
             )
             self._descriptor = self._connection.fileno()
             await self._listen()

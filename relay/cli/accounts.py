@@ -11,7 +11,7 @@ from sqlalchemy import Engine, create_engine
 from relay.accounts import DEFAULT, Accounts, Source
 from relay.accounts.query import Query
 from relay.accounts.sources import Folder, Given, TomlFile
-from relay.cli.database import APPLICATION_NAME, CONNECT_TIMEOUT_SECONDS
+from relay.cli.database import APPLICATION_NAME, CONNECT_TIMEOUT_SECONDS, ENCODING
 from relay.settings import Settings, exposes_secrets, normalized_url
 from relay.tmc.credential import Credential
 
@@ -64,6 +64,7 @@ def _engine(settings: Settings) -> Engine:
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "fallback_application_name": APPLICATION_NAME,
+            "client_encoding": ENCODING,
             "tcp_user_timeout": _SILENCE_MS,
         },
     )

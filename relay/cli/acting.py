@@ -33,9 +33,18 @@ message_id = click.IntRange(1, LARGEST_ID)
 
 def ledger_options(verb: F) -> F:
     """``--reason``, ``--actor`` and ``--dry-run``."""
-    verb = click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")(verb)
-    verb = click.option("--actor", metavar="NAME", help="Who wants it.  [default: user@host]")(verb)
-    return click.option("--reason", metavar="TEXT", help="Why; kept in the ledger. Required unless --dry-run.")(verb)
+    return ledger_options_with("Required unless --dry-run.")(verb)
+
+
+def ledger_options_with(when: str) -> Callable[[F], F]:
+    """The same, where another sentence says when a reason is required."""
+
+    def options(verb: F) -> F:
+        verb = click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")(verb)
+        verb = click.option("--actor", metavar="NAME", help="Who wants it.  [default: user@host]")(verb)
+        return click.option("--reason", metavar="TEXT", help=f"Why; kept in the ledger. {when}")(verb)
+
+    return options
 
 
 @contextmanager

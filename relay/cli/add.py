@@ -31,12 +31,13 @@ def add(topic: str, content: str, as_json: bool, **columns: Any) -> None:
     from relay.settings import load
 
     settings = load()
-    text = sys.stdin.read() if content == "-" else content
+    # As bytes: JSON is UTF-8 whatever the locale says, and what is not UTF-8 is refused.
+    data = sys.stdin.buffer.read() if content == "-" else content
     given = {name: value for name, value in columns.items() if value is not None}
     engine = open_engine(settings)
     try:
         with engine.begin() as connection:
-            message_id = insert(connection, topic, text, schema=settings.schema_name, **given)
+            message_id = insert(connection, topic, data, schema=settings.schema_name, **given)
     finally:
         engine.dispose()
     if as_json:

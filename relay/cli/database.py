@@ -21,6 +21,7 @@ from relay.settings import Settings, normalized_url
 APPLICATION_NAME = "outbox-relay"
 CONNECT_TIMEOUT_SECONDS = 5
 DEAD_PEER_SECONDS = 20
+ENCODING = "utf8"  # before that of the URL and PGCLIENTENCODING: another one has no signs for most contents
 
 
 _NO_RIGHT = "42501"
@@ -48,6 +49,7 @@ def plain_engine(settings: Settings) -> Engine:
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "fallback_application_name": APPLICATION_NAME,
+            "client_encoding": ENCODING,
             "prepare_threshold": None,  # behind a pooler the next transaction may run on another server connection
             "tcp_user_timeout": 1000 * DEAD_PEER_SECONDS,
             "keepalives_idle": DEAD_PEER_SECONDS,

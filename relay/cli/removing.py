@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relay.cli.acting import count, ledger_options, message_id, operators_engine, ordered, tell_changed, tell_preview
+from relay.cli.acting import (
+    count,
+    ledger_options,
+    ledger_options_with,
+    message_id,
+    operators_engine,
+    ordered,
+    tell_changed,
+    tell_preview,
+)
 from relay.cli.options import duration, json_option
 from relay.cli.printing import print_facts, print_json
 
@@ -46,7 +55,7 @@ def redact(ids: tuple[int, ...], reason: str | None, actor: str | None, dry_run:
 @click.command()
 @click.option("--older-than", type=duration, required=True, help="Finished longer ago than this, for example 180d.")
 @click.option("--batch", type=click.IntRange(1, _LARGEST_BATCH), default=1000, show_default=True, metavar="N")
-@ledger_options
+@ledger_options_with(" [default: retention]")
 @json_option
 def prune(
     older_than: timedelta, batch: int, reason: str | None, actor: str | None, dry_run: bool, as_json: bool
@@ -54,7 +63,7 @@ def prune(
     """Delete messages that finished long ago, with their attempts and calls.
 
     In small batches, each committed with its row in the ledger. The dedupe key goes with the message: after that a
-    second insert with the same key is sent. May be stopped and run again at any time. The reason may be left out here.
+    second insert with the same key is sent. May be stopped and run again at any time.
     """
     from relay import operations
     from relay.settings import load

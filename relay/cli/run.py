@@ -25,11 +25,11 @@ from relay.events import Events
 from relay.observers.logs import LogLines, silence_libraries
 from relay.observers.metrics import Metrics
 from relay.observers.probes import probes, serving
-from relay.outcomes import NO_CREDENTIAL, Policy
+from relay.outcomes import NO_CREDENTIAL, Policy, lacks_permission
 from relay.producers import load
-from relay.settings import Settings, normalized_url
+from relay.settings import Settings, no_color, normalized_url
 from relay.settings import load as load_settings
-from relay.store import Store
+from relay.store import Pause, Store
 from relay.wakeups import Notified, Polling, Wakeup
 from relay.worker import Clock, Options, Report, Until, Worker
 
@@ -63,7 +63,7 @@ async def _run(settings: Settings, until: Until, accounts: Accounts) -> Report:
         engine = plain_engine(settings)
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     metrics, clock = Metrics(), Clock()
-    log = LogLines(worker=name, level=settings.log_level, style=settings.log_format)
+    log = LogLines(worker=name, level=settings.log_level, style=settings.log_format, colors=not no_color())
     worker = Worker(
         Store(engine, worker=name, lease_seconds=settings.lease_seconds, schema=settings.schema_name),
         load(settings.producer)(producer_config(settings, accounts, clock.now)),
@@ -170,13 +170,28 @@ def _left(report: Report) -> RelayError:
     endless = [pause for pause in report.pauses if pause.seconds_left is None]
     if not endless:
         return RelayError(f"{count}, held for a person to decide.", "See: relay list --status pending")
-    reasons = "; ".join(f"{_masked(pause.scope)} is paused: {pause.reason} ({pause.error_code})" for pause in endless)
-    if any(pause.credential is not None for pause in endless):
-        hint = "Correct the app key, secret or session of these accounts: that ends the pause by itself."
-        if all(pause.credential == NO_CREDENTIAL for pause in endless):
-            hint = "Configure the credentials of these accounts: that ends the pause by itself."
-        return ConfigurationError(f"{count}. {reasons}.", hint)
+    reasons = "; ".join(map(_told, endless))
+    if refused := [pause for pause in endless if pause.credential is not None]:
+        return ConfigurationError(f"{count}. {reasons}.", _way_out(refused))
     return RelayError(f"{count}. {reasons}.", "See: relay status")
+
+
+def _way_out(refused: list[Pause]) -> str:
+    """A right that is granted leaves the credential as it was, so nothing but a person ends that pause."""
+    hints = []
+    wrong = [pause for pause in refused if not lacks_permission(pause.error_code)]
+    if wrong and all(pause.credential == NO_CREDENTIAL for pause in wrong):
+        hints.append("Configure the credentials of these accounts: that ends the pause by itself.")
+    elif wrong:
+        hints.append("Correct the app key, secret or session of these accounts: that ends the pause by itself.")
+    if len(wrong) < len(refused):
+        hints.append("Grant the permission at the platform, then: relay resume --app KEY --reason ...")
+    return " ".join(hints)
+
+
+def _told(pause: Pause) -> str:
+    code = f" ({pause.error_code})" if pause.error_code else ""  # a person gives no code
+    return f"{_masked(pause.scope)} is paused: {pause.reason}{code}"
 
 
 def _masked(scope: str) -> str:

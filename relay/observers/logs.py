@@ -31,12 +31,20 @@ _LEVELS: dict[type[Any], str] = {
 class LogLines:
     """An observer. ``style`` is ``json``, ``console`` or ``auto``: console on a terminal, JSON elsewhere."""
 
-    def __init__(self, *, worker: str, level: str = "info", style: str = "auto", stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        worker: str,
+        level: str = "info",
+        style: str = "auto",
+        colors: bool = True,
+        stream: TextIO | None = None,
+    ) -> None:
         stream = stream or sys.stderr
         on_terminal = stream.isatty()
         plain = style == "console" or (style == "auto" and on_terminal)
         renderer: Any = (
-            structlog.dev.ConsoleRenderer(colors=on_terminal, sort_keys=False)
+            structlog.dev.ConsoleRenderer(colors=colors and on_terminal, sort_keys=False)
             if plain
             else structlog.processors.JSONRenderer(ensure_ascii=False)
         )

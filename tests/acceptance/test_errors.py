@@ -11,7 +11,7 @@ import pytest
 from tests.acceptance.outbox import Outbox, assert_reconciled, numbered
 from tests.acceptance.patience import eventually
 from tests.fixtures.processes import RelayProcess, StartRelay
-from tests.fixtures.strict_platform import StrictPlatform
+from tests.fixtures.strict_platform import StrictPlatform, error
 
 
 def said(process: RelayProcess) -> list[str]:
@@ -91,6 +91,33 @@ def test_a_wrong_secret_and_its_correction(
     assert outbox.statuses() == {"done": 70}
     assert outbox.select("select * from relay.pause") == []
     assert_reconciled(outbox, platform)
+
+
+def test_a_missing_permission_is_granted_and_a_person_resumes(
+    outbox: Outbox, platform: StrictPlatform, env: dict[str, str], start_relay: StartRelay
+) -> None:
+    outbox.insert(numbered(1))
+    platform.script.append(error(11, "isv.permission-api-package-limit", "not granted"))
+
+    refused = start_relay("run", "--drain", env=env)
+
+    app = f"app …{platform.app_key[-4:]}"
+    sentence = rf"1 message is left\. {app} is paused: .* \(isv.permission-api-package-limit\)\."
+    way_out = r"Grant the permission at the platform, then: relay resume --app KEY --reason \.\.\."
+    assert_explained(refused, 78, sentence, way_out)
+
+    assert start_relay("resume", "--app", platform.app_key, "--reason", "granted", env=env).wait() == 0
+    assert start_relay("run", "--drain", env=env).wait() == 0
+    assert outbox.statuses() == {"done": 1}
+
+
+def test_the_pause_of_a_person_has_no_code(outbox: Outbox, env: dict[str, str], start_relay: StartRelay) -> None:
+    outbox.insert(numbered(1))
+    assert start_relay("pause", "--account", "default", "--reason", "lunch", env=env).wait() == 0
+
+    process = start_relay("run", "--drain", env=env)
+
+    assert_explained(process, 1, r"1 message is left\. account:default is paused: lunch\.", "See: relay status")
 
 
 def test_an_expired_session_and_its_renewal(

@@ -116,6 +116,16 @@ def test_sources_that_cannot_answer_stop_the_start(empty_place: Path, database_u
     assert "s3cret" not in str(caught.value)
 
 
+def test_the_names_of_accounts_may_have_any_letters(
+    engine: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_table(engine, "向阳")
+    monkeypatch.setenv("PGCLIENTENCODING", "latin1")
+    with open_accounts(load(database_url=database_url, accounts_query=QUERY)) as accounts:
+        accounts.refresh(["向阳"])
+        assert accounts.credential("向阳") == Credential("1", "query")
+
+
 def test_a_run_produces_with_the_session_of_the_table(
     start_relay: StartRelay, engine: Engine, database_url: str
 ) -> None:

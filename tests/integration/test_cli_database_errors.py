@@ -120,6 +120,19 @@ def test_the_engine_names_itself_and_reads_what_is_committed(database_url: str) 
     mine.dispose()
 
 
+@pytest.mark.parametrize("query", ["", "?client_encoding=latin1"])
+def test_the_engine_speaks_utf_8_whatever_it_is_told(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "latin1")
+    url = make_url(database_url).update_query_string(query.removeprefix("?")).render_as_string(hide_password=False)
+    mine = open_engine(load(database_url=url))
+    with mine.connect() as connection:
+        assert connection.scalar(text("select cast(:word as text)"), {"word": "向阳"}) == "向阳"
+        assert connection.scalar(text("show client_encoding")) == "UTF8"
+    mine.dispose()
+
+
 def test_a_wrong_password_is_refused_without_showing_it() -> None:
     """Needs a server that asks for passwords: over TCP the embedded one does."""
     folder = Path(tempfile.gettempdir()) / f"relay-test-{uuid4().hex[:12]}"

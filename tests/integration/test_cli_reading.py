@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +22,7 @@ from relay.reports import Filter
 from relay.revisions import REVISIONS
 
 Relay = Callable[..., Result]
+PROJECT = str(Path(__file__).parents[2])
 
 
 @pytest.fixture
@@ -289,6 +294,20 @@ def test_add_of_a_duplicate_succeeds_and_says_so(run: Relay) -> None:
     assert again.stdout == ""
     assert "already there" in again.stderr
     assert json.loads(run("add", "t", "{}", "--dedupe-key", "d", "--json").stdout) == {"id": None}
+
+
+def test_add_reads_utf_8_whatever_the_locale_says(run: Relay, engine: Engine, database_url: str) -> None:
+    def add(given: bytes) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "relay", "add", "t"]
+        env = os.environ | {"RELAY_DATABASE_URL": database_url, "PYTHONIOENCODING": "latin1", "PYTHONPATH": PROJECT}
+        return subprocess.run(command, input=given, env=env, capture_output=True)
+
+    assert add('{"a":"向阳"}'.encode()).returncode == 0
+    refused = add('{"a":"向阳"}'.encode("gb18030"))
+    assert (refused.returncode, refused.stdout) == (1, b"")
+    assert refused.stderr.startswith(b"error: content is not valid UTF-8 text.")
+    with engine.connect() as connection:
+        assert list(connection.scalars(text("select content::text from relay.outbox"))) == ['{"a":"向阳"}']
 
 
 def test_add_refuses_what_is_no_message(run: Relay) -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
+import relay
 from relay.events import Event, Events, PollingOnly
 from relay.message import ACCEPTED, Answer, Answered, Batch
 from relay.outcomes import Policy
@@ -174,6 +175,18 @@ async def test_the_number_of_a_lost_socket_may_be_taken_by_somebody_else(engine:
     writer.close()
     await writer.wait_closed()
     theirs.close()
+
+
+async def test_a_schema_may_have_any_name_whatever_the_encoding(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay.migrate(database_url, schema="向阳")
+    monkeypatch.setenv("PGCLIENTENCODING", "latin1")
+    wakeup = Notified(conninfo(database_url), schema="向阳")
+    await wakeup.open()
+    assert wakeup.trouble is None
+    assert await wakeup.arm() is Arming.BEGUN
+    await wakeup.close()
 
 
 async def test_no_server_is_no_reason_to_fail() -> None:

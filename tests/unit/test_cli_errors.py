@@ -124,6 +124,18 @@ def test_every_verb_loads_and_begins_its_help_with_its_sentence(run: Callable[..
         assert sentence in " ".join(result.stdout.split()), verb
 
 
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        ("prune", "Why; kept in the ledger.  [default: retention]"),
+        ("archive", "Why; kept in the ledger. With --drop required, unless --dry-run; else 'retention' if left out."),
+        ("pause", "Why; kept in the ledger. Required unless --dry-run."),
+    ],
+)
+def test_the_help_says_where_a_reason_may_be_left_out(run: Callable[..., Result], verb: str, said: str) -> None:
+    assert " ".join(said.split()) in " ".join(run(verb, "--help").stdout.split())
+
+
 def test_version(run: Callable[..., Result]) -> None:
     assert run("version").stdout == run("--version").stdout == f"relay {package.__version__}\n"
 

@@ -100,6 +100,19 @@ def test_a_line_stays_one_line_whatever_the_platform_says() -> None:
     assert json.loads(stream.getvalue())["error_message"] == mad.error_message
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("colors", [True, False])
+def test_on_a_terminal_colours_can_be_turned_off(colors: bool) -> None:
+    stream = Terminal()
+    LogLines(worker="w", colors=colors, stream=stream)(SETTLED)
+    assert ("\x1b" in stream.getvalue()) is colors
+    assert "request_id" in stream.getvalue()
+
+
 def test_off_a_terminal_there_is_no_colour() -> None:
     stream = io.StringIO()
     LogLines(worker="w", style="console", stream=stream)(SETTLED)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Message, Outcome, Refused, Result, Scope
-from relay.outcomes import EXHAUSTED, PauseOrder, Policy, Verdict, decide, lapsed, released
+from relay.outcomes import EXHAUSTED, PauseOrder, Policy, Verdict, decide, lacks_permission, lapsed, released
 
 RNG = random.Random(7)
 POLICY = Policy(max_attempts=12, retry_base_seconds=1.0, retry_max_seconds=900.0)
@@ -275,3 +275,18 @@ def test_any_answer_names_every_message_exactly_once_and_done_only_the_accepted(
         assert not (verdict.final and verdict.delay_seconds is not None)
         assert verdict.outcome is not Outcome.FAILED or verdict.final
     assert all(settlement.halves) or settlement.halves == ()
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("11", True),
+        ("12", True),
+        ("13", True),
+        ("isv.permission-ip-whitelist-limit", True),
+        ("25", False),
+        (None, False),
+    ],
+)
+def test_which_pauses_no_other_credential_lifts(code: str | None, expected: bool) -> None:
+    assert lacks_permission(code) is expected

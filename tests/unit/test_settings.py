@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from relay.errors import ConfigurationError
-from relay.settings import SECRETS, database_url, load, normalized_url, schema_name
+from relay.settings import SECRETS, database_url, load, no_color, normalized_url, schema_name
 
 SECRET = "s3cret-do-not-show"
 
@@ -186,6 +186,14 @@ def test_a_wrong_url_is_refused_without_showing_it(url: str) -> None:
     assert SECRET not in report
 
 
+@pytest.mark.parametrize("part", [f"x@{SECRET}", f"x@{SECRET}/y", f"x@{SECRET}?y"])
+@pytest.mark.parametrize("flag", ["database_url", "accounts_database_url"])
+def test_a_password_with_an_at_is_refused_without_a_part_of_it(flag: str, part: str) -> None:
+    assert refusal(**{flag: f"postgresql://u:{part}@127.0.0.1:1/d"}) == (
+        f"RELAY_{flag.upper()}: the database URL must have one @, before the host: write @ in a password as %40"
+    )
+
+
 def test_secrets_come_from_files(empty_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (empty_place / "secret").write_text(f"{SECRET}\n")
     monkeypatch.setenv("RELAY_TMC_APP_KEY", "1")
@@ -237,6 +245,13 @@ def test_other_addresses_are_refused(url: str) -> None:
     assert refusal(tmc_url=url).startswith("RELAY_TMC_URL: must be ")
 
 
+@pytest.mark.parametrize(
+    "url", [f"ftp://u:{SECRET}@h", f"http://u:{SECRET}@h/r", f"https://u:[{SECRET}]@h/r", f"u:{SECRET}@h"]
+)
+def test_an_address_that_is_refused_is_not_shown(url: str) -> None:
+    assert SECRET not in refusal(tmc_url=url)
+
+
 def test_plain_http_can_be_allowed() -> None:
     assert load(tmc_url="http://example.com/r", tmc_allow_http=True).tmc_url == "http://example.com/r"
 
@@ -253,6 +268,14 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (load().batch_size, load().log_level) == (50, "debug")
 
 
+@pytest.mark.parametrize(("value", "expected"), [("1", True), ("0", True), ("", False)])
+def test_colours_can_be_turned_off_for_every_program(
+    monkeypatch: pytest.MonkeyPatch, value: str, expected: bool
+) -> None:
+    monkeypatch.setenv("NO_COLOR", value)
+    assert no_color() is expected
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         load().batch_size = 1
@@ -262,6 +285,7 @@ def test_settings_are_frozen() -> None:
     ("given", "expected"),
     [
         ("postgresql://u:p%40@h:1/d", "postgresql+psycopg://u:p%40@h:1/d"),
+        ("postgresql://u@v:p@h/d%40?options=x@y", "postgresql+psycopg://u%40v:p@h/d%40?options=x%40y"),
         ("postgres://h/d", "postgresql+psycopg://h/d"),
         ("postgresql+asyncpg://h/d?ssl=require", "postgresql+psycopg://h/d?sslmode=require"),
         ("postgresql+psycopg_async://h/d", "postgresql+psycopg://h/d"),
