@@ -4,7 +4,7 @@ The moving itself, and the row it leaves in the ledger, are functions of the dat
 may archive without any right to delete. Each batch is one transaction; a message and its attempts move together, a call
 when none of its messages is left in ``relay.outbox``. Nothing is gone by that: the audit views read both places.
 
-Months are those of UTC and of the time at which a message finished.
+Months are those of UTC and of the time at which a message finished. They go in their order, the oldest first.
 """
 
 from __future__ import annotations
@@ -103,32 +103,40 @@ def archive(
 
 def months(connection: Connection, *, schema: str) -> Iterator[Month]:
     """Every month there is, the oldest first. Reads the hashes of all archived messages."""
-    for row in _run(connection, sql.ARCHIVED_MONTHS, schema).all():
-        yield _month(connection, f"{row.suffix[2:6]}-{row.suffix[7:9]}", row.bytes, schema)
+    for month, size in _archived(connection, schema).items():
+        yield _month(connection, month, size, schema)
 
 
-def find_month(connection: Connection, month: str, *, schema: str) -> Month | None:
-    """One month, written 2026-01; None where nothing of it is archived."""
-    for row in _run(connection, sql.ARCHIVED_MONTHS, schema).all():
-        if row.suffix == _suffix(month):
-            return _month(connection, month, row.bytes, schema)
-    return None
+def droppable(connection: Connection, month: str, *, schema: str) -> Month:
+    """The month, written 2026-01, that might be dropped now. Raises RelayError as ``drop_month`` does."""
+    now: datetime = _run(connection, "select now()", schema).scalar_one()
+    month = f"{bounds(month)['begins']:%Y-%m}"
+    if bounds(month)["ends"] > now:
+        raise RelayError(f"The month {month} is not over (in UTC).", "Messages that finish now would belong to it.")
+    there = _archived(connection, schema)
+    if month not in there:
+        raise RelayError(f"There is nothing of {month} in the archive.", "relay archive --list shows which months are.")
+    if month != (oldest := min(there)):
+        raise RelayError(
+            f"{month} is not the oldest month in the archive: calls of messages that stay may be in it.",
+            f"Drop {oldest} first: a call is archived with its last message, and the others may be in older months.",
+        )
+    return _month(connection, month, there[month], schema)
 
 
 def drop_month(connection: Connection, month: str, *, actor: str, reason: str, schema: str) -> Month:
     """Remove a month of the archive for good: messages, attempts, calls. Gives back what it was, as the ledger has it.
 
-    Raises RelayError where there is no such month, where it is not over, and while somebody archives. Whoever reads the
-    archive is waited for, but not for long; claims and settling never wait for this.
+    Only the oldest one, and that loses no evidence of what stays: a call is archived when none of its messages is left
+    in ``relay.outbox``, and with the last of them to finish, so whatever names it is in its month or in an older one.
+
+    Raises RelayError where there is no such month, where it is not over, where an older one is still there, and while
+    somebody archives. Whoever reads the archive is waited for, but not for long; claims and settling never wait for
+    this.
     """
-    now: datetime = _run(connection, "select now()", schema).scalar_one()
-    if bounds(month)["ends"] > now:
-        raise RelayError(f"The month {month} is not over (in UTC).", "Messages that finish now would belong to it.")
     if not _run(connection, sql.LOCK_OUT_ARCHIVERS, schema).scalar_one():
         raise RelayError("Somebody is archiving just now; nothing was dropped.", "Try again when that has ended.")
-    found = find_month(connection, month, schema=schema)
-    if found is None:
-        raise RelayError(f"There is nothing of {month} in the archive.", "relay archive --list shows which months are.")
+    found = droppable(connection, month, schema=schema)
     told = {field: getattr(found, field) for field in found.__dataclass_fields__}
     _run(
         connection,
@@ -155,6 +163,12 @@ def bounds(month: str) -> Mapping[str, datetime]:
 
 def _suffix(month: str) -> str:
     return f"_y{bounds(month)['begins']:%Ym%m}"
+
+
+def _archived(connection: Connection, schema: str) -> dict[str, int]:
+    """The months there are, the oldest first, and how many bytes each takes."""
+    rows = _run(connection, sql.ARCHIVED_MONTHS, schema).all()
+    return {f"{row.suffix[2:6]}-{row.suffix[7:9]}": row.bytes for row in rows}
 
 
 def _month(connection: Connection, month: str, size: int, schema: str) -> Month:

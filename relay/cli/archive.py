@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relay.cli.acting import count, ledger_options, operators_engine, ordered
+from relay.cli.acting import count, ledger_options_with, operators_engine, ordered
 from relay.cli.options import duration, json_option
 from relay.cli.printing import print_facts, print_json, print_table
 
@@ -43,7 +43,7 @@ def _month(text: str) -> str:
 )
 @click.option("--batch", type=click.IntRange(1, 10_000), default=1000, show_default=True, metavar="N")
 @click.option("--yes", is_flag=True, help="With --drop: do not ask; needed where nobody can be asked.")
-@ledger_options
+@ledger_options_with("With --drop required, unless --dry-run; else 'retention' if left out.")
 @json_option
 def archive(
     older_than: timedelta | None,
@@ -60,7 +60,7 @@ def archive(
 
     They go with their attempts and calls, in small batches that hold nobody up, and the audit views go on showing them.
     The dedupe key is forgotten: after that a second insert with the same key is sent. May be stopped and run again at
-    any time. Nothing is deleted but by --drop.
+    any time. Nothing is deleted but by --drop, the oldest month first.
     """
     from relay.settings import load
 
@@ -115,16 +115,11 @@ def _list(settings: Settings, as_json: bool) -> None:
 
 def _drop(settings: Settings, month: str, order: Order, dry_run: bool, yes: bool, as_json: bool) -> None:
     from relay import archive
-    from relay.errors import RelayError
 
     schema = settings.schema_name
     with operators_engine(settings) as engine:
         with engine.connect() as connection:
-            found = archive.find_month(connection, month, schema=schema)
-        if found is None:
-            raise RelayError(
-                f"There is nothing of {month} in the archive.", "relay archive --list shows what there is."
-            )
+            found = archive.droppable(connection, month, schema=schema)
         if not dry_run:
             if not yes:
                 _confirm(found)

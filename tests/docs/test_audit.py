@@ -7,6 +7,7 @@ import random
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
@@ -123,6 +124,60 @@ def test_the_answers_are_right(told: Roles) -> None:
     ]  # fmt: skip
     (month,) = (row[0] for row in answer("as hashes_sha256"))
     assert month == hashlib.sha256(hashlib.sha256(b'{"tid": 4213000001}').digest()).hexdigest()
+
+
+@pytest.fixture
+def mallory(engine: Engine) -> Iterator[str]:
+    """A login that nobody knows of."""
+    name = f"mallory_{uuid4().hex[:8]}"
+    with engine.begin() as connection:
+        connection.execute(text(f"create role {name} login"))
+    yield name
+    with engine.begin() as connection:
+        connection.execute(text(f"drop owned by {name}; drop role {name}"))
+
+
+def rights(roles: Roles) -> set[tuple[object, ...]]:
+    """What an auditor is told of who may do what."""
+    asked = [block.text for block in QUESTIONS if "pg_roles" in block.text]
+    assert len(asked) == 2
+    with create_engine(roles.url("auditor"), poolclass=NullPool).connect() as connection:
+        return {tuple(row) for question in asked for row in connection.exec_driver_sql(question)}
+
+
+def test_every_right_that_was_given_aside_is_told(engine: Engine, roles: Roles, mallory: str) -> None:
+    before, auditor, owner = rights(roles), roles.names.auditor, roles.names.owner
+    with engine.begin() as connection:
+        for given in (
+            f"usage on schema relay to {mallory}",
+            f"update (content) on relay.outbox to {mallory}",
+            f"select (content) on relay.outbox to {auditor}",
+            f"delete on relay.call to {mallory}",
+            f"execute on function relay.discard(bigint[], text) to {mallory}",
+            "execute on function relay.open_archive(date) to public",
+            f"{owner}, pg_read_all_data to {mallory}",
+        ):
+            connection.execute(text(f"grant {given}"))
+        connection.execute(text(f"alter role {mallory} createrole replication"))
+        connection.execute(text("create function relay.anybodys() returns int language sql return 1"))
+        me = connection.execute(text("select current_user")).scalar_one()
+    told = rights(roles)
+    assert told - before == {
+        (mallory, "schema", "relay", "USAGE"),
+        (mallory, "column", "outbox.content", "UPDATE"),
+        (auditor, "column", "outbox.content", "SELECT"),
+        (mallory, "table", "call", "DELETE"),
+        (mallory, "function", "relay.discard(bigint[],text)", "EXECUTE"),
+        ("everybody", "function", "relay.open_archive(date)", "EXECUTE"),
+        ("everybody", "function", "relay.anybodys()", "EXECUTE"),
+        (mallory, True, f"member of {owner}"),
+        (mallory, True, "member of pg_read_all_data"),
+        (mallory, True, "may make roles"),
+        (mallory, True, "may replicate"),
+        (me, True, "owner of functions"),
+    }
+    assert {(me, True, "superuser"), (roles.login("owner"), True, f"member of {owner}")} <= before
+    assert (owner, False, "owner of tables or views") in before
 
 
 def test_a_dozen_questions_are_asked_by_auditors() -> None:

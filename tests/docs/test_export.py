@@ -39,7 +39,7 @@ def test_the_comparison_finds_what_a_superuser_changed(
 ) -> None:
     (script,) = (block.text for block in blocks(PAGE) if "audit_message.jsonl" in block.text)
     table = Rows(engine)
-    kept, changed, redacted, pruned = table.add(4, content=HARD)
+    kept, changed, redacted, pruned, pretended = table.add(5, content=HARD)
     table.run("update relay.outbox set status = 'failed', finished_at = now() where id = :id", id=redacted)
     table.run(
         "update relay.outbox set status = 'failed', finished_at = now() - interval '9 days' where id = :id", id=pruned
@@ -61,10 +61,18 @@ def test_the_comparison_finds_what_a_superuser_changed(
             ),
             {"id": changed},
         )
+        connection.execute(
+            text(
+                "update relay.outbox set content = cast(cast(:tombstone as text) as json), "
+                "content_sha256 = sha256(convert_to(:tombstone, 'UTF8')) where id = :id"
+            ),
+            {"id": pretended, "tombstone": operations.TOMBSTONE},
+        )
     assert table.one("select count(*) from relay.audit_integrity where not intact") == 0, "the views alone cannot tell"
     assert ask(script, roles.url("auditor"), tmp_path) == [
         f"{changed} changed",
         f"{redacted} redacted",
+        f"{pretended} changed",
         f"{pruned} gone",
     ]
     assert kept == table.one("select min(id) from relay.outbox")

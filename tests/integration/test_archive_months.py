@@ -27,8 +27,10 @@ from tests.integration.test_migrations import alembic
 
 ORDER = Order("ann", "asked", {})
 FINISHED = """
-insert into relay.outbox (topic, content, status, error_code, error_message, finished_at, created_at, headers)
-values ('t', cast(:content as json), 'failed', 'isv.x', 'no', cast(:at as timestamptz), cast(:at as timestamptz), '{}')
+insert into relay.outbox
+    (topic, content, status, error_code, error_message, finished_at, created_at, headers, ordering_key)
+values ('t', cast(:content as json), 'failed', 'isv.x', 'no', cast(:at as timestamptz), cast(:at as timestamptz), '{}',
+    cast(:key as text))
 returning id
 """
 
@@ -38,9 +40,9 @@ def rows(engine: Engine) -> Rows:
     return Rows(engine)
 
 
-def finished(rows: Rows, at: str, content: str = "{}") -> int:
+def finished(rows: Rows, at: str, content: str = "{}", key: str | None = None) -> int:
     """The id of a message that finished then."""
-    return int(rows.one(FINISHED, at=at, content=content))
+    return int(rows.one(FINISHED, at=at, content=content, key=key))
 
 
 def move(engine: Engine) -> None:
@@ -151,6 +153,43 @@ def test_a_dropped_month_is_gone_whole_and_the_ledger_says_what_it_was(rows: Row
     assert (entry.actor, entry.reason, entry.number) == ("ann", "the law allows it", 1)
     assert entry.selection["hashes_sha256"] == first.hashes_sha256
     assert (entry.selection["month"], entry.selection["first_id"], entry.selection["last_id"]) == ("2026-01", 1, 1)
+
+
+def test_a_month_is_not_dropped_before_an_older_one_whose_calls_it_has(rows: Rows, engine: Engine) -> None:
+    august, september = finished(rows, "2026-08-31 09:00+00"), finished(rows, "2026-09-01 09:00+00")
+    rows.run(
+        "insert into relay.call (account, worker, message_ids, lease_until, settled_at, outcome, request_id) "
+        "values ('a', 'w', :ids, now(), '2026-08-31 09:00+00', 'partial', 'r')",
+        ids=[august, september],
+    )
+    for id_ in (august, september):
+        rows.run("insert into relay.attempt values (:id, 1, 0, 'failed')", id=id_)
+    move(engine)
+    of_august = "select * from relay.audit_delivery where message_id = :id"
+    evidence = rows.read(of_august, id=august)
+    assert (len(evidence), [month.calls for month in months(engine)]) == (1, [0, 1])
+    with pytest.raises(RelayError, match="2026-09 is not the oldest month") as refused:
+        drop(engine, "2026-09")
+    assert "Drop 2026-08 first" in (refused.value.hint or "")
+    assert rows.read(of_august, id=august) == evidence
+    assert rows.one("select count(*) from relay.action where action = 'drop'") == 0
+    assert [drop(engine, month).month for month in ("2026-08", "2026-9")] == ["2026-08", "2026-09"]
+
+
+def test_what_stays_in_the_outbox_has_its_calls_there(rows: Rows, engine: Engine) -> None:
+    """Why the oldest month can go although messages older than it are not archived."""
+    august, september = finished(rows, "2026-08-31 09:00+00", key="k"), finished(rows, "2026-09-01 09:00+00")
+    rows.run(
+        "insert into relay.call (account, worker, message_ids, lease_until, settled_at, outcome) "
+        "values ('a', 'w', :ids, now(), '2026-09-01 09:00+00', 'partial')",
+        ids=[august, september],
+    )
+    rows.run("insert into relay.attempt values (:id, 1, 0, 'failed')", id=august)
+    list(archive.archive(engine.begin, timedelta(0), actor="a", reason="r", schema="relay", failed_holds=True))
+    of_august = "select * from relay.audit_delivery where message_id = :id"
+    evidence = rows.read(of_august, id=august)
+    assert drop(engine, "2026-09").messages == 1
+    assert (rows.read(of_august, id=august), len(evidence)) == (evidence, 1)
 
 
 def test_a_month_that_is_not_over_or_not_there_is_not_dropped(rows: Rows, engine: Engine) -> None:

@@ -126,6 +126,15 @@ def test_dropping_a_month(run: Relay, db: Connection) -> None:
     assert "There is nothing of 2026-01 in the archive" in run("--drop", "2026-01", "--yes", *WHY, code=1).stderr
 
 
+def test_also_a_dry_run_says_that_an_older_month_comes_first(run: Relay, db: Connection) -> None:
+    run("--older-than", "0s")
+    db.execute(text("select relay.open_archive('2025-12-01')"))
+    db.commit()
+    for more in (["--dry-run"], ["--yes", *WHY]):
+        assert "Drop 2025-12 first" in run("--drop", "2026-01", *more, code=1).stderr
+    assert count(db, "outbox_archive") == 5
+
+
 @pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 0), ("n\n", 1, 5)])
 def test_on_a_terminal_a_person_is_asked(
     database_url: str, db: Connection, run: Relay, answer: str, code: int, left: int
