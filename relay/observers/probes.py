@@ -1,7 +1,7 @@
 """``/metrics``, ``/livez`` and ``/readyz`` on a port of their own.
 
-Liveness looks at the cycle alone: a database that is down must not restart every relay. Readiness asks
-the database, and says no while the worker is stopping.
+Liveness looks at the cycle alone: a database that is down must not restart every relay. Readiness asks the database,
+and says no while the worker is stopping.
 """
 
 from __future__ import annotations

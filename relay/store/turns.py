@@ -38,7 +38,7 @@ class Found(NamedTuple):
 
     @property
     def plenty(self) -> bool:
-        """Whether every batch was full, nothing was left over, and enough was found that nobody had locked."""
+        """Whether every batch was full, nothing was left over, and an eighth at least had never been locked."""
         return self.ready == self.proposed == self.room <= 8 * self.fresh and self.ready > 0
 
 

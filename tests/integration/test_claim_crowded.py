@@ -1,4 +1,4 @@
-"""Workers at the same messages: what somebody has ever locked is passed over, for a few claims, and never lost."""
+"""Workers at the same messages: what somebody has ever locked is passed over for a while, and never lost."""
 
 from __future__ import annotations
 
