@@ -20,9 +20,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.dialects import postgresql
 
 from relay.errors import ConfigurationError, SchemaError
-from relay.revisions import r0001, r0002, r0003, r0004, r0005, r0006, r0007
+from relay.revisions import r0001, r0002, r0003, r0004, r0005, r0006, r0007, r0008
 
-REVISIONS: tuple[ModuleType, ...] = (r0001, r0002, r0003, r0004, r0005, r0006, r0007)
+REVISIONS: tuple[ModuleType, ...] = (r0001, r0002, r0003, r0004, r0005, r0006, r0007, r0008)
 HEAD: str = REVISIONS[-1].REVISION
 VERSION_TABLE = "alembic_version"
 # The name also stands inside literals and in texts that SQLAlchemy and the driver look through for parameters.
