@@ -1,4 +1,4 @@
-"""Revision 0008, ids and keys: given ones stay, and only a dedupe key is silent. Frozen once released: never edit, add one."""
+"""Revision 0008, ids and keys: given ids stay, only a dedupe key is silent. Frozen once released: add, never edit."""
 
 from __future__ import annotations
 
