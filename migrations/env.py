@@ -8,8 +8,9 @@ import re
 from alembic import context
 from sqlalchemy import create_engine
 
-from relay.revisions import VERSION_TABLE, create_schema
+from relay.revisions import VERSION_TABLE, create_schema, is_at
 from relay.revisions.migrating import lock
+from relay.revisions.standing import as_owner
 from relay.schema import Native, metadata
 from relay.settings import database_url, schema_name
 
@@ -45,7 +46,8 @@ else:
     engine = create_engine(database_url())
     with engine.begin() as connection:
         lock(connection, SCHEMA)
-        create_schema(connection.exec_driver_sql, connection, SCHEMA)
-        configure(connection=connection)
-        context.run_migrations()
+        with as_owner(connection, SCHEMA, required=not is_at(connection, SCHEMA, "head")):
+            create_schema(connection.exec_driver_sql, connection, SCHEMA)
+            configure(connection=connection)
+            context.run_migrations()
     engine.dispose()

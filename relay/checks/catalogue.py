@@ -84,7 +84,7 @@ def expected_catalogue() -> Catalogue:
 def read_catalogue(connection: Connection, schema: str) -> Catalogue:
     """What this database has. The schema's name is taken out of texts: it is there unless it is on the search path."""
     name = quoted(schema)
-    qualified = re.compile(rf'(?<![\w"]){re.escape(name)}\.(?!pruning=)')  # that is a setting, and no name in a schema
+    qualified = re.compile(rf'(?<![\w"]){re.escape(name)}\.')
     return {
         kind: {
             qualified.sub("", found): qualified.sub("", definition)

@@ -54,6 +54,18 @@ def apply(op: Any, statements: tuple[str, ...], schema: str) -> None:
         op.execute(textwrap.dedent(statement).strip().replace("{schema}", quoted(schema)))
 
 
+def is_at(connection: Connection, schema: str, to: str) -> bool:
+    """Whether nothing is to be done, as far as this login may know."""
+    readable = connection.scalar(
+        text(
+            "select has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') "
+            "from pg_class c join pg_namespace n on n.oid = relnamespace where nspname = :schema and relname = :table"
+        ),
+        {"schema": schema, "table": VERSION_TABLE},
+    )
+    return bool(readable) and not _between(current_revision(connection, schema), to)
+
+
 def current_revision(connection: Connection, schema: str) -> str | None:
     """The revision this database is at, or None where there are no tables of ours."""
     table = f"{quoted(schema)}.{VERSION_TABLE}"
@@ -129,12 +141,17 @@ def _prepare(op: Any, schema: str) -> None:
 
 
 def create_schema(execute: Any, connection: Connection | None, schema: str) -> None:
-    """Create the schema unless it is there: ``if not exists`` alone would ask for rights it then does not use."""
-    there = connection is not None and connection.scalar(
-        text("select 1 from pg_namespace where nspname = :name"), {"name": schema}
-    )
-    if not there:
-        execute(f"create schema if not exists {quoted(schema)}")
+    """Create the schema unless it is there: ``if not exists`` alone would ask for rights it then does not use.
+
+    Without a connection the database is asked when the script runs.
+    """
+    there = "select 1 from pg_namespace where nspname = {name}"
+    create = f"create schema if not exists {quoted(schema)}"
+    if connection is None:
+        literal = "'" + schema + "'"  # no name of ours has a quote in it
+        execute(f"do $body$ begin if not exists ({there.format(name=literal)}) then {create}; end if; end $body$")
+    elif not connection.scalar(text(there.format(name=":name")), {"name": schema}):
+        execute(create)
 
 
 def _record(op: Any, revision: ModuleType, schema: str) -> None:

@@ -13,7 +13,8 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Connection, Engine, create_engine, text
 
-from relay.revisions import upgrade
+from relay.revisions import is_at, upgrade
+from relay.revisions.standing import as_owner
 
 
 def migrate(target: str | Engine | Connection, *, schema: str = "relay", to: str = "head") -> list[str]:
@@ -24,7 +25,10 @@ def migrate(target: str | Engine | Connection, *, schema: str = "relay", to: str
     """
     if isinstance(target, Connection):
         lock(target, schema)
-        return upgrade(Operations(MigrationContext.configure(target)), to=to, schema=schema)
+        if is_at(target, schema, to):
+            return []
+        with as_owner(target, schema):
+            return upgrade(Operations(MigrationContext.configure(target)), to=to, schema=schema)
     if isinstance(target, Engine):
         with target.begin() as connection:
             return migrate(connection, schema=schema, to=to)

@@ -4,13 +4,18 @@ Security definer, so that a worker may archive without any right to delete; nobo
 batch at a time in the whole fleet: whoever comes meanwhile is told ``busy`` and has changed nothing. What another
 transaction has locked stays for the next time, so neither side ever waits. Each batch leaves its row in the ledger.
 
-The door for deleting (``relay.pruning``) is open as long as the function runs. Pages follow the primary key; ids follow
-the order of inserts, so a page on which everything was inserted later than ``before`` is the last one worth a look.
+The door for deleting (``relay.pruning``) is open while the rows move, and then as it was: an error takes the setting
+back with everything else. Pages follow the primary key; ids follow the order of inserts, so a page on which everything
+was inserted later than ``before`` is the last one worth a look.
+
+Touched once after its release: the door used to be a setting of the functions themselves, which PostgreSQL (15 and
+later) lets nobody but a superuser define, so that no other owner could migrate. Revision 0008 replaces the functions
+where the first text is installed; both roads end at the same tables.
 """
 
 from __future__ import annotations
 
-UPGRADE = (
+MONTHS = (
     r"""
     create function {schema}.open_archive(month date) returns void language plpgsql
         set search_path = pg_catalog, {schema}, pg_temp set timezone = 'UTC' set datestyle = 'ISO' as $body$
@@ -54,6 +59,9 @@ UPGRADE = (
     end
     $body$
     """,
+)
+
+MOVERS = (
     # What an open call names stays, whatever its status. So does, where a failed message holds its ordering key, one
     # that has a key and was not discarded: in the archive it would hold nothing. A call that begins a month does only
     # that, so that readers are kept out for no longer than it takes.
@@ -62,13 +70,14 @@ UPGRADE = (
         before timestamptz, batch integer, failed_holds boolean, actor text, reason text,
         inout after bigint, out more boolean, out busy boolean, out messages integer, out attempts integer
     ) language plpgsql security definer
-        set search_path = pg_catalog, {schema}, pg_temp set timezone = 'UTC' set relay.pruning = 'on' as $body$
+        set search_path = pg_catalog, {schema}, pg_temp set timezone = 'UTC' as $body$
     declare
         began bigint := after;
         page bigint[];
         chosen bigint[];
         missing date[];
         made boolean;
+        door text := coalesce(current_setting('relay.pruning', true), '');
     begin
         messages := 0;
         attempts := 0;
@@ -102,6 +111,7 @@ UPGRADE = (
         if chosen = '{}' then
             return;
         end if;
+        perform set_config('relay.pruning', 'on', true);
         with gone as (
             delete from attempt a using outbox o
             where a.message_id = any (chosen) and o.id = a.message_id
@@ -114,6 +124,7 @@ UPGRADE = (
         )
         insert into outbox_archive select * from gone;
         get diagnostics messages = row_count;
+        perform set_config('relay.pruning', door, true);
         insert into action (actor, action, reason, selection, count)
         values (actor, 'archive', reason,
             json_build_object('table', 'outbox', 'before', before, 'first_id', chosen[1],
@@ -129,7 +140,7 @@ UPGRADE = (
         before timestamptz, batch integer, actor text, reason text,
         inout after bigint, out more boolean, out busy boolean, out calls integer
     ) language plpgsql security definer
-        set search_path = pg_catalog, {schema}, pg_temp set timezone = 'UTC' set relay.pruning = 'on' as $body$
+        set search_path = pg_catalog, {schema}, pg_temp set timezone = 'UTC' as $body$
     declare
         began bigint := after;
         page bigint[];
@@ -137,6 +148,7 @@ UPGRADE = (
         finished timestamptz[];
         missing date[];
         made boolean;
+        door text := coalesce(current_setting('relay.pruning', true), '');
     begin
         calls := 0;
         busy := not pg_try_advisory_xact_lock(cast(cast('outbox' as regclass) as integer), 257);
@@ -163,6 +175,7 @@ UPGRADE = (
             more := true;
             return;
         end if;
+        perform set_config('relay.pruning', 'on', true);
         with gone as (
             delete from call c using unnest(chosen, finished) as picked (id, finished_at)
             where c.id = picked.id and cast(date_trunc('month', picked.finished_at) as date) <> all (missing)
@@ -170,6 +183,7 @@ UPGRADE = (
         )
         insert into call_archive select * from gone;
         get diagnostics calls = row_count;
+        perform set_config('relay.pruning', door, true);
         if calls = 0 then
             return;
         end if;
@@ -181,6 +195,11 @@ UPGRADE = (
     end
     $body$
     """,
+)
+
+UPGRADE = (
+    *MONTHS,
+    *MOVERS,
     r"""
     revoke execute on function {schema}.open_archive(date), {schema}.open_archives(date[]),
         {schema}.archive_messages(timestamptz, integer, boolean, text, text, bigint),

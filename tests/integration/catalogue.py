@@ -31,7 +31,8 @@ _QUESTIONS = {
         select format('%s %s %s %s', typname, typbasetype::regtype, typnotnull, typdefault) from pg_type
         where typtype = 'd' and typnamespace = to_regnamespace(:schema)""",
     "functions": """
-        select format('%s %s %s %s', proname, prorettype::regtype, prosecdef, prosrc)
+        select format('%s %s %s %s %s', proname, prorettype::regtype, prosecdef,
+                      replace(array_to_string(proconfig, ' '), :schema || ', ', 'SCHEMA, '), prosrc)
         from pg_proc where pronamespace = to_regnamespace(:schema)""",
     "views": """
         select format('%s %s', relname, pg_get_viewdef(oid)) from pg_class

@@ -369,3 +369,30 @@ def test_in_a_schema_of_another_name(empty_url: str) -> None:
         (month,) = archive.months(connection, schema=schema)
         assert month.month == "2026-01"
         assert archive.drop_month(connection, "2026-01", actor="a", reason="r", schema=schema) == month
+
+
+def test_the_door_for_deleting_is_open_only_while_rows_move(rows: Rows, engine: Engine) -> None:
+    """Whoever archives inside a transaction of their own may delete nothing more by that, also after an error."""
+    door, delete = text("select current_setting('relay.pruning', true)"), text("delete from relay.call")
+    calls = text("select * from relay.archive_calls(now(), 10000, 'a', 'r', 0)")
+    open_months(rows)
+    rows.run(DONE, ids=rows.add(2))
+    open_months(rows)
+    with engine.connect() as connection:
+        for statement in (text(ALL), calls):
+            connection.execute(statement)
+            assert connection.scalar(door) in (None, "")
+        with pytest.raises(DBAPIError, match="nothing is removed from relay.call"):
+            connection.execute(delete)
+        connection.rollback()
+        connection.execute(text("set local relay.pruning = 'on'"))
+        connection.execute(text(ALL))
+        assert connection.scalar(door) == "on"
+        connection.rollback()
+        connection.execute(text("create function pg_temp.no() returns trigger language plpgsql as 'begin raise; end'"))
+        connection.execute(
+            text("create trigger no before insert on relay.outbox_archive for each row execute function pg_temp.no()")
+        )
+        with pytest.raises(DBAPIError), connection.begin_nested():
+            connection.execute(text(ALL))
+        assert connection.scalar(door) in (None, "")
