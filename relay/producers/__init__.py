@@ -6,11 +6,13 @@ set ``RELAY_PRODUCER`` to that name. The contract that every producer keeps:
 - ``factory(config)`` does nothing yet; ``open`` and ``close`` may be called twice, ``close`` also unopened;
 - ``produce`` may run many times at once, and never raises for what the platform or the network does: that is a
   ``Refused``, with ``Fault.UNKNOWN`` where nobody can tell whether something was accepted;
-- cancelling ``produce`` passes through; the caller then knows that it does not know.
+- cancelling ``produce`` passes through; the caller then knows that it does not know. A producer that is certain that
+  nothing was sent yet says so by raising ``NotSent``, and the messages are free again at once.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +30,10 @@ _BUILT_IN = {
     "stdout": "relay.producers.stdout:StdoutProducer",
     "tmc": "relay.producers.tmc:TmcProducer",
 }
+
+
+class NotSent(asyncio.CancelledError):
+    """``produce`` was cancelled before it had begun to send: nothing can have been accepted."""
 
 
 class Producer(Protocol):

@@ -11,8 +11,9 @@ import json
 import sys
 from threading import Lock
 
+from relay.errors import ConfigurationError
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Message, Refused
-from relay.producers import ProducerConfig
+from relay.producers import NotSent, ProducerConfig
 
 
 class StdoutProducer:
@@ -22,24 +23,44 @@ class StdoutProducer:
         self._lock = Lock()
 
     async def open(self) -> None:
-        """Standard output is open already."""
+        """Standard output is open already, or was closed by whoever started us."""
+        if sys.stdout is None:
+            raise ConfigurationError("standard output is closed", "The producer stdout needs one, if only a file.")
 
     async def close(self) -> None:
         """Standard output belongs to the process."""
 
     async def produce(self, batch: Batch) -> Answer:
         text = "".join(map(_line, batch.messages))
+        turn = _Turn()
         try:
             # In a thread: a slow reader of the pipe must not stop the leases of other calls.
-            await asyncio.to_thread(self._write, text)
+            await asyncio.to_thread(self._write, text, turn)
+        except asyncio.CancelledError:
+            if turn.given_up():
+                raise NotSent from None
+            raise
         except OSError as error:
             return Refused(Fault.UNKNOWN, "relay.connection_cut", message=f"standard output: {error.strerror}")
         return Answered(results=(ACCEPTED,) * len(batch), request_bytes=len(text))
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, turn: _Turn) -> None:
         with self._lock:
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            if turn.taken():
+                sys.stdout.write(text)
+                sys.stdout.flush()
+
+
+class _Turn:
+    """Whether a batch is written or given up: what comes first. Its thread may wait long for those before it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+
+    def taken(self) -> bool:
+        return self._lock.acquire(blocking=False)
+
+    given_up = taken
 
 
 def _line(message: Message) -> str:

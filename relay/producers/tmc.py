@@ -6,6 +6,7 @@ moment nothing can have been accepted, after it anything can, whatever the excep
     no connection, or the time was up before one       relay.unreachable     nothing was accepted
     the connection broke once sending had begun        relay.connection_cut  unknown
     the time was up once sending had begun             relay.timeout         unknown
+    cancelled before sending                           NotSent               nothing was accepted
     an answer                                          what relay.tmc reads in it
 
 Connections are kept for a few seconds only: one that the platform has closed meanwhile would cost an unknown outcome.
@@ -21,7 +22,7 @@ import httpx
 
 from relay import __version__
 from relay.message import Answer, Batch, Fault, Refused, Scope
-from relay.producers import ProducerConfig
+from relay.producers import NotSent, ProducerConfig
 from relay.producers.posting import PostingTransport
 from relay.tmc.answer import UNREADABLE, read_answer
 from relay.tmc.credential import Credential
@@ -100,6 +101,10 @@ class TmcProducer:
         try:
             async with asyncio.timeout(self._config.timeout_seconds):
                 response, answer = await self._post(body, sending)
+        except asyncio.CancelledError:
+            if sending.begun:
+                raise
+            raise NotSent from None  # the name is being looked up, or the other side does not answer yet
         except TimeoutError:
             return sending.refused("relay.timeout", f"no answer in {self._config.timeout_seconds:g} s", body)
         except httpx.DecodingError:

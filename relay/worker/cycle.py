@@ -7,12 +7,15 @@ within the grace. A second ``stop()``, or the end of the grace, cuts them off; t
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
+from typing import Any
 
 from relay import events
 from relay.errors import UnreachableError
@@ -30,11 +33,12 @@ from relay.worker.pauses import Pauses
 from relay.worker.readiness import Readiness
 from relay.worker.report import Report
 from relay.worker.settling import Settling
-from relay.worker.threads import Threads, retry_seconds
+from relay.worker.threads import Outage, Threads
 
 _PATIENCE_SECONDS = 10.0  # a transaction without an answer for so long (or a third of the lease) is cut off
 _LOOK_AGAIN_SECONDS = 0.25
 _LAST_CLAIM_SECONDS = 1.0  # for a claim under way to end: nobody else could give back what it takes
+_LAST_CLOSE_SECONDS = 2.0  # a farewell is no reason to stay
 _LAST_SETTLE_SECONDS = 3.0  # even when the grace is over, outcomes that are known get this long to be written
 
 
@@ -130,14 +134,15 @@ class Worker:
         """Work until stopped, or until ``until`` holds. Raises what only a person can mend."""
         self._events.emit(events.WorkerStarted(self._name, type(self._producer).__name__, self._options.concurrency))
         await self._producer.open()
-        await self._wakeup.open()
+        await self._unless_stopped(self._wakeup.open())
         if self._wakeup.trouble is not None:
             self._events.emit(events.PollingOnly(self._wakeup.trouble))
-        settling = asyncio.create_task(self._settling.settle_forever())
+        patience = math.inf if until is Until.STOPPED else self._options.lease_seconds
+        settling = asyncio.create_task(self._settling.settle_forever(patience))
         extending = asyncio.create_task(self._leases.extend_forever())
         measuring = asyncio.create_task(self._clock.measure_forever(self._store, self._threads))
         recovering = asyncio.create_task(self._leases.recover_forever())
-        claiming = asyncio.create_task(self._claim_until(until))
+        claiming = asyncio.create_task(self._claim_until(until, patience))
         aborting = asyncio.create_task(self._aborting_came())
         others = [recovering, asyncio.create_task(self._hear_forever()), *self._housekeeping()]
         try:
@@ -145,12 +150,13 @@ class Worker:
         finally:
             self._stopping.set()
             self._flights.changed.set()
+            self._flights.release_unsent()
             await asyncio.wait([claiming], timeout=_LAST_CLAIM_SECONDS)
             await _cancel([claiming, aborting, *others])
             await self._land(settling)
             await _cancel([settling, extending, measuring])
-            await self._wakeup.close()
-            await self._producer.close()
+            await _within(_LAST_CLOSE_SECONDS, self._wakeup.close())
+            await _within(_LAST_CLOSE_SECONDS, self._producer.close())
             self._threads.close()
             self._events.emit(events.WorkerStopped(self._report.calls, self._report.done, self._report.failed))
         return self._report
@@ -167,9 +173,9 @@ class Worker:
         )
         return [asyncio.create_task(keeping.archive_forever())]
 
-    async def _claim_until(self, until: Until) -> None:
+    async def _claim_until(self, until: Until, patience_seconds: float) -> None:
         """Claim whenever slots are free; returns when stopped, or when ``until`` holds."""
-        failures = 0
+        outage = Outage(patience_seconds)
         while not self._stopping.is_set():
             self.heartbeat_monotonic = time.monotonic()
             self._flights.changed.clear()
@@ -185,11 +191,10 @@ class Worker:
                     return await self._until_idle()
                 if claim.exhausted and until is Until.DRAINED and await self._drained():
                     return None
-                failures = 0
+                outage.over()
             except UnreachableError as error:
-                failures += 1
                 self._events.emit(events.DatabaseLost("claim", str(error)))
-                await self._wait(retry_seconds(failures))
+                await self._wait(outage.goes_on(error))
                 continue
             if claim.batches:
                 if await self._wakeup.found(alone=claim.everywhere and claim.messages == 1):
@@ -262,7 +267,7 @@ class Worker:
 
     async def _land(self, settling: asyncio.Task[None]) -> None:
         """Both stages of stopping, then the last outcomes are written down."""
-        self._flights.release_backlog()
+        self._flights.release_unsent()
         if not self._flights.idle:
             self._events.emit(events.WorkerStopping(self._flights.running, self._options.grace_seconds))
         deadline = time.monotonic() + self._options.grace_seconds
@@ -277,13 +282,21 @@ class Worker:
             async with asyncio.timeout(seconds):
                 while not self._flights.idle and not settling.done():
                     self._flights.changed.clear()
-                    self._flights.release_backlog()  # halves of a call that was split while we were stopping
+                    self._flights.release_unsent()  # halves of a call that was split while we were stopping
                     await self._wait(_LAST_SETTLE_SECONDS)
         except TimeoutError:
             return
 
     async def _aborting_came(self) -> None:
         await self._aborting.wait()
+
+    async def _unless_stopped(self, opening: Coroutine[None, None, None]) -> None:
+        """Wait for it, but not when we are to stop: a name that is looked up may take a minute."""
+        opened, stopped = asyncio.create_task(opening), asyncio.create_task(self._stopping.wait())
+        finished, _ = await asyncio.wait([opened, stopped], return_when=asyncio.FIRST_COMPLETED)
+        await _cancel([opened, stopped])
+        if opened in finished:
+            opened.result()
 
     async def _wait(self, seconds: float) -> None:
         """Sleep, but no longer than until something changes."""
@@ -303,7 +316,13 @@ async def _until_first(ends: Sequence[asyncio.Task[None]], *, others: Sequence[a
             task.result()
 
 
-async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+async def _within(seconds: float, closing: Coroutine[None, None, None]) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await closing
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

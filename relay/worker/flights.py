@@ -3,7 +3,8 @@
     accept ──> backlog ──launch──> running ──> finished ──taken by the settler──> closed
 
 Every call accepted ends as exactly one ``Finished``, also when the producer raises or the process stops. A call whose
-lease may be over, or that would run into a pause, is never started: it is given back.
+lease may be over, or that would run into a pause, is never started: it is given back. So is, when the process stops, a
+call that waits for its turn or has not begun to send.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from relay.errors import UnreachableError
 from relay.events import Events, ProducerFailed
 from relay.message import Answer, Answered, Batch, Fault, Refused
 from relay.outcomes import Policy, Settlement, decide, released
-from relay.producers import Producer
+from relay.producers import NotSent, Producer
 from relay.worker.limits import Limits
 from relay.worker.pauses import Pauses
 
@@ -58,6 +59,7 @@ class Flights:
         self._rng = rng
         self._backlog: deque[Batch] = deque()
         self._running: dict[int, asyncio.Task[Finished]] = {}
+        self._waiting: set[int] = set()  # running, but still waiting for their turn
         self._finished: list[Finished] = []
         self._held_until: dict[int, float] = {}  # every open call of ours → monotonic seconds we surely hold it
         self.changed = asyncio.Event()  # a slot is free, or a call was closed
@@ -97,11 +99,14 @@ class Flights:
         """Start what waits, while slots are free."""
         while self._backlog and len(self._running) < self._limits.calls:
             batch = self._backlog.popleft()
+            self._waiting.add(batch.call_id)
             flight = self._running[batch.call_id] = asyncio.create_task(self._fly(batch))
             flight.add_done_callback(partial(self._flown, batch))
 
-    def release_backlog(self) -> None:
-        """Give back what was claimed and not sent."""
+    def release_unsent(self) -> None:
+        """Give back what was claimed and not sent; the slots of the pace that were reserved for it are lost."""
+        for call_id in self._waiting:
+            self._running[call_id].cancel()
         while self._backlog:
             batch = self._backlog.popleft()
             self._finish(Finished(batch, released(batch)))
@@ -146,6 +151,7 @@ class Flights:
             return Finished(batch, released(batch))  # no turn could be had: PostgreSQL is away
         if time.monotonic() >= self._held_until[batch.call_id] or self._pauses.is_paused(batch.account):
             return Finished(batch, released(batch))
+        self._waiting.discard(batch.call_id)
         sent = time.monotonic()
         answer = await self._answer(batch)
         seconds = time.monotonic() - sent
@@ -159,6 +165,8 @@ class Flights:
         """What the producer answers. Where that is no answer, nobody knows what became of the call."""
         try:
             answer = await self._producer.produce(batch)
+        except NotSent:
+            raise
         except asyncio.CancelledError:
             return Refused(Fault.UNKNOWN, "relay.stopped", message="the relay was stopped before the platform answered")
         except Exception as error:
@@ -173,6 +181,7 @@ class Flights:
     def _flown(self, batch: Batch, flight: asyncio.Task[Finished]) -> None:
         """A flight that was cancelled before it sent anything, or before it began, was never made."""
         del self._running[batch.call_id]
+        self._waiting.discard(batch.call_id)
         self._finish(Finished(batch, released(batch)) if flight.cancelled() else flight.result())
 
     def _finish(self, finished: Finished) -> None:

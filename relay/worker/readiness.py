@@ -27,10 +27,12 @@ class Readiness:
         """What is wrong, in words; empty when nothing is. Comes within two seconds."""
         if self._stopping.is_set():
             return "the worker is stopping"
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask())
-        finished, _ = await asyncio.wait([self._asking], timeout=_ANSWER_SECONDS)
-        return self._asking.result() if finished else f"PostgreSQL has not answered for {_ANSWER_SECONDS:.0f} s"
+        asking = self._asking
+        if asking is None or asking.done():
+            asking = self._asking = asyncio.create_task(self._ask())
+        # Not self._asking from here on: whoever comes when this question is answered puts the next one there.
+        finished, _ = await asyncio.wait([asking], timeout=_ANSWER_SECONDS)
+        return asking.result() if finished else f"PostgreSQL has not answered for {_ANSWER_SECONDS:.0f} s"
 
     async def _ask(self) -> str:
         try:

@@ -7,6 +7,7 @@ away. Should the leases lapse first, the guard in the database decides whose out
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 
@@ -16,7 +17,7 @@ from relay.store import Settled, Store
 from relay.worker.flights import Finished, Flights
 from relay.worker.pauses import Pauses
 from relay.worker.report import Report
-from relay.worker.threads import Threads, retry_seconds
+from relay.worker.threads import Outage, Threads
 
 
 class Settling:
@@ -30,8 +31,9 @@ class Settling:
         self._events = observers
         self._report = report
 
-    async def settle_forever(self) -> None:
-        failures = 0
+    async def settle_forever(self, patience_seconds: float = math.inf) -> None:
+        """Raises UnreachableError when nothing could be written for longer than that."""
+        outage = Outage(patience_seconds)
         while True:
             await self._flights.answered.wait()
             finished = self._flights.take_finished()
@@ -39,12 +41,11 @@ class Settling:
                 continue
             try:
                 await self._settle(finished)
-                failures = 0
+                outage.over()
             except UnreachableError as error:
                 self._flights.put_back(finished)
                 self._events.emit(DatabaseLost("settle", str(error)))
-                failures += 1
-                await asyncio.sleep(retry_seconds(failures))
+                await asyncio.sleep(outage.goes_on(error))
 
     async def _settle(self, finished: Sequence[Finished]) -> None:
         settlements = [each.settlement for each in finished]

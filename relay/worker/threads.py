@@ -2,15 +2,18 @@
 
 Blocking psycopg in a thread costs half the CPU of an async driver for these few large statements, and there is no
 second, async way to the same SQL. A transaction that gets no answer at all is cut off after a while: a half-open
-connection never fails by itself.
+connection never fails by itself. And none holds up the end of the process: nobody waits for these threads.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from relay.background import Executor
+from relay.errors import UnreachableError
 
 T = TypeVar("T")
 
@@ -26,7 +29,7 @@ class Threads:
     """``cut_off`` is called when a transaction has had no answer for ``patience_seconds``."""
 
     def __init__(self, cut_off: Callable[[], None], *, patience_seconds: float) -> None:
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
+        self._pool = Executor(_THREADS, name="store")
         self._cut_off = cut_off
         self._patience_seconds = patience_seconds
 
@@ -42,6 +45,26 @@ class Threads:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def retry_seconds(failures: int) -> float:
-    """How long to wait after so many failures in a row (1: the first)."""
-    return min(RETRY_MAX_SECONDS, RETRY_SECONDS * 2.0 ** min(failures - 1, 10))
+class Outage:
+    """The time in which nothing could be done, failure after failure: how long to wait, and when to give up."""
+
+    def __init__(self, patience_seconds: float) -> None:
+        self._patience_seconds = patience_seconds
+        self._failures = 0
+        self._since_monotonic = 0.0
+
+    def over(self) -> None:
+        self._failures = 0
+
+    def goes_on(self, error: UnreachableError) -> float:
+        """How long to wait after this failure. Raises the error, and for how long it lasts, at the end of patience."""
+        now = time.monotonic()
+        if not self._failures:
+            self._since_monotonic = now
+        self._failures += 1
+        if now - self._since_monotonic >= self._patience_seconds:
+            raise UnreachableError(
+                f"nothing could be written for {now - self._since_monotonic:.0f} s (RELAY_LEASE_SECONDS): {error}",
+                "Nothing is lost. Look at the server, then run it again.",
+            ) from error
+        return min(RETRY_MAX_SECONDS, RETRY_SECONDS * 2.0 ** min(self._failures - 1, 10))

@@ -15,7 +15,7 @@ import pytest
 
 from relay.errors import ConfigurationError
 from relay.message import ACCEPTED, Answered, Batch, Message
-from relay.producers import Producer, ProducerConfig, load
+from relay.producers import NotSent, Producer, ProducerConfig, load
 from relay.producers.stdout import StdoutProducer
 from relay.producers.tmc import TmcProducer
 from relay.tmc import Credential
@@ -170,6 +170,52 @@ async def test_cancelling_passes_through(case: Case) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_cancelled_before_anything_was_sent_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the name is looked up, and before the first line of the answer to a CONNECT: nothing was accepted."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    looking = asyncio.Event()
+
+    async def never(*_args: object, **_kwargs: object) -> None:
+        looking.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never)
+    producer = TmcProducer(config("http://nowhere.invalid/router/rest"))
+    await producer.open()
+    task = asyncio.create_task(producer.produce(batch("{}")))
+    await asyncio.wait_for(looking.wait(), 10)
+    task.cancel()
+    with pytest.raises(NotSent):
+        await task
+    await producer.close()
+
+
+async def test_lines_that_wait_for_a_reader_are_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two batches into a pipe that is full, nobody knows of the first one; the second one was never begun."""
+    out = BlockableOut()
+    monkeypatch.setattr("relay.producers.stdout.sys", SimpleNamespace(stdout=out))
+    producer, begun = StdoutProducer(config()), out.block()
+    first = asyncio.create_task(producer.produce(batch('{"n": 1}')))
+    await asyncio.wait_for(begun.wait(), 10)
+    second = asyncio.create_task(producer.produce(batch('{"n": 2}')))
+    await asyncio.sleep(0)
+    for task, end in ((first, asyncio.CancelledError), (second, NotSent)):
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as raised:
+            await task
+        assert raised.type is end
+    out.go.set()
+    third = await producer.produce(batch('{"n": 3}'))
+    assert isinstance(third, Answered)
+    assert [content for _, content in out.sent()] == ['{"n": 1}', '{"n": 3}']
+
+
+async def test_standard_output_that_was_closed_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.producers.stdout.sys", SimpleNamespace(stdout=None))
+    with pytest.raises(ConfigurationError, match="standard output is closed"):
+        await StdoutProducer(config()).open()
 
 
 async def test_many_calls_at_once_do_not_mix(case: Case) -> None:

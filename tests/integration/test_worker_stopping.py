@@ -16,7 +16,7 @@ from relay.message import Answer, Batch, Fault, Refused
 from relay.outcomes import Policy
 from relay.store import Store
 from tests.fixtures.rows import Rows
-from tests.fixtures.scripted import Bench, Scripted, accept
+from tests.fixtures.scripted import Bench, Phonebook, Scripted, accept
 from tests.fixtures.waiting import eventually_async
 
 OPEN_CALLS = "select count(*) from relay.call where settled_at is null"
@@ -104,6 +104,24 @@ async def test_halves_that_come_while_stopping_are_given_back(rows: Rows, engine
         await ended(task)
     assert rows.one("select array_agg(outcome order by id) from relay.call") == ["rejected", "released", "released"]
     assert (rows.one("select max(attempts) from relay.outbox"), rows.counts()) == (0, {"pending": 50})
+
+
+async def test_calls_that_wait_for_the_pace_are_given_back_at_once(rows: Rows, engine: Engine) -> None:
+    rows.add(100)
+    producer = Scripted()
+    book = Phonebook({"default": ("77", "f")})
+    bench = Bench(
+        engine, producer, directory=book, batch_size=10, calls_per_second=0.01, concurrency=4, grace_seconds=600
+    )
+    reserved = "select count(*) from relay.pace where next_at > now() + interval '300 s'"
+    async with bench.running() as task:
+        await eventually_async(holds(lambda: bool(rows.one(reserved))))
+        bench.worker.stop()
+        await ended(task)
+    assert len(producer.calls) == 1
+    outcomes = rows.one("select array_agg(outcome order by outcome) from relay.call")
+    assert (outcomes[0], set(outcomes[1:])) == ("ok", {"released"})
+    assert rows.one("select max(attempts) from relay.outbox where status = 'pending'") == 0
 
 
 async def test_second_stop_cuts_calls_off_and_says_that_nobody_knows(rows: Rows, engine: Engine) -> None:

@@ -13,6 +13,7 @@ from relay.errors import UnreachableError
 from relay.events import Event, Events, ProducerFailed
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Message, Outcome, Refused
 from relay.outcomes import PauseOrder, Policy
+from relay.producers import NotSent
 from relay.worker.flights import Finished, Flights
 from relay.worker.limits import Limits
 from relay.worker.pauses import Pauses
@@ -185,13 +186,48 @@ async def test_cut_off_in_flight_is_unknown_and_in_the_backlog_released(room: Ro
     room.accept(1, 2, 3)
     room.flights.launch()
     await room.in_flight(2)
-    room.flights.release_backlog()
+    room.flights.release_unsent()
     await room.flights.cancel()
     finished = await room.finished(3)
     assert [finished[id_].settlement.error_code for id_ in (1, 2)] == ["relay.stopped"] * 2
     assert outcomes(finished[1]) == [Outcome.UNKNOWN] * 2
     assert (finished[3].settlement.outcome, finished[3].sent_monotonic) == ("released", None)
     assert room.flights.idle
+
+
+async def test_what_waits_for_its_turn_is_given_back_when_the_process_stops(room: Room) -> None:
+    """Whether it sleeps until its turn, has not begun to, or its turn has just come."""
+    room.producer.gate.set()
+    turn = asyncio.Event()
+    room.pace.turn = turn.wait
+    room.accept(1, 2)
+    room.flights.launch()
+    await asyncio.sleep(0)
+    turn.set()
+    room.flights.release_unsent()
+    finished = await room.finished(2)
+    assert [each.settlement.outcome for each in finished.values()] == ["released"] * 2
+    assert (room.producer.entered, room.flights.idle) == ([], True)
+
+
+async def test_cut_off_when_the_producer_knows_that_nothing_was_sent_is_given_back(room: Room) -> None:
+    class Resolving(Scripted):
+        async def produce(self, batch: Batch) -> Answer:
+            try:
+                return await super().produce(batch)
+            except asyncio.CancelledError:
+                raise NotSent from None
+
+    room.producer.__class__ = Resolving
+    room.accept(1)
+    room.flights.launch()
+    await room.in_flight(1)
+    room.flights.release_unsent()  # it is being produced: that alone does not end it
+    await asyncio.sleep(0)
+    assert room.flights.running == 1
+    await room.flights.cancel()
+    finished = (await room.finished(1))[1]
+    assert (finished.settlement.outcome, finished.sent_monotonic) == ("released", None)
 
 
 async def test_cut_off_before_it_began_was_never_made(room: Room) -> None:
@@ -310,5 +346,5 @@ async def test_refused_calls_are_settled_too_and_trouble_narrows_the_way(room: R
     room.accept(6)
     room.flights.launch()
     assert (room.flights.running, room.flights.open_calls) == (0, [6])
-    room.flights.release_backlog()
+    room.flights.release_unsent()
     assert (await room.finished(1))[6].settlement.outcome == "released"
