@@ -25,9 +25,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
+from relay.addresses import normalized_url
 from relay.errors import ConfigurationError
 
 PREFIX = "RELAY_"
@@ -39,8 +38,6 @@ _IN_A_FILE = "_FILE"
 _DEFAULT_FILE = Path("relay.toml")
 # RELAY_TEST_* is for the tests; the others Kubernetes gives every container beside a service called "relay".
 _FOREIGN = re.compile(r"RELAY_(TEST_.*|(.*_)?SERVICE_(HOST|PORT)(_.*)?|(.*_)?PORT_\d+_(TCP|UDP|SCTP)(_.*)?)")
-# After the @ that ends the password there is another one: not in the values of a query, which may contain it.
-_SECOND_AT = re.compile(r"[\w+]+://[^:/]*:[^@]*@[^?]*(\?[^=]*)?@")
 _FOREIGN_PORT = re.compile(r"(tcp|udp|sctp)://")
 
 
@@ -52,7 +49,7 @@ def _postgresql(url: str) -> str:
     try:
         return normalized_url(url)
     except ConfigurationError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(f"{error}; {error.hint[0].lower()}{error.hint[1:]}" if error.hint else str(error)) from None
 
 
 def _lower(value: object) -> object:
@@ -218,23 +215,6 @@ def exposes_secrets(path: Path) -> bool:
         return False
     given = _read_toml(path)
     return bool(_take_accounts(given)) or any(key in SECRETS for key, _ in _flattened(given))
-
-
-def normalized_url(url: str | None) -> str:
-    """The same database through psycopg, whichever PostgreSQL driver the URL names; contains the password."""
-    if not url:
-        raise ConfigurationError("No database is named.", f"Set {PREFIX}DATABASE_URL=postgresql://user@host/database")
-    if _SECOND_AT.match(url):  # the rest of the password would count as the host, and be shown
-        raise ConfigurationError("the database URL must have one @, before the host: write @ in a password as %40")
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):  # their texts may quote a part of the password
-        raise ConfigurationError("the database URL must look like postgresql://user@host:5432/database") from None
-    if parsed.get_backend_name() not in ("postgresql", "postgres"):
-        raise ConfigurationError(f"the database URL must name PostgreSQL, not {parsed.get_backend_name()}")
-    if "ssl" in parsed.query:  # as asyncpg calls it
-        parsed = parsed.update_query_dict({"sslmode": parsed.query["ssl"]}).difference_update_query(["ssl"])
-    return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
 def _variables() -> dict[str, str]:

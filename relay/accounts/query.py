@@ -20,6 +20,7 @@ from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from relay.accounts import Found
 from relay.accounts.sources import credential_of
+from relay.addresses import told
 from relay.errors import ConfigurationError, RelayError, UnreachableError
 from relay.settings import CREDENTIAL_PARTS
 
@@ -111,11 +112,10 @@ def _explained(error: SQLAlchemyError, url: URL) -> RelayError:
     if state == _CANCELED:
         return UnreachableError(f"{QUERY} had no answer within {LIMIT_SECONDS} s")
     if name in ("OperationalError", "InterfaceError") or (state or "").startswith(_AWAY):
-        where = f"{url.host or 'the local server'}{f':{url.port}' if url.port else ''}/{url.database or ''}"
         reason = (
             said or (str(cause).splitlines() or [name])[0].rpartition(" failed: ")[2].removeprefix("FATAL:").strip()
         )
-        return UnreachableError(f"{QUERY} cannot reach PostgreSQL at {where}: {reason}", "Check that the server runs.")
+        return UnreachableError(f"{QUERY} cannot reach PostgreSQL {told(url)}: {reason}", "Check that the server runs.")
     if state == _SYNTAX_ERROR and cause is not None and cause.diag.statement_position:
         said = f"syntax error at character {cause.diag.statement_position}"
     elif not (state or "").startswith(_NOT_AS_WRITTEN):

@@ -11,8 +11,9 @@ from sqlalchemy import Engine, create_engine
 from relay.accounts import DEFAULT, Accounts, Source
 from relay.accounts.query import Query
 from relay.accounts.sources import Folder, Given, TomlFile
+from relay.addresses import normalized_url
 from relay.cli.database import APPLICATION_NAME, CONNECT_TIMEOUT_SECONDS, ENCODING
-from relay.settings import Settings, exposes_secrets, normalized_url
+from relay.settings import Settings, exposes_secrets
 from relay.tmc.credential import Credential
 
 _SILENCE_MS = 10_000  # a server that has vanished from the network is given up after so long

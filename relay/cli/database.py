@@ -1,7 +1,7 @@
 """The database of the settings, as verbs use it: an engine whose errors are sentences.
 
-PostgreSQL's errors become ours at this border. They name host, port and database, never a password, a statement or its
-values. What decides is the SQLSTATE; libpq gives none when it cannot connect.
+PostgreSQL's errors become ours at this border. They name hosts, ports and database, never a password, a statement or
+its values. What decides is the SQLSTATE; libpq gives none when it cannot connect.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
+from relay.addresses import normalized_url, told
 from relay.errors import RelayError, SchemaError, UnreachableError
 from relay.revisions import require_head
 from relay.schema import SCHEMA
-from relay.settings import Settings, normalized_url
+from relay.settings import Settings
 
 APPLICATION_NAME = "outbox-relay"
 CONNECT_TIMEOUT_SECONDS = 5
@@ -74,10 +75,9 @@ def reading(settings: Settings) -> Iterator[Connection]:
 def explained(error: BaseException, url: URL) -> RelayError:
     """What an error of psycopg means, in a sentence of ours."""
     state = getattr(error, "sqlstate", None)
-    where = f"{url.host or 'the local server'}{f':{url.port}' if url.port else ''}/{url.database or ''}"
     if state is None or state.startswith(_AWAY):
         return UnreachableError(
-            f"cannot reach PostgreSQL at {where}: {_reason(error)}",
+            f"cannot reach PostgreSQL {told(url)}: {_reason(error)}",
             "Check RELAY_DATABASE_URL and that the server runs.",
         )
     if state in _NO_SUCH:

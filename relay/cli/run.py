@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import click
-from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
 from relay.accounts import Accounts
+from relay.addresses import conninfo, normalized_url
 from relay.cli.accounts import open_accounts
 from relay.cli.database import explained, plain_engine, reading
 from relay.cli.producing import producer_config
@@ -27,7 +27,7 @@ from relay.observers.metrics import Metrics
 from relay.observers.probes import probes, serving
 from relay.outcomes import NO_CREDENTIAL, Policy, lacks_permission
 from relay.producers import load
-from relay.settings import Settings, no_color, normalized_url
+from relay.settings import Settings, no_color
 from relay.settings import load as load_settings
 from relay.store import Pause, Store
 from relay.wakeups import Notified, Polling, Wakeup
@@ -88,8 +88,7 @@ async def _run(settings: Settings, until: Until, accounts: Accounts) -> Report:
 async def _wakeup(settings: Settings) -> Wakeup:
     if settings.wakeup == "poll":
         return Polling()
-    url = make_url(normalized_url(settings.database_url)).set(drivername="postgresql")
-    wakeup = Notified(url.render_as_string(hide_password=False), schema=settings.schema_name)
+    wakeup = Notified(conninfo(normalized_url(settings.database_url)), schema=settings.schema_name)
     if settings.wakeup == "notify":
         await wakeup.open()
         if wakeup.trouble is not None:

@@ -15,6 +15,7 @@ PACKAGE = ROOT / "relay"
 
 SQL_ROOMS = {
     "accounts",
+    "addresses",
     "archive",
     "checks",
     "cli",
@@ -38,7 +39,7 @@ LIBRARIES = {
     "click": {"cli"},
     "httpx": {"producers.posting", "producers.tmc"},
     "prometheus_client": {"observers"},
-    "psycopg": {"outbox", "store", "wakeups"},
+    "psycopg": {"addresses", "outbox", "store", "wakeups"},
     "pydantic": {"settings"},
     "pydantic_settings": {"settings"},
     "sqlalchemy": SQL_ROOMS,

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from relay.errors import ConfigurationError
-from relay.settings import SECRETS, database_url, load, no_color, normalized_url, schema_name
+from relay.settings import SECRETS, database_url, load, no_color, schema_name
 
 SECRET = "s3cret-do-not-show"
 
@@ -279,23 +279,6 @@ def test_colours_can_be_turned_off_for_every_program(
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         load().batch_size = 1
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ("postgresql://u:p%40@h:1/d", "postgresql+psycopg://u:p%40@h:1/d"),
-        ("postgresql://u@v:p@h/d%40?options=x@y", "postgresql+psycopg://u%40v:p@h/d%40?options=x%40y"),
-        ("postgres://h/d", "postgresql+psycopg://h/d"),
-        ("postgresql+asyncpg://h/d?ssl=require", "postgresql+psycopg://h/d?sslmode=require"),
-        ("postgresql+psycopg_async://h/d", "postgresql+psycopg://h/d"),
-        ("postgresql+psycopg2:///d?host=/run/sockets", "postgresql+psycopg:///d?host=%2Frun%2Fsockets"),
-        ("postgresql://", "postgresql+psycopg://"),
-    ],
-)
-def test_any_postgresql_url_becomes_one_for_psycopg(given: str, expected: str) -> None:
-    assert normalized_url(given) == expected
-    assert normalized_url(expected) == expected
 
 
 def test_a_missing_url_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
