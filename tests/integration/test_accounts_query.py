@@ -155,7 +155,7 @@ def test_a_database_that_is_away_keeps_what_was_found(own_postgres: EmbeddedPost
     assert accounts.credential("one") == Credential("1", SECRET)
     assert accounts.credential("two") is None, "the query comes first, and it cannot be asked"
     assert accounts.trouble is not None
-    assert accounts.trouble.startswith("RELAY_ACCOUNTS_QUERY cannot reach PostgreSQL at the local server/postgres: ")
+    assert accounts.trouble.startswith("RELAY_ACCOUNTS_QUERY cannot reach PostgreSQL on the socket ")
     assert SECRET not in accounts.trouble
     with pytest.raises(UnreachableError, match="RELAY_ACCOUNTS_QUERY cannot reach PostgreSQL"):
         accounts.check()
