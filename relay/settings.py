@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from relay.addresses import normalized_url
 from relay.errors import ConfigurationError
+from relay.texts import UnusableText, read_text, read_value, secret, trimmed
 
 PREFIX = "RELAY_"
 # These may come from a file and are never shown. A query may contain the key that decrypts a column.
@@ -52,6 +53,14 @@ def _postgresql(url: str) -> str:
         raise ValueError(f"{error}; {error.hint[0].lower()}{error.hint[1:]}" if error.hint else str(error)) from None
 
 
+def _trimmed(value: object) -> object:
+    return trimmed(value) if isinstance(value, str) else value
+
+
+def _secret(value: object) -> object:
+    return secret(value) if isinstance(value, str) else value
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -60,6 +69,12 @@ def _identifier(name: str) -> str:
     if not 1 <= len(name.encode()) <= 63:
         raise ValueError("must be a name of 1 to 63 bytes")
     return name
+
+
+_Text = Annotated[str, BeforeValidator(_trimmed)]
+_Url = Annotated[_Text, AfterValidator(_postgresql)]
+_Secret = Annotated[str, BeforeValidator(_secret)]
+_HiddenSecret = Annotated[SecretStr, BeforeValidator(_secret)]
 
 
 class Settings(BaseSettings):
@@ -77,22 +92,28 @@ class Settings(BaseSettings):
     )
 
     config: Path | None = None
-    database_url: Annotated[str, AfterValidator(_postgresql)] | None = Field(None, repr=False)
+    database_url: _Url | None = Field(
+        None, repr=False
+    )
     schema_name: Annotated[str, AfterValidator(_identifier)] = Field("relay", validation_alias="RELAY_SCHEMA")
 
     producer: str = "tmc"  # or "stdout", or the name of an entry point in the group relay.producers
     tmc_allow_http: bool = False
     tmc_url: str = "https://eco.taobao.com/router/rest"
-    tmc_app_key: str | None = None
-    tmc_app_secret: SecretStr | None = None
-    tmc_session: SecretStr | None = None
+    tmc_app_key: _Secret | None = None
+    tmc_app_secret: _HiddenSecret | None = None
+    tmc_session: _HiddenSecret | None = None
     tmc_sign_method: Literal["hmac-sha256", "hmac", "md5"] = "hmac-sha256"
     tmc_format: Literal["json", "xml"] = "json"
     tmc_simplify: bool = False
     tmc_timeout_seconds: float = Field(15, gt=0)  # the whole call, from connecting to the last byte of the answer
 
-    accounts_query: str | None = Field(None, repr=False)  # credentials from the application's own table
-    accounts_database_url: Annotated[str, AfterValidator(_postgresql)] | None = Field(None, repr=False)
+    accounts_query: _Text | None = Field(
+        None, repr=False
+    )  # credentials from the application's own table
+    accounts_database_url: _Url | None = Field(
+        None, repr=False
+    )
     accounts_dir: Path | None = None  # NAME/app_key, NAME/app_secret, NAME/session
 
     batch_size: int = Field(50, ge=1, le=50)  # the API takes at most 50
@@ -237,9 +258,9 @@ def _secret_files(environment: Mapping[str, str]) -> dict[str, Any]:
     for variable in map(_variable, SECRETS):
         if path := environment.get(variable + _IN_A_FILE):
             try:
-                values[variable] = Path(path).read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise ConfigurationError(f"{variable}{_IN_A_FILE}: cannot read {path}: {_reason(error)}") from None
+                values[variable] = read_value(Path(path))
+            except UnusableText as error:
+                raise ConfigurationError(f"{variable}{_IN_A_FILE}: {path} {error}") from None
     return values
 
 
@@ -261,9 +282,11 @@ def _toml(environment: Mapping[str, str]) -> dict[str, Any]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"{path}: {_reason(error)}") from None
+        return tomllib.loads(read_text(path))
+    except UnusableText as error:
+        raise ConfigurationError(f"{path} {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
 
 
 def _take_accounts(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -301,13 +324,6 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     by_end = {candidate.removeprefix(PREFIX): candidate for candidate in known}
     near = difflib.get_close_matches(name.removeprefix(PREFIX), by_end, n=1, cutoff=0.7)
     return f"; did you mean {by_end[near[0]]}?" if near else ""
-
-
-def _reason(error: Exception) -> str:
-    """Why a file is of no use, without what is in it."""
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    return "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
 
 
 def _problems(error: ValidationError) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from relay.accounts import Found
 from relay.errors import ConfigurationError
 from relay.settings import CREDENTIAL_PARTS, read_accounts
+from relay.texts import UnusableText, read_value, secret
 from relay.tmc.credential import Credential
 
 DIRECTORY = "RELAY_ACCOUNTS_DIR"
@@ -91,12 +92,16 @@ def _parts(place: Path) -> dict[str, str]:
     parts = {}
     for name in CREDENTIAL_PARTS:
         try:
-            parts[name] = (place / name).read_text(encoding="utf-8")
+            (place / name).stat()
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-            raise ConfigurationError(f"{DIRECTORY}: cannot read {place / name}: {reason}") from None
+        except OSError:
+            pass  # reading it says why
+        try:
+            # Also one without anything in it: whoever renews a session may be about to write it.
+            parts[name] = secret(read_value(place / name))
+        except UnusableText as error:
+            raise ConfigurationError(f"{DIRECTORY}: {place / name} {error}") from None
     return parts
 
 
@@ -114,4 +119,7 @@ def _text(name: str, value: object, where: str) -> str:
         return ""
     if not isinstance(value, str | int) or isinstance(value, bool):
         raise ConfigurationError(f"{where}: {name} must be text, not {type(value).__name__}")
-    return str(value).strip()
+    try:
+        return secret(str(value))
+    except UnusableText as error:
+        raise ConfigurationError(f"{where}: {name} {error}") from None

@@ -22,6 +22,7 @@ import io
 import select
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -30,6 +31,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
 from relay.errors import ConfigurationError
+from relay.producers.authorities import require_authorities
 
 _CHUNK_BYTES = 64 * 1024
 _MAX_HEADER_BYTES = 128 * 1024
@@ -39,13 +41,14 @@ class PostingTransport(httpx.AsyncBaseTransport):
     """All requests go to the origin of ``url``, through the proxy that the environment names for it.
 
     ``connect_seconds`` is for all that comes before sending: name, TCP, a proxy's CONNECT, TLS.
-    Raises ConfigurationError for a proxy that does not speak HTTP.
+    Raises ConfigurationError for a proxy that does not speak HTTP, and for authorities that cannot be read.
     """
 
     def __init__(self, url: str, *, connect_seconds: float, keepalive_seconds: float) -> None:
         self._proxy = _environment_proxy(httpx.URL(url))
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds)
         self._keepalive_seconds = keepalive_seconds
+        require_authorities()
         self._tls = httpx.create_ssl_context()
         self._tls.set_alpn_protocols(["http/1.1"])
         self._all: list[_Line] = []
@@ -193,5 +196,13 @@ def _environment_proxy(url: httpx.URL) -> str | None:
         scheme = proxy.partition(":")[0]
         raise ConfigurationError(
             f"the environment names a proxy of the kind {scheme!r}", "name one that speaks HTTP, or add NO_PROXY"
+        )
+    try:
+        there = urlsplit(proxy).hostname and urlsplit(proxy).port != 0
+    except ValueError:
+        there = False
+    if not there:  # its text may contain a password
+        raise ConfigurationError(
+            "the proxy that the environment names has no host or no valid port", "write it as http://host:3128"
         )
     return proxy

@@ -99,7 +99,7 @@ def test_another_file_can_be_named(empty_place: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("RELAY_CONFIG", "other.toml")
     assert load().batch_size == 30
     monkeypatch.setenv("RELAY_CONFIG", "missing.toml")
-    assert refusal() == "missing.toml: No such file or directory"
+    assert refusal() == "missing.toml cannot be read: No such file or directory"
 
 
 def test_unknown_keys_of_the_file_are_reported_with_the_nearest(empty_place: Path) -> None:
@@ -201,7 +201,7 @@ def test_secrets_come_from_files(empty_place: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("RELAY_TMC_SESSION_FILE", "secret")
     assert load().require_tmc() == ("1", SECRET, SECRET)
     monkeypatch.setenv("RELAY_TMC_SESSION_FILE", "nowhere")
-    assert refusal() == "RELAY_TMC_SESSION_FILE: cannot read nowhere: No such file or directory"
+    assert refusal() == "RELAY_TMC_SESSION_FILE: nowhere cannot be read: No such file or directory"
 
 
 def test_credentials_are_asked_for_only_when_needed() -> None:

@@ -1,0 +1,53 @@
+"""Whom TLS trusts: certifi's list, or instead of it what ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names.
+
+The two variables are OpenSSL's, shared by all programs of a host. A file that is missing or holds no certificate would
+otherwise be told as any kind of error; a folder that is missing, as no error at all until every call fails.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from pathlib import Path
+
+from relay.errors import ConfigurationError
+
+FILE, FOLDER = "SSL_CERT_FILE", "SSL_CERT_DIR"
+_HASHED = re.compile(r"[0-9a-f]{8}\.\d+")  # the names by which OpenSSL finds a certificate in a folder
+_HINT = "docs/network.md says how a company's authority is added to the public ones."
+
+
+def require_authorities() -> None:
+    """Raises ConfigurationError, naming variable and file, where the one that counts holds no certificates."""
+    if file := os.environ.get(FILE):
+        _require_file(file)
+    elif folders := os.environ.get(FOLDER):
+        _require_folders(folders)
+
+
+def _require_file(file: str) -> None:
+    try:
+        Path(file).read_bytes()  # OpenSSL's own errors do not say what is wrong with it
+        ssl.create_default_context(cafile=file)
+    except ssl.SSLError:
+        raise ConfigurationError(
+            f"{FILE}: {file} holds no certificate in PEM form",
+            f"One in DER form is turned by: openssl x509 -inform der -in {file} -out NEW. {_HINT}",
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{FILE}: {file} cannot be read: {error.strerror}", _HINT) from None
+
+
+def _require_folders(folders: str) -> None:
+    found = False
+    for folder in filter(None, folders.split(os.pathsep)):
+        try:
+            found = any(map(_HASHED.fullmatch, os.listdir(folder))) or found
+        except OSError as error:
+            raise ConfigurationError(f"{FOLDER}: {folder} cannot be read: {error.strerror}", _HINT) from None
+    if not found:
+        raise ConfigurationError(
+            f"{FOLDER}: {folders} holds no certificate under a name that OpenSSL finds (1a2b3c4d.0)",
+            f"Run: openssl rehash {folders}. {_HINT}",
+        )
