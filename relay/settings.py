@@ -92,9 +92,7 @@ class Settings(BaseSettings):
     )
 
     config: Path | None = None
-    database_url: _Url | None = Field(
-        None, repr=False
-    )
+    database_url: _Url | None = Field(None, repr=False)
     schema_name: Annotated[str, AfterValidator(_identifier)] = Field("relay", validation_alias="RELAY_SCHEMA")
 
     producer: str = "tmc"  # or "stdout", or the name of an entry point in the group relay.producers
@@ -108,12 +106,8 @@ class Settings(BaseSettings):
     tmc_simplify: bool = False
     tmc_timeout_seconds: float = Field(15, gt=0)  # the whole call, from connecting to the last byte of the answer
 
-    accounts_query: _Text | None = Field(
-        None, repr=False
-    )  # credentials from the application's own table
-    accounts_database_url: _Url | None = Field(
-        None, repr=False
-    )
+    accounts_query: _Text | None = Field(None, repr=False)  # credentials from the application's own table
+    accounts_database_url: _Url | None = Field(None, repr=False)
     accounts_dir: Path | None = None  # NAME/app_key, NAME/app_secret, NAME/session
 
     batch_size: int = Field(50, ge=1, le=50)  # the API takes at most 50

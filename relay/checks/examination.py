@@ -1,7 +1,8 @@
 """All checks of the database in the order they are told, and how they are kept apart from each other.
 
-Each check gets a read-only transaction of its own, which a time limit ends. What it is not allowed to see becomes a
-warning under its name. Only a server that does not answer ends the examination, as UnreachableError.
+Each check gets a read-only transaction of its own, which a time limit ends. What it is not allowed to see, and whatever
+else it raises, becomes a warning under its name. Only a server that does not answer ends the examination, as
+UnreachableError.
 """
 
 from __future__ import annotations
@@ -82,5 +83,8 @@ def _facts(engine: Engine, settings: Settings, checks: Mapping[str, Check]) -> I
         except UnreachableError:
             raise
         except RelayError as error:
-            findings = [warn(f"cannot be looked at: {error}", error.hint)]
+            findings = [warn(f"cannot be looked at: {error}", error.hint or "The other facts do not depend on it.")]
+        except Exception as error:  # whatever it is: one check ends no other
+            said = f"cannot be looked at: unexpected {type(error).__name__}"
+            findings = [warn(said, "Please report it with what is special about this database.")]
         yield from (fact(name, finding) for finding in findings)

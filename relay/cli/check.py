@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,8 @@ from relay.cli.options import json_option
 from relay.cli.printing import print_json, shown
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from relay.accounts import Accounts
     from relay.checks import Fact
     from relay.message import Answer
@@ -19,6 +23,12 @@ if TYPE_CHECKING:
 
 # What stops everything else has a code of its own; anything else that fails is a 1.
 _CODES = {"settings": 78, "database": 69}
+# The next step where an error does not say one.
+_HINTS = {
+    "database": "Check RELAY_DATABASE_URL and that the server runs.",
+    "accounts": "See docs/accounts.md: what a source must give.",
+    "platform": "See docs/network.md: the way to the platform.",
+}
 
 
 @click.command()
@@ -46,9 +56,8 @@ def check(account: str, no_platform: bool, as_json: bool) -> None:
 
 def _facts(account: str, *, ask_platform: bool) -> Iterator[Fact]:
     from relay.checks import Fact, State
-    from relay.checks.examination import examine, host_offset_seconds
     from relay.cli.database import open_engine
-    from relay.errors import ConfigurationError, UnreachableError
+    from relay.errors import ConfigurationError
     from relay.settings import load
 
     try:
@@ -59,43 +68,63 @@ def _facts(account: str, *, ask_platform: bool) -> Iterator[Fact]:
             yield Fact("settings", State.FAIL, problem, error.hint or "The README lists every setting.")
         return
     yield Fact("settings", State.OK, f"producer {settings.producer}, schema {settings.schema_name}")
-    offset_seconds = 0.0
+    offsets: list[float] = []
     try:
-        offset_seconds = host_offset_seconds(engine)
-        yield from examine(engine, settings)
-    except UnreachableError as error:
-        yield Fact("database", State.FAIL, str(error), error.hint)
+        yield from _guarded("database", _database(engine, settings, offsets))
     finally:
         engine.dispose()
-    yield from _credentials(settings, account, offset_seconds if ask_platform else None)
+    yield from _guarded("accounts", _credentials(settings, account, offsets[0] if offsets else 0.0, ask_platform))
 
 
-def _credentials(settings: Settings, account: str, offset_seconds: float | None) -> Iterator[Fact]:
-    """Asks the platform only with the producer ``tmc`` and with an offset of the clock to sign by."""
-    import asyncio
-
-    from relay.checks import Fact, State, fact
-    from relay.checks.platform import judged
-    from relay.cli.accounts import open_accounts
+def _guarded(name: str, facts: Iterator[Fact]) -> Iterator[Fact]:
+    """The facts; whatever ends them becomes the last one, so that the document is whole in any case."""
+    from relay.checks import Fact, State
     from relay.errors import RelayError
 
-    tmc = settings.producer == "tmc"
     try:
-        with open_accounts(settings) as accounts:
-            accounts.refresh([account])
-            known = accounts.identity(account) is not None
-            if accounts.trouble:
-                yield Fact("accounts", State.FAIL, accounts.trouble, "See docs/accounts.md: what a source must give.")
-            elif known or not tmc:
-                yield Fact("accounts", State.OK, f"{account} has credentials" if known else "none are needed")
-            else:
-                hint = "Configure them, or name another account: relay check --account NAME"
-                yield Fact("accounts", State.WARN, f"{account} has no credentials", hint)
-            if known and tmc and offset_seconds is not None:
-                answer = asyncio.run(_probe(settings, accounts, account, offset_seconds))
-                yield fact("platform", judged(answer, account))
+        yield from facts
     except RelayError as error:
-        yield Fact("accounts", State.FAIL, str(error), error.hint or "See docs/accounts.md: what a source must give.")
+        yield Fact(name, State.FAIL, str(error), error.hint or _HINTS[name])
+    except Exception as error:
+        if click.get_current_context().find_root().params.get("debug"):
+            traceback.print_exception(error)
+        said = f"cannot be looked at: unexpected {type(error).__name__}"
+        yield Fact(name, State.FAIL, said, "relay --debug check shows where it happened.")
+
+
+def _database(engine: Engine, settings: Settings, offsets: list[float]) -> Iterator[Fact]:
+    """Puts what the host's clock is off into ``offsets``, for whoever signs by the database's."""
+    from relay.checks.examination import examine, host_offset_seconds
+
+    offsets.append(host_offset_seconds(engine))
+    yield from examine(engine, settings)
+
+
+def _credentials(settings: Settings, account: str, offset_seconds: float, ask_platform: bool) -> Iterator[Fact]:
+    """Asks the platform only with the producer ``tmc``."""
+    from relay.checks import Fact, State
+    from relay.cli.accounts import open_accounts
+
+    tmc = settings.producer == "tmc"
+    with open_accounts(settings) as accounts:
+        accounts.refresh([account])
+        known = accounts.identity(account) is not None
+        if accounts.trouble:
+            yield Fact("accounts", State.FAIL, accounts.trouble, _HINTS["accounts"])
+        elif known or not tmc:
+            yield Fact("accounts", State.OK, f"{account} has credentials" if known else "none are needed")
+        else:
+            hint = "Configure them, or name another account: relay check --account NAME"
+            yield Fact("accounts", State.WARN, f"{account} has no credentials", hint)
+        if known and tmc and ask_platform:
+            yield from _guarded("platform", _platform(settings, accounts, account, offset_seconds))
+
+
+def _platform(settings: Settings, accounts: Accounts, account: str, offset_seconds: float) -> Iterator[Fact]:
+    from relay.checks import fact
+    from relay.checks.platform import judged
+
+    yield fact("platform", judged(asyncio.run(_probe(settings, accounts, account, offset_seconds)), account))
 
 
 async def _probe(settings: Settings, accounts: Accounts, account: str, offset_seconds: float) -> Answer:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -25,64 +23,17 @@ from relay.checks.catalogue import expected_catalogue, read_catalogue
 from relay.checks.examination import REVISION, SERVER, TABLES
 from relay.cli.verbs import relay as command
 from relay.embedded import EmbeddedPostgres
-from relay.sandbox.platform import APP_KEY, APP_SECRET, SESSION, Platform
+from relay.sandbox.platform import Platform
 from relay.sandbox.server import running_sandbox
 from tests.acceptance.test_fault_run import pgbouncer
+from tests.fixtures.checked import Check, run, states
 from tests.fixtures.database import Server
 from tests.fixtures.waiting import eventually
 
-Facts = dict[str, list[dict[str, Any]]]
-Check = Callable[..., Facts]
+pytestmark = pytest.mark.usefixtures("check_settings")
 
 CATALOGUE = Path(relay.__file__).parent / "checks" / "catalogue.json"
 WRONG_SECRET = "0123456789abcdef0123456789abcdef"
-
-
-@pytest.fixture(autouse=True)
-def settings(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database, the credentials of the sandbox, and nothing from outside the test."""
-    for name in [name for name in os.environ if name.startswith("RELAY_")]:
-        monkeypatch.delenv(name)
-    for name, value in {
-        "DATABASE_URL": database_url,
-        "TMC_URL": "http://127.0.0.1:9/",
-        "TMC_APP_KEY": APP_KEY,
-        "TMC_APP_SECRET": APP_SECRET,
-        "TMC_SESSION": SESSION,
-    }.items():
-        monkeypatch.setenv(f"RELAY_{name}", value)
-    monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def check(monkeypatch: pytest.MonkeyPatch) -> Check:
-    """``check(code=1, RELAY_...=...)``: the facts by name, the exit code being as told."""
-
-    def check(*arguments: str, code: int = 0, **environment: str) -> Facts:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        result = CliRunner().invoke(command, ["check", "--json", *(arguments or ["--no-platform"])])
-        assert result.exit_code == code, result.output
-        document = json.loads(result.stdout)
-        assert document["ok"] == (code == 0)
-        facts: Facts = {}
-        for fact in document["facts"]:
-            facts.setdefault(fact["name"], []).append(fact)
-            assert (fact["state"] == "ok") == (not fact["hint"])
-        return facts
-
-    return check
-
-
-def run(engine: Engine, *statements: str) -> None:
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.exec_driver_sql(statement)
-
-
-def states(facts: Facts) -> dict[str, str]:
-    return {name: fact["state"] for name, found in facts.items() for fact in found}
 
 
 def test_a_healthy_relay_passes(check: Check) -> None:
