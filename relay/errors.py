@@ -5,7 +5,9 @@
     │   └── NotInTransaction    the insert would not share the caller's transaction
     ├── ConfigurationError      settings, credentials, schema revision            exit 78
     │   └── SchemaError         the database schema is missing, older or newer
-    └── UnreachableError        PostgreSQL or the platform cannot be reached      exit 69
+    ├── UnreachableError        PostgreSQL or the platform cannot be reached      exit 69
+    ├── RefusedError            PostgreSQL refuses what depends on a row: its text, its number, its neighbour
+    └── UnsettledError          calls were made, and what became of them could not be written down
 
 The command line maps them to exit codes; nothing else does.
 """
@@ -48,3 +50,11 @@ class UnreachableError(RelayError):
     """PostgreSQL or the platform did not answer at all."""
 
     exit_code = 69
+
+
+class RefusedError(RelayError):
+    """PostgreSQL refuses a statement because of a value in it, or cannot hand out a row. Other rows are as before."""
+
+
+class UnsettledError(RelayError):
+    """The run ended with calls that nobody could settle. Their leases lapse, and their messages are sent again."""

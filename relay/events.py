@@ -68,6 +68,27 @@ class CallLost:
 
 
 @dataclass(frozen=True, slots=True)
+class CallRefused:
+    """The call was made, and PostgreSQL refuses what is to be written about it. It stays open and is tried again."""
+
+    name: ClassVar[str] = "call.refused"
+    call_id: int
+    account: str
+    messages: int
+    error: str
+    again_in_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MessageUnreadable:
+    """PostgreSQL cannot hand out this message. It failed with ``relay.unreadable``, and the others go on."""
+
+    name: ClassVar[str] = "message.unreadable"
+    message_id: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class LeasesRecovered:
     """Calls of a worker that is gone: now unknown. More than none means that a relay died while calls were open."""
 
@@ -98,6 +119,16 @@ class DatabaseLost:
     name: ClassVar[str] = "database.lost"
     stage: str
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseRefused:
+    """PostgreSQL refuses a statement for another reason than being away. ``call_id``: where it is about one call."""
+
+    name: ClassVar[str] = "database.refused"
+    stage: str
+    error: str
+    call_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +179,13 @@ Event = (
     | Claimed
     | CallSettled
     | CallLost
+    | CallRefused
+    | MessageUnreadable
     | LeasesRecovered
     | Paused
     | PauseLifted
     | DatabaseLost
+    | DatabaseRefused
     | ProducerFailed
     | Archived
     | ArchivingFailed

@@ -102,8 +102,14 @@ select c.id, c.account, c.worker, c.message_ids,
           left join {schema}.outbox o on o.id = m.id order by m.position) as attempts
 from {schema}.call c
 where c.settled_at is null and c.lease_until < now()
+  and (cast(:only as bigint[]) is null or c.id = any (cast(:only as bigint[])))
 order by c.lease_until limit cast(:calls as integer)
 for update of c skip locked
+"""
+
+LAPSED = """
+select id from {schema}.call where settled_at is null and lease_until < now()
+order by lease_until limit cast(:calls as integer)
 """
 
 # A pause without an end outlasts one with an end; of two ends the later one counts.
@@ -121,11 +127,19 @@ on conflict (scope) do update set
     since = case when p.until <= now() then excluded.since else p.since end
 """
 
-PAUSES = """
-select scope, extract(epoch from until - now()) as seconds_left, until is null as endless, reason, error_code,
-    credential
-from {schema}.pause where until is null or until > now()
+# An end that never comes is none; and before PostgreSQL 17 nothing can be subtracted from it.
+_IN_FORCE = """
+select scope, case when isfinite(until) then extract(epoch from until - now()) end as seconds_left,
+    until is null or not isfinite(until) as endless, {words}, credential
+from {schema}.pause where (until is null or until > now())
 """
+PAUSES = _IN_FORCE.replace("{words}", "reason, error_code")
+
+# In a database that is not in UTF-8 a person may have written what nobody else can read. Accounts with such a name are
+# left alone by the claim itself.
+PAUSES_WITHOUT_WORDS = (
+    _IN_FORCE.replace("{words}", "'paused' as reason, cast(null as text) as error_code") + " and scope ~ '^[ -~]+$'"
+)
 
 # A pause for a refused credential ends when the credential is another one. Guarded by what was read.
 LIFT_PAUSE = """
@@ -168,7 +182,32 @@ select exists (select from {schema}.call where settled_at is null) or exists (
               and earlier.error_code is distinct from 'relay.discarded'))
     ) as pending
     where available_at < 'infinity' and account <> all (cast(:skip_accounts as text[]))
-      and not exists (select from {schema}.pause where scope = 'account:' || account and until is null))
+      and not exists (
+          select from {schema}.pause where scope = 'account:' || account and (until is null or until = 'infinity')))
+"""
+
+# Where a claim is refused: what could be the reason, without a text of it. Each half has its partial index.
+PENDING_IDS = """
+select array_agg(id) from (
+    select id from {schema}.outbox where status = 'pending' and ordering_key is null
+    union all
+    select id from {schema}.outbox where status = 'pending' and ordering_key is not null
+    limit 1000000) as pending
+where id not in (select unnest(message_ids) from {schema}.call where settled_at is null)
+"""
+
+# All that a claim reads of a message.
+READ_TEXTS = """
+select topic, cast(content as text), account, target_group, target_app_key, cast(json_ex_content as text), ordering_key
+from {schema}.outbox where id = any (cast(:ids as bigint[]))
+"""
+
+FAIL_UNREADABLE = """
+update {schema}.outbox set status = 'failed', finished_at = now(), error_code = 'relay.unreadable',
+    error_message = 'PostgreSQL cannot hand out this message: see the log of the worker'
+where id = any (cast(:ids as bigint[])) and status = 'pending'
+  and id not in (select unnest(message_ids) from {schema}.call where settled_at is null)
+returning id
 """
 
 COUNT_PENDING = """

@@ -23,6 +23,9 @@ _LEVELS: dict[type[Any], str] = {
     events.LeasesRecovered: "warning",
     events.DatabaseLost: "warning",
     events.Paused: "warning",
+    events.DatabaseRefused: "error",
+    events.CallRefused: "error",
+    events.MessageUnreadable: "error",
     events.ProducerFailed: "error",
     events.ArchivingFailed: "error",
 }

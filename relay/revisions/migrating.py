@@ -32,7 +32,8 @@ def migrate(target: str | Engine | Connection, *, schema: str = "relay", to: str
     if isinstance(target, Engine):
         with target.begin() as connection:
             return migrate(connection, schema=schema, to=to)
-    engine = create_engine(target)
+    # Of a database in SQL_ASCII the driver would else make bytes of every text.
+    engine = create_engine(target, connect_args={"client_encoding": "utf8"})
     try:
         return migrate(engine, schema=schema, to=to)
     finally:

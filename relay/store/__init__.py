@@ -5,6 +5,7 @@ stays true:
 
 - a message is in at most one open call (see ``claim_statements.py`` for why);
 - a call is settled once: whoever closes its row owns the outcome, everyone else changes nothing;
+- what PostgreSQL refuses of one call, or cannot hand out of one row, concerns no other (RefusedError);
 - a database that cannot be reached, or has become read-only after a fail-over, is an UnreachableError, and what was
   being written may be written again.
 """
@@ -22,15 +23,18 @@ from sqlalchemy import Connection, Engine
 
 from relay import statements as sql
 from relay.archive import Moved, archive
+from relay.errors import RefusedError, UnreachableError
 from relay.outcomes import Policy, Settlement, lapsed
 from relay.store import claiming, settling
-from relay.store.connections import Connections
+from relay.store.connections import Connections, told
+from relay.store.evidence import plainer
 from relay.store.floors import Floors
 from relay.store.running import fetch
 from relay.store.settling import Sent
+from relay.store.sieve import unreadable
 from relay.store.values import Claim, ClaimLimits, Pause, Settled, Turn
 
-__all__ = ["Claim", "ClaimLimits", "Moved", "Pause", "Sent", "Settled", "Store", "Turn"]
+__all__ = ["Claim", "ClaimLimits", "Moved", "Pause", "Sent", "Settled", "Store", "Turn", "told"]
 
 _LAPSED_AT_ONCE = 100
 _NONE: Mapping[str, Any] = {}
@@ -72,9 +76,22 @@ class Store:
         return claim
 
     def settle(self, settlements: Sequence[Settlement], sent: Sent) -> Settled:
-        """Write the outcomes of these calls."""
+        """Write the outcomes of these calls. Where one of them is refused nothing is written, of none."""
         with self._transaction() as connection:
             return self._settle(connection, settlements, sent)
+
+    def settle_plainly(self, settlement: Settlement, sent: Sent) -> Settled:
+        """Write the outcome of one call, its words as plain as they have to be. Raises what is refused even then."""
+        last: Exception | None = None
+        for plain in plainer(settlement, self._connections.encoding()):
+            try:
+                return self.settle([plain], sent)
+            except UnreachableError:
+                raise
+            except Exception as error:
+                last = error
+        assert last is not None
+        raise last
 
     def extend(self, call_ids: Sequence[int]) -> frozenset[int]:
         """Let the leases of these calls run anew; those that were still ours."""
@@ -82,10 +99,16 @@ class Store:
         with self._transaction() as connection:
             return frozenset(row.id for row in self._fetch(connection, sql.EXTEND, parameters))
 
-    def recover(self, policy: Policy, rng: random.Random) -> tuple[Settlement, ...]:
-        """Settle as unknown the calls whose lease ran out, whoever made them; at most a hundred at once."""
+    def recover(
+        self, policy: Policy, rng: random.Random, *, only: Sequence[int] | None = None
+    ) -> tuple[Settlement, ...]:
+        """Settle as unknown the calls whose lease ran out, whoever made them; at most a hundred at once.
+
+        ``only``: of these. A call that is refused spoils the transaction for all: then take them one by one.
+        """
         with self._transaction() as connection:
-            rows = self._fetch(connection, sql.LOCK_LAPSED, {"calls": _LAPSED_AT_ONCE})
+            asked = {"calls": _LAPSED_AT_ONCE, "only": None if only is None else list(only)}
+            rows = self._fetch(connection, sql.LOCK_LAPSED, asked)
             settlements = tuple(
                 lapsed(row.id, row.account, list(zip(row.message_ids, row.attempts, strict=True)), policy, rng)
                 for row in rows
@@ -94,10 +117,36 @@ class Store:
                 self._settle(connection, settlements, {})
         return settlements
 
-    def pauses(self) -> tuple[Pause, ...]:
-        """The pauses in force."""
+    def pending_ids(self) -> Sequence[int]:
+        """Of messages that are pending and in no call, oldest first; as many as fit in memory easily."""
         with self._transaction() as connection:
-            rows = self._fetch(connection, sql.PAUSES)
+            return sorted(self._value(connection, sql.PENDING_IDS) or ())
+
+    def fail_unreadable(self, ids: Sequence[int]) -> tuple[int, ...]:
+        """End those of these messages that cannot be read; their ids. Nobody could ever send them."""
+
+        def read(some: Sequence[int]) -> None:
+            with self._transaction() as connection:
+                self._fetch(connection, sql.READ_TEXTS, {"ids": list(some)})
+
+        if not (culprits := list(unreadable(ids, read))):
+            return ()
+        with self._transaction() as connection:
+            return tuple(row.id for row in self._fetch(connection, sql.FAIL_UNREADABLE, {"ids": culprits}))
+
+    def lapsed(self) -> tuple[int, ...]:
+        """The calls that ``recover`` would settle now."""
+        with self._transaction() as connection:
+            return tuple(row.id for row in self._fetch(connection, sql.LAPSED, {"calls": _LAPSED_AT_ONCE}))
+
+    def pauses(self) -> tuple[Pause, ...]:
+        """The pauses in force. Where a reason cannot be read, those of which that much can be told."""
+        try:
+            with self._transaction() as connection:
+                rows = self._fetch(connection, sql.PAUSES)
+        except RefusedError:
+            with self._transaction() as connection:
+                rows = self._fetch(connection, sql.PAUSES_WITHOUT_WORDS)
         return tuple(
             Pause(
                 row.scope, None if row.endless else float(row.seconds_left), row.reason, row.error_code, row.credential

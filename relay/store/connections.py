@@ -14,16 +14,19 @@ from typing import Any
 
 from psycopg import IsolationLevel
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from relay.errors import UnreachableError
+from relay.errors import RefusedError, RelayError, UnreachableError
 from relay.store.preparing import give_up_if_outdated, keep_plans
 
 # What passes by itself, by class: the connection (08), too many connections or a full disk (53), somebody stopped the
 # server or the statement took too long (57), the system below (58); and a standby after a fail-over, a transaction that
 # idled, one that only has to be run once more, a lock that could not be had in time.
 _PASSING = ("08", "53", "57", "58", "25006", "25P03", "40001", "40P01", "55P03")
+# What a person has to mend, whatever the row: the way in (28, 3D), a right, a table or a column (42, 3F), a feature.
+_FOR_A_PERSON = ("0A", "28", "3D", "3F", "42")
+_NAMES_NO_VALUE = ("23", "42", "54")
 
 
 class Connections:
@@ -37,7 +40,10 @@ class Connections:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """One transaction; UnreachableError where running it once more may help."""
+        """One transaction; UnreachableError where running it once more may help, RefusedError where a row is to blame.
+
+        What only a person can mend stays the DBAPIError it is.
+        """
         try:
             with self._engine.connect() as connection, self._used(connection), connection.begin():
                 yield connection
@@ -45,10 +51,20 @@ class Connections:
             raise UnreachableError("No connection to PostgreSQL became free in time.") from error
         except DBAPIError as error:
             if not is_passing(error) and not give_up_if_outdated(self._engine, error):
-                raise
+                if is_for_a_person(error):
+                    raise
+                raise RefusedError(f"PostgreSQL refused: {told(error)}.") from error
             if getattr(error.orig, "sqlstate", None) == "25006":
                 self._engine.dispose()  # the other connections lead to the same standby
             raise UnreachableError(f"PostgreSQL was lost: {type(error.orig).__name__}.") from error
+        except UnicodeDecodeError as error:  # of the driver; its own text quotes the bytes
+            raise RefusedError("A text in the database is not UTF-8.") from error
+
+    def encoding(self) -> str:
+        """In which the database keeps its texts; the server tells it unasked."""
+        with self.transaction() as connection:
+            raw: Any = connection.connection.dbapi_connection
+            return str(raw.info.parameter_status("server_encoding"))
 
     def cut_off(self) -> None:
         """Shut the sockets of all connections in use."""
@@ -85,3 +101,24 @@ def is_passing(error: DBAPIError) -> bool:
         kinds = {kind.__name__ for kind in type(error.orig).__mro__}
         return error.connection_invalidated or bool(kinds & {"OperationalError", "InterfaceError"})
     return error.connection_invalidated or str(state).startswith(_PASSING)
+
+
+def is_for_a_person(error: DBAPIError) -> bool:
+    """Whether no other row would fare better: a right, a table, a login is missing, or the driver was not told well."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state is None:
+        return isinstance(error, ProgrammingError)
+    return str(state).startswith(_FOR_A_PERSON)
+
+
+def told(error: BaseException) -> str:
+    """The kind of an error; and PostgreSQL's sentence where it names tables and constraints, never a value."""
+    if isinstance(error, RelayError):
+        return str(error).rstrip(".")
+    cause: Any = getattr(error, "orig", None) or error
+    state = getattr(cause, "sqlstate", None)
+    kind = type(cause).__name__
+    if state is None:
+        return kind
+    sentence = getattr(cause.diag, "message_primary", None) if str(state).startswith(_NAMES_NO_VALUE) else None
+    return f"{kind} ({state}){f': {sentence}' if sentence else ''}"

@@ -6,7 +6,7 @@ costs a third of the CPU of a claim. An error is a DBAPIError all the same, with
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psycopg
@@ -19,26 +19,37 @@ from relay.statements import query
 
 def fetch(connection: Connection, sql: str, schema: str, parameters: Mapping[str, Any]) -> list[Any]:
     """All rows, as named tuples."""
-    return _executed(connection, sql, schema, parameters, namedtuple_row).fetchall()
+    rows: list[Any] = _executed(connection, sql, schema, parameters, namedtuple_row, psycopg.Cursor.fetchall)
+    return rows
 
 
 def fetch_many(connection: Connection, sql: str, schema: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """All rows, as bare tuples: where there are so many of them that names would be felt."""
-    return _executed(connection, sql, schema, parameters, tuple_row).fetchall()
+    rows: list[tuple[Any, ...]] = _executed(connection, sql, schema, parameters, tuple_row, psycopg.Cursor.fetchall)
+    return rows
 
 
 def run(connection: Connection, sql: str, schema: str, parameters: Mapping[str, Any]) -> None:
     """A statement without rows."""
-    _executed(connection, sql, schema, parameters, tuple_row)
+    _executed(connection, sql, schema, parameters, tuple_row, _nothing)
 
 
 def _executed(
-    connection: Connection, sql: str, schema: str, parameters: Mapping[str, Any], row_factory: RowFactory[Any]
-) -> psycopg.Cursor[Any]:
+    connection: Connection,
+    sql: str,
+    schema: str,
+    parameters: Mapping[str, Any],
+    row_factory: RowFactory[Any],
+    taken: Callable[[psycopg.Cursor[Any]], Any],
+) -> Any:
+    """What is ``taken`` of the rows. A value that cannot be read is an error of the driver like any other."""
     driver: Any = connection.connection.dbapi_connection
     text = query(sql, schema)
     try:
-        cursor: psycopg.Cursor[Any] = driver.cursor(row_factory=row_factory).execute(text, parameters)
+        return taken(driver.cursor(row_factory=row_factory).execute(text, parameters))
     except psycopg.Error as error:
         raise DBAPIError.instance(text, None, error, psycopg.Error, hide_parameters=True) from error
-    return cursor
+
+
+def _nothing(_: psycopg.Cursor[Any]) -> None:
+    return None

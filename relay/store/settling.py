@@ -15,10 +15,9 @@ from relay import statements as sql
 from relay.message import Batch
 from relay.outcomes import PauseOrder, Settlement
 from relay.store.claiming import batches_of
+from relay.store.evidence import code, delay, number, storable
 from relay.store.running import fetch, run
 from relay.store.values import Settled
-
-_MAX_TEXT = 1000
 
 # When a call was sent and how long it took: call id → (monotonic seconds, seconds).
 Sent = Mapping[int, tuple[float, float]]
@@ -47,16 +46,6 @@ def settle(
     return Settled(frozenset(s.call_id for s in settlements) - owned, children)
 
 
-def storable(text: str | None) -> str | None:
-    """What a platform said, as PostgreSQL can keep it: no NUL, no half of a surrogate pair, not without end.
-
-    Without this one mad answer could never be settled.
-    """
-    if text is None:
-        return None
-    return text[:_MAX_TEXT].encode("utf-8", "replace").decode().replace("\0", " ")
-
-
 def _split(
     connection: Connection, schema: str, settlements: Sequence[Settlement], worker: str, lease_seconds: float
 ) -> tuple[Batch, ...]:
@@ -83,13 +72,13 @@ def _closing(settlements: Sequence[Settlement], sent: Sent) -> dict[str, Any]:
     return {
         "ids": [s.call_id for s in settlements],
         "outcomes": [s.outcome for s in settlements],
-        "http_statuses": [s.http_status for s in settlements],
-        "request_ids": [storable(s.request_id) for s in settlements],
-        "error_codes": [storable(s.error_code) for s in settlements],
-        "sub_codes": [storable(s.sub_code) for s in settlements],
+        "http_statuses": [number(s.http_status, 2) for s in settlements],
+        "request_ids": [code(s.request_id) for s in settlements],
+        "error_codes": [code(s.error_code) for s in settlements],
+        "sub_codes": [code(s.sub_code) for s in settlements],
         "error_messages": [storable(s.error_message) for s in settlements],
-        "request_bytes": [s.request_bytes for s in settlements],
-        "durations_ms": [None if t is None else round(t[1] * 1000) for t in timing],
+        "request_bytes": [number(s.request_bytes, 4) for s in settlements],
+        "durations_ms": [None if t is None else number(round(t[1] * 1000), 4) for t in timing],
         "sent_seconds_ago": [None if t is None else now - t[0] for t in timing],
     }
 
@@ -104,11 +93,11 @@ def _not_done(settlements: Sequence[Settlement]) -> dict[str, Any]:
             v.outcome.value,
             v.burned,
             v.final,
-            storable(v.code),
+            code(v.code),
             storable(v.message),
-            storable(v.row_code),
+            code(v.row_code),
             storable(v.row_message),
-            v.delay_seconds,
+            delay(v.delay_seconds),
         )
         for s in settlements
         for v in s.verdicts
@@ -132,9 +121,9 @@ def _done(settlements: Sequence[Settlement]) -> dict[str, str]:
 def _pausing(order: PauseOrder, worker: str) -> dict[str, Any]:
     return {
         "scope": order.scope,
-        "seconds": order.seconds,
+        "seconds": delay(order.seconds),
         "reason": storable(order.reason),
-        "error_code": storable(order.error_code),
+        "error_code": code(order.error_code),
         "credential": order.credential,
         "by": worker,
     }

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 
-from relay.errors import UnreachableError
 from relay.store import Store
 from relay.worker.threads import Threads
 
@@ -18,24 +18,22 @@ _EVERY_SECONDS = 30.0
 
 class Clock:
     def __init__(self) -> None:
-        self._offset_seconds = 0.0
+        self._began: float | None = None  # what the database's clock said when our monotonic one was at 0
         self.measured = False
 
     def now(self) -> float:
-        """Seconds since the epoch, as the database sees it."""
-        return time.time() + self._offset_seconds
+        """Seconds since the epoch, as the database sees it. Goes on evenly when somebody sets the host's clock."""
+        return time.time() if self._began is None else time.monotonic() + self._began
 
     async def measure(self, store: Store, threads: Threads) -> None:
         """Ask the database once; the answer is as exact as the way there is short."""
-        before = time.time()
+        before = time.monotonic()
         database = await threads.run(store.now)
-        self._offset_seconds = database - (before + time.time()) / 2
+        self._began = database - (before + time.monotonic()) / 2
         self.measured = True
 
     async def measure_forever(self, store: Store, threads: Threads) -> None:
         while True:
             await asyncio.sleep(_EVERY_SECONDS)
-            try:
+            with suppress(Exception):  # what was measured last is good enough until the database answers again
                 await self.measure(store, threads)
-            except UnreachableError:
-                continue  # the last offset is good enough until the database is back

@@ -18,7 +18,7 @@ from enum import Enum
 from typing import Any
 
 from relay import events
-from relay.errors import UnreachableError
+from relay.errors import RefusedError, UnreachableError, UnsettledError
 from relay.outcomes import Policy
 from relay.producers import Producer
 from relay.store import Claim, ClaimLimits, Store, Turn
@@ -27,16 +27,18 @@ from relay.worker.clock import Clock
 from relay.worker.directory import Directory
 from relay.worker.flights import Flights
 from relay.worker.housekeeping import Housekeeping
+from relay.worker.isolation import CLAIM_MAX_SECONDS, Isolation
 from relay.worker.leases import Leases
 from relay.worker.limits import Limits
 from relay.worker.pauses import Pauses
 from relay.worker.readiness import Readiness
 from relay.worker.report import Report
 from relay.worker.settling import Settling
-from relay.worker.threads import Outage, Threads
+from relay.worker.threads import Outage, Threads, retry_seconds
 
 _PATIENCE_SECONDS = 10.0  # a transaction without an answer for so long (or a third of the lease) is cut off
 _LOOK_AGAIN_SECONDS = 0.25
+_REFUSALS = 8  # of claims in a row, some 25 s, after which a run that is to end by itself gives up
 _LAST_CLAIM_SECONDS = 1.0  # for a claim under way to end: nobody else could give back what it takes
 _LAST_CLOSE_SECONDS = 2.0  # a farewell is no reason to stay
 _LAST_SETTLE_SECONDS = 3.0  # even when the grace is over, outcomes that are known get this long to be written
@@ -117,6 +119,7 @@ class Worker:
             report=self._report,
             rng=rng,
         )
+        self._isolation = Isolation(store, self._threads, observers=observers, report=self._report)
         self._turn = Turn()
         self._stopping = asyncio.Event()
         self._aborting = asyncio.Event()
@@ -131,7 +134,10 @@ class Worker:
         self._flights.changed.set()
 
     async def run(self, until: Until = Until.STOPPED) -> Report:
-        """Work until stopped, or until ``until`` holds. Raises what only a person can mend."""
+        """Work until stopped, or until ``until`` holds. Raises what only a person can mend, once all is settled.
+
+        Raises UnsettledError where calls were made whose outcomes PostgreSQL refuses to the end.
+        """
         self._events.emit(events.WorkerStarted(self._name, type(self._producer).__name__, self._options.concurrency))
         await self._producer.open()
         await self._unless_stopped(self._wakeup.open())
@@ -159,6 +165,8 @@ class Worker:
             await _within(_LAST_CLOSE_SECONDS, self._producer.close())
             self._threads.close()
             self._events.emit(events.WorkerStopped(self._report.calls, self._report.done, self._report.failed))
+        if self._settling.refused:
+            raise _unsettled(self._settling.refused)
         return self._report
 
     def _housekeeping(self) -> list[asyncio.Task[None]]:
@@ -175,12 +183,14 @@ class Worker:
 
     async def _claim_until(self, until: Until, patience_seconds: float) -> None:
         """Claim whenever slots are free; returns when stopped, or when ``until`` holds."""
-        outage = Outage(patience_seconds)
+        outage, refusals = Outage(patience_seconds), 0
         while not self._stopping.is_set():
             self.heartbeat_monotonic = time.monotonic()
             self._flights.changed.clear()
             self._flights.launch()
             if self._flights.free <= 0:
+                if until is not Until.STOPPED and self._settling.stands_still:
+                    return None
                 await self._wait(_LOOK_AGAIN_SECONDS)  # not for ever: a limit may end by itself
                 continue
             try:
@@ -192,9 +202,15 @@ class Worker:
                 if claim.exhausted and until is Until.DRAINED and await self._drained():
                     return None
                 outage.over()
+                refusals = 0
             except UnreachableError as error:
                 self._events.emit(events.DatabaseLost("claim", str(error)))
                 await self._wait(outage.goes_on(error))
+                continue
+            except RefusedError as error:
+                if until is not Until.STOPPED and refusals == _REFUSALS:
+                    raise
+                refusals = await self._refused(error, refusals + 1)
                 continue
             if claim.batches:
                 if await self._wakeup.found(alone=claim.everywhere and claim.messages == 1):
@@ -202,6 +218,16 @@ class Worker:
             elif claim.exhausted:
                 await self._rest()
         return None
+
+    async def _refused(self, error: RefusedError, failures: int) -> int:
+        """A claim was refused: leave out the reason, or wait; the failures in a row that this makes."""
+        try:
+            if await self._isolation.isolate(error, failures):
+                return 0
+        except UnreachableError as lost:
+            self._events.emit(events.DatabaseLost("claim", str(lost)))
+        await self._wait(retry_seconds(failures, at_most=CLAIM_MAX_SECONDS))
+        return failures
 
     async def _rest(self) -> None:
         """Nothing is ready: wait until the next look, or until an insert wakes us."""
@@ -248,7 +274,7 @@ class Worker:
 
     async def _until_idle(self) -> None:
         """Go on with what is claimed, halves of split calls included, until nothing is left of it."""
-        while not self._flights.idle and not self._stopping.is_set():
+        while not (self._flights.idle or self._settling.stands_still or self._stopping.is_set()):
             self._flights.changed.clear()
             self._flights.launch()
             await self._wait(_LOOK_AGAIN_SECONDS)
@@ -256,7 +282,7 @@ class Worker:
     async def _drained(self) -> bool:
         """Whether nothing is pending or in flight anywhere, but for what only a person can set in motion."""
         if not self._flights.idle:
-            return False
+            return self._settling.stands_still
         skip = await self._pauses.accounts_to_skip(only_endless=True)
         holds = self._options.failed_holds
         if await self._threads.run(lambda: self._store.still_moving(skip, failed_holds=holds)):
@@ -326,3 +352,11 @@ async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _unsettled(reasons: Sequence[str]) -> UnsettledError:
+    count = "1 call that was made is" if len(reasons) == 1 else f"{len(reasons)} calls that were made are"
+    return UnsettledError(
+        f"{count} not settled: {reasons[0]}.",
+        "Mend the reason within the lease and start a worker, or their messages are sent again as unknown.",
+    )

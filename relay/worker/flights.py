@@ -62,13 +62,16 @@ class Flights:
         self._waiting: set[int] = set()  # running, but still waiting for their turn
         self._finished: list[Finished] = []
         self._held_until: dict[int, float] = {}  # every open call of ours → monotonic seconds we surely hold it
+        self.choked = False  # what has finished cannot be settled all at once just now
+        self.unsettled_in_a_row = 0  # calls that could not be settled since the last one that could
         self.changed = asyncio.Event()  # a slot is free, or a call was closed
         self.answered = asyncio.Event()  # there is something to settle
 
     @property
     def free(self) -> int:
-        """How many more calls may be claimed now."""
-        return self._limits.calls - len(self._running) - len(self._backlog)
+        """How many more calls may be claimed now: none, while nothing that comes of them can be written down."""
+        free = self._limits.calls - len(self._running) - len(self._backlog) - self.unsettled_in_a_row
+        return min(free, 0) if self.choked else free
 
     @property
     def running(self) -> int:
@@ -136,6 +139,10 @@ class Flights:
     def put_back(self, finished: Sequence[Finished]) -> None:
         self._finished = [*finished, *self._finished]
         self.answered.set()
+
+    def set_aside(self, finished: Finished, seconds: float) -> None:
+        """This call cannot be settled now; it will be among the finished ones again after so long."""
+        asyncio.get_running_loop().call_later(seconds, self._finish, finished)
 
     def close(self, finished: Sequence[Finished]) -> None:
         """These calls are settled."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from functools import partial
 
 from relay.errors import UnreachableError
-from relay.events import DatabaseLost, Events, LeasesRecovered
-from relay.outcomes import Policy
-from relay.store import Store
+from relay.events import DatabaseLost, DatabaseRefused, Events, LeasesRecovered
+from relay.outcomes import Policy, Settlement
+from relay.store import Store, told
 from relay.worker.flights import Flights
 from relay.worker.report import Report
 from relay.worker.threads import Threads
@@ -57,6 +58,8 @@ class Leases:
                 await self._recover()
             except UnreachableError as error:
                 self._events.emit(DatabaseLost("recover", str(error)))
+            except Exception as error:
+                self._events.emit(DatabaseRefused("recover", told(error)))
             await asyncio.sleep(min(_RECOVER_MAX_SECONDS, self._lease_seconds / 4) * self._rng.uniform(0.5, 1.0))
 
     async def _extend(self, call_ids: list[int]) -> None:
@@ -66,13 +69,36 @@ class Leases:
         except UnreachableError as error:
             self._events.emit(DatabaseLost("extend", str(error)))
             return
+        except Exception as error:  # the answers on their way are worth more than the leases
+            self._events.emit(DatabaseRefused("extend", told(error)))
+            return
         self._flights.extended(ours, started)
 
     async def _recover(self) -> None:
-        settlements = await self._threads.run(lambda: self._store.recover(self._policy, self._rng))
+        try:
+            settlements = await self._threads.run(lambda: self._store.recover(self._policy, self._rng))
+        except UnreachableError:
+            raise
+        except Exception:
+            settlements = await self._recover_each()
         if not settlements:
             return
         messages = sum(len(settlement.verdicts) for settlement in settlements)
         self._report.unknown += messages
         self._events.emit(LeasesRecovered(len(settlements), messages))
         self._flights.changed.set()
+
+    async def _recover_each(self) -> tuple[Settlement, ...]:
+        """One of them is refused: the others are settled all the same."""
+        settlements: tuple[Settlement, ...] = ()
+        for call_id in await self._threads.run(self._store.lapsed):
+            try:
+                settlements += await self._threads.run(partial(self._recover_one, call_id))
+            except UnreachableError:
+                raise
+            except Exception as error:
+                self._events.emit(DatabaseRefused("recover", told(error), call_id))
+        return settlements
+
+    def _recover_one(self, call_id: int) -> tuple[Settlement, ...]:
+        return self._store.recover(self._policy, self._rng, only=[call_id])

@@ -2,6 +2,10 @@
 
 What cannot be written because PostgreSQL is away is kept and tried again: an answer of the platform is not thrown
 away. Should the leases lapse first, the guard in the database decides whose outcome counts.
+
+Nor is it thrown away where PostgreSQL refuses what one call has to say. The others are settled, and that one stays
+open, is told, and is tried again and again with its lease running anew. While nothing at all can be settled, nothing
+more is claimed than there are slots: what is sent and never settled would be sent again by the next worker.
 """
 
 from __future__ import annotations
@@ -10,14 +14,18 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from relay.errors import UnreachableError
-from relay.events import CallLost, CallSettled, DatabaseLost, Events, Paused
-from relay.store import Settled, Store
+from relay.events import CallLost, CallRefused, CallSettled, DatabaseLost, Events, Paused
+from relay.outcomes import Settlement
+from relay.store import Sent, Settled, Store, told
 from relay.worker.flights import Finished, Flights
 from relay.worker.pauses import Pauses
 from relay.worker.report import Report
-from relay.worker.threads import Outage, Threads
+from relay.worker.threads import Outage, Threads, retry_seconds
+
+_REFUSED_MAX_SECONDS = 30.0  # between two tries of what PostgreSQL refuses
 
 
 class Settling:
@@ -30,6 +38,17 @@ class Settling:
         self._pauses = pauses
         self._events = observers
         self._report = report
+        self._refused: dict[int, tuple[int, str]] = {}  # call id → how often it was refused, and why
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether all that is left are calls that could not be settled."""
+        return not self._flights.idle and set(self._flights.open_calls) <= set(self._refused)
+
+    @property
+    def refused(self) -> list[str]:
+        """Why calls that are still open could not be settled, one sentence for each."""
+        return [reason for _, reason in self._refused.values()]
 
     async def settle_forever(self, patience_seconds: float = math.inf) -> None:
         """Raises UnreachableError when nothing could be written for longer than that."""
@@ -40,25 +59,61 @@ class Settling:
             if not finished:
                 continue
             try:
-                await self._settle(finished)
+                await self._settle(finished)  # takes out of the list what it has dealt with
                 outage.over()
             except UnreachableError as error:
                 self._flights.put_back(finished)
                 self._events.emit(DatabaseLost("settle", str(error)))
                 await asyncio.sleep(outage.goes_on(error))
 
-    async def _settle(self, finished: Sequence[Finished]) -> None:
-        settlements = [each.settlement for each in finished]
-        sent = {
-            each.batch.call_id: (each.sent_monotonic, each.duration_seconds)
-            for each in finished
-            if each.sent_monotonic is not None
-        }
+    async def _settle(self, finished: list[Finished]) -> None:
+        """All at once; or one by one, where one of them is refused. What is dealt with leaves the list."""
         started = time.monotonic()
-        settled = await self._threads.run(lambda: self._store.settle(settlements, sent))
-        self._flights.accept(settled.children, started)
+        try:
+            settled = await self._threads.run(partial(self._store.settle, _settlements(finished), _sent(finished)))
+        except UnreachableError:
+            raise
+        except Exception:  # of whatever kind: these calls were made, and no fault of one may hold up the others
+            await self._settle_each(finished)
+            return
+        self._settled(finished, settled, started)
+
+    async def _settle_each(self, finished: list[Finished]) -> None:
+        self._flights.choked = True
+        try:
+            while finished:
+                each, started = finished[0], time.monotonic()
+                try:
+                    plainly = partial(self._store.settle_plainly, each.settlement, _sent([each]))
+                    settled = await self._threads.run(plainly)
+                except UnreachableError:
+                    raise
+                except Exception as error:
+                    self._try_again(each, told(error))
+                else:
+                    self._settled([each], settled, started)
+                del finished[0]
+        finally:
+            self._flights.choked = False
+
+    def _settled(self, finished: Sequence[Finished], settled: Settled, started_monotonic: float) -> None:
+        self._flights.accept(settled.children, started_monotonic)
         self._tell(finished, settled)
+        for each in finished:
+            self._refused.pop(each.batch.call_id, None)
+        self._flights.unsettled_in_a_row = 0
         self._flights.close(finished)
+
+    def _try_again(self, each: Finished, reason: str) -> None:
+        """Later and later, but always within a lease, which goes on running anew."""
+        call_id = each.batch.call_id
+        times, _ = self._refused.get(call_id, (0, ""))
+        self._refused[call_id] = times + 1, reason
+        if not times:
+            self._flights.unsettled_in_a_row += 1
+        seconds = retry_seconds(times + 1, at_most=_REFUSED_MAX_SECONDS)
+        self._flights.set_aside(each, seconds)
+        self._events.emit(CallRefused(call_id, each.batch.account, len(each.batch), reason, seconds))
 
     def _tell(self, finished: Sequence[Finished], settled: Settled) -> None:
         for each in finished:
@@ -75,6 +130,19 @@ class Settling:
                 if order.credential is not None:
                     self._pauses.refused(each.batch.account)
                 self._events.emit(Paused(order.scope, order.seconds, order.reason, order.error_code))
+
+
+def _settlements(finished: Sequence[Finished]) -> list[Settlement]:
+    return [each.settlement for each in finished]
+
+
+def _sent(finished: Sequence[Finished]) -> Sent:
+    """When each call was sent, and how long it took."""
+    return {
+        each.batch.call_id: (each.sent_monotonic, each.duration_seconds)
+        for each in finished
+        if each.sent_monotonic is not None
+    }
 
 
 def call_settled(each: Finished) -> CallSettled:

@@ -382,7 +382,7 @@ def test_the_door_for_deleting_is_open_only_while_rows_move(rows: Rows, engine: 
         for statement in (text(ALL), calls):
             connection.execute(statement)
             assert connection.scalar(door) in (None, "")
-        with pytest.raises(DBAPIError, match="nothing is removed from relay.call"):
+        with pytest.raises(DBAPIError, match=r"nothing is removed from relay.call"):
             connection.execute(delete)
         connection.rollback()
         connection.execute(text("set local relay.pruning = 'on'"))
