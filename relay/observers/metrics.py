@@ -41,6 +41,9 @@ class Metrics:
         self._database_lost = Counter(
             "relay_database_lost", "Transactions to be run again.", ["stage"], registry=registry
         )
+        self._database_refused = Counter(
+            "relay_database_refused", "Statements that PostgreSQL refused: see the log.", ["stage"], registry=registry
+        )
         self._archived = Counter("relay_messages_archived", "Messages moved to the archive.", registry=registry)
         self._success = Gauge(
             "relay_last_success_timestamp_seconds", "When a message was last accepted.", registry=registry
@@ -62,6 +65,10 @@ class Metrics:
                 self._pauses.inc()
             case events.DatabaseLost():
                 self._database_lost.labels(event.stage).inc()
+            case events.DatabaseRefused():
+                self._database_refused.labels(event.stage).inc()
+            case events.CallRefused():
+                self._database_refused.labels("settle").inc()
             case events.Archived():
                 self._archived.inc(event.messages)
             case _:

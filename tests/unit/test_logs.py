@@ -53,6 +53,9 @@ EVERY: list[tuple[events.Event, str]] = [
     (events.Paused("account:a", None, "credentials", "27"), "error"),
     (events.PauseLifted("account:a"), "info"),
     (events.DatabaseLost("settle", "PostgreSQL was lost."), "warning"),
+    (events.CallRefused(7, "shop", 2, "DataError (22003)", 0.1), "error"),
+    (events.MessageUnreadable(9, "A text in the database is not UTF-8."), "error"),
+    (events.DatabaseRefused("claim", "DataError (22003)"), "error"),
     (events.ProducerFailed(7, "raised ValueError"), "error"),
     (events.Archived(1000, 3, 20), "info"),
     (events.ArchivingFailed("permission denied"), "error"),
@@ -86,6 +89,9 @@ def test_a_level_leaves_out_what_is_below_it() -> None:
     told = [event for event, _ in EVERY]
     assert [line["event"] for line in lines_of(*told, level="error")] == [
         "paused",
+        "call.refused",
+        "message.unreadable",
+        "database.refused",
         "producer.failed",
         "archiving.failed",
     ]

@@ -70,7 +70,13 @@ def test_the_rest_is_counted_where_it_happens() -> None:
         events.Paused("app:77", None, "why", "27"),
         events.DatabaseLost("settle", "x"),
         events.DatabaseLost("claim", "x"),
+        events.DatabaseRefused("extend", "x"),
+        events.CallRefused(7, "shop", 2, "x", 0.1),
         events.Archived(1000, 3, 20),
+    )
+    assert (seen["relay_database_refused_total", ("settle",)], seen["relay_database_refused_total", ("extend",)]) == (
+        1,
+        1,
     )
     assert seen["relay_messages_expired_total", ()] == 3
     assert seen["relay_claim_duration_seconds_sum", ()] == 0.5
