@@ -12,6 +12,7 @@ from relay.revisions import VERSION_TABLE, create_schema, is_at
 from relay.revisions.migrating import lock
 from relay.revisions.standing import as_owner
 from relay.schema import Native, metadata
+from relay.sessions import make_independent
 from relay.settings import database_url, schema_name
 
 SCHEMA = schema_name()
@@ -44,6 +45,7 @@ if context.is_offline_mode():
         context.run_migrations()
 else:
     engine = create_engine(database_url())
+    make_independent(engine)
     with engine.begin() as connection:
         lock(connection, SCHEMA)
         with as_owner(connection, SCHEMA, required=not is_at(connection, SCHEMA, "head")):

@@ -25,6 +25,8 @@ from typing import LiteralString, Protocol
 import psycopg
 from psycopg import sql
 
+from relay.sessions import for_session
+
 _CONNECT_SECONDS = 5
 _ANSWER_SECONDS = 2.0
 _RECONNECT_SECONDS = 5.0
@@ -161,10 +163,12 @@ class Notified:
 
     async def _listen(self) -> None:
         assert self._connection is not None
-        pid = await self._value("select pg_backend_pid()")
+        pid = await self._value("select pg_catalog.pg_backend_pid()")
         if pid != self._connection.info.backend_pid:
             # A pooler makes up the pid it tells its clients. In transaction mode neither LISTEN nor a lock stays ours.
             raise psycopg.OperationalError("a pooler is in between")
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            await self._connection.execute(for_session(self._connection.info.server_version).encode())
         table = sql.Identifier(self._schema, "outbox").as_string(None)
         self._key = int(str(await self._value("select cast(cast(%s as regclass) as integer)", table)))
         oid = await self._value("select cast(cast(%s as regclass) as oid)", table)

@@ -27,7 +27,11 @@ from relay.settings import CREDENTIAL_PARTS
 QUERY = "RELAY_ACCOUNTS_QUERY"
 LIMIT_SECONDS = 5
 
-_LIMIT = text("select set_config('statement_timeout', :limit, true)").bindparams(limit=f"{LIMIT_SECONDS}s")
+# The statement is the user's: where it finds its tables, and which rows, is for the role to say.
+_AS_THE_ROLE = (
+    f"set local statement_timeout = '{LIMIT_SECONDS}s'; "
+    "set local search_path to default; set local row_security to default"
+)
 _AWAY = ("08", "28", "3D", "40", "53", "57P")  # connection, password, database, run it again, resources, shutdown
 _CANCELED = "57014"
 _SYNTAX_ERROR = "42601"
@@ -81,7 +85,7 @@ class Query:
     def _reading(self) -> Iterator[Connection]:
         with self._engine.connect() as connection:
             connection.execution_options(postgresql_readonly=True)
-            connection.execute(_LIMIT)
+            connection.exec_driver_sql(_AS_THE_ROLE)
             yield connection
 
     def _rows(self, connection: Connection, parameters: Mapping[str, Any], *more: str) -> list[dict[str, Any]]:

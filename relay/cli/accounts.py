@@ -13,6 +13,7 @@ from relay.accounts.query import Query
 from relay.accounts.sources import Folder, Given, TomlFile
 from relay.addresses import normalized_url
 from relay.cli.database import APPLICATION_NAME, CONNECT_TIMEOUT_SECONDS, ENCODING
+from relay.sessions import make_independent
 from relay.settings import Settings, exposes_secrets
 from relay.tmc.credential import Credential
 
@@ -55,7 +56,7 @@ def _given(settings: Settings, *, needed: bool) -> dict[str, Credential]:
 
 def _engine(settings: Settings) -> Engine:
     """One connection, apart from those the worker claims and settles with."""
-    return create_engine(
+    engine = create_engine(
         normalized_url(settings.accounts_database_url or settings.database_url),
         pool_size=1,
         max_overflow=0,
@@ -69,6 +70,8 @@ def _engine(settings: Settings) -> Engine:
             "tcp_user_timeout": _SILENCE_MS,
         },
     )
+    make_independent(engine)
+    return engine
 
 
 def _warn(settings: Settings) -> None:

@@ -17,6 +17,7 @@ from relay.addresses import normalized_url, told
 from relay.errors import RelayError, SchemaError, UnreachableError
 from relay.revisions import require_head
 from relay.schema import SCHEMA
+from relay.sessions import make_independent
 from relay.settings import Settings
 
 APPLICATION_NAME = "outbox-relay"
@@ -39,11 +40,11 @@ def open_engine(settings: Settings) -> Engine:
 
 
 def plain_engine(settings: Settings) -> Engine:
-    """An engine on READ COMMITTED, with ``schema.py`` pointing to the schema of the settings.
+    """An engine on READ COMMITTED, independent, with ``schema.py`` pointing to the schema of the settings.
 
     The store reads SQLAlchemy's own errors: it has to tell what is worth another try.
     """
-    return create_engine(
+    engine = create_engine(
         normalized_url(settings.database_url),
         isolation_level="READ COMMITTED",
         hide_parameters=True,
@@ -57,6 +58,8 @@ def plain_engine(settings: Settings) -> Engine:
         },
         execution_options={"schema_translate_map": {SCHEMA: settings.schema_name}},
     )
+    make_independent(engine)
+    return engine
 
 
 @contextmanager

@@ -13,6 +13,8 @@ nothing of the living ``schema.py``. The revision reached is kept in ``alembic_v
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +23,7 @@ from sqlalchemy.dialects import postgresql
 
 from relay.errors import ConfigurationError, SchemaError
 from relay.revisions import r0001, r0002, r0003, r0004, r0005, r0006, r0007, r0008
+from relay.sessions import script_begins, script_ends, undisturbed
 
 REVISIONS: tuple[ModuleType, ...] = (r0001, r0002, r0003, r0004, r0005, r0006, r0007, r0008)
 HEAD: str = REVISIONS[-1].REVISION
@@ -38,20 +41,40 @@ def upgrade(op: Any, *, to: str, schema: str = "relay", start: str | None = None
     context = op.get_context()
     if not context.as_sql:
         start = current_revision(op.get_bind(), schema)
-    done = []
-    for revision in _between(start, to):
-        if revision.DOWN_REVISION is None:
-            _prepare(op, schema)
-        apply(op, revision.UPGRADE, schema)
-        _record(op, revision, schema)
-        done.append(str(revision.REVISION))
-    return done
+    revisions = _between(start, to)
+    if revisions:
+        with _undisturbed(op):
+            for revision in revisions:
+                if revision.DOWN_REVISION is None:
+                    _prepare(op, schema)
+                _run(op, revision.UPGRADE, schema)
+                _record(op, revision, schema)
+    return [str(revision.REVISION) for revision in revisions]
 
 
 def apply(op: Any, statements: tuple[str, ...], schema: str) -> None:
-    """Run frozen statements for the schema of this name."""
+    """Run frozen statements for the schema of this name, in a session that decides by itself what they mean."""
+    with _undisturbed(op):
+        _run(op, statements, schema)
+
+
+def _run(op: Any, statements: tuple[str, ...], schema: str) -> None:
     for statement in statements:
         op.execute(textwrap.dedent(statement).strip().replace("{schema}", quoted(schema)))
+
+
+@contextmanager
+def _undisturbed(op: Any) -> Iterator[None]:
+    """A script does the same for itself."""
+    if not op.get_context().as_sql:
+        with undisturbed(op.get_bind()):
+            yield
+        return
+    for statement in script_begins():
+        op.execute(statement)
+    yield
+    for statement in script_ends():
+        op.execute(statement)
 
 
 def is_at(connection: Connection, schema: str, to: str) -> bool:
@@ -69,7 +92,7 @@ def is_at(connection: Connection, schema: str, to: str) -> bool:
 def current_revision(connection: Connection, schema: str) -> str | None:
     """The revision this database is at, or None where there are no tables of ours."""
     table = f"{quoted(schema)}.{VERSION_TABLE}"
-    if connection.scalar(text("select to_regclass(:table)"), {"table": table}) is None:
+    if connection.scalar(text("select pg_catalog.to_regclass(:table)"), {"table": table}) is None:
         return None
     found: str | None = connection.scalar(text(f"select version_num from {table}"))  # noqa: S608 quoted above
     return found

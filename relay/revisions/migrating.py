@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 
 from relay.revisions import is_at, upgrade
 from relay.revisions.standing import as_owner
+from relay.sessions import make_independent, undisturbed
 
 
 def migrate(target: str | Engine | Connection, *, schema: str = "relay", to: str = "head") -> list[str]:
@@ -24,16 +25,18 @@ def migrate(target: str | Engine | Connection, *, schema: str = "relay", to: str
     caller commits. An AsyncConnection does it with ``await connection.run_sync(relay.migrate)``.
     """
     if isinstance(target, Connection):
-        lock(target, schema)
-        if is_at(target, schema, to):
-            return []
-        with as_owner(target, schema):
-            return upgrade(Operations(MigrationContext.configure(target)), to=to, schema=schema)
+        with undisturbed(target):
+            lock(target, schema)
+            if is_at(target, schema, to):
+                return []
+            with as_owner(target, schema):
+                return upgrade(Operations(MigrationContext.configure(target)), to=to, schema=schema)
     if isinstance(target, Engine):
         with target.begin() as connection:
             return migrate(connection, schema=schema, to=to)
     # Of a database in SQL_ASCII the driver would else make bytes of every text.
     engine = create_engine(target, connect_args={"client_encoding": "utf8"})
+    make_independent(engine)
     try:
         return migrate(engine, schema=schema, to=to)
     finally:

@@ -171,7 +171,7 @@ def test_a_database_that_is_away_keeps_what_was_found(own_postgres: EmbeddedPost
 
 
 def test_a_query_that_waits_for_ever_is_given_up(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.accounts.query._LIMIT", text("select set_config('statement_timeout', '50ms', true)"))
+    monkeypatch.setattr("relay.accounts.query._AS_THE_ROLE", "set local statement_timeout = 50")
     with engine.begin() as other:
         other.execute(text("lock table shop"))
         with pytest.raises(UnreachableError, match="had no answer within 5 s"):

@@ -19,7 +19,7 @@ from relay.message import ACCEPTED, Answered, Batch
 from relay.outcomes import Policy, decide
 from relay.store import ClaimLimits, Store, Turn
 from relay.store.floors import Floors
-from relay.store.preparing import give_up_if_outdated, look_at
+from relay.store.preparing import choose, give_up_if_outdated
 from tests.fixtures.rows import Rows
 
 EIGHT = ClaimLimits(slots=8)
@@ -117,29 +117,10 @@ def test_a_migration_meanwhile_costs_one_try(store: Store, alone: Engine, engine
     assert len(prepared(alone)) == 1
 
 
-class Pooled:
-    """A connection whose server has another process id than the client was told."""
-
-    Error = psycopg.Error
-    prepare_threshold: int | None = 5
-    info = SimpleNamespace(backend_pid=1)
-
-    def __init__(self) -> None:
-        self.executed: list[str] = []
-
-    def execute(self, query: str) -> Any:
-        self.executed.append(query)
-        return SimpleNamespace(fetchone=lambda: (2,))
-
-    def commit(self) -> None:
-        self.executed.append("commit")
-
-
-def test_behind_a_pooler_nothing_is_kept_and_nothing_is_set() -> None:
-    pooled = Pooled()
-    look_at(pooled)
+def test_behind_a_pooler_nothing_is_kept() -> None:
+    pooled = SimpleNamespace(prepare_threshold=5)
+    choose(pooled, SimpleNamespace(info={"relay.pooled": 180000}))
     assert pooled.prepare_threshold is None
-    assert pooled.executed == ["select pg_backend_pid()", "commit"]
 
 
 def test_a_connection_that_is_lost_as_soon_as_it_is_made_is_worth_another_try(alone: Engine, store: Store) -> None:
