@@ -116,7 +116,7 @@ _ASK = (
     "set local statement_timeout = 0; "
     "select pg_catalog.pg_backend_pid(), pg_catalog.current_setting('server_version_num')"
 )
-_POOLED = "relay.pooled"  # in the info of a connection: the version of the server behind the pooler
+_POOLED = "server behind the pooler"  # in the info of a connection: its version
 
 
 def make_independent(engine: Engine) -> None:

@@ -119,7 +119,7 @@ def test_a_migration_meanwhile_costs_one_try(store: Store, alone: Engine, engine
 
 def test_behind_a_pooler_nothing_is_kept() -> None:
     pooled = SimpleNamespace(prepare_threshold=5)
-    choose(pooled, SimpleNamespace(info={"relay.pooled": 180000}))
+    choose(pooled, SimpleNamespace(info={"server behind the pooler": 180000}))
     assert pooled.prepare_threshold is None
 
 
