@@ -6,15 +6,28 @@ library, and says in one sentence what is missing.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import sys
 
 
 def main() -> None:
     """Run the command line of this process, and exit with its code."""
-    if "run" in sys.argv[1:3]:
-        # A worker that is stopped while it still loads its libraries has claimed nothing: that is a clean end too.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    _open_standard_streams()
+    if next((word for word in sys.argv[1:] if not word.startswith("-")), "") != "run":
+        _run()
+        return
+    # A worker that is stopped while it still loads its libraries has claimed nothing: that is a clean end too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    from relay.cli.ending import bounded_end, watch_signals
+
+    watch_signals()
+    with bounded_end():
+        _run()
+
+
+def _run() -> None:
     try:
         from relay.cli.verbs import relay
     except ModuleNotFoundError as error:
@@ -23,3 +36,13 @@ def main() -> None:
         sys.stderr.write("error: click is not installed\nhint: pip install 'outbox-relay[worker]'\n")
         sys.exit(78)
     relay(prog_name="relay")
+
+
+def _open_standard_streams() -> None:
+    """Give those that are closed to /dev/null: else the first connection to a database would be standard error."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free

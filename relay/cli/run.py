@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from relay.accounts import Accounts
 from relay.addresses import conninfo, normalized_url
+from relay.background import Executor
 from relay.cli.accounts import open_accounts
 from relay.cli.database import explained, plain_engine, reading
 from relay.cli.producing import producer_config
@@ -33,6 +34,7 @@ from relay.store import Pause, Store
 from relay.wakeups import Notified, Polling, Wakeup
 from relay.worker import Clock, Options, Report, Until, Worker
 
+_DEFAULT_THREADS = 32
 _STALE_LEASES = 3  # the cycle has not gone round for so many leases: it hangs
 
 
@@ -59,6 +61,8 @@ def run(drain: bool, once: bool, concurrency: int | None, batch_size: int | None
 
 
 async def _run(settings: Settings, until: Until, accounts: Accounts) -> Report:
+    # Names are looked up and standard output is written to in these.
+    asyncio.get_running_loop().set_default_executor(Executor(_DEFAULT_THREADS, name="default"))
     with reading(settings):  # the database answers, and its tables are those this version knows
         engine = plain_engine(settings)
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
@@ -123,7 +127,13 @@ def _options(settings: Settings) -> Options:
 
 
 def _stop_on_signals(worker: Worker) -> None:
-    """Two signals stop in two stages; a third one ends the process as if nobody listened."""
+    """Two signals stop in two stages; a third one ends the process as if nobody listened.
+
+    A terminal that goes away asks to stop too, unless whoever started us (nohup) has taken care of that.
+    """
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     loop = asyncio.get_running_loop()
     received = 0
 
@@ -132,10 +142,10 @@ def _stop_on_signals(worker: Worker) -> None:
         received += 1
         worker.stop()
         if received == 2:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in numbers:
                 loop.remove_signal_handler(number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in numbers:
         loop.add_signal_handler(number, stop)
 
 

@@ -7,6 +7,7 @@ silent: an HTTP client or a driver that logs its requests would log sessions and
 from __future__ import annotations
 
 import dataclasses
+import io
 import logging
 import sys
 from typing import Any, TextIO
@@ -15,6 +16,7 @@ import structlog
 from structlog.typing import EventDict
 
 from relay import events
+from relay.observers.outlet import Outlet
 
 _LEVELS: dict[type[Any], str] = {
     events.Claimed: "debug",
@@ -43,7 +45,7 @@ class LogLines:
         colors: bool = True,
         stream: TextIO | None = None,
     ) -> None:
-        stream = stream or sys.stderr
+        stream = stream or sys.stderr or io.StringIO()  # closed by whoever started us
         on_terminal = stream.isatty()
         plain = style == "console" or (style == "auto" and on_terminal)
         renderer: Any = (
@@ -51,16 +53,20 @@ class LogLines:
             if plain
             else structlog.processors.JSONRenderer(ensure_ascii=False)
         )
+        processors = [
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _what_and_when_first,
+            renderer,
+        ]
         self._log = structlog.wrap_logger(
-            structlog.PrintLogger(stream),
-            processors=[
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                _what_and_when_first,
-                renderer,
-            ],
+            structlog.WriteLogger(stream),
+            processors=processors,
             wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         ).bind(worker=worker)
+        if isinstance(stream, Outlet):  # whatever the level: who reads has to know that lines are missing
+            render = structlog.wrap_logger(structlog.ReturnLogger(), processors=processors).bind(worker=worker)
+            stream.lost_line = lambda lines, reason: f"{render.warning('log.lost', lines=lines, reason=reason)}\n"
 
     def __call__(self, event: events.Event) -> None:
         fields = {name: value for name, value in dataclasses.asdict(event).items() if value is not None}

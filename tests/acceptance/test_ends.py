@@ -2,10 +2,92 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+from sqlalchemy import make_url
 
 from tests.acceptance.outbox import Outbox, numbered
+from tests.acceptance.patience import eventually
 from tests.fixtures.processes import StartRelay
+from tests.fixtures.proxy import proxied, way_to
+from tests.fixtures.strict_platform import StrictPlatform, answer_when_let_go
+
+# Imported by a child process before anything else: the name server of *.hangs takes a minute.
+HANGING_NAMES = """
+import socket, sys, time
+ask = socket.getaddrinfo
+def getaddrinfo(host, *args, **kwargs):
+    if str(host).endswith(".hangs"):
+        print("looked up", file=sys.__stderr__, flush=True)
+        time.sleep(60)
+    return ask(host, *args, **kwargs)
+socket.getaddrinfo = getaddrinfo
+"""
+# In C, as the system's own look-up: no handler of a signal runs meanwhile.
+HANGING_IN_C = HANGING_NAMES.replace("time.sleep(60)", "__import__('ctypes').PyDLL(None).sleep(60)")
+QUICK = {"RELAY_SHUTDOWN_GRACE_SECONDS": "0.5", "RELAY_TMC_TIMEOUT_SECONDS": "30", "RELAY_LEASE_SECONDS": "60"}
+A_FEW_SECONDS = 15  # on a busy machine; what hangs takes a minute
+
+
+def hanging_names(folder: Path, code: str = HANGING_NAMES) -> dict[str, str]:
+    (folder / "sitecustomize.py").write_text(code)
+    return {"PYTHONPATH": os.pathsep.join([str(folder), str(Path(__file__).parents[2])])}
+
+
+def test_a_name_that_is_looked_up_holds_up_no_end_and_nothing_is_unknown(
+    outbox: Outbox, env: dict[str, str], start_relay: StartRelay, tmp_path: Path
+) -> None:
+    outbox.insert(numbered(3))
+    url = {"RELAY_TMC_URL": "https://gateway.hangs/router/rest"}
+    worker = start_relay("run", env={**env, **QUICK, **hanging_names(tmp_path), **url})
+    worker.wait_for_line("looked up")
+    worker.terminate()
+    assert worker.wait(A_FEW_SECONDS) == 0
+    assert outbox.select("select distinct outcome from relay.call") == [("released",)]
+    assert outbox.scalar("select max(attempts) from relay.outbox") == 0
+
+
+def test_sigterm_ends_a_start_that_looks_up_a_name(
+    env: dict[str, str], start_relay: StartRelay, tmp_path: Path
+) -> None:
+    url = {"RELAY_DATABASE_URL": "postgresql://u@db.hangs/d"}
+    worker = start_relay("run", env={**env, **QUICK, **hanging_names(tmp_path, HANGING_IN_C), **url})
+    worker.wait_for_line("looked up")
+    worker.terminate()
+    assert worker.wait(A_FEW_SECONDS) == 0
+
+
+def test_lines_into_a_pipe_that_nobody_reads_hold_up_no_end(outbox: Outbox, env: dict[str, str]) -> None:
+    outbox.insert([f'{{"n": {number}, "text": "{"x" * 2000}"}}' for number in range(300)])
+    command = [sys.executable, "-m", "relay", "run", "--producer", "stdout"]
+    with subprocess.Popen(command, env={**os.environ, **env, **QUICK}, stdout=subprocess.PIPE) as worker:
+        eventually(outbox.open_calls)
+        worker.terminate()
+        assert worker.wait(A_FEW_SECONDS) == 0
+    unknown = sum(outbox.attempts("unknown").values())
+    assert 0 < unknown <= 50  # the one batch that stuck in the pipe; the others were never begun
+
+
+def test_a_database_that_stalls_holds_up_no_end(
+    outbox: Outbox, platform: StrictPlatform, env: dict[str, str], start_relay: StartRelay
+) -> None:
+    """What the platform said in the grace cannot be written any more; the lease tells others."""
+    outbox.insert(numbered(10))
+    platform.script.append(answer_when_let_go)
+    with proxied(lambda: way_to(make_url(outbox.url))) as proxy:
+        url = make_url(outbox.url).difference_update_query(["host", "port"]).set(host="127.0.0.1", port=proxy.port)
+        stalling = {"RELAY_DATABASE_URL": url.render_as_string(hide_password=False)}
+        worker = start_relay("run", env={**env, **QUICK, **stalling})
+        eventually(lambda: platform.waiting)
+        proxy.stall()
+        platform.let_go.set()
+        worker.terminate()
+        assert worker.wait(A_FEW_SECONDS) == 0
+    assert outbox.open_calls() == 1
 
 
 @pytest.mark.parametrize("flag", ["--drain", "--once"])

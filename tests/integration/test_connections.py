@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, make_url, text
 
 from relay.errors import UnreachableError
 from relay.events import DatabaseLost, Event, Events
@@ -20,18 +19,8 @@ from relay.store import ClaimLimits, Store, Turn
 from relay.worker import Clock, Nobody, Options, Until, Worker
 from relay.worker.readiness import Readiness
 from relay.worker.threads import Threads
-from tests.fixtures.proxy import Proxy, proxied
+from tests.fixtures.proxy import Proxy, proxied, way_to
 from tests.fixtures.waiting import eventually
-
-
-def way_to(url: URL) -> socket.socket:
-    """A connection to the server's socket, as the driver itself would open it."""
-    host, port = str(url.query.get("host", url.host or "localhost")), int(str(url.query.get("port", url.port or 5432)))
-    if host.startswith("/"):
-        connection = socket.socket(socket.AF_UNIX)
-        connection.connect(f"{host}/.s.PGSQL.{port}")
-        return connection
-    return socket.create_connection((host, port))
 
 
 @pytest.fixture
