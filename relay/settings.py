@@ -24,7 +24,13 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from relay.addresses import normalized_url
 from relay.errors import ConfigurationError
@@ -39,7 +45,7 @@ _IN_A_FILE = "_FILE"
 _DEFAULT_FILE = Path("relay.toml")
 # RELAY_TEST_* is for the tests; the others Kubernetes gives every container beside a service called "relay".
 _FOREIGN = re.compile(r"RELAY_(TEST_.*|(.*_)?SERVICE_(HOST|PORT)(_.*)?|(.*_)?PORT_\d+_(TCP|UDP|SCTP)(_.*)?)")
-_FOREIGN_PORT = re.compile(r"(tcp|udp|sctp)://")
+_FOREIGN_PORT = re.compile(r"(tcp|udp|sctp)://.*")
 
 
 def _variable(key: str) -> str:
@@ -125,6 +131,7 @@ class Settings(BaseSettings):
     archive_after_days: float = Field(0, ge=0, le=36_500)  # workers move what finished before; 0: nobody does
     shutdown_grace_seconds: float = Field(25, ge=0)
 
+    metrics_host: str = "*"  # every address of this machine, IPv6 and IPv4; or one of them
     metrics_port: int = Field(9464, ge=0, le=65535)  # 0: no metrics, no probes
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"  # auto: console on a terminal, else json
@@ -187,6 +194,9 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         files = InitSettingsSource(settings_cls, _secret_files(os.environ))
         table = InitSettingsSource(settings_cls, _toml(os.environ))
+        if isinstance(env_settings, EnvSettingsSource):
+            links = service_links()
+            env_settings.env_vars = {name: value for name, value in env_settings.env_vars.items() if name not in links}
         return init_settings, env_settings, files, table
 
 
@@ -243,8 +253,18 @@ def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
         f"{name}: unknown setting{_nearest(name, known)}"
         for name, value in sorted(environment.items())
         if name.startswith(PREFIX) and name not in known and not _FOREIGN.fullmatch(name)
-        if not (name.endswith("_PORT") and _FOREIGN_PORT.match(value))
+        if not _is_service_link(name, value)
     ]
+
+
+def service_links(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Names of options that Kubernetes has taken for a service of that name: ignored, and worth a warning."""
+    return sorted(name for name in _variables() if _is_service_link(name, environment.get(name, "")))
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    """RELAY_METRICS_PORT=tcp://10.0.0.1:9464 beside a service called "relay-metrics": no port of ours."""
+    return name.startswith(PREFIX) and name.endswith("_PORT") and bool(_FOREIGN_PORT.fullmatch(value))
 
 
 def _secret_files(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import secrets
 import signal
@@ -28,7 +29,7 @@ from relay.observers.metrics import Metrics
 from relay.observers.probes import probes, serving
 from relay.outcomes import NO_CREDENTIAL, Policy, lacks_permission
 from relay.producers import load
-from relay.settings import Settings, no_color
+from relay.settings import Settings, no_color, service_links
 from relay.settings import load as load_settings
 from relay.store import Pause, Store
 from relay.wakeups import Notified, Polling, Wakeup
@@ -53,6 +54,12 @@ def run(drain: bool, once: bool, concurrency: int | None, batch_size: int | None
         raise click.UsageError("--drain and --once exclude each other")
     settings = load_settings(concurrency=concurrency, batch_size=batch_size, producer=producer)
     until = Until.DRAINED if drain else Until.ONE_BATCH if once else Until.STOPPED
+    for name in service_links():
+        click.echo(
+            f"warning: {name} comes from a Kubernetes service of that name and is ignored; set enableServiceLinks: "
+            "false for the pod, or give the service another name",
+            err=True,
+        )
     silence_libraries()
     with open_accounts(settings) as accounts:
         report = asyncio.run(_run(settings, until, accounts))
@@ -163,14 +170,19 @@ async def _probing(settings: Settings, worker: Worker, metrics: Metrics) -> Asyn
     app = probes(metrics.registry, alive=alive, ready=worker.readiness.trouble)
     async with contextlib.AsyncExitStack() as stack:
         try:
-            await stack.enter_async_context(serving(app, host="0.0.0.0", port=settings.metrics_port))  # noqa: S104 scraped from outside
-        except OSError:
-            click.echo(
-                f"warning: port {settings.metrics_port} is taken, so this worker has no metrics and no probes; "
-                "set RELAY_METRICS_PORT to another one, or to 0",
-                err=True,
-            )
+            await stack.enter_async_context(serving(app, host=settings.metrics_host, port=settings.metrics_port))
+        except OSError as error:
+            click.echo(f"warning: {_unserved(settings, error)}", err=True)
         yield
+
+
+def _unserved(settings: Settings, error: OSError) -> str:
+    port, host = settings.metrics_port, settings.metrics_host
+    if error.errno == errno.EADDRINUSE:
+        reason, way_out = f"port {port} is taken", "set RELAY_METRICS_PORT to another one, or to 0"
+    else:
+        reason, way_out = f"cannot listen on {host} port {port} ({error.strerror})", "correct RELAY_METRICS_HOST"
+    return f"{reason}, so this worker has no metrics and no probes; {way_out}"
 
 
 def _left(report: Report) -> RelayError:

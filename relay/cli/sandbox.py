@@ -50,7 +50,7 @@ def _policy(settings: Settings) -> Policy:
 
 
 def _announce(url: str, settings: Settings) -> None:
-    """The lines to paste into the shell of the relay; secrets that somebody set are not repeated."""
+    """The lines for the shell of the relay, at once; secrets that somebody set are not repeated."""
     from relay.sandbox.platform import APP_KEY, APP_SECRET, SESSION
 
     given = {
@@ -58,8 +58,8 @@ def _announce(url: str, settings: Settings) -> None:
         "APP_SECRET": (settings.tmc_app_secret, APP_SECRET),
         "SESSION": (settings.tmc_session, SESSION),
     }
-    click.echo(f"export RELAY_TMC_URL={url}/router/rest", err=True)
+    click.echo(f"export RELAY_TMC_URL={url}/router/rest")
     for name, (own, ours) in given.items():
         if own is None:
-            click.echo(f"export RELAY_TMC_{name}={ours}", err=True)
+            click.echo(f"export RELAY_TMC_{name}={ours}")
     click.echo(f"\nWhat arrives is shown at {url}/ and listed at {url}/messages. Ctrl-C ends it.", err=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import uvicorn
@@ -17,6 +16,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from relay.listeners import listener, url_of
 
 Probe = Callable[[], Awaitable[str]]  # an empty text means well, anything else says what is wrong
 
@@ -49,14 +50,14 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Starlette, *, host: str, port: int) -> AsyncIterator[int]:
-    """Serve in the background; gives the port really used. OSError when the port is taken."""
-    with socket.create_server((host, port)) as listener:
+async def serving(app: Starlette, *, host: str, port: int) -> AsyncIterator[str]:
+    """Serve in the background; gives the URL. OSError when the port is taken, or the host is none of this machine."""
+    with listener(host, port) as listening:
         config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
         server = _Server(config)
-        task = asyncio.create_task(server.serve(sockets=[listener]))
+        task = asyncio.create_task(server.serve(sockets=[listening]))
         try:
-            yield int(listener.getsockname()[1])
+            yield url_of(listening)
         finally:
             server.should_exit = True
             await task

@@ -19,10 +19,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from relay.errors import UnreachableError
+from relay.listeners import LOOPBACK, listener, url_of
 from relay.sandbox.app import TRANSPORT, create_app
 from relay.sandbox.platform import Platform
 
-HOST = "127.0.0.1"
 STOP_SECONDS = 1
 
 
@@ -41,7 +41,7 @@ class RunningSandbox:
 
 @asynccontextmanager
 async def running_sandbox(
-    platform: Platform | None = None, host: str = HOST, port: int = 0
+    platform: Platform | None = None, host: str = LOOPBACK, port: int = 0
 ) -> AsyncIterator[RunningSandbox]:
     """A sandbox in the running loop, for as long as the block lasts. Port 0 takes any free one."""
     platform = platform or Platform()
@@ -65,7 +65,7 @@ async def _serve(app: ASGIApp, host: str, port: int, on_ready: Callable[[str], N
 
 @asynccontextmanager
 async def _listening(app: ASGIApp, host: str, port: int) -> AsyncIterator[str]:
-    listener = _bind(host, port)
+    listening = _bind(host, port)
     server = _Server(
         uvicorn.Config(
             app,
@@ -78,20 +78,18 @@ async def _listening(app: ASGIApp, host: str, port: int) -> AsyncIterator[str]:
             timeout_graceful_shutdown=STOP_SECONDS,
         )
     )
-    running = asyncio.create_task(server.serve([listener]))
-    shown = f"[{host}]" if ":" in host else host
+    running = asyncio.create_task(server.serve([listening]))
     try:
         await server.ready.wait()
-        yield f"http://{shown}:{listener.getsockname()[1]}"
+        yield url_of(listening)
     finally:
         server.stop()
         await running
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        return listener(host, port)
     except OSError as error:
         raise UnreachableError(
             f"The sandbox cannot listen on {host} port {port}: {error.strerror}.", "Choose another port; 0 takes any."

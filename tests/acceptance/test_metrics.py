@@ -70,6 +70,18 @@ def test_a_lost_database_makes_it_unready_not_dead(
     assert worker.wait() == 0, worker.report()
 
 
+def test_what_kubernetes_says_of_a_service_and_a_host_that_is_none_of_ours_cost_a_warning(
+    outbox: Outbox, env: dict[str, str], start_relay: StartRelay, free_port: int
+) -> None:
+    linked = start_relay("run", "--drain", env={**env, "RELAY_METRICS_PORT": "tcp://10.0.0.1:9464"})
+    elsewhere = {"RELAY_METRICS_PORT": str(free_port), "RELAY_METRICS_HOST": "203.0.113.7"}
+    unserved = start_relay("run", "--drain", env={**env, **elsewhere})
+    assert linked.wait() == 0
+    linked.wait_for_line(r"^warning: RELAY_METRICS_PORT comes from a Kubernetes service.*enableServiceLinks: false")
+    assert unserved.wait() == 0
+    unserved.wait_for_line(f"^warning: cannot listen on 203.0.113.7 port {free_port} .*RELAY_METRICS_HOST")
+
+
 def test_the_second_worker_on_a_host_works_without_a_port(
     outbox: Outbox, platform: StrictPlatform, env: dict[str, str], start_relay: StartRelay, free_port: int
 ) -> None:

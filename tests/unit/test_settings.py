@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from relay.errors import ConfigurationError
-from relay.settings import SECRETS, database_url, load, no_color, schema_name
+from relay.settings import SECRETS, database_url, load, no_color, schema_name, service_links
 
 SECRET = "s3cret-do-not-show"
 
@@ -61,6 +61,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "on_failed_head": "release",
         "archive_after_days": 0,
         "shutdown_grace_seconds": 25,
+        "metrics_host": "*",
         "metrics_port": 9464,
         "log_level": "info",
         "log_format": "auto",
@@ -140,6 +141,27 @@ def test_variables_of_tests_and_of_kubernetes_are_not_ours(monkeypatch: pytest.M
     assert load().batch_size == 50
     monkeypatch.setenv("RELAY_METRIC_PORT", "9000")
     assert refusal() == "RELAY_METRIC_PORT: unknown setting; did you mean RELAY_METRICS_PORT?"
+
+
+def test_a_kubernetes_service_named_like_an_option_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service "relay-metrics" gives every container beside it these variables; whoever asks is told to warn."""
+    for name, value in {
+        "RELAY_METRICS_SERVICE_HOST": "10.0.0.1",
+        "RELAY_METRICS_SERVICE_PORT": "9464",
+        "RELAY_METRICS_SERVICE_PORT_HTTP": "9464",
+        "RELAY_METRICS_PORT": "tcp://10.0.0.1:9464",
+        "RELAY_METRICS_PORT_9464_TCP": "tcp://10.0.0.1:9464",
+        "RELAY_METRICS_PORT_9464_TCP_PROTO": "tcp",
+        "RELAY_METRICS_PORT_9464_TCP_PORT": "9464",
+        "RELAY_METRICS_PORT_9464_TCP_ADDR": "10.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert load().metrics_port == 9464
+    assert service_links() == ["RELAY_METRICS_PORT"]
+    monkeypatch.setenv("RELAY_METRICS_PORT", "9000")
+    assert (load().metrics_port, service_links()) == (9000, [])
+    monkeypatch.setenv("RELAY_METRICS_PORT", "http://10.0.0.1:9464")
+    assert refusal() == "RELAY_METRICS_PORT: must be a whole number, got http://10.0.0.1:9464"
 
 
 def test_every_problem_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
