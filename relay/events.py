@@ -113,6 +113,24 @@ class PauseLifted:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountsTroubled:
+    """A source of credentials, or what it has for an account, is of no use; what it said last stays in force.
+
+    Told when that begins or changes, not at each look-up.
+    """
+
+    name: ClassVar[str] = "accounts.troubled"
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountsMended:
+    """Every source of credentials is of use again."""
+
+    name: ClassVar[str] = "accounts.mended"
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseLost:
     """A statement could not be run; it will be tried again. ``stage``: claim, settle, extend, recover."""
 
@@ -184,6 +202,8 @@ Event = (
     | LeasesRecovered
     | Paused
     | PauseLifted
+    | AccountsTroubled
+    | AccountsMended
     | DatabaseLost
     | DatabaseRefused
     | ProducerFailed

@@ -130,7 +130,8 @@ class Accounts:
             return dict.fromkeys(accounts, rest.error)
         try:
             found = source.look_up(accounts)
-        except RelayError as error:
+        except Exception as unforeseen:  # a source may be anything; whatever it raises takes nothing away
+            error = unforeseen if isinstance(unforeseen, RelayError) else _unforeseen(source, unforeseen)
             self._resting[source] = _Rest(self._monotonic() + self._fresh_seconds, error)
             return dict.fromkeys(accounts, error)
         self._resting.pop(source, None)
@@ -146,4 +147,14 @@ class Accounts:
             identity = (credential.app_key, credential.fingerprint) if credential else None
             self._entries[account] = _Entry(asked_monotonic, credential, identity)
         troubles = [*(rest.error for rest in self._resting.values()), *self._useless.values()]
-        self.trouble = str(troubles[0]).replace("\n", "; ") if troubles else None
+        self.trouble = _told(troubles) if troubles else None
+
+
+def _unforeseen(source: Source, error: Exception) -> RelayError:
+    return RelayError(f"credentials cannot be looked up in {type(source).__name__}: unexpected {type(error).__name__}")
+
+
+def _told(troubles: Sequence[RelayError]) -> str:
+    """The first one; its lines are problems of their own."""
+    more = f" (and {len(troubles) - 1} more)" if len(troubles) > 1 else ""
+    return str(troubles[0]).replace("\n", "; ") + more

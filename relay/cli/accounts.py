@@ -68,6 +68,9 @@ def _engine(settings: Settings) -> Engine:
             "fallback_application_name": APPLICATION_NAME,
             "client_encoding": ENCODING,
             "tcp_user_timeout": _SILENCE_MS,
+            # Behind a pooler the next transaction may run on another server connection: a statement that is prepared
+            # there already ends the look-up, and what the driver then forgets would be a stranger's.
+            "prepare_threshold": None,
         },
     )
     make_independent(engine)

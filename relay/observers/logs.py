@@ -25,6 +25,7 @@ _LEVELS: dict[type[Any], str] = {
     events.LeasesRecovered: "warning",
     events.DatabaseLost: "warning",
     events.Paused: "warning",
+    events.AccountsTroubled: "error",
     events.DatabaseRefused: "error",
     events.CallRefused: "error",
     events.MessageUnreadable: "error",

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Protocol
 
+from relay.events import AccountsMended, AccountsTroubled, Events
+
+_TOLD_SECONDS = 10.0  # trouble that changes all the time is told no more often
+
 
 class Directory(Protocol):
+    """``trouble`` is a sentence without secrets while a source, or what it has for some account, is of no use."""
+
+    trouble: str | None
+
     def identity(self, account: str) -> tuple[str, str] | None:
         """App key and fingerprint of the credential an account has now, at once; None: it has none."""
         ...
@@ -23,6 +32,8 @@ class Directory(Protocol):
 class Nobody:
     """For producers that need no credentials."""
 
+    trouble: str | None = None
+
     def identity(self, account: str) -> tuple[str, str] | None:
         return None
 
@@ -31,3 +42,21 @@ class Nobody:
 
     def forget(self, account: str) -> None:
         return None
+
+
+class Troubles:
+    """Tells what troubles a directory: when that begins, when it changes, when it is over."""
+
+    def __init__(self, directory: Directory, observers: Events) -> None:
+        self._directory = directory
+        self._events = observers
+        self._told: str | None = None
+        self._told_monotonic = float("-inf")
+
+    def tell(self) -> None:
+        """To be called after each refresh."""
+        trouble, now = self._directory.trouble, time.monotonic()
+        if trouble == self._told or (self._told and now - self._told_monotonic < _TOLD_SECONDS):
+            return
+        self._told, self._told_monotonic = trouble, now
+        self._events.emit(AccountsTroubled(trouble) if trouble else AccountsMended())

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from relay.events import Events, PauseLifted
 from relay.outcomes import PauseOrder
 from relay.store import Pause, Store
-from relay.worker.directory import Directory
+from relay.worker.directory import Directory, Troubles
 from relay.worker.threads import Threads
 
 _FRESH_SECONDS = 1.0  # how long the list read last is good
@@ -31,6 +31,7 @@ class Pauses:
         self._store = store
         self._threads = threads
         self._directory = directory
+        self._troubles = Troubles(directory, observers)
         self._events = observers
         self._calls_per_second = calls_per_second
         self._accounts = {"default": float("-inf")}  # all that this process has met → when last looked up
@@ -45,6 +46,7 @@ class Pauses:
         ]
         if names:
             await self._threads.run(lambda: self._directory.refresh(names))
+            self._troubles.tell()
             self._accounts.update(dict.fromkeys(names, now))
 
     def ordered(self, order: PauseOrder) -> None:

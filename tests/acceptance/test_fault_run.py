@@ -6,25 +6,20 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
-import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import make_url
 
 import relay
 from relay.embedded import EmbeddedPostgres
 from tests.acceptance.ledger import assert_ledger
 from tests.acceptance.outbox import Outbox
+from tests.fixtures.pooler import needs_pgbouncer, pgbouncer
 from tests.fixtures.processes import RelayProcess, StartRelay
 from tests.fixtures.waiting import eventually
 
@@ -140,34 +135,8 @@ def test_and_with_postgresql_restarted_three_times(
     assert_clean_end(outbox, workers, sandbox, refused)
 
 
-@contextmanager
-def pgbouncer(server_url: str, folder: Path) -> Iterator[str]:
-    """A URL that leads through PgBouncer in transaction mode, which lets everybody in as the server's superuser."""
-    url = make_url(server_url)
-    host = url.query.get("host", url.host)
-    port = url.query.get("port", url.port or 5432)
-    folder.mkdir(mode=0o777)
-    folder.chmod(0o777)
-    (folder / "pgbouncer.ini").write_text(
-        f"[databases]\n* = host={host} port={port} user={url.username}\n"
-        "[pgbouncer]\nlisten_addr =\n"
-        f"unix_socket_dir = {folder}\nlisten_port = 6432\nauth_type = any\n"
-        f"pool_mode = transaction\ndefault_pool_size = 4\nlogfile = {folder}/log\n"
-    )
-    as_nobody = ["-u", "nobody"] if os.geteuid() == 0 else []  # it refuses to run as root
-    command = ["pgbouncer", *as_nobody, str(folder / "pgbouncer.ini")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        eventually((folder / ".s.PGSQL.6432").exists)
-        yield f"postgresql://{url.username}@/{url.database}?host={folder}&port=6432"
-    finally:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(folder)
-
-
 @pytest.mark.timeout(180)
-@pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="PgBouncer is not installed")
+@needs_pgbouncer
 def test_and_through_a_pooler_in_transaction_mode(
     start_relay: StartRelay, own_postgres: EmbeddedPostgres, sandbox: str
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import socket
 import tempfile
 import time
@@ -25,9 +24,9 @@ from relay.cli.verbs import relay as command
 from relay.embedded import EmbeddedPostgres
 from relay.sandbox.platform import Platform
 from relay.sandbox.server import running_sandbox
-from tests.acceptance.test_fault_run import pgbouncer
 from tests.fixtures.checked import Check, run, states
 from tests.fixtures.database import Server
+from tests.fixtures.pooler import needs_pgbouncer, pgbouncer
 from tests.fixtures.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("check_settings")
@@ -303,7 +302,7 @@ def answers(path: Path) -> bool:
         return client.connect_ex(str(path)) == 0
 
 
-@pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="PgBouncer is not installed")
+@needs_pgbouncer
 def test_a_pooler_in_between(check: Check, own_postgres: EmbeddedPostgres) -> None:
     relay.migrate(own_postgres.url())
     assert check(RELAY_DATABASE_URL=own_postgres.url())["pooler"][0]["sentence"].startswith("connected directly")

@@ -192,3 +192,16 @@ async def test_the_pace_of_an_app_is_kept_by_the_whole_fleet(rows: Rows, engine:
     assert rows.counts() == {"done": 12}
     span = "select extract(epoch from max(sent_at) - min(sent_at)) from relay.call where outcome = 'ok'"
     assert float(rows.one(span)) >= 11 / 20 * 0.8
+
+
+async def test_trouble_with_credentials_is_told_once_and_when_it_is_over(rows: Rows, engine: Engine) -> None:
+    rows.add(100, account="a")
+    directory = Phonebook({"a": ("77", "x")}, trouble="RELAY_ACCOUNTS_DIR cannot be read")
+
+    def mended(batch: Batch) -> Answer:
+        directory.trouble = None
+        return accept(batch)
+
+    bench = Bench(engine, Scripted(mended), concurrency=1, directory=directory)
+    await bench.drain()
+    assert bench.told(events.AccountsTroubled) == [events.AccountsTroubled("RELAY_ACCOUNTS_DIR cannot be read")]

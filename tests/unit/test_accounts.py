@@ -253,3 +253,13 @@ def test_accounts_and_sources_do_not_show_what_they_hold(clock: Clock) -> None:
     shown = f"{accounts!r} {accounts} {source!r} {source} {accounts.__dict__} {accounts.credential('one')}"
     assert "do-not-show" not in shown
     assert "12345678" not in f"{accounts!r} {source!r} {accounts.credential('one')}"
+
+
+def test_whatever_a_source_raises_takes_nothing_away_and_is_told(table: Table, clock: Clock) -> None:
+    accounts = Accounts([table], fresh_seconds=5, monotonic=clock)
+    accounts.refresh(["one"])
+    table.trouble = UnicodeError("with a secret in it")  # type: ignore[assignment]
+    clock.now += 6
+    accounts.refresh(["one"])
+    assert accounts.credential("one") == ONE
+    assert accounts.trouble == "credentials cannot be looked up in Table: unexpected UnicodeError"

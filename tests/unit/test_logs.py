@@ -52,6 +52,8 @@ EVERY: list[tuple[events.Event, str]] = [
     (events.Paused("account:a", 1.0, "throttled", "7"), "warning"),
     (events.Paused("account:a", None, "credentials", "27"), "error"),
     (events.PauseLifted("account:a"), "info"),
+    (events.AccountsTroubled("RELAY_ACCOUNTS_DIR cannot be read"), "error"),
+    (events.AccountsMended(), "info"),
     (events.DatabaseLost("settle", "PostgreSQL was lost."), "warning"),
     (events.CallRefused(7, "shop", 2, "DataError (22003)", 0.1), "error"),
     (events.MessageUnreadable(9, "A text in the database is not UTF-8."), "error"),
@@ -89,6 +91,7 @@ def test_a_level_leaves_out_what_is_below_it() -> None:
     told = [event for event, _ in EVERY]
     assert [line["event"] for line in lines_of(*told, level="error")] == [
         "paused",
+        "accounts.troubled",
         "call.refused",
         "message.unreadable",
         "database.refused",
