@@ -163,13 +163,14 @@ from (select count(*), min(id) as first_id, max(id) as last_id
       from {schema}.outbox_archive where finished_at >= :begins and finished_at < :ends) as messages
 """
 
-# The next hashes in the order of their ids, one after another.
-NEXT_HASHES = """
-select max(id) as after, string_agg(content_sha256, cast('' as bytea) order by id) as hashes
+# All hashes in the order of their ids, many in a row of the answer. In one statement, which reads the month once: were it
+# asked for page by page, each page might be found by reading all of it again.
+HASHES = """
+select string_agg(content_sha256, cast('' as bytea) order by id) as hashes
 from (
-    select id, content_sha256 from {schema}.outbox_archive
-    where finished_at >= :begins and finished_at < :ends and id > :after
-    order by id limit 10000) as page
+    select id, content_sha256, (row_number() over (order by id) - 1) / cast(:together as bigint) as page
+    from {schema}.outbox_archive where finished_at >= :begins and finished_at < :ends) as message
+group by page order by page
 """
 
 # Nobody archives while a month is dropped.

@@ -5,21 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, Row, create_engine, text
+from sqlalchemy import Engine, Row, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 import relay
-from relay import archive, operations, reports
+from relay import archive, operations, operator_statements, reports
 from relay.archive import Month
 from relay.errors import RelayError
 from relay.operations import Order
 from relay.roles import roles_sql
+from tests.fixtures.plans import nodes
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 from tests.fixtures.waiting import eventually
@@ -125,7 +127,7 @@ def test_the_hash_of_a_month_goes_on_over_pages_and_a_redaction(
     (before,) = months(engine)
     with engine.begin() as connection:
         assert operations.redact(connection, [2], ORDER, schema="relay").changed == (2,)
-    monkeypatch.setattr(archive.sql, "NEXT_HASHES", archive.sql.NEXT_HASHES.replace("limit 10000", "limit 2"))
+    monkeypatch.setattr(archive, "_TOGETHER", 2)
     assert [month.hashes_sha256 for month in months(engine)] == [before.hashes_sha256]
 
 
@@ -343,3 +345,40 @@ def test_the_revision_is_not_taken_back_while_the_archive_holds_rows(
     taken_back = alembic("downgrade", "0005", url=database_url)
     assert taken_back.returncode == 0, taken_back.stderr
     assert relay.migrate(database_url)[0] == "0006"
+
+
+def test_listing_reads_each_month_once_however_much_is_in_it(
+    rows: Rows, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found page by page, a month of two million was read two hundred times."""
+    monkeypatch.setattr(archive, "_TOGETHER", 5)
+    counted, hashes = [], hashlib.sha256()
+    for contents in (range(3), range(3, 100)):
+        for n in contents:
+            finished(rows, "2026-01-01 00:00+00", f'{{"n": {n}}}')
+        move(engine)
+        with counting(engine) as statements:
+            (month,) = months(engine)
+        counted.append(len(statements))
+        for n in contents:
+            hashes.update(hashlib.sha256(f'{{"n": {n}}}'.encode()).digest())
+        assert (month.messages, month.hashes_sha256) == (contents.stop, hashes.hexdigest())
+    assert counted[0] == counted[1]
+    read = "explain (analyze, format json) " + operator_statements.HASHES.replace("{schema}", "relay")
+    with engine.connect() as connection:
+        plan = connection.execute(text(read), archive.bounds("2026-01") | {"together": 5}).scalar_one()[0]["Plan"]
+    scans = [node for node in nodes(plan) if "Relation Name" in node]
+    assert [(scan["Actual Rows"], scan["Actual Loops"]) for scan in scans] == [(100, 1)]
+
+
+@contextmanager
+def counting(engine: Engine) -> Iterator[list[str]]:
+    """The statements that are run inside."""
+    seen: list[str] = []
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        seen.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(engine, "before_cursor_execute", note)
