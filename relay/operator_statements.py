@@ -163,8 +163,8 @@ from (select count(*), min(id) as first_id, max(id) as last_id
       from {schema}.outbox_archive where finished_at >= :begins and finished_at < :ends) as messages
 """
 
-# All hashes in the order of their ids, many in a row of the answer. In one statement, which reads the month once: were it
-# asked for page by page, each page might be found by reading all of it again.
+# All hashes in the order of their ids, many in a row of the answer. In one statement, which reads the month once: were
+# it asked for page by page, each page might be found by reading all of it again.
 HASHES = """
 select string_agg(content_sha256, cast('' as bytea) order by id) as hashes
 from (
