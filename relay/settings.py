@@ -234,9 +234,17 @@ def read_accounts(path: Path) -> dict[str, dict[str, Any]]:
     return accounts
 
 
+def is_there(path: Path) -> bool:
+    """False where nobody may look: a container's user may not be the owner of the folder it starts in."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def exposes_secrets(path: Path) -> bool:
     """Whether the TOML file contains secrets and every user of this machine may read it."""
-    if not path.exists() or not path.stat().st_mode & stat.S_IROTH:
+    if not is_there(path) or not path.stat().st_mode & stat.S_IROTH:
         return False
     given = _read_toml(path)
     return bool(_take_accounts(given)) or any(key in SECRETS for key, _ in _flattened(given))
@@ -281,7 +289,7 @@ def _secret_files(environment: Mapping[str, str]) -> dict[str, Any]:
 def _toml(environment: Mapping[str, str]) -> dict[str, Any]:
     named = environment.get(_variable("config"))
     path = Path(named) if named else _DEFAULT_FILE
-    if not named and not path.exists():
+    if not named and not is_there(path):
         return {}
     given = _read_toml(path)
     accounts = _take_accounts(given)

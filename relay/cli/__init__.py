@@ -16,6 +16,8 @@ def main() -> None:
     """Run the command line of this process, and exit with its code."""
     _open_standard_streams()
     if next((word for word in sys.argv[1:] if not word.startswith("-")), "") != "run":
+        sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 as long as the process lives
+        sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
         _run()
         return
     # A worker that is stopped while it still loads its libraries has claimed nothing: that is a clean end too.
@@ -35,7 +37,14 @@ def _run() -> None:
             raise
         sys.stderr.write("error: click is not installed\nhint: pip install 'outbox-relay[worker]'\n")
         sys.exit(78)
-    relay(prog_name="relay")
+    try:
+        relay(prog_name="relay")
+    except OSError as error:  # of what is written before a verb begins: help, the version
+        from relay.cli.failures import failure_of
+
+        failure = failure_of(error)
+        failure.show()
+        sys.exit(failure.exit_code)
 
 
 def _open_standard_streams() -> None:
@@ -45,4 +54,5 @@ def _open_standard_streams() -> None:
             os.fstat(descriptor)
         except OSError:
             with contextlib.suppress(OSError):
-                os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+                # Takes the lowest number that is free. For reading, so that what is written to standard output is told.
+                os.open(os.devnull, os.O_WRONLY if descriptor == 2 else os.O_RDONLY)

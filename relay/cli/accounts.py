@@ -14,7 +14,7 @@ from relay.accounts.sources import Folder, Given, TomlFile
 from relay.addresses import normalized_url
 from relay.cli.database import APPLICATION_NAME, CONNECT_TIMEOUT_SECONDS, ENCODING
 from relay.sessions import make_independent
-from relay.settings import Settings, exposes_secrets
+from relay.settings import Settings, exposes_secrets, is_there
 from relay.tmc.credential import Credential
 
 _SILENCE_MS = 10_000  # a server that has vanished from the network is given up after so long
@@ -35,7 +35,7 @@ def open_accounts(settings: Settings) -> Iterator[Accounts]:
             sources.append(Query(engine, settings.accounts_query))
         if settings.accounts_dir:
             sources.append(Folder(settings.accounts_dir))
-        if settings.file.exists():
+        if is_there(settings.file):
             file = TomlFile(settings.file)
             names += file.names()
             sources.append(file)

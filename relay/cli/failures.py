@@ -6,11 +6,16 @@ Of anything else the type is named, and ``--debug`` shows the rest to whoever as
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 from typing import IO, Any
 
 import click
 
 from relay.errors import ConfigurationError, RelayError
+
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 class Failure(click.ClickException):
@@ -28,6 +33,21 @@ class Failure(click.ClickException):
             click.echo(f"hint: {self.hint}", file=file, err=True)
 
 
+class Unwritten(Failure):
+    """What a command prints has nowhere to go: a full disk, a standard output that whoever started us has closed."""
+
+    def __init__(self, error: OSError) -> None:
+        hint = "What a command changes is changed before it prints: look before you repeat it."
+        super().__init__(RelayError(f"cannot write to standard output: {error.strerror}", hint))
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        super().show(file)
+        with contextlib.suppress(
+            OSError
+        ):  # the interpreter would try to write the rest again, and fail in its own words
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def failure_of(error: Exception) -> Failure:
     """What to tell of an error that a verb let through."""
     if isinstance(error, RelayError):
@@ -35,4 +55,6 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("relay"):
         package = error.name.partition(".")[0]
         return Failure(ConfigurationError(f"{package} is not installed", "pip install 'outbox-relay[worker]'"))
+    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE and error.filename is None:
+        return Unwritten(error)
     return Failure(RelayError(f"unexpected {type(error).__name__}", "relay --debug ... shows where it happened"))

@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 MAX_CHARACTERS = 4 * 1024 * 1024
 NOBODY_READS = "nobody reads"
-_TRY_AGAIN_SECONDS = 1.0  # after an error such as a full disk
+_TRY_AGAIN_SECONDS = 0.25  # after an error such as a full disk
 _NEWLINE = ord("\n")
 _GONE = (errno.EPIPE, errno.EBADF, errno.ECONNRESET, errno.ENXIO)
 

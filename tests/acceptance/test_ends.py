@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,14 @@ def test_a_database_that_stalls_holds_up_no_end(
         worker.terminate()
         assert worker.wait(A_FEW_SECONDS) == 0
     assert outbox.open_calls() == 1
+
+
+def test_a_terminal_that_goes_away_is_a_request_to_stop(env: dict[str, str], start_relay: StartRelay) -> None:
+    worker = start_relay("run", env=env)
+    worker.wait_for_line("worker.started")
+    worker.send_signal(signal.SIGHUP)
+    assert worker.wait(A_FEW_SECONDS) == 0
+    worker.wait_for_line("worker.stopped")
 
 
 @pytest.mark.parametrize("flag", ["--drain", "--once"])

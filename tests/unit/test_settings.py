@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from relay.errors import ConfigurationError
-from relay.settings import SECRETS, database_url, load, no_color, schema_name, service_links
+from relay.settings import SECRETS, database_url, exposes_secrets, load, no_color, schema_name, service_links
 
 SECRET = "s3cret-do-not-show"
 
@@ -162,6 +162,19 @@ def test_a_kubernetes_service_named_like_an_option_takes_nothing(monkeypatch: py
     assert (load().metrics_port, service_links()) == (9000, [])
     monkeypatch.setenv("RELAY_METRICS_PORT", "http://10.0.0.1:9464")
     assert refusal() == "RELAY_METRICS_PORT: must be a whole number, got http://10.0.0.1:9464"
+
+
+def test_a_working_directory_that_may_not_be_looked_into_has_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's user is not always the owner of the folder it starts in."""
+
+    def forbidden(_: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", forbidden)
+    assert load().batch_size == 50
+    assert not exposes_secrets(load().file)
+    monkeypatch.setenv("RELAY_CONFIG", "/nowhere/relay.toml")
+    assert "/nowhere/relay.toml" in refusal()
 
 
 def test_every_problem_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
