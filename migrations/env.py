@@ -6,10 +6,10 @@ The same lock, schema and version table as ``relay migrate``, so that either may
 import re
 
 from alembic import context
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine
 
 from relay.revisions import VERSION_TABLE, create_schema, is_at
-from relay.revisions.migrating import lock
+from relay.revisions.patience import WAIT_SECONDS, in_turns
 from relay.revisions.standing import as_owner
 from relay.schema import Native, metadata
 from relay.sessions import make_independent
@@ -44,12 +44,14 @@ if context.is_offline_mode():
         create_schema(context.execute, None, SCHEMA)
         context.run_migrations()
 else:
-    engine = create_engine(database_url())
-    make_independent(engine)
-    with engine.begin() as connection:
-        lock(connection, SCHEMA)
+
+    def migrate(connection: Connection) -> None:
         with as_owner(connection, SCHEMA, required=not is_at(connection, SCHEMA, "head")):
             create_schema(connection.exec_driver_sql, connection, SCHEMA)
             configure(connection=connection)
             context.run_migrations()
+
+    engine = create_engine(database_url())
+    make_independent(engine)
+    in_turns(engine, migrate, schema=SCHEMA, wait_seconds=WAIT_SECONDS)
     engine.dispose()

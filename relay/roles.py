@@ -48,11 +48,26 @@ class RoleNames:
 
 
 _HEAD = """\
--- Least privilege for the relay. Run it as a superuser after each relay migrate, for example:
+-- Least privilege for the relay. Run it after each relay migrate, as the owner of the relay's tables if that login may
+-- create roles (alter role ... createrole), else as a superuser, for example:
 --     relay roles --sql | psql -v ON_ERROR_STOP=1 ...
--- Then let logins be members: grant {app} to shop. Migrations by another login than a superuser begin with:
---     set role {owner}
+-- Then let logins be members: grant {app} to shop. Migrations are for members of {owner}.
 begin;
+"""
+
+_MAY_CREATE = """
+do $roles$
+declare
+    missing text := (select string_agg(format('create role %I nologin', name), '; ') from unnest({literals}) as name
+        where not exists (select from pg_roles where rolname = name));
+begin
+    if missing is not null and not (select rolsuper or rolcreaterole from pg_roles where rolname = current_user) then
+        raise exception using errcode = 'insufficient_privilege',
+            message = current_user || ' may not create roles',
+            hint = format('Let a superuser run: alter role %I createrole; or: %s; grant %I to %I',
+                current_user, missing, {owner_name}, current_user);
+    end if;
+end $roles$;
 """
 
 _CREATE = """
@@ -63,23 +78,59 @@ do $roles$ begin
 end $roles$;
 """
 
-_OWN = """
-alter schema {schema} owner to {owner};
+# Only a member can hand things to a role. From 16 on, who made a role is none yet but may make itself one; before,
+# whoever may create roles may. It stays one: the next migration is its own.
+_JOIN = """
 do $roles$
 declare
-    thing text;
+    later boolean := current_setting('server_version_num') >= '160000';
 begin
+    if not (pg_has_role({owner_name}, 'usage')
+            and pg_has_role({owner_name}, case when later then 'set' else 'member' end)) then
+        execute format('grant %I to %I', {owner_name}, current_user)
+            || case when later then ' with inherit true, set true' else '' end;
+    end if;
+exception when insufficient_privilege then
+    raise exception using errcode = 'insufficient_privilege',
+        message = format('%s is no member of %s and may not become one', current_user, {owner_name}),
+        hint = format('Let a superuser, or whoever created that role, run: grant %I to %I', {owner_name}, current_user);
+end $roles$;
+"""
+
+_OWN = """
+do $roles$
+declare
+    here regnamespace := to_regnamespace({schema_literal});
+    thing record;
+begin
+    if here is null then
+        raise exception using errcode = 'invalid_schema_name',
+            message = 'there is no schema ' || {schema_literal}, hint = 'Run: relay migrate';
+    end if;
     for thing in
-        select 'table ' || cast(oid as regclass) from pg_class
-        where relnamespace = to_regnamespace({schema_literal}) and relkind in ('r', 'p', 'v')
+        select 'schema ' || cast(oid as regnamespace) as name, nspowner as owner from pg_namespace where oid = here
         union all
-        select 'routine ' || cast(oid as regprocedure) from pg_proc
-        where pronamespace = to_regnamespace({schema_literal})
+        select 'table ' || cast(oid as regclass), relowner from pg_class
+        where relnamespace = here and relkind in ('r', 'p', 'v')
         union all
-        select 'domain ' || cast(oid as regtype) from pg_type
-        where typnamespace = to_regnamespace({schema_literal}) and typtype = 'd'
+        select 'routine ' || cast(oid as regprocedure), proowner from pg_proc where pronamespace = here
+        union all
+        select 'domain ' || cast(oid as regtype), typowner from pg_type where typnamespace = here and typtype = 'd'
     loop
-        execute 'alter ' || thing || ' owner to ' || {owner_literal};
+        continue when pg_get_userbyid(thing.owner) = {owner_name};
+        if not pg_has_role(thing.owner, 'usage') then
+            raise exception using errcode = 'insufficient_privilege',
+                message = format('%s belongs to %s, and %s may not hand it over',
+                    thing.name, pg_get_userbyid(thing.owner), current_user),
+                hint = format('Run this as %s or as a superuser.', pg_get_userbyid(thing.owner));
+        end if;
+        if thing.name like 'schema %' and not has_database_privilege(current_database(), 'create') then
+            raise exception using errcode = 'insufficient_privilege',
+                message = format('%s may not hand over a schema of the database %s', current_user, current_database()),
+                hint = format('Let its owner or a superuser run: grant create on database %I to %I',
+                    current_database(), current_user);
+        end if;
+        execute 'alter ' || thing.name || ' owner to ' || {owner_literal};
     end loop;
 end $roles$;
 """
@@ -134,13 +185,18 @@ def roles_sql(names: RoleNames, *, schema: str = "relay") -> str:
         "schema": quoted(schema),
         "schema_literal": _literal(quoted(schema)),
         "owner_literal": _literal(roles["owner"]),
+        "owner_name": f"cast({_literal(names.owner)} as name)",
+        "literals": f"array[{', '.join(map(_literal, by_part.values()))}]",
         "others": ", ".join(role for part, role in roles.items() if part != "owner"),
         "public_columns": ", ".join(("topic", "content", *Columns.__annotations__)),
         "version_table": VERSION_TABLE,
         "views": ", ".join(f"{quoted(schema)}.{view}" for view in VIEWS),
     }
     created = [_CREATE.format(literal=_literal(name), role=quoted(name)) for name in by_part.values()]
-    return "".join([_HEAD.format_map(words), *created, _OWN.format_map(words), _GRANT.format_map(words)])
+    before, after = (_HEAD, _MAY_CREATE), (_JOIN, _OWN, _GRANT)
+    return "".join(
+        [*(part.format_map(words) for part in before), *created, *(part.format_map(words) for part in after)]
+    )
 
 
 def _literal(value: str) -> str:

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import click
+
+from relay.cli.options import duration
 
 
 @click.command()
-@click.option("--sql", is_flag=True, help="Print the DDL for an empty database; nothing is connected to.")
+@click.option("--sql", is_flag=True, help="Print the DDL, for an empty database or --from; nothing is connected to.")
 @click.option("--to", default="head", show_default=True, metavar="REVISION", help="Where to stop.")
-def migrate(sql: bool, to: str) -> None:
+@click.option("--from", "start", metavar="REVISION", help="With --sql: the revision that is already there.")
+@click.option("--wait", type=duration, default="1m", show_default=True, help="Try for so long while tables are in use.")
+@click.option(
+    "--lock-timeout", type=duration, default="2s", show_default=True, help="Keep inserts waiting no longer in each try."
+)
+def migrate(sql: bool, to: str, start: str | None, wait: timedelta, lock_timeout: timedelta) -> None:
     """Bring the tables up to date, or print the DDL.
 
-    Safe to run by many at once and again: whoever comes second finds nothing to do.
+    Safe to run by many at once and again: whoever comes second finds nothing to do. It takes the owner of the database
+    or of the schema, no superuser.
     """
     from relay.cli.database import open_engine
     from relay.revisions import migrating
     from relay.settings import load
 
+    if start and not sql:
+        raise click.UsageError("--from belongs to --sql: a database knows which revision it is at")
     settings = load()
     if sql:
-        click.echo(migrating.migration_sql(schema=settings.schema_name, to=to), nl=False)
+        click.echo(migrating.migration_sql(schema=settings.schema_name, to=to, start=start), nl=False)
         return
     engine = open_engine(settings)
     try:
-        applied = migrating.migrate(engine, schema=settings.schema_name, to=to)
+        applied = migrating.migrate(
+            engine,
+            schema=settings.schema_name,
+            to=to,
+            wait_seconds=wait.total_seconds(),
+            lock_timeout_seconds=lock_timeout.total_seconds(),
+            tell=lambda sentence: click.echo(sentence, err=True),
+        )
     finally:
         engine.dispose()
     for revision in applied:

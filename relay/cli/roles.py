@@ -18,7 +18,8 @@ from relay.cli.printing import print_table
 def roles(sql: bool, **names: str) -> None:
     """Show least-privilege roles, or print the SQL that makes them.
 
-    The roles cannot log in: make your logins members of them. A superuser runs the SQL, again after each relay migrate.
+    The roles cannot log in: make your logins members of them. The SQL is run after each relay migrate: by the owner
+    of the tables, if it may create roles, or by a superuser.
     """
     from relay.roles import MAY, RoleNames, roles_sql
     from relay.settings import load

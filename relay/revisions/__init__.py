@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -23,6 +23,7 @@ from sqlalchemy.dialects import postgresql
 
 from relay.errors import ConfigurationError, SchemaError
 from relay.revisions import r0001, r0002, r0003, r0004, r0005, r0006, r0007, r0008
+from relay.revisions.locks import AFTER, BEFORE
 from relay.sessions import script_begins, script_ends, undisturbed
 
 REVISIONS: tuple[ModuleType, ...] = (r0001, r0002, r0003, r0004, r0005, r0006, r0007, r0008)
@@ -43,7 +44,7 @@ def upgrade(op: Any, *, to: str, schema: str = "relay", start: str | None = None
         start = current_revision(op.get_bind(), schema)
     revisions = _between(start, to)
     if revisions:
-        with _undisturbed(op):
+        with _undisturbed(op, schema):
             for revision in revisions:
                 if revision.DOWN_REVISION is None:
                     _prepare(op, schema)
@@ -54,7 +55,7 @@ def upgrade(op: Any, *, to: str, schema: str = "relay", start: str | None = None
 
 def apply(op: Any, statements: tuple[str, ...], schema: str) -> None:
     """Run frozen statements for the schema of this name, in a session that decides by itself what they mean."""
-    with _undisturbed(op):
+    with _undisturbed(op, schema):
         _run(op, statements, schema)
 
 
@@ -64,17 +65,13 @@ def _run(op: Any, statements: tuple[str, ...], schema: str) -> None:
 
 
 @contextmanager
-def _undisturbed(op: Any) -> Iterator[None]:
-    """A script does the same for itself."""
-    if not op.get_context().as_sql:
-        with undisturbed(op.get_bind()):
-            yield
-        return
-    for statement in script_begins():
-        op.execute(statement)
-    yield
-    for statement in script_ends():
-        op.execute(statement)
+def _undisturbed(op: Any, schema: str) -> Iterator[None]:
+    """Nothing that somebody set, and no wait without bound. A script does the same for itself."""
+    as_sql = op.get_context().as_sql
+    with nullcontext() if as_sql else undisturbed(op.get_bind()):
+        _run(op, (*script_begins(), BEFORE) if as_sql else (BEFORE,), schema)
+        yield
+        _run(op, (AFTER, *script_ends()) if as_sql else (AFTER,), schema)
 
 
 def is_at(connection: Connection, schema: str, to: str) -> bool:

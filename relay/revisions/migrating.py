@@ -7,38 +7,57 @@ works, the others wait and then find nothing to do. Nothing is ever created besi
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine
 
 from relay.revisions import is_at, upgrade
+from relay.revisions.locks import TABLES_SECONDS
+from relay.revisions.patience import WAIT_SECONDS, in_turns, turn
 from relay.revisions.standing import as_owner
-from relay.sessions import make_independent, undisturbed
+from relay.sessions import make_independent
 
 
-def migrate(target: str | Engine | Connection, *, schema: str = "relay", to: str = "head") -> list[str]:
+def migrate(
+    target: str | Engine | Connection,
+    *,
+    schema: str = "relay",
+    to: str = "head",
+    wait_seconds: float = WAIT_SECONDS,
+    lock_timeout_seconds: float = TABLES_SECONDS,
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[str]:
     """Bring the relay's tables up to date; the revisions applied (empty: there was nothing to do).
 
     ``target`` is a database URL, an Engine, or a Connection: on a Connection the caller's transaction is used and the
     caller commits. An AsyncConnection does it with ``await connection.run_sync(relay.migrate)``.
+
+    Nobody's insert is held up for much longer than ``lock_timeout_seconds``. If the tables are in use for so long,
+    nothing is changed and it is tried again for ``wait_seconds`` (in a caller's transaction it is tried once); then
+    RelayError says who is in the way. ``tell`` hears it at each try.
     """
+
+    def work(connection: Connection) -> list[str]:
+        if is_at(connection, schema, to):
+            return []
+        with as_owner(connection, schema):
+            return upgrade(Operations(MigrationContext.configure(connection)), to=to, schema=schema)
+
+    patience: dict[str, Any] = {
+        "schema": schema, "wait_seconds": wait_seconds, "tables_seconds": lock_timeout_seconds
+    }  # fmt: skip
     if isinstance(target, Connection):
-        with undisturbed(target):
-            lock(target, schema)
-            if is_at(target, schema, to):
-                return []
-            with as_owner(target, schema):
-                return upgrade(Operations(MigrationContext.configure(target)), to=to, schema=schema)
+        return turn(target, work, **patience)
     if isinstance(target, Engine):
-        with target.begin() as connection:
-            return migrate(connection, schema=schema, to=to)
+        return in_turns(target, work, **patience, tell=tell)
     # Of a database in SQL_ASCII the driver would else make bytes of every text.
     engine = create_engine(target, connect_args={"client_encoding": "utf8"})
     make_independent(engine)
     try:
-        return migrate(engine, schema=schema, to=to)
+        return in_turns(engine, work, **patience, tell=tell)
     finally:
         engine.dispose()
 
@@ -51,8 +70,3 @@ def migration_sql(*, schema: str = "relay", to: str = "head", start: str | None 
     with context.begin_transaction():
         upgrade(Operations(context), to=to, schema=schema, start=start)
     return buffer.getvalue()
-
-
-def lock(connection: Connection, schema: str) -> None:
-    """Wait until nobody else migrates this schema; held until the transaction ends (so it is safe behind a pooler)."""
-    connection.execute(text("select pg_advisory_xact_lock(hashtext(:name))"), {"name": f"relay.migrate.{schema}"})

@@ -307,12 +307,13 @@ def test_promise_7_one_bad_account_costs_other_accounts_no_time(
 def _role(postgres: Server, outbox: Outbox) -> Iterator[str]:
     """The URL of a role that can log in and do nothing, but for what a database gives everybody."""
     name = f"relay_test_{uuid4().hex[:8]}"
-    outbox.execute(f"create role {name} login password 'p'")
+    admin = Outbox(postgres.admin_url(make_url(outbox.url).database or ""))
+    admin.execute(f"create role {name} login password 'p'")
     try:
         yield make_url(outbox.libpq_url).set(username=name, password="p").render_as_string(hide_password=False)
     finally:
-        outbox.execute(f"drop owned by {name}")
-        outbox.execute(f"drop role {name}")
+        admin.execute(f"drop owned by {name}")
+        admin.execute(f"drop role {name}")
 
 
 FORBIDDEN = [

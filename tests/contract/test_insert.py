@@ -16,7 +16,6 @@ from sqlalchemy.exc import IntegrityError
 import relay
 from relay.outbox.columns import Columns
 from tests.contract.writers import ADDING, EVERY, MAPPED, STATEMENTS, Writer
-from tests.fixtures.database import Server
 
 TOPIC = "taobao_jds_TradeTrace"
 HARD = (
@@ -36,16 +35,16 @@ def adder(request: pytest.FixtureRequest) -> Writer:
 
 
 @pytest.fixture
-def insert_only_url(postgres: Server, database_url: str, engine: Engine) -> Iterator[str]:
+def insert_only_url(database_url: str, superuser: Engine) -> Iterator[str]:
     """The same database as a user with the least rights: to name the columns of an insert, and to read the id."""
     role = f"relay_test_{uuid4().hex[:12]}"
     columns = ", ".join(["topic", "content", *Columns.__annotations__])
-    with engine.begin() as admin:
+    with superuser.begin() as admin:
         admin.execute(text(f"create role {role} login password 'insert'"))
         admin.execute(text(f"grant usage on schema relay to {role}"))
         admin.execute(text(f"grant insert ({columns}), select (id) on relay.outbox to {role}"))
     yield make_url(database_url).set(username=role, password="insert").render_as_string(hide_password=False)
-    with engine.begin() as admin:
+    with superuser.begin() as admin:
         admin.execute(text(f"drop owned by {role}"))
         admin.execute(text(f"drop role {role}"))
 

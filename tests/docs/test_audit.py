@@ -127,13 +127,13 @@ def test_the_answers_are_right(told: Roles) -> None:
 
 
 @pytest.fixture
-def mallory(engine: Engine) -> Iterator[str]:
+def mallory(superuser: Engine) -> Iterator[str]:
     """A login that nobody knows of."""
     name = f"mallory_{uuid4().hex[:8]}"
-    with engine.begin() as connection:
+    with superuser.begin() as connection:
         connection.execute(text(f"create role {name} login"))
     yield name
-    with engine.begin() as connection:
+    with superuser.begin() as connection:
         connection.execute(text(f"drop owned by {name}; drop role {name}"))
 
 
@@ -145,9 +145,9 @@ def rights(roles: Roles) -> set[tuple[object, ...]]:
         return {tuple(row) for question in asked for row in connection.exec_driver_sql(question)}
 
 
-def test_every_right_that_was_given_aside_is_told(engine: Engine, roles: Roles, mallory: str) -> None:
+def test_every_right_that_was_given_aside_is_told(superuser: Engine, roles: Roles, mallory: str) -> None:
     before, auditor, owner = rights(roles), roles.names.auditor, roles.names.owner
-    with engine.begin() as connection:
+    with superuser.begin() as connection:
         for given in (
             f"usage on schema relay to {mallory}",
             f"update (content) on relay.outbox to {mallory}",

@@ -35,7 +35,7 @@ def ask(script: str, url: str, folder: Path) -> list[str]:
 
 
 def test_the_comparison_finds_what_a_superuser_changed(
-    engine: Engine, roles: Roles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, superuser: Engine, roles: Roles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (script,) = (block.text for block in blocks(PAGE) if "audit_message.jsonl" in block.text)
     table = Rows(engine)
@@ -52,7 +52,7 @@ def test_the_comparison_finds_what_a_superuser_changed(
     with engine.begin() as connection:
         operations.redact(connection, [redacted], order, schema="relay")
     list(operations.prune(engine, timedelta(days=1), order, schema="relay", batch=10))
-    with engine.begin() as connection:
+    with superuser.begin() as connection:
         connection.execute(text("set local session_replication_role = 'replica'"))
         connection.execute(
             text(

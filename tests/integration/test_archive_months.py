@@ -20,7 +20,6 @@ from relay import archive, operations, operator_statements, reports
 from relay.archive import Month
 from relay.errors import RelayError
 from relay.operations import Order
-from relay.roles import roles_sql
 from tests.fixtures.plans import nodes
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
@@ -270,10 +269,12 @@ def test_a_redaction_finds_what_is_just_being_archived(rows: Rows, engine: Engin
     assert changed(rows).words == operations.TOMBSTONE
 
 
-def test_an_archived_content_that_a_superuser_changed_is_not_intact(rows: Rows, engine: Engine) -> None:
+def test_an_archived_content_that_a_superuser_changed_is_not_intact(
+    rows: Rows, engine: Engine, superuser: Engine
+) -> None:
     finished(rows, "2026-01-15 12:00+00")
     move(engine)
-    with engine.begin() as connection:
+    with superuser.begin() as connection:
         connection.execute(text("set local session_replication_role = 'replica'"))
         connection.execute(text("update relay.outbox_archive set content = '{\"n\": 2}'"))
     assert rows.one("select intact from relay.audit_integrity") is False
@@ -320,8 +321,7 @@ def test_the_script_for_roles_takes_months_along(roles: Roles, rows: Rows, engin
     rows.run(f"alter function relay.archive_messages owner to {engine.url.username or 'postgres'}")
     rows.run("select relay.open_archive('2026-01-01')")
     rows.run(f"grant select on relay.outbox_archive_y2026m01 to public, {roles.names.app}")
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(roles_sql(roles.names).replace(":", r"\:")))
+    roles.run_script()
     state = "select cast(relowner as regrole)::text as owner, relacl::text as acl from pg_class where relname = :name"
     ((owner, acl),) = rows.read(state, name="outbox_archive_y2026m01")
     assert owner == roles.names.owner

@@ -72,15 +72,17 @@ def test_adding_to_a_database_without_the_tables(run: Callable[..., Result], emp
 
 
 @pytest.mark.parametrize("verb", [["add", "t", "{}"], *READING])
-def test_a_role_without_rights(run: Callable[..., Result], engine: Engine, database_url: str, verb: list[str]) -> None:
+def test_a_role_without_rights(
+    run: Callable[..., Result], superuser: Engine, database_url: str, verb: list[str]
+) -> None:
     role = f"relay_test_{uuid4().hex[:8]}"
-    with engine.begin() as connection:
+    with superuser.begin() as connection:
         connection.execute(text(f"create role {role} login password '{PASSWORD}'"))
     try:
         url = make_url(database_url).set(username=role, password=PASSWORD).render_as_string(hide_password=False)
         result = run(url, *verb)
     finally:
-        with engine.begin() as connection:
+        with superuser.begin() as connection:
             connection.execute(text(f"drop role {role}"))
     assert result.exit_code == 1
     first, hint = result.stderr.splitlines()

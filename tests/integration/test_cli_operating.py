@@ -312,11 +312,11 @@ def test_a_database_without_the_tables(
 
 
 def test_who_may_read_tables_and_call_nothing_is_told(
-    run: Relay, db: Connection, monkeypatch: pytest.MonkeyPatch
+    run: Relay, db: Connection, superuser: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     insert(db, **FAILED)
     reader = f"relay_test_{os.urandom(4).hex()}"
-    db.execute(text(f"create role {reader}"))
+    db.execute(text(f"create role {reader}; grant {reader} to current_user"))
     db.execute(text(f"grant usage on schema relay to {reader}"))
     db.execute(text(f"grant select on all tables in schema relay to {reader}"))
     monkeypatch.setenv("PGOPTIONS", f"-c role={reader}")
@@ -327,5 +327,5 @@ def test_who_may_read_tables_and_call_nothing_is_told(
             assert hint.startswith("hint: relay roles tells who may")
         assert statuses(db) == ["failed"]
     finally:
-        db.execute(text(f"drop owned by {reader}"))
-        db.execute(text(f"drop role {reader}"))
+        with superuser.begin() as connection:
+            connection.execute(text(f"drop owned by {reader}; drop role {reader}"))

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 import relay as package
 from relay.cli.verbs import relay
+from tests.fixtures.database import Server
 from tests.fixtures.processes import StartRelay
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
@@ -194,11 +195,13 @@ def test_tables_that_are_too_old_are_told_without_reading_the_revision(run: Run,
     assert result.stderr.splitlines()[-1] == "hint: Run: relay migrate"
 
 
-def test_under_another_schema(empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_under_another_schema(
+    postgres: Server, empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     schema = 'my "relay'
     package.migrate(empty_url, schema=schema)
-    made = Roles(empty_url, schema)
+    made = Roles(postgres, empty_url, schema)
     try:
         made.make()
         with psycopg.connect(made.url("app").replace("+psycopg", ""), autocommit=True) as connection:

@@ -22,6 +22,7 @@ from relay.revisions import VERSION_TABLE
 from relay.roles import MAY, VIEWS, RoleNames, roles_sql
 from relay.store import ClaimLimits, Store, Turn
 from tests.contract.writers import EVERY
+from tests.fixtures.database import Server
 from tests.fixtures.processes import StartRelay
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
@@ -189,7 +190,7 @@ def test_before_any_role_is_made_nobody_may_call_them(rows: Rows) -> None:
 
 def test_nobody_else_sees_anything(roles: Roles, engine: Engine) -> None:
     with engine.connect() as connection:
-        connection.execute(text("create role relay_test_nobody"))
+        connection.execute(text("create role relay_test_nobody; grant relay_test_nobody to current_user"))
         connection.execute(text("set local role relay_test_nobody"))
         with pytest.raises(ProgrammingError, match="permission denied for schema relay"):
             connection.execute(text("select * from relay.audit_backlog"))
@@ -329,8 +330,7 @@ def test_a_function_of_the_operator_finds_no_table_of_the_caller(rows: Rows, log
 def test_the_script_can_be_run_again_and_takes_back_what_is_too_much(roles: Roles, rows: Rows, login: Login) -> None:
     rows.run(f"grant select, update, delete on relay.outbox to {roles.names.app}, public")
     rows.run(f"grant select (content) on relay.outbox to {roles.names.app}")
-    with rows.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(roles_sql(roles.names).replace(":", r"\:")))
+    roles.run_script()
     with login("app") as connection:
         assert refused(connection, "select content from relay.outbox")
         assert refused(connection, "delete from relay.outbox")
@@ -353,10 +353,10 @@ def test_the_owner_is_no_superuser_and_everything_is_its_own(roles: Roles, rows:
         assert refused(connection, WRITES["replication role"])
 
 
-def test_under_another_schema_and_odd_names(empty_url: str) -> None:
+def test_under_another_schema_and_odd_names(postgres: Server, empty_url: str) -> None:
     schema = 'my "relay'
     relay.migrate(empty_url, schema=schema)
-    made = Roles(empty_url, schema)
+    made = Roles(postgres, empty_url, schema)
     try:
         made.make()
         with psycopg.connect(made.url("app").replace("+psycopg", ""), autocommit=True) as connection:

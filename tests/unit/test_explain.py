@@ -20,7 +20,16 @@ from relay.tmc.reconcile import UNPROVEN
 
 SOURCES = [path for path in sorted(Path(relay.__file__).parent.rglob("*.py")) if path.name != "settings.py"]
 # Names that begin like a code and are none: tables, settings of the session, entry points, modules, files.
-NO_CODES = {"relay.producers", "relay.pruning", "relay.redacting", "relay.toml", "relay.transport", "relay.zone"}
+NO_CODES = {
+    "relay.lock_timeout",
+    "relay.lock_timeout_before",
+    "relay.producers",
+    "relay.pruning",
+    "relay.redacting",
+    "relay.toml",
+    "relay.transport",
+    "relay.zone",
+}
 
 # The codes and sub codes of the platform that are documented or were recorded.
 NUMBERS = [*range(1, 14), 15, *range(21, 35), *range(40, 48), 50, 52, 53, *range(100, 106)]
