@@ -47,10 +47,13 @@ class SchemaError(ConfigurationError):
 
 
 class UnreachableError(RelayError):
-    """PostgreSQL or the platform did not answer at all."""
+    """PostgreSQL or the platform did not answer at all. ``cause``: its stable key, of ``database_errors.Kind``."""
 
     exit_code = 69
 
+    def __init__(self, sentence: str, hint: str = "", *, cause: str = "") -> None:
+        super().__init__(sentence, hint)
+        self.cause = cause
 
 class RefusedError(RelayError):
     """PostgreSQL refuses a statement because of a value in it, or cannot hand out a row. Other rows are as before."""

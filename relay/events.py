@@ -132,11 +132,15 @@ class AccountsMended:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseLost:
-    """A statement could not be run; it will be tried again. ``stage``: claim, settle, extend, recover."""
+    """A statement could not be run; it will be tried again. ``stage``: claim, settle, extend, recover.
+
+    ``cause`` is the stable key of what ``error`` says in words (see ``database_errors.py``).
+    """
 
     name: ClassVar[str] = "database.lost"
     stage: str
     error: str
+    cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

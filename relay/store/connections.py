@@ -17,13 +17,10 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from relay.database_errors import Kind, cause_of
 from relay.errors import RefusedError, RelayError, UnreachableError
 from relay.store.preparing import give_up_if_outdated, keep_plans
 
-# What passes by itself, by class: the connection (08), too many connections or a full disk (53), somebody stopped the
-# server or the statement took too long (57), the system below (58); and a standby after a fail-over, a transaction that
-# idled, one that only has to be run once more, a lock that could not be had in time.
-_PASSING = ("08", "53", "57", "58", "25006", "25P03", "40001", "40P01", "55P03")
 # What a person has to mend, whatever the row: the way in (28, 3D), a right, a table or a column (42, 3F), a feature.
 _FOR_A_PERSON = ("0A", "28", "3D", "3F", "42")
 _NAMES_NO_VALUE = ("23", "42", "54")
@@ -48,7 +45,7 @@ class Connections:
             with self._engine.connect() as connection, self._used(connection), connection.begin():
                 yield connection
         except PoolTimeout as error:
-            raise UnreachableError("No connection to PostgreSQL became free in time.") from error
+            raise UnreachableError("No connection to PostgreSQL became free in time.", cause=Kind.CROWDED) from error
         except DBAPIError as error:
             if not is_passing(error) and not give_up_if_outdated(self._engine, error):
                 if is_for_a_person(error):
@@ -56,7 +53,7 @@ class Connections:
                 raise RefusedError(f"PostgreSQL refused: {told(error)}.") from error
             if getattr(error.orig, "sqlstate", None) == "25006":
                 self._engine.dispose()  # the other connections lead to the same standby
-            raise UnreachableError(f"PostgreSQL was lost: {type(error.orig).__name__}.") from error
+            raise lost(error) from error
         except UnicodeDecodeError as error:  # of the driver; its own text quotes the bytes
             raise RefusedError("A text in the database is not UTF-8.") from error
 
@@ -94,13 +91,16 @@ class Connections:
                 self._in_use.discard(raw)
 
 
+def lost(error: DBAPIError) -> UnreachableError:
+    """Why, in words and by its key; never what the server said, which may quote a row."""
+    cause = cause_of(error.orig)
+    state = getattr(error.orig, "sqlstate", None)
+    return UnreachableError(f"PostgreSQL was lost: {cause.words}{f' ({state})' if state else ''}.", cause=cause.kind)
+
+
 def is_passing(error: DBAPIError) -> bool:
     """Whether the server, or the way to it, is gone for the moment."""
-    state = getattr(error.orig, "sqlstate", None)
-    if state is None:  # libpq's own words: it never reached a server, or lost it
-        kinds = {kind.__name__ for kind in type(error.orig).__mro__}
-        return error.connection_invalidated or bool(kinds & {"OperationalError", "InterfaceError"})
-    return error.connection_invalidated or str(state).startswith(_PASSING)
+    return error.connection_invalidated or cause_of(error.orig).passes
 
 
 def is_for_a_person(error: DBAPIError) -> bool:

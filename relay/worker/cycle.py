@@ -204,7 +204,7 @@ class Worker:
                 outage.over()
                 refusals = 0
             except UnreachableError as error:
-                self._events.emit(events.DatabaseLost("claim", str(error)))
+                self._events.emit(events.DatabaseLost("claim", str(error), error.cause))
                 await self._wait(outage.goes_on(error))
                 continue
             except RefusedError as error:

@@ -57,9 +57,13 @@ class Leases:
             try:
                 await self._recover()
             except UnreachableError as error:
+<<<<<<< HEAD
                 self._events.emit(DatabaseLost("recover", str(error)))
             except Exception as error:
                 self._events.emit(DatabaseRefused("recover", told(error)))
+=======
+                self._events.emit(DatabaseLost("recover", str(error), error.cause))
+>>>>>>> 30ae798 (The log tells why PostgreSQL was lost: too many clients, no login, nobody listening, a certificate, a time-out, read-only)
             await asyncio.sleep(min(_RECOVER_MAX_SECONDS, self._lease_seconds / 4) * self._rng.uniform(0.5, 1.0))
 
     async def _extend(self, call_ids: list[int]) -> None:
@@ -67,7 +71,7 @@ class Leases:
         try:
             ours = await self._threads.run(lambda: self._store.extend(call_ids))
         except UnreachableError as error:
-            self._events.emit(DatabaseLost("extend", str(error)))
+            self._events.emit(DatabaseLost("extend", str(error), error.cause))
             return
         except Exception as error:  # the answers on their way are worth more than the leases
             self._events.emit(DatabaseRefused("extend", told(error)))

@@ -63,7 +63,7 @@ class Settling:
                 outage.over()
             except UnreachableError as error:
                 self._flights.put_back(finished)
-                self._events.emit(DatabaseLost("settle", str(error)))
+                self._events.emit(DatabaseLost("settle", str(error), error.cause))
                 await asyncio.sleep(outage.goes_on(error))
 
     async def _settle(self, finished: list[Finished]) -> None:
