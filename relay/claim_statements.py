@@ -174,8 +174,13 @@ group by account, ordering_key
 """
 
 # A message that somebody retries lies before the floors. The last hundred rows of the ledger: ids commit in any order.
+# ``history`` is another one wherever the database may have gone back in time: after every start of a server (so of a
+# standby that was promoted, too), in every database and for every file of a table that was made anew by a restore.
 RECENT_RETRIES = """
-select coalesce(max(id), 0) as newest_id, array_agg(id) filter (where action = 'retry') as retries
+select coalesce(max(id), 0) as newest_id, array_agg(id) filter (where action = 'retry') as retries,
+    concat_ws(' ', extract(epoch from pg_postmaster_start_time()),
+        (select oid from pg_database where datname = current_database()),
+        pg_relation_filenode('{schema}.call'), pg_relation_filenode('{schema}.outbox')) as history
 from {schema}.action where id > coalesce(cast(:after as bigint), (select max(id) from {schema}.action)) - 100
 """
 
@@ -210,12 +215,13 @@ where not case when pg_try_advisory_lock(advisory.class, advisory.bucket)
 # The claim itself: a call for each batch, naming its messages in the order they will be sent. Of a key's messages
 # none before ``key_from`` is pending. The lock is had before any id of a call is drawn: the groups come first.
 NAME_CALLS = """
-insert into {schema}.call (account, worker, message_ids, lease_until)
+insert into {schema}.call (account, worker, message_ids, lease_until, nonce)
 select min(batch.account), :worker, array_agg(proposed.id order by proposed.position),
-    now() + make_interval(secs => cast(:lease_seconds as double precision))
+    now() + make_interval(secs => cast(:lease_seconds as double precision)), min(batch.nonce)
 from (select pg_advisory_xact_lock_shared(cast(cast('{schema}.call' as regclass) as integer), 0)) as naming
 cross join unnest(cast(:ids as bigint[]), cast(:batches as integer[])) with ordinality as proposed (id, batch, position)
-join unnest(cast(:accounts as text[])) with ordinality as batch (account, number) on batch.number = proposed.batch
+join unnest(cast(:accounts as text[]), cast(:nonces as bigint[])) with ordinality as batch (account, nonce, number)
+    on batch.number = proposed.batch
 where proposed.id not in (
       select unnest(message_ids) from {schema}.call where settled_at is null and id >= cast(:open_from as bigint))
   and proposed.id not in (
@@ -228,7 +234,7 @@ where proposed.id not in (
             and earlier.ordering_key = keyed.ordering_key and earlier.id < keyed.id and earlier.id >= keyed.key_from))
 group by proposed.batch
 order by proposed.batch
-returning id, account, message_ids
+returning id, nonce, account, message_ids
 """
 
 # deliver_before has passed: never sent. The rows are locked by LOCK_READY and named by no call.

@@ -70,6 +70,17 @@ def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())  # that it is ASCII, a text knows without looking
 
 
+class CallKey(NamedTuple):
+    """Which call: its id, and the nonce that the worker drew for it.
+
+    The id alone does not tell. A database that goes back in time (a standby that was behind takes over, a backup is
+    restored) gives ids out again, and then another call has the id of one that is still in flight here.
+    """
+
+    id: int
+    nonce: int
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """The messages of one call, in the order sent: the result index is the position in ``messages``."""
@@ -77,6 +88,11 @@ class Batch:
     call_id: int
     account: str
     messages: tuple[Message, ...]
+    nonce: int = 0
+
+    @property
+    def key(self) -> CallKey:
+        return CallKey(self.call_id, self.nonce)
 
     def __len__(self) -> int:
         return len(self.messages)

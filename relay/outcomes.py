@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from relay.backoff import delay_seconds
-from relay.message import Answer, Answered, Batch, Fault, Message, Outcome, Refused, Result, Scope
+from relay.message import Answer, Answered, Batch, CallKey, Fault, Message, Outcome, Refused, Result, Scope
 
 HELD = float("inf")  # a due time that never comes: the message waits for a person
 EXHAUSTED = "relay.attempts_exhausted"
@@ -98,6 +98,11 @@ class Settlement:
     verdicts: tuple[Verdict, ...] = ()
     halves: tuple[tuple[Message, ...], ...] = ()
     pause: PauseOrder | None = None
+    nonce: int = 0
+
+    @property
+    def key(self) -> CallKey:
+        return CallKey(self.call_id, self.nonce)
 
 
 def decide(batch: Batch, answer: Answer, policy: Policy, rng: random.Random) -> Settlement:
@@ -109,7 +114,7 @@ def decide(batch: Batch, answer: Answer, policy: Policy, rng: random.Random) -> 
 
 def released(batch: Batch) -> Settlement:
     """The call was never made: its messages are free again and paid nothing."""
-    return Settlement(batch.call_id, batch.account, "released")
+    return Settlement(batch.call_id, batch.account, "released", nonce=batch.nonce)
 
 
 def lacks_permission(code: str | None) -> bool:
@@ -118,7 +123,7 @@ def lacks_permission(code: str | None) -> bool:
 
 
 def lapsed(
-    call_id: int, account: str, messages: Sequence[tuple[int, int]], policy: Policy, rng: random.Random
+    call: CallKey, account: str, messages: Sequence[tuple[int, int]], policy: Policy, rng: random.Random
 ) -> Settlement:
     """The lease ran out, so the worker is gone. ``messages``: (id, attempts before this call), in the order sent."""
     reason = "the worker that made this call is gone; nobody knows whether the platform got it"
@@ -128,7 +133,13 @@ def lapsed(
         for index, (id_, attempts) in enumerate(messages)
     )
     return Settlement(
-        call_id, account, "unknown", error_code=result.code, error_message=result.message, verdicts=verdicts
+        call.id,
+        account,
+        "unknown",
+        error_code=result.code,
+        error_message=result.message,
+        verdicts=verdicts,
+        nonce=call.nonce,
     )
 
 
@@ -159,6 +170,7 @@ def _answered(batch: Batch, answer: Answered, policy: Policy, rng: random.Random
         request_bytes=answer.request_bytes,
         done=tuple(done),
         verdicts=tuple(verdicts),
+        nonce=batch.nonce,
     )
 
 
@@ -180,6 +192,7 @@ def _refused(batch: Batch, answer: Refused, policy: Policy, rng: random.Random) 
         verdicts=verdicts,
         halves=_halves(batch.messages) if splitting else (),
         pause=_pause(batch.account, answer),
+        nonce=batch.nonce,
     )
 
 

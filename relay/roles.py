@@ -150,7 +150,7 @@ grant select (id, action) on {schema}.action to {worker};
 grant execute on function {schema}.mask_text(text) to {worker};
 grant update (status, attempts, call_id, result_index, error_code, error_message, available_at, finished_at)
     on {schema}.outbox to {worker};
-grant insert (account, worker, message_ids, parent_id, lease_until),
+grant insert (account, worker, message_ids, parent_id, lease_until, nonce),
     update (lease_until, sent_at, settled_at, outcome, http_status, request_id, error_code, sub_code, error_message,
         request_bytes, duration_ms)
     on {schema}.call to {worker};

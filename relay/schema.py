@@ -178,6 +178,7 @@ call = Table(
     Column("error_message", Text),
     Column("request_bytes", Integer),
     Column("duration_ms", Integer),
+    Column("nonce", BigInteger, nullable=False, server_default=text("0")),  # the worker's; ids may be given out again
     PrimaryKeyConstraint("id", name="call_pkey"),
     CheckConstraint("cardinality(message_ids) > 0", name="call_names_messages"),
     CheckConstraint("outcome in ('ok', 'partial', 'rejected', 'unknown', 'released')", name="call_outcome_known"),
@@ -213,6 +214,7 @@ def _archive(of: Table, comment: str, key: tuple[str, ...], *more: SchemaItem) -
     columns = [Column(c.name, c.type, nullable=c.nullable and c.name not in known) for c in of.c]
     if "finished_at" not in of.c:
         columns.append(Column("finished_at", _when, nullable=False))
+    columns.sort(key=lambda column: column.name == "nonce")  # it came later than the archive
     name = f"{of.name}_archive"
     primary = PrimaryKeyConstraint(*key, "finished_at", name=f"{name}_pkey")
     by_month = "RANGE (finished_at)"

@@ -18,7 +18,8 @@ from relay.revisions import quoted
 
 _PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 
-# The guard of every settle: whoever closes the call owns its outcome. A call that is not returned was lost.
+# The guard of every settle: whoever closes the call owns its outcome. A call that is not returned was lost. The nonce
+# tells our call from one that got the same id after the database went back in time (see CallKey).
 CLOSE_CALLS = """
 update {schema}.call set settled_at = now(), outcome = v.outcome, http_status = v.http_status,
     request_id = v.request_id, error_code = v.error_code, sub_code = v.sub_code, error_message = v.error_message,
@@ -27,11 +28,28 @@ update {schema}.call set settled_at = now(), outcome = v.outcome, http_status = 
 from unnest(cast(:ids as bigint[]), cast(:outcomes as text[]), cast(:http_statuses as smallint[]),
     cast(:request_ids as text[]), cast(:error_codes as text[]), cast(:sub_codes as text[]),
     cast(:error_messages as text[]), cast(:request_bytes as integer[]), cast(:durations_ms as integer[]),
-    cast(:sent_seconds_ago as double precision[]))
+    cast(:sent_seconds_ago as double precision[]), cast(:nonces as bigint[]))
     as v (id, outcome, http_status, request_id, error_code, sub_code, error_message, request_bytes, duration_ms,
-          sent_seconds_ago)
-where call.id = v.id and call.settled_at is null
-returning call.id
+          sent_seconds_ago, nonce)
+where call.id = v.id and call.nonce = v.nonce and call.settled_at is null
+returning call.id, call.nonce
+"""
+
+# A commit whose acknowledgement was lost is written once more, and finds its calls settled. Nobody settles a call of
+# ours but ourselves, and those who recover it, with an error code that no answer has.
+SETTLED_BEFORE = """
+select call.id, call.nonce
+from unnest(cast(:ids as bigint[]), cast(:nonces as bigint[]), cast(:outcomes as text[])) as v (id, nonce, outcome)
+join {schema}.call on call.id = v.id and call.nonce = v.nonce
+where call.nonce <> 0 and call.outcome = v.outcome and call.error_code is distinct from 'relay.lease_expired'
+"""
+
+# The halves that were named in that commit: still in nobody's hands, so their leases run anew from now.
+TAKE_HALVES = """
+update {schema}.call set lease_until = now() + make_interval(secs => cast(:lease_seconds as double precision))
+where settled_at is null and id > (select min(id) from unnest(cast(:parent_ids as bigint[])) as parent (id))
+  and parent_id = any (cast(:parent_ids as bigint[])) and worker = :worker
+returning id, nonce, account, message_ids
 """
 
 # Messages that are done, once each. Nothing else is in this statement: it is the one that runs for every message.
@@ -78,26 +96,28 @@ from v join marked using (id)
 
 # A batch refused for its content goes on as halves: child calls of the same worker, before anybody else can claim.
 SPLIT = """
-insert into {schema}.call (account, worker, message_ids, parent_id, lease_until)
+insert into {schema}.call (account, worker, message_ids, parent_id, lease_until, nonce)
 select min(half.account), :worker, array_agg(half.id order by half.position), min(half.parent_id),
-    now() + make_interval(secs => cast(:lease_seconds as double precision))
+    now() + make_interval(secs => cast(:lease_seconds as double precision)), min(half.nonce)
 from (select pg_advisory_xact_lock_shared(cast(cast('{schema}.call' as regclass) as integer), 0)) as naming
 cross join unnest(cast(:batches as integer[]), cast(:accounts as text[]), cast(:parent_ids as bigint[]),
-    cast(:ids as bigint[])) with ordinality as half (batch, account, parent_id, id, position)
+    cast(:ids as bigint[]), cast(:nonces as bigint[])) with ordinality
+    as half (batch, account, parent_id, id, nonce, position)
 group by half.batch
 order by half.batch
-returning id, account, message_ids
+returning id, nonce, account, message_ids
 """
 
 EXTEND = """
 update {schema}.call set lease_until = now() + make_interval(secs => cast(:lease_seconds as double precision))
-where id = any (cast(:ids as bigint[])) and settled_at is null
-returning id
+from unnest(cast(:ids as bigint[]), cast(:nonces as bigint[])) as v (id, nonce)
+where call.id = v.id and call.nonce = v.nonce and settled_at is null
+returning call.id, call.nonce
 """
 
 # Anybody's calls whose lease ran out: the worker died or was cut off, and nobody knows whether the call was made.
 LOCK_LAPSED = """
-select c.id, c.account, c.worker, c.message_ids,
+select c.id, c.nonce, c.account, c.worker, c.message_ids,
     array(select coalesce(o.attempts, 0) from unnest(c.message_ids) with ordinality as m (id, position)
           left join {schema}.outbox o on o.id = m.id order by m.position) as attempts
 from {schema}.call c

@@ -14,6 +14,7 @@ from relay.settings import Settings
 STATE_COLUMNS = (
     "status", "attempts", "call_id", "result_index", "error_code", "error_message", "available_at", "finished_at",
 )  # fmt: skip
+CALL_COLUMNS = ("account", "worker", "message_ids", "parent_id", "lease_until", "nonce")  # that a claim writes
 NEEDED = {
     "outbox": ("select",),
     "call": ("select", "insert", "update"),
@@ -28,6 +29,15 @@ _MAY = {
     "column": "select has_column_privilege(:table, :column, 'update')",
     "any": "select has_any_column_privilege(:table, :right)",
 }
+
+
+# A column that is not there is the business of another fact.
+_MAY_NOT_INSERT = """
+select attname from pg_attribute
+where attrelid = to_regclass(:table) and attname = any (:columns)
+  and not has_column_privilege(attrelid, attnum, 'insert')
+order by attnum
+"""
 
 
 def rights(connection: Connection, settings: Settings) -> Iterator[Finding]:
@@ -70,3 +80,6 @@ def _missing(connection: Connection, schema: str) -> Iterator[tuple[str, str]]:
     ]
     if columns:
         yield "outbox", f"update ({', '.join(columns)})"
+    named = {"table": f"{schema}.call", "columns": list(CALL_COLUMNS)}
+    if columns := list(connection.scalars(text(_MAY_NOT_INSERT), named)):
+        yield "call", f"insert ({', '.join(columns)})"

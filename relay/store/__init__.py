@@ -13,7 +13,7 @@ stays true:
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -24,6 +24,7 @@ from sqlalchemy import Connection, Engine
 from relay import statements as sql
 from relay.archive import Moved, archive
 from relay.errors import RefusedError, UnreachableError
+from relay.message import CallKey
 from relay.outcomes import Policy, Settlement, lapsed
 from relay.store import claiming, settling
 from relay.store.connections import Connections, told
@@ -75,17 +76,20 @@ class Store:
             claim = replace(claim, turn=replace(turn, accounts=claim.turn.accounts, fruitless=claim.turn.fruitless))
         return claim
 
-    def settle(self, settlements: Sequence[Settlement], sent: Sent) -> Settled:
-        """Write the outcomes of these calls. Where one of them is refused nothing is written, of none."""
-        with self._transaction() as connection:
-            return self._settle(connection, settlements, sent)
+    def settle(self, settlements: Sequence[Settlement], sent: Sent, tried: Collection[CallKey] = ()) -> Settled:
+        """Write the outcomes of these calls. Where one of them is refused nothing is written, of none.
 
-    def settle_plainly(self, settlement: Settlement, sent: Sent) -> Settled:
+        ``tried``: of these it is not known whether that was done already.
+        """
+        with self._transaction() as connection:
+            return self._settle(connection, settlements, sent, tried)
+
+    def settle_plainly(self, settlement: Settlement, sent: Sent, tried: Collection[CallKey] = ()) -> Settled:
         """Write the outcome of one call, its words as plain as they have to be. Raises what is refused even then."""
         last: Exception | None = None
         for plain in plainer(settlement, self._connections.encoding()):
             try:
-                return self.settle([plain], sent)
+                return self.settle([plain], sent, tried)
             except UnreachableError:
                 raise
             except Exception as error:
@@ -93,11 +97,16 @@ class Store:
         assert last is not None
         raise last
 
-    def extend(self, call_ids: Sequence[int]) -> frozenset[int]:
+    def extend(self, calls: Sequence[CallKey]) -> frozenset[CallKey]:
         """Let the leases of these calls run anew; those that were still ours."""
-        parameters = {"ids": list(call_ids), "lease_seconds": self._lease_seconds}
+        parameters = {
+            "ids": [call.id for call in calls],
+            "nonces": [call.nonce for call in calls],
+            "lease_seconds": self._lease_seconds,
+        }
         with self._transaction() as connection:
-            return frozenset(row.id for row in self._fetch(connection, sql.EXTEND, parameters))
+            rows = self._fetch(connection, sql.EXTEND, parameters)
+        return frozenset(CallKey(row.id, row.nonce) for row in rows)
 
     def recover(
         self, policy: Policy, rng: random.Random, *, only: Sequence[int] | None = None
@@ -110,7 +119,13 @@ class Store:
             asked = {"calls": _LAPSED_AT_ONCE, "only": None if only is None else list(only)}
             rows = self._fetch(connection, sql.LOCK_LAPSED, asked)
             settlements = tuple(
-                lapsed(row.id, row.account, list(zip(row.message_ids, row.attempts, strict=True)), policy, rng)
+                lapsed(
+                    CallKey(row.id, row.nonce),
+                    row.account,
+                    list(zip(row.message_ids, row.attempts, strict=True)),
+                    policy,
+                    rng,
+                )
                 for row in rows
             )
             if settlements:
@@ -202,9 +217,17 @@ class Store:
         """Cut every connection in use: whoever waits for an answer on one gets an UnreachableError at once."""
         self._connections.cut_off()
 
-    def _settle(self, connection: Connection, settlements: Sequence[Settlement], sent: Sent) -> Settled:
+    def _settle(
+        self, connection: Connection, settlements: Sequence[Settlement], sent: Sent, tried: Collection[CallKey] = ()
+    ) -> Settled:
         return settling.settle(
-            connection, self._schema, settlements, sent, worker=self._worker, lease_seconds=self._lease_seconds
+            connection,
+            self._schema,
+            settlements,
+            sent,
+            worker=self._worker,
+            lease_seconds=self._lease_seconds,
+            tried=tried,
         )
 
     def _fetch(self, connection: Connection, text: str, parameters: Mapping[str, Any] = _NONE) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -79,7 +80,12 @@ def claim(
 
 def batches_of(rows: Sequence[Any], by_id: Mapping[int, Message]) -> tuple[Batch, ...]:
     """RETURNING promises no order of rows; message_ids alone says which message is at which index."""
-    return tuple(Batch(row.id, row.account, tuple(by_id[id_] for id_ in row.message_ids)) for row in rows)
+    return tuple(Batch(row.id, row.account, tuple(by_id[id_] for id_ in row.message_ids), row.nonce) for row in rows)
+
+
+def nonces(count: int) -> list[int]:
+    """What no other call has: drawn by the worker, so that no database can give it out again."""
+    return [1 + secrets.randbelow(2**63 - 1) for _ in range(count)]
 
 
 def _told(connection: Connection, schema: str, floors: Floors, turn: Turn, limits: ClaimLimits) -> Told:
@@ -127,6 +133,7 @@ def _name_calls(
         "worker": worker,
         "lease_seconds": lease_seconds,
         "accounts": [batch[0].account for batch in chosen],
+        "nonces": nonces(len(chosen)),
         "ids": numbers(by_id),
         "batches": numbers(number for number, batch in enumerate(chosen, start=1) for _ in batch),
         "keyed_ids": numbers(message.id for message in keyed),

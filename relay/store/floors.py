@@ -85,11 +85,15 @@ class Floors:
     ) -> None:
         self._clock = clock
         self._ordinary_seconds = ordinary_seconds
+        self._history: str | None = None
+        self._forget()
+
+    def _forget(self) -> None:
         self._places: dict[str, Place] = {}
         self._visited: set[str] = set()
         self._spent = self._ordinary = 0.0  # in this round so far
         self._wasted_before: deque[float] = deque([0.0, 0.0], maxlen=2)
-        self._rest_until = clock()
+        self._rest_until = self._clock()
         self.turn = Turn()  # of the claims that are told where to look
         self.newest_id: int | None = None  # what was inserted after it has not been looked at
         self.newest_action_id: int | None = None  # what the ledger said up to there is known
@@ -110,6 +114,12 @@ class Floors:
     @property
     def _wasted(self) -> float:
         return max(0.0, self._spent - self._ordinary)
+
+    def live_in(self, history: str) -> None:
+        """Forget everything that was learnt in another history of the database."""
+        if self._history not in (None, history):
+            self._forget()
+        self._history = history
 
     def meet(self, account: str, ordering_key: str | None) -> None:
         """A new message. Of a key that is not known, earlier messages may be pending too."""
@@ -178,8 +188,7 @@ class Floors:
                 del self._places[account]
         self._visited.clear()
         if not self.remembering:
-            self._places.clear()
-            self.newest_id = self.newest_action_id = None
+            self._forget()
         if wasted > 0:
             self._rest_until = self._clock() + _REST * wasted
             self.turn = Turn()

@@ -25,8 +25,13 @@ def look_for_new(connection: Connection, schema: str, floors: Floors) -> None:
 
 
 def look_for_retries(connection: Connection, schema: str, floors: Floors) -> None:
-    """Make the floors forget where they were if somebody has retried a message since the last look."""
+    """Make the floors forget where they were if somebody has retried a message since the last look.
+
+    And make them forget everything if the database may have gone back in time: a place behind which nothing was
+    pending, or a call before which all were settled, says nothing about ids that are given out again.
+    """
     (found,) = fetch(connection, sql.RECENT_RETRIES, schema, {"after": floors.newest_action_id})
+    floors.live_in(found.history)
     floors.meet_retries(found.newest_id, frozenset(found.retries or ()))
 
 

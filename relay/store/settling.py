@@ -6,21 +6,21 @@ The call rows come first and are the guard: whoever closes a call owns its outco
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
 
 from relay import statements as sql
-from relay.message import Batch
+from relay.message import Batch, CallKey
 from relay.outcomes import PauseOrder, Settlement
-from relay.store.claiming import batches_of
+from relay.store.claiming import batches_of, nonces
 from relay.store.evidence import code, delay, number, storable
 from relay.store.running import fetch, run
 from relay.store.values import Settled
 
-# When a call was sent and how long it took: call id → (monotonic seconds, seconds).
-Sent = Mapping[int, tuple[float, float]]
+# When a call was sent and how long it took: call → (monotonic seconds, seconds).
+Sent = Mapping[CallKey, tuple[float, float]]
 
 
 def settle(
@@ -31,11 +31,14 @@ def settle(
     *,
     worker: str,
     lease_seconds: float,
+    tried: Collection[CallKey] = (),
 ) -> Settled:
-    """Write everything about these calls that nobody has settled before."""
+    """Write everything about these calls that nobody has settled before.
 
-    owned = {row.id for row in fetch(connection, sql.CLOSE_CALLS, schema, _closing(settlements, sent))}
-    ours = [settlement for settlement in settlements if settlement.call_id in owned]
+    ``tried``: those that this worker tried to settle before, and never heard whether that was committed.
+    """
+    owned = _keys(fetch(connection, sql.CLOSE_CALLS, schema, _closing(settlements, sent)))
+    ours = [settlement for settlement in settlements if settlement.key in owned]
     if any(s.done for s in ours):
         run(connection, sql.MARK_DONE, schema, _done(ours))
     if any(s.verdicts for s in ours):
@@ -43,7 +46,11 @@ def settle(
     for order in (s.pause for s in ours if s.pause):
         run(connection, sql.PAUSE, schema, _pausing(order, worker))
     children = _split(connection, schema, ours, worker, lease_seconds)
-    return Settled(frozenset(s.call_id for s in settlements) - owned, children)
+    if unsure := [s for s in settlements if s.key in tried and s.key not in owned]:
+        before = _settled_before(connection, schema, unsure)
+        owned |= {settlement.key for settlement in before}
+        children += _take_halves(connection, schema, before, worker, lease_seconds)
+    return Settled(frozenset(s.key for s in settlements) - owned, children)
 
 
 def _split(
@@ -52,6 +59,7 @@ def _split(
     halves = [(s, half) for s in settlements for half in s.halves]
     if not halves:
         return ()
+    nonce_of = nonces(len(halves))
     flat = [(number, s, message) for number, (s, half) in enumerate(halves) for message in half]
     parameters = {
         "worker": worker,
@@ -60,17 +68,46 @@ def _split(
         "accounts": [s.account for _, s, _ in flat],
         "parent_ids": [s.call_id for _, s, _ in flat],
         "ids": [message.id for _, _, message in flat],
+        "nonces": [nonce_of[number] for number, _, _ in flat],
     }
     rows = fetch(connection, sql.SPLIT, schema, parameters)
     return batches_of(rows, {message.id: message for _, _, message in flat})
 
 
+def _settled_before(connection: Connection, schema: str, settlements: Sequence[Settlement]) -> list[Settlement]:
+    """Those that we have written ourselves already, in a commit whose acknowledgement never came."""
+    parameters = {
+        "ids": [s.call_id for s in settlements],
+        "nonces": [s.nonce for s in settlements],
+        "outcomes": [s.outcome for s in settlements],
+    }
+    keys = _keys(fetch(connection, sql.SETTLED_BEFORE, schema, parameters))
+    return [settlement for settlement in settlements if settlement.key in keys]
+
+
+def _take_halves(
+    connection: Connection, schema: str, settlements: Sequence[Settlement], worker: str, lease_seconds: float
+) -> tuple[Batch, ...]:
+    """The calls that such a commit has split into."""
+    messages = {message.id: message for s in settlements for half in s.halves for message in half}
+    if not messages:
+        return ()
+    parents = [s.call_id for s in settlements if s.halves]
+    parameters = {"parent_ids": parents, "worker": worker, "lease_seconds": lease_seconds}
+    return batches_of(fetch(connection, sql.TAKE_HALVES, schema, parameters), messages)
+
+
+def _keys(rows: Sequence[Any]) -> set[CallKey]:
+    return {CallKey(row.id, row.nonce) for row in rows}
+
+
 def _closing(settlements: Sequence[Settlement], sent: Sent) -> dict[str, Any]:
     """The parameters of CLOSE_CALLS. When a call was sent is told as seconds ago: host clocks take no part."""
     now = time.monotonic()
-    timing = [sent.get(s.call_id) for s in settlements]
+    timing = [sent.get(s.key) for s in settlements]
     return {
         "ids": [s.call_id for s in settlements],
+        "nonces": [s.nonce for s in settlements],
         "outcomes": [s.outcome for s in settlements],
         "http_statuses": [number(s.http_status, 2) for s in settlements],
         "request_ids": [code(s.request_id) for s in settlements],

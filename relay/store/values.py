@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from relay.message import Batch
+from relay.message import Batch, CallKey
 
 FEW_ACCOUNTS = 8
 
@@ -73,5 +73,5 @@ class Pause:
 class Settled:
     """``lost``: calls somebody else had settled. ``children``: halves of split calls, claimed for this worker."""
 
-    lost: frozenset[int]
+    lost: frozenset[CallKey]
     children: tuple[Batch, ...]

@@ -14,12 +14,12 @@ import random
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from relay.errors import UnreachableError
 from relay.events import Events, ProducerFailed
-from relay.message import Answer, Answered, Batch, Fault, Refused
+from relay.message import Answer, Answered, Batch, CallKey, Fault, Refused
 from relay.outcomes import Policy, Settlement, decide, released
 from relay.producers import NotSent, Producer
 from relay.worker.limits import Limits
@@ -28,12 +28,16 @@ from relay.worker.pauses import Pauses
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A call that has its answer. ``sent_monotonic`` is None when it was never made."""
+    """A call that has its answer. ``sent_monotonic`` is None when it was never made.
+
+    ``tried``: it was to be settled, but nobody knows whether that was committed.
+    """
 
     batch: Batch
     settlement: Settlement
     sent_monotonic: float | None = None
     duration_seconds: float = 0.0
+    tried: bool = False
 
 
 class Flights:
@@ -58,10 +62,10 @@ class Flights:
         self._events = observers
         self._rng = rng
         self._backlog: deque[Batch] = deque()
-        self._running: dict[int, asyncio.Task[Finished]] = {}
-        self._waiting: set[int] = set()  # running, but still waiting for their turn
+        self._running: dict[CallKey, asyncio.Task[Finished]] = {}
+        self._waiting: set[CallKey] = set()  # running, but still waiting for their turn
         self._finished: list[Finished] = []
-        self._held_until: dict[int, float] = {}  # every open call of ours → monotonic seconds we surely hold it
+        self._held_until: dict[CallKey, float] = {}  # every open call of ours → monotonic seconds we surely hold it
         self.choked = False  # what has finished cannot be settled all at once just now
         self.unsettled_in_a_row = 0  # calls that could not be settled since the last one that could
         self.changed = asyncio.Event()  # a slot is free, or a call was closed
@@ -83,33 +87,33 @@ class Flights:
         return not self._held_until
 
     @property
-    def open_calls(self) -> list[int]:
+    def open_calls(self) -> list[CallKey]:
         return list(self._held_until)
 
     def accept(self, batches: Iterable[Batch], claimed_monotonic: float) -> None:
         """Take over claimed calls; their leases count from before the claim was made, to be on the safe side."""
         for batch in batches:
             self._backlog.append(batch)
-            self._held_until[batch.call_id] = claimed_monotonic + self._lease_seconds
+            self._held_until[batch.key] = claimed_monotonic + self._lease_seconds
 
-    def extended(self, call_ids: Iterable[int], since_monotonic: float) -> None:
+    def extended(self, calls: Iterable[CallKey], since_monotonic: float) -> None:
         """The leases of these calls have been running anew since then."""
-        for call_id in call_ids:
-            if call_id in self._held_until:
-                self._held_until[call_id] = since_monotonic + self._lease_seconds
+        for call in calls:
+            if call in self._held_until:
+                self._held_until[call] = since_monotonic + self._lease_seconds
 
     def launch(self) -> None:
         """Start what waits, while slots are free."""
         while self._backlog and len(self._running) < self._limits.calls:
             batch = self._backlog.popleft()
-            self._waiting.add(batch.call_id)
-            flight = self._running[batch.call_id] = asyncio.create_task(self._fly(batch))
+            self._waiting.add(batch.key)
+            flight = self._running[batch.key] = asyncio.create_task(self._fly(batch))
             flight.add_done_callback(partial(self._flown, batch))
 
     def release_unsent(self) -> None:
         """Give back what was claimed and not sent; the slots of the pace that were reserved for it are lost."""
-        for call_id in self._waiting:
-            self._running[call_id].cancel()
+        for call in self._waiting:
+            self._running[call].cancel()
         while self._backlog:
             batch = self._backlog.popleft()
             self._finish(Finished(batch, released(batch)))
@@ -137,7 +141,7 @@ class Flights:
         return finished
 
     def put_back(self, finished: Sequence[Finished]) -> None:
-        self._finished = [*finished, *self._finished]
+        self._finished = [*(replace(each, tried=True) for each in finished), *self._finished]
         self.answered.set()
 
     def set_aside(self, finished: Finished, seconds: float) -> None:
@@ -147,7 +151,7 @@ class Flights:
     def close(self, finished: Sequence[Finished]) -> None:
         """These calls are settled."""
         for each in finished:
-            del self._held_until[each.batch.call_id]
+            del self._held_until[each.batch.key]
         self.changed.set()
 
     async def _fly(self, batch: Batch) -> Finished:
@@ -156,9 +160,9 @@ class Flights:
             await self._pauses.wait_for_turn(batch.account)
         except UnreachableError:
             return Finished(batch, released(batch))  # no turn could be had: PostgreSQL is away
-        if time.monotonic() >= self._held_until[batch.call_id] or self._pauses.is_paused(batch.account):
+        if time.monotonic() >= self._held_until[batch.key] or self._pauses.is_paused(batch.account):
             return Finished(batch, released(batch))
-        self._waiting.discard(batch.call_id)
+        self._waiting.discard(batch.key)
         sent = time.monotonic()
         answer = await self._answer(batch)
         seconds = time.monotonic() - sent
@@ -187,8 +191,8 @@ class Flights:
 
     def _flown(self, batch: Batch, flight: asyncio.Task[Finished]) -> None:
         """A flight that was cancelled before it sent anything, or before it began, was never made."""
-        del self._running[batch.call_id]
-        self._waiting.discard(batch.call_id)
+        del self._running[batch.key]
+        self._waiting.discard(batch.key)
         self._finish(Finished(batch, released(batch)) if flight.cancelled() else flight.result())
 
     def _finish(self, finished: Finished) -> None:

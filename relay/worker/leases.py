@@ -12,6 +12,7 @@ from functools import partial
 
 from relay.errors import UnreachableError
 from relay.events import DatabaseLost, DatabaseRefused, Events, LeasesRecovered
+from relay.message import CallKey
 from relay.outcomes import Policy, Settlement
 from relay.store import Store, told
 from relay.worker.flights import Flights
@@ -57,19 +58,15 @@ class Leases:
             try:
                 await self._recover()
             except UnreachableError as error:
-<<<<<<< HEAD
-                self._events.emit(DatabaseLost("recover", str(error)))
+                self._events.emit(DatabaseLost("recover", str(error), error.cause))
             except Exception as error:
                 self._events.emit(DatabaseRefused("recover", told(error)))
-=======
-                self._events.emit(DatabaseLost("recover", str(error), error.cause))
->>>>>>> 30ae798 (The log tells why PostgreSQL was lost: too many clients, no login, nobody listening, a certificate, a time-out, read-only)
             await asyncio.sleep(min(_RECOVER_MAX_SECONDS, self._lease_seconds / 4) * self._rng.uniform(0.5, 1.0))
 
-    async def _extend(self, call_ids: list[int]) -> None:
+    async def _extend(self, calls: list[CallKey]) -> None:
         started = time.monotonic()
         try:
-            ours = await self._threads.run(lambda: self._store.extend(call_ids))
+            ours = await self._threads.run(lambda: self._store.extend(calls))
         except UnreachableError as error:
             self._events.emit(DatabaseLost("extend", str(error), error.cause))
             return

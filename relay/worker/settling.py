@@ -18,6 +18,7 @@ from functools import partial
 
 from relay.errors import UnreachableError
 from relay.events import CallLost, CallRefused, CallSettled, DatabaseLost, Events, Paused
+from relay.message import CallKey
 from relay.outcomes import Settlement
 from relay.store import Sent, Settled, Store, told
 from relay.worker.flights import Finished, Flights
@@ -38,7 +39,7 @@ class Settling:
         self._pauses = pauses
         self._events = observers
         self._report = report
-        self._refused: dict[int, tuple[int, str]] = {}  # call id → how often it was refused, and why
+        self._refused: dict[CallKey, tuple[int, str]] = {}  # call → how often it was refused, and why
 
     @property
     def stands_still(self) -> bool:
@@ -70,7 +71,7 @@ class Settling:
         """All at once; or one by one, where one of them is refused. What is dealt with leaves the list."""
         started = time.monotonic()
         try:
-            settled = await self._threads.run(partial(self._store.settle, _settlements(finished), _sent(finished)))
+            settled = await self._threads.run(partial(self._store.settle, _settlements(finished), _sent(finished), _tried(finished)))
         except UnreachableError:
             raise
         except Exception:  # of whatever kind: these calls were made, and no fault of one may hold up the others
@@ -84,7 +85,7 @@ class Settling:
             while finished:
                 each, started = finished[0], time.monotonic()
                 try:
-                    plainly = partial(self._store.settle_plainly, each.settlement, _sent([each]))
+                    plainly = partial(self._store.settle_plainly, each.settlement, _sent([each]), _tried([each]))
                     settled = await self._threads.run(plainly)
                 except UnreachableError:
                     raise
@@ -100,24 +101,24 @@ class Settling:
         self._flights.accept(settled.children, started_monotonic)
         self._tell(finished, settled)
         for each in finished:
-            self._refused.pop(each.batch.call_id, None)
+            self._refused.pop(each.batch.key, None)
         self._flights.unsettled_in_a_row = 0
         self._flights.close(finished)
 
     def _try_again(self, each: Finished, reason: str) -> None:
         """Later and later, but always within a lease, which goes on running anew."""
-        call_id = each.batch.call_id
-        times, _ = self._refused.get(call_id, (0, ""))
-        self._refused[call_id] = times + 1, reason
+        call = each.batch.key
+        times, _ = self._refused.get(call, (0, ""))
+        self._refused[call] = times + 1, reason
         if not times:
             self._flights.unsettled_in_a_row += 1
         seconds = retry_seconds(times + 1, at_most=_REFUSED_MAX_SECONDS)
         self._flights.set_aside(each, seconds)
-        self._events.emit(CallRefused(call_id, each.batch.account, len(each.batch), reason, seconds))
+        self._events.emit(CallRefused(call.id, each.batch.account, len(each.batch), reason, seconds))
 
     def _tell(self, finished: Sequence[Finished], settled: Settled) -> None:
         for each in finished:
-            if each.batch.call_id in settled.lost:
+            if each.batch.key in settled.lost:
                 self._report.lost_calls += 1
                 self._events.emit(CallLost(each.batch.call_id))
                 continue
@@ -139,10 +140,15 @@ def _settlements(finished: Sequence[Finished]) -> list[Settlement]:
 def _sent(finished: Sequence[Finished]) -> Sent:
     """When each call was sent, and how long it took."""
     return {
-        each.batch.call_id: (each.sent_monotonic, each.duration_seconds)
+        each.batch.key: (each.sent_monotonic, each.duration_seconds)
         for each in finished
         if each.sent_monotonic is not None
     }
+
+
+def _tried(finished: Sequence[Finished]) -> frozenset[CallKey]:
+    """Those of which nobody knows whether they are settled already."""
+    return frozenset(each.batch.key for each in finished if each.tried)
 
 
 def call_settled(each: Finished) -> CallSettled:

@@ -1,9 +1,10 @@
-insert into relay.call (account, worker, message_ids, lease_until)
+insert into relay.call (account, worker, message_ids, lease_until, nonce)
 select min(batch.account), %(worker)s, array_agg(proposed.id order by proposed.position),
-    now() + make_interval(secs => cast(%(lease_seconds)s as double precision))
+    now() + make_interval(secs => cast(%(lease_seconds)s as double precision)), min(batch.nonce)
 from (select pg_advisory_xact_lock_shared(cast(cast('relay.call' as regclass) as integer), 0)) as naming
 cross join unnest(cast(%(ids)s as bigint[]), cast(%(batches)s as integer[])) with ordinality as proposed (id, batch, position)
-join unnest(cast(%(accounts)s as text[])) with ordinality as batch (account, number) on batch.number = proposed.batch
+join unnest(cast(%(accounts)s as text[]), cast(%(nonces)s as bigint[])) with ordinality as batch (account, nonce, number)
+    on batch.number = proposed.batch
 where proposed.id not in (
       select unnest(message_ids) from relay.call where settled_at is null and id >= cast(%(open_from)s as bigint))
   and proposed.id not in (
@@ -16,4 +17,4 @@ where proposed.id not in (
             and earlier.ordering_key = keyed.ordering_key and earlier.id < keyed.id and earlier.id >= keyed.key_from))
 group by proposed.batch
 order by proposed.batch
-returning id, account, message_ids
+returning id, nonce, account, message_ids

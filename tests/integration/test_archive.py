@@ -207,7 +207,7 @@ def test_claims_settling_and_reading_never_wait_for_an_archiver(
         assert archiver.execute(text(ALL)).one().messages == 120
         claim = busy.claim(Turn(), ClaimLimits(slots=8))
         assert sum(map(len, claim.batches)) == 400
-        assert busy.extend([batch.call_id for batch in claim.batches])
+        assert busy.extend([batch.key for batch in claim.batches])
         accepted = Answered((ACCEPTED,) * len(claim.batches[0]), "r", 200)
         assert not busy.settle([decide(claim.batches[0], accepted, Policy(), random.Random(1))], {}).lost
         with impatient.begin() as reader:

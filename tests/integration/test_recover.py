@@ -16,7 +16,7 @@ from sqlalchemy.pool import QueuePool
 import relay
 from relay.embedded import EmbeddedPostgres
 from relay.errors import UnreachableError
-from relay.message import ACCEPTED, Answered, Batch
+from relay.message import ACCEPTED, Answered, Batch, CallKey
 from relay.outcomes import EXHAUSTED, Policy, decide, released
 from relay.store import ClaimLimits, Store, Turn
 from tests.fixtures.rows import Rows
@@ -128,8 +128,8 @@ def test_the_worker_that_comes_back_has_lost_its_call(rows: Rows, store: Store) 
     rows.lapse_leases()
     store.recover(POLICY, RNG)
     answer = decide(batch, Answered((ACCEPTED, ACCEPTED)), POLICY, RNG)
-    assert store.settle([answer], {}).lost == {batch.call_id}
-    assert store.extend([batch.call_id]) == frozenset()
+    assert store.settle([answer], {}).lost == {batch.key}
+    assert store.extend([batch.key]) == frozenset()
     assert rows.counts() == {"pending": 2}
 
 
@@ -138,7 +138,7 @@ def test_extending_keeps_a_call_and_touches_no_other(rows: Rows, store: Store) -
     kept, other, closed = claimed(store, replace(LIMITS, batch_size=1))
     store.settle([released(closed)], {})
     rows.lapse_leases()
-    assert store.extend([kept.call_id, closed.call_id, 10**9]) == {kept.call_id}
+    assert store.extend([kept.key, closed.key, CallKey(10**9, 1)]) == {kept.key}
     (settlement,) = store.recover(POLICY, RNG)
     assert settlement.call_id == other.call_id
     assert rows.call(kept.call_id).outcome is None
@@ -158,7 +158,7 @@ def everything(store: Store, batch: Batch) -> dict[str, Callable[[], object]]:
     return {
         "claim": lambda: store.claim(Turn(), LIMITS),
         "settle": lambda: store.settle([released(batch)], {}),
-        "extend": lambda: store.extend([batch.call_id]),
+        "extend": lambda: store.extend([batch.key]),
         "recover": lambda: store.recover(POLICY, RNG),
         "pauses": store.pauses,
         "lift_pause": lambda: store.lift_pause("account:a", "x"),

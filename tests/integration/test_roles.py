@@ -231,7 +231,7 @@ def test_the_worker_does_all_that_a_worker_does(roles: Roles, rows: Rows) -> Non
     results = (ACCEPTED, Result(Fault.MESSAGE, "isv.x"), Result(Fault.PROVIDER, "isp.x"), ACCEPTED)
     store.settle([decide(first, Answered(results), Policy(), rng)], {})
     second = claim(store)
-    assert store.extend([second.call_id]) == {second.call_id}
+    assert store.extend([second.key]) == {second.key}
     rows.lapse_leases()
     assert len(store.recover(Policy(), rng)) == 1
     rows.run("update relay.outbox set available_at = now() where status = 'pending'")

@@ -137,7 +137,7 @@ def test_the_last_attempt_fails_and_keeps_the_reason(rows: Rows, store: Store) -
 def test_when_it_was_sent_is_told_by_the_databases_clock(rows: Rows, store: Store) -> None:
     rows.add()
     (batch,) = claimed(store)
-    store.settle([decided(batch, ACCEPT)], {batch.call_id: (time.monotonic() - 5.0, 1.234)})
+    store.settle([decided(batch, ACCEPT)], {batch.key: (time.monotonic() - 5.0, 1.234)})
     call = rows.call(batch.call_id)
     assert call.duration_ms == 1234
     assert timedelta(seconds=4.9) < call.settled_at - call.sent_at < timedelta(seconds=6)
@@ -152,7 +152,7 @@ def test_a_call_is_settled_once_and_the_second_changes_nothing(rows: Rows, store
     late = Store(engine, worker="late", lease_seconds=60)
     pausing = replace(decided(batch, Refused(Fault.CREDENTIALS, "27")), halves=(batch.messages[:1], batch.messages[1:]))
     for settlement in (decided(batch, ACCEPT), decided(batch, Refused(Fault.MESSAGE, "x")), pausing):
-        assert late.settle([settlement], {}) == Settled(frozenset({batch.call_id}), ())
+        assert late.settle([settlement], {}) == Settled(frozenset({batch.key}), ())
     assert rows.read(everything) == before
     assert rows.calls() == [call]
     assert rows.one("select count(*) from relay.attempt") == 2
@@ -163,7 +163,7 @@ def test_the_lost_call_of_several_does_not_stop_the_others(rows: Rows, store: St
     rows.add(4)
     first, second = claimed(store, slots=2, batch_size=2)
     settle(store, [first], Refused(Fault.UNKNOWN))
-    assert settle(store, [first, second], ACCEPT).lost == {first.call_id}
+    assert settle(store, [first, second], ACCEPT).lost == {first.key}
     assert rows.counts() == {"done": 2, "pending": 2}
 
 

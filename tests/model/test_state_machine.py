@@ -246,7 +246,7 @@ class Relay(RuleBasedStateMachine):
         finished = {id_: worker.finished.pop(id_) for id_ in call_ids}
         ours = [id_ for id_ in call_ids if self.model.calls[id_].outcome is None]
         settled = worker.store.settle([each.settlement for each in finished.values()], {})
-        assert settled.lost == set(call_ids) - set(ours)
+        assert {call.id for call in settled.lost} == set(call_ids) - set(ours)
         worker.unsent |= {child.call_id: child for child in settled.children}
         children = iter(settled.children)
         for id_ in ours:
@@ -259,15 +259,16 @@ class Relay(RuleBasedStateMachine):
         worker = rng.choice(self.workers)
         settlement = rng.choice(self.settled)
         settled = worker.store.settle([settlement], {})
-        assert settled == Settled(lost=frozenset({settlement.call_id}), children=())
+        assert settled == Settled(lost=frozenset({settlement.key}), children=())
 
     def extend(self, rng: random.Random) -> None:
         worker = rng.choice(self.workers)
-        call_ids = [*worker.unsent, *worker.finished]
-        still_ours = {id_ for id_ in call_ids if self.model.calls[id_].outcome is None}
-        assert worker.store.extend(call_ids) == still_ours
-        for id_ in still_ours:
-            self.model.calls[id_].lapsed = False
+        calls = [batch.key for batch in worker.unsent.values()]
+        calls += [each.settlement.key for each in worker.finished.values()]
+        still_ours = {call for call in calls if self.model.calls[call.id].outcome is None}
+        assert worker.store.extend(calls) == still_ours
+        for call in still_ours:
+            self.model.calls[call.id].lapsed = False
 
     # Workers die, time passes.
 

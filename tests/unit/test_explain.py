@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import relay
 from relay.cli.verbs import relay as command
 from relay.explanations import entries, explain
-from relay.message import Fault, Scope
+from relay.message import CallKey, Fault, Scope
 from relay.outcomes import Policy, lapsed
 from relay.tmc.reconcile import UNPROVEN
 
@@ -91,7 +91,7 @@ def test_the_fault_of_our_codes_is_that_of_the_source() -> None:
     for code, fault in said:
         found = explain(code)
         assert {consequence.fault for consequence in (found.call, found.message) if consequence} == {fault}, code
-    (lapse,) = lapsed(1, "default", [(1, 0)], Policy(), random.Random(1)).verdicts
+    (lapse,) = lapsed(CallKey(1, 5), "default", [(1, 0)], Policy(), random.Random(1)).verdicts
     assert explain(str(lapse.code)).call == explain("relay.connection_cut").call
     assert explain(str(UNPROVEN.code)).message is not None
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Message, Outcome, Refused, Result, Scope
+from relay.message import ACCEPTED, Answer, Answered, Batch, CallKey, Fault, Message, Outcome, Refused, Result, Scope
 from relay.outcomes import EXHAUSTED, PauseOrder, Policy, Verdict, decide, lacks_permission, lapsed, released
 
 RNG = random.Random(7)
@@ -148,7 +148,7 @@ def test_what_is_nobodys_fault_never_exhausts(fault: Fault) -> None:
 def test_hold_keeps_an_unknown_for_a_person_whatever_it_has_tried(attempts: int) -> None:
     whole = decide(batch_of(attempts), Refused(Fault.UNKNOWN, "relay.timeout"), HOLD, RNG).verdicts[0]
     single = decide(batch_of(attempts), Answered((Result(Fault.UNKNOWN),)), HOLD, RNG).verdicts[0]
-    gone = lapsed(9, "shop", [(101, attempts)], HOLD, RNG).verdicts[0]
+    gone = lapsed(CallKey(9, 5), "shop", [(101, attempts)], HOLD, RNG).verdicts[0]
     for verdict in (whole, single, gone):
         assert (verdict.outcome, verdict.burned, verdict.final) == (Outcome.UNKNOWN, True, False)
         assert verdict.delay_seconds is not None
@@ -226,7 +226,7 @@ def test_a_call_that_was_never_made_costs_nothing() -> None:
 
 
 def test_a_call_of_a_worker_that_is_gone_is_unknown_for_each_message() -> None:
-    settlement = lapsed(9, "shop", [(101, 0), (102, 11)], POLICY, RNG)
+    settlement = lapsed(CallKey(9, 5), "shop", [(101, 0), (102, 11)], POLICY, RNG)
     assert (settlement.outcome, settlement.error_code) == ("unknown", "relay.lease_expired")
     again, ended = settlement.verdicts
     assert (again.message_id, again.result_index, again.outcome, again.final) == (101, 0, Outcome.UNKNOWN, False)
