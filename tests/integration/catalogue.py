@@ -13,6 +13,7 @@ _QUESTIONS = {
         select format('%s %s %s %s %s %s %s', c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
                       a.attnotnull, a.attidentity, pg_get_expr(d.adbin, d.adrelid))
         from pg_attribute a join pg_class c on c.oid = a.attrelid and c.relkind in ('r', 'p') and a.attnum > 0
+            and not a.attisdropped
         left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
         where c.relnamespace = to_regnamespace(:schema)""",
     "options": """

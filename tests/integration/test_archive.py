@@ -298,8 +298,8 @@ def test_the_archive_stays_as_it_is(engine: Engine, table: str, month: str, chan
     columns = {
         "outbox_archive": "id, topic, content, account, available_at, status, attempts, created_at, created_by, "
         "created_xid, content_sha256, finished_at) values (1, 't', '{}', 'a', now(), 'done', 1, now(), 'a', '1', ''",
-        "call_archive": "id, account, worker, message_ids, claimed_at, lease_until, settled_at, outcome, finished_at) "
-        "values (1, 'a', 'w', '{1}', now(), now(), now(), 'ok'",
+        "call_archive": "id, account, worker, message_ids, claimed_at, lease_until, settled_at, outcome, nonce, "
+        "finished_at) values (1, 'a', 'w', '{1}', now(), now(), now(), 'ok', 7",
         "attempt_archive": "message_id, call_id, result_index, outcome, at, finished_at) "
         "values (1, 1, 0, 'retry', now()",
     }[table]

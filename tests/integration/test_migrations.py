@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -272,3 +273,21 @@ def test_a_name_that_the_ddl_cannot_hold_is_refused_before_anything_runs(empty_u
     with engine.connect() as connection:
         assert connection.scalar(text("select count(*) from pg_namespace where nspname = :name"), {"name": schema}) == 0
     engine.dispose()
+
+
+def test_who_may_write_a_row_may_write_what_a_revision_adds_to_it(empty: Engine) -> None:
+    """A worker goes on after a migration, before its rights are given anew."""
+    role = f"relay_test_{uuid4().hex[:16]}"
+    relay.migrate(empty, to="0007")
+    asked = text("select has_column_privilege(:role, 'relay.call', 'nonce', 'insert')")
+    with empty.begin() as connection:
+        connection.execute(text(f'create role "{role}"'))
+        connection.execute(text(f'grant insert (account, worker, message_ids, lease_until) on relay.call to "{role}"'))
+    try:
+        relay.migrate(empty)
+        with empty.begin() as connection:
+            assert connection.scalar(asked, {"role": role}) is True
+            assert connection.scalar(text("select has_table_privilege('public', 'relay.call', 'insert')")) is False
+    finally:
+        with empty.begin() as connection:
+            connection.execute(text(f'drop owned by "{role}"; drop role "{role}"'))

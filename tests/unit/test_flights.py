@@ -11,7 +11,7 @@ import pytest
 
 from relay.errors import UnreachableError
 from relay.events import Event, Events, ProducerFailed
-from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Message, Outcome, Refused
+from relay.message import ACCEPTED, Answer, Answered, Batch, CallKey, Fault, Message, Outcome, Refused
 from relay.outcomes import PauseOrder, Policy
 from relay.producers import NotSent
 from relay.worker.flights import Finished, Flights
@@ -264,9 +264,26 @@ async def test_a_call_whose_lease_may_be_over_is_given_back(room: Room) -> None:
     assert room.producer.entered == [2]
 
 
+async def test_a_call_that_got_the_id_of_one_in_flight_is_another_call(room: Room) -> None:
+    """A database that went back in time gives ids out again; both calls end, each with its own messages."""
+    room.producer.gate.set()
+    old = Batch(7, "a", (Message(70, "t", "{}"),), nonce=1)
+    new = Batch(7, "a", (Message(70, "t", "{}"), Message(71, "t", "{}")), nonce=2)
+    room.flights.accept([old, new], time.monotonic())
+    room.flights.launch()
+    async with asyncio.timeout(5):
+        taken: list[Finished] = []
+        while len(taken) < 2:
+            await room.flights.answered.wait()
+            taken += room.flights.take_finished()
+    assert sorted((each.settlement.key, len(each.settlement.done)) for each in taken) == [(old.key, 1), (new.key, 2)]
+    room.flights.close(taken)
+    assert room.flights.idle
+
+
 async def test_an_extended_lease_is_good_again(room: Room) -> None:
     room.accept(1, claimed_seconds_ago=61)
-    room.flights.extended([1, 99], time.monotonic())
+    room.flights.extended([CallKey(1, 0), CallKey(1, 9), CallKey(99, 0)], time.monotonic())
     room.producer.gate.set()
     room.flights.launch()
     assert (await room.finished(1))[1].settlement.outcome == "ok"
@@ -312,7 +329,7 @@ async def test_what_could_not_be_settled_comes_again_and_stays_open(room: Room) 
     finished = room.flights.take_finished()
     assert not room.flights.answered.is_set()
     room.flights.put_back(finished)
-    assert sorted(room.flights.open_calls) == [1, 2]
+    assert sorted(call.id for call in room.flights.open_calls) == [1, 2]
     assert set(await room.finished(2)) == {1, 2}
 
 
@@ -345,6 +362,6 @@ async def test_refused_calls_are_settled_too_and_trouble_narrows_the_way(room: R
     assert room.flights.free == 0
     room.accept(6)
     room.flights.launch()
-    assert (room.flights.running, room.flights.open_calls) == (0, [6])
+    assert (room.flights.running, room.flights.open_calls) == (0, [CallKey(6, 0)])
     room.flights.release_unsent()
     assert (await room.finished(1))[6].settlement.outcome == "released"
