@@ -55,6 +55,7 @@ class UnreachableError(RelayError):
         super().__init__(sentence, hint)
         self.cause = cause
 
+
 class RefusedError(RelayError):
     """PostgreSQL refuses a statement because of a value in it, or cannot hand out a row. Other rows are as before."""
 

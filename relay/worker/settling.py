@@ -71,7 +71,8 @@ class Settling:
         """All at once; or one by one, where one of them is refused. What is dealt with leaves the list."""
         started = time.monotonic()
         try:
-            settled = await self._threads.run(partial(self._store.settle, _settlements(finished), _sent(finished), _tried(finished)))
+            at_once = partial(self._store.settle, _settlements(finished), _sent(finished), _tried(finished))
+            settled = await self._threads.run(at_once)
         except UnreachableError:
             raise
         except Exception:  # of whatever kind: these calls were made, and no fault of one may hold up the others
