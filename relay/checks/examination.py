@@ -12,7 +12,21 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, text
 
-from relay.checks import Check, Fact, State, backlog, catalogue, fact, rights, server, vacuum, warn
+from relay.checks import (
+    Check,
+    Fact,
+    State,
+    backlog,
+    catalogue,
+    collation,
+    fact,
+    interference,
+    rights,
+    server,
+    vacuum,
+    warn,
+    way,
+)
 from relay.errors import RelayError, UnreachableError
 from relay.settings import Settings
 
@@ -26,6 +40,8 @@ SERVER: Mapping[str, Check] = {
     "clock": server.clock,
     "lease": server.lease,
     "pooler": server.pooler,
+    "one server": way.one_server,
+    "encryption": way.encryption,
     "vacuum horizon": vacuum.horizon,
     "superuser": rights.superuser,
 }
@@ -34,6 +50,10 @@ REVISION: Mapping[str, Check] = {"revision": catalogue.revision}
 TABLES: Mapping[str, Check] = {
     "catalogue": catalogue.catalogue,
     "rights": rights.rights,
+    "archiving": rights.archiving,
+    "row security": interference.row_security,
+    "rules": interference.rules,
+    "collation": collation.collation,
     "autovacuum": vacuum.autovacuum,
     "backlog": backlog.backlog,
     "held": backlog.held,

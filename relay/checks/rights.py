@@ -24,6 +24,13 @@ NEEDED = {
     VERSION_TABLE: ("select",),
 }
 
+_ARCHIVE = """
+select proname, cast(oid as regprocedure) as signature from pg_proc
+where pronamespace = to_regnamespace(:schema) and proname in ('archive_messages', 'archive_calls')
+  and not has_function_privilege(oid, 'execute')
+order by proname
+"""
+
 _MAY = {
     "delete": "select has_table_privilege(:table, 'delete')",
     "column": "select has_column_privilege(:table, :column, 'update')",
@@ -54,6 +61,22 @@ def rights(connection: Connection, settings: Settings) -> Iterator[Finding]:
         yield fail(f"the role {user} lacks {said}", grants)
     else:
         yield ok(f"the role {user} may do what the worker does")
+
+
+def archiving(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Where workers shall archive, by functions of the database."""
+    if not settings.archive_after_days:
+        yield ok("workers do not archive")
+        return
+    schema = quoted(settings.schema_name)
+    user = connection.scalar(text("select current_user"))
+    refused = connection.execute(text(_ARCHIVE), {"schema": schema}).all()
+    if refused:
+        names = ", ".join(name for name, _ in refused)
+        grants = "; ".join(f"grant execute on function {signature} to {user}" for _, signature in refused)
+        yield fail(f"RELAY_ARCHIVE_AFTER_DAYS is set, and the role {user} may not execute {names}", grants)
+    else:
+        yield ok(f"the role {user} may do what archiving does")
 
 
 def superuser(connection: Connection, settings: Settings) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, text
 
 from relay.checks import Finding, fail, ok, warn
+from relay.checks.way import leads_to_a_pooler, speaks_for_pgpool
 from relay.settings import Settings
 
 OLDEST_VERSION = 14
@@ -72,14 +73,13 @@ def lease(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 
 def pooler(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    """A pooler makes up the process id that a connection begins with; PostgreSQL's own is that of its process."""
-    announced = getattr(connection.connection.dbapi_connection, "info").backend_pid  # noqa: B009 psycopg's, untyped here
     mine = _server_process(connection)
-    if announced == mine:
-        yield ok("connected directly, without a pooler")
+    pooled = leads_to_a_pooler(connection)
+    connection.rollback()
+    if not pooled:
+        yield _behind_pgpool() if speaks_for_pgpool(connection) else ok("connected directly, without a pooler")
         return
     # Another client gets the same server process only where a transaction gives it back.
-    connection.rollback()
     with connection.engine.connect() as other:
         shared = _server_process(other) == mine
     if not shared:
@@ -88,6 +88,13 @@ def pooler(connection: Connection, settings: Settings) -> Iterator[Finding]:
         yield warn("behind a pooler in transaction mode, where RELAY_WAKEUP=notify cannot work", "Set it to poll.")
     else:
         yield ok("behind a pooler in transaction mode; the relay polls through it")
+
+
+def _behind_pgpool() -> Finding:
+    return warn(
+        "behind Pgpool-II, which may send reads to a standby that lags",
+        "In pgpool.conf: app_name_redirect_preference_list = 'outbox-relay:primary'; or let the URL name the primary.",
+    )
 
 
 def _server_process(connection: Connection) -> int:

@@ -19,16 +19,17 @@ OLD_SECONDS = 300
 OLD_TRANSACTIONS = 1_000_000
 TABLES = ("outbox", "call", "attempt")
 
-# Lazy vacuums hold a snapshot too, but PostgreSQL leaves it out of account.
+# Lazy vacuums hold a snapshot too, but PostgreSQL leaves it out of account; autovacuum has no user. What kind of
+# process it is, and since when its transaction runs, is hidden from a role that may not see others' statistics.
 _HOLDERS = """
 select format('process %s, role %s, application %s, %s', pid, usename,
-              coalesce(nullif(application_name, ''), 'unnamed'), coalesce(state, backend_type)) as holder,
+              coalesce(nullif(application_name, ''), 'unnamed'), coalesce(state, backend_type, 'hidden')) as holder,
        extract(epoch from clock_timestamp() - xact_start) as seconds,
        greatest(age(backend_xmin), age(backend_xid)) as transactions,
        'select pg_terminate_backend(' || pid || ')' as remedy
 from pg_stat_activity
 where (backend_xmin is not null or backend_xid is not null) and pid <> pg_backend_pid()
-  and (datname = current_database() or backend_type = 'walsender') and backend_type <> 'autovacuum worker'
+  and (datname = current_database() or datname is null) and usename is not null
 union all
 select format('prepared transaction %s, role %s', gid, owner), extract(epoch from clock_timestamp() - prepared),
        age(transaction), 'rollback prepared ' || quote_literal(gid)
@@ -39,6 +40,8 @@ select format('replication slot %s', slot_name), null, greatest(age(xmin), age(c
 from pg_replication_slots where xmin is not null or catalog_xmin is not null
 order by transactions desc, seconds desc nulls last limit 1
 """
+
+_HIDDEN = "for a time that this role may not see (grant pg_read_all_stats)"
 
 _SWITCHED_OFF = """
 select c.relname from pg_class c, pg_options_to_table(c.reloptions) o
@@ -53,7 +56,7 @@ def horizon(connection: Connection, settings: Settings) -> Iterator[Finding]:
     if held is None:
         yield ok("nobody holds it")
         return
-    since = "for an unknown time" if held.seconds is None else f"for {held.seconds:.0f} s"
+    since = _HIDDEN if held.seconds is None else f"for {held.seconds:.0f} s"
     said = f"{held.holder}: holds it {since}, {held.transactions} transactions"
     too_old = held.transactions > OLD_TRANSACTIONS if held.seconds is None else held.seconds > OLD_SECONDS
     yield warn(said, f"End it, if nobody needs it: {held.remedy}") if too_old else ok(said)

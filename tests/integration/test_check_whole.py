@@ -90,3 +90,8 @@ def test_a_way_to_the_platform_that_cannot_be_taken_is_a_fact_and_ends_a_worker_
     result = CliRunner().invoke(command, ["run", "--once"])
     assert result.exit_code == 78, result.output
     assert f"error: {said}" in result.stderr.splitlines()
+
+
+def test_each_fact_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "checking.md").read_text(encoding="utf-8")
+    assert [name for name in ["settings", *DATABASE, "accounts", "platform"] if f"| `{name}` |" not in page] == []
