@@ -8,9 +8,10 @@ lost, so whoever needs it waits for its future, with a deadline of its own.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -18,6 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_DEFAULT_THREADS = 32  # as many as asyncio's own may have
 _Work = tuple[Future[Any], Callable[[], Any]]
 
 
@@ -83,6 +85,16 @@ class Executor(ThreadPoolExecutor):
     def _finished(self) -> None:
         with self._lock:
             self._unfinished -= 1
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """As ``asyncio.run``, with threads nobody waits for: names are looked up in them, among other things."""
+
+    async def wrapped() -> T:
+        asyncio.get_running_loop().set_default_executor(Executor(_DEFAULT_THREADS, name="default"))
+        return await main
+
+    return asyncio.run(wrapped())
 
 
 def still_at_work(patience_seconds: float) -> list[str]:

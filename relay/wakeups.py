@@ -27,7 +27,8 @@ from psycopg import sql
 
 from relay.sessions import for_session
 
-_CONNECT_SECONDS = 5
+_CONNECT_SECONDS = 5  # for each address
+_ALL_HOSTS_SECONDS = 10.0  # and for looking up their names, for which the driver has no limit: polling waits meanwhile
 _ANSWER_SECONDS = 2.0
 _RECONNECT_SECONDS = 5.0
 _IN_VAIN = 5  # wake-ups in a row after which nothing could be claimed
@@ -111,13 +112,14 @@ class Notified:
         if self._connection is not None:
             return
         try:
-            self._connection = await psycopg.AsyncConnection.connect(
-                self._conninfo,
-                autocommit=True,
-                prepare_threshold=None,
-                connect_timeout=_CONNECT_SECONDS,
-                client_encoding="utf8",  # a schema may have any name
-            )
+            async with asyncio.timeout(_ALL_HOSTS_SECONDS):
+                self._connection = await psycopg.AsyncConnection.connect(
+                    self._conninfo,
+                    autocommit=True,
+                    prepare_threshold=None,
+                    connect_timeout=_CONNECT_SECONDS,
+                    client_encoding="utf8",  # a schema may have any name
+                )
             self._descriptor = self._connection.fileno()
             await self._listen()
             self.trouble = None

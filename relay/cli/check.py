@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import traceback
 from collections.abc import Iterator
@@ -121,10 +120,11 @@ def _credentials(settings: Settings, account: str, offset_seconds: float, ask_pl
 
 
 def _platform(settings: Settings, accounts: Accounts, account: str, offset_seconds: float) -> Iterator[Fact]:
+    from relay import background
     from relay.checks import fact
     from relay.checks.platform import judged
 
-    yield fact("platform", judged(asyncio.run(_probe(settings, accounts, account, offset_seconds)), account))
+    yield fact("platform", judged(background.run(_probe(settings, accounts, account, offset_seconds)), account))
 
 
 async def _probe(settings: Settings, accounts: Accounts, account: str, offset_seconds: float) -> Answer:

@@ -16,9 +16,9 @@ from datetime import timedelta
 import click
 from sqlalchemy.exc import DBAPIError
 
+from relay import background
 from relay.accounts import Accounts
 from relay.addresses import conninfo, normalized_url
-from relay.background import Executor
 from relay.cli.accounts import open_accounts
 from relay.cli.database import explained, plain_engine, reading
 from relay.cli.producing import producer_config
@@ -35,7 +35,6 @@ from relay.store import Pause, Store
 from relay.wakeups import Notified, Polling, Wakeup
 from relay.worker import Clock, Options, Report, Until, Worker
 
-_DEFAULT_THREADS = 32
 _STALE_LEASES = 3  # the cycle has not gone round for so many leases: it hangs
 
 
@@ -62,14 +61,12 @@ def run(drain: bool, once: bool, concurrency: int | None, batch_size: int | None
         )
     silence_libraries()
     with open_accounts(settings) as accounts:
-        report = asyncio.run(_run(settings, until, accounts))
+        report = background.run(_run(settings, until, accounts))
     if until is Until.DRAINED and report.left:
         raise _left(report)
 
 
 async def _run(settings: Settings, until: Until, accounts: Accounts) -> Report:
-    # Names are looked up and standard output is written to in these.
-    asyncio.get_running_loop().set_default_executor(Executor(_DEFAULT_THREADS, name="default"))
     with reading(settings):  # the database answers, and its tables are those this version knows
         engine = plain_engine(settings)
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"

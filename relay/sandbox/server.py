@@ -18,6 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from relay import background
 from relay.errors import UnreachableError
 from relay.listeners import LOOPBACK, listener, url_of
 from relay.sandbox.app import TRANSPORT, create_app
@@ -51,7 +52,7 @@ async def running_sandbox(
 
 def serve(app: ASGIApp, host: str, port: int, on_ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; ``on_ready`` is given the URL once calls are answered."""
-    asyncio.run(_serve(app, host, port, on_ready))
+    background.run(_serve(app, host, port, on_ready))
 
 
 async def _serve(app: ASGIApp, host: str, port: int, on_ready: Callable[[str], None]) -> None:

@@ -62,6 +62,15 @@ def test_sigterm_ends_a_start_that_looks_up_a_name(
     assert worker.wait(A_FEW_SECONDS) == 0
 
 
+def test_a_check_of_a_platform_whose_name_is_not_found_ends(
+    env: dict[str, str], start_relay: StartRelay, tmp_path: Path
+) -> None:
+    platform = {"RELAY_TMC_URL": "https://gateway.hangs/router/rest", "RELAY_TMC_TIMEOUT_SECONDS": "0.6"}
+    check = start_relay("check", env={**env, **hanging_names(tmp_path), **platform})
+    assert check.wait(A_FEW_SECONDS) == 1
+    check.wait_for_line(r"^fail  platform .*relay\.unreachable", "stdout")
+
+
 def test_lines_into_a_pipe_that_nobody_reads_hold_up_no_end(outbox: Outbox, env: dict[str, str]) -> None:
     outbox.insert([f'{{"n": {number}, "text": "{"x" * 2000}"}}' for number in range(300)])
     command = [sys.executable, "-m", "relay", "run", "--producer", "stdout"]

@@ -147,6 +147,13 @@ def test_only_settings_reads_the_environment() -> None:
     assert readers <= {"settings", "producers.authorities"}
 
 
+def test_no_thread_is_one_that_the_interpreter_waits_for() -> None:
+    """asyncio.run brings an executor that is joined at the end; background.run brings one that is not."""
+    waiting = {"asyncio.run(", "ThreadPoolExecutor("}
+    callers = {room_of(path) for path in modules() if any(call in path.read_text() for call in waiting)}
+    assert callers == {"background"}, "see relay/background.py"
+
+
 def test_no_module_changes_its_own_globals() -> None:
     changers = [
         path for path in modules() if any(isinstance(n, ast.Global) for n in ast.walk(ast.parse(path.read_text())))

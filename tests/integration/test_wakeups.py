@@ -198,6 +198,20 @@ async def test_no_server_is_no_reason_to_fail() -> None:
     await wakeup.close()
 
 
+async def test_a_name_that_is_looked_up_for_ever_leaves_it_to_polling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of the driver is for connecting alone. Whoever waits for the wake-up does not claim meanwhile."""
+
+    async def never(*_args: object, **_kwargs: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never)
+    monkeypatch.setattr("relay.wakeups._ALL_HOSTS_SECONDS", 0.05)
+    wakeup = Notified("postgresql://u@nowhere.invalid/d")
+    async with asyncio.timeout(10):
+        await wakeup.open()
+    assert wakeup.trouble == "TimeoutError"
+
+
 class Noting:
     max_batch, max_bytes = 50, 1_000_000
 

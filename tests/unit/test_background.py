@@ -15,15 +15,13 @@ from relay.background import Executor, still_at_work
 # The default executor of the loop, in which names are looked up, hangs; the process ends all the same.
 HANGS = """
 import asyncio, threading
-from relay.background import Executor, still_at_work
+from relay.background import run, still_at_work
 
 async def main():
-    loop = asyncio.get_running_loop()
-    loop.set_default_executor(Executor(2, name="default"))
-    loop.run_in_executor(None, threading.Event().wait)
-    assert await asyncio.to_thread(lambda: 7) == 7
+    asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
+    return await asyncio.to_thread(lambda: 7)
 
-asyncio.run(main())
+assert run(main()) == 7
 print(still_at_work(0.1))
 """
 
