@@ -1,7 +1,198 @@
-"""Revision 0008, ids and keys: given ids stay, only a dedupe key is silent. Frozen once released: add, never edit."""
+"""Revision 0008, ids: given ones stay, used ones are stepped over. Frozen once released: add, never edit.
+
+A sequence that was left behind its table (a restart by hand, a logical switch-over, rows copied in without it) draws
+ids that are taken. For an insert with ``on conflict do nothing`` that conflict looks like a dedupe key's, and the
+message is lost without a word; for a claim it is an error that ends it. So whoever inserts looks whether its id is free
+and nothing lies beyond the sequence, and steps over what is taken. Forwards only.
+
+The look costs an index probe. Claims and the ledger make it each time; the outbox once in a tenth of a second and
+session, and whenever an id is lower than the one before. What runs at each insert has no SET clause, which would cost
+as much as the rest of it: names are qualified instead. Security definer, because whoever inserts has no rights on
+sequences and need not be able to read.
+"""
 
 from __future__ import annotations
 
-UPGRADE: tuple[str, ...] = ()
+from relay.revisions import r0002, r0003, r0004
 
-DOWNGRADE: tuple[str, ...] = ()
+# Nothing lies beyond a sequence as a rule, so the look ends at once, also while dead rows cannot be cleaned up. It
+# reads the sequence after its snapshot was taken: what it sees was drawn before. The plan stays in the session from a
+# time when the table was empty; only without sorting it is the index for certain.
+_LOOKS = """
+    create function {schema}.step_over_TABLE_ids() returns trigger language plpgsql security definer
+        set search_path = pg_catalog, {schema}, pg_temp set enable_sort = off as $body$
+    begin
+        if (select not drawn.is_called or (select beyond.id from TABLE beyond
+                                           where beyond.id > drawn.last_value order by beyond.id limit 1) is not null
+            from TABLE_id_seq drawn)
+        then
+            perform step_over_used_ids('TABLE');
+        end if;
+        return null;
+    end
+    $body$
+    """
+_EACH_TIME = """
+    create trigger TABLE_steps_over_used_ids
+        before insert on {schema}.TABLE
+        for each statement execute function {schema}.step_over_TABLE_ids()
+    """
+
+UPGRADE: tuple[str, ...] = (
+    # Whoever steps does so alone, and looks again once it is alone. A short way is gone id by id, which nobody else can
+    # undo who draws meanwhile.
+    r"""
+    create function {schema}.step_over_used_ids(of_table text) returns void
+        language plpgsql set search_path = pg_catalog, {schema}, pg_temp as $body$
+    declare
+        sequence text := of_table || '_id_seq';
+        used bigint;
+        archived bigint;
+        drawn bigint;
+    begin
+        perform pg_advisory_xact_lock(cast(cast(of_table as regclass) as integer), 258);
+        execute 'select max(id) from ' || of_table into used;
+        if to_regclass(of_table || '_archive') is not null then
+            execute 'select max(id) from ' || of_table || '_archive' into archived;
+        end if;
+        used := greatest(used, archived);
+        execute 'select last_value - cast(not is_called as integer) from ' || sequence into drawn;
+        if used - drawn between 1 and 100 then
+            perform nextval(sequence) from generate_series(drawn + 1, used);
+        elsif used > drawn then
+            perform setval(sequence, used);
+        end if;
+    end
+    $body$
+    """,
+    "revoke execute on function {schema}.step_over_used_ids(text) from public",
+    *(text.replace("TABLE", table) for table in ("call", "action") for text in (_LOOKS, _EACH_TIME)),
+    # Drawn is what this session drew last, in this very transaction.
+    r"""
+    create function {schema}.is_given(id bigint, created_xid xid8) returns boolean language plpgsql
+        set search_path = pg_catalog, {schema}, pg_temp as $body$
+    begin
+        return created_xid <> pg_current_xact_id() or id <> currval('outbox_id_seq');
+    exception when object_not_in_prerequisite_state then
+        return true;  -- this session has drawn none
+    end
+    $body$
+    """,
+    "revoke execute on function {schema}.is_given(bigint, xid8) from public",
+    # The first id of all is drawn by a sequence that knows nothing, also not of the archive. An id that somebody gave
+    # (a restore) is not looked at: if it is there already, whoever gave it is told.
+    r"""
+    create function {schema}.unused_id(id bigint, created_xid xid8) returns bigint language plpgsql
+        set search_path = pg_catalog, {schema}, pg_temp set enable_sort = off as $body$
+    begin
+        perform set_config('relay.last_id', '', false);
+        if is_given(id, created_xid) then
+            return id;
+        end if;
+        if id = 1 or (
+            select exists (select from outbox taken where taken.id = unused_id.id) or (
+                select beyond.id from outbox beyond
+                where beyond.id > drawn.last_value order by beyond.id limit 1) is not null
+            from outbox_id_seq drawn)
+        then
+            perform step_over_used_ids('outbox');
+            if pg_sequence_last_value('outbox_id_seq') > id
+                or exists (select from outbox taken where taken.id = unused_id.id)
+            then
+                id := nextval('outbox_id_seq');
+            end if;
+        end if;
+        perform set_config('relay.last_id', cast(id as text), false);
+        perform set_config('relay.look_again',
+            cast(cast(date_part('epoch', clock_timestamp()) * 1000 + 100 as bigint) as text), false);
+        return id;
+    end
+    $body$
+    """,
+    "revoke execute on function {schema}.unused_id(bigint, xid8) from public",
+    # An id that was drawn a moment ago was drawn without the lock, and is drawn again under it. One that somebody gave
+    # (a restore) stays: its row comes from another transaction, or this session drew another id last, or none.
+    r"""
+    create or replace function {schema}.keep_order() returns trigger language plpgsql security definer as $body$
+    declare
+        drawn bigint;
+    begin
+        perform pg_catalog.pg_advisory_xact_lock_shared(
+            cast(tg_relid as integer),
+            (pg_catalog.hashtext(new.account) operator(pg_catalog.#) pg_catalog.hashtext(new.ordering_key))
+                operator(pg_catalog.&) 255);
+        if new.created_xid operator(pg_catalog.=) pg_catalog.pg_current_xact_id() then
+            begin
+                drawn := pg_catalog.currval(cast(tg_argv[0] as pg_catalog.regclass));
+            exception when object_not_in_prerequisite_state then
+                return new;
+            end;
+            if new.id operator(pg_catalog.=) drawn then
+                new.id := pg_catalog.nextval(cast(tg_argv[0] as pg_catalog.regclass));
+            end if;
+        end if;
+        return new;
+    end
+    $body$
+    """,
+    # The hash of a content that was removed is what proves it afterwards: it survives a restore. The id is looked at
+    # in the same function, because another trigger would cost each row a tenth.
+    r"""
+    create or replace function {schema}.keep_evidence() returns trigger language plpgsql security definer as $body$
+    begin
+        if new.content_sha256 is null or cast(new.content as text) operator(pg_catalog.<>) '{"redacted": true}' then
+            new.content_sha256 := pg_catalog.sha256(pg_catalog.convert_to(cast(new.content as text), 'UTF8'));
+        end if;
+        if (new.id operator(pg_catalog.>)
+                cast('0' operator(pg_catalog.||) pg_catalog.current_setting('relay.last_id', true) as bigint)
+            and 1000 operator(pg_catalog.*) pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())
+                operator(pg_catalog.<)
+                cast('0' operator(pg_catalog.||) pg_catalog.current_setting('relay.look_again', true) as bigint)
+            and new.created_xid operator(pg_catalog.=) pg_catalog.pg_current_xact_id()) is not true
+        then
+            execute pg_catalog.concat('select ', pg_catalog.quote_ident(tg_table_schema), '.unused_id($1, $2)')
+                into new.id using new.id, new.created_xid;
+        end if;
+        return new;
+    end
+    $body$
+    """,
+    # A transaction that has notified cannot be prepared. Whoever will prepare one says: set local relay.wake = off
+    r"""
+    create or replace function {schema}.wake() returns trigger language plpgsql as $body$
+    begin
+        if not pg_catalog.pg_try_advisory_xact_lock_shared(cast(tg_relid as integer), 256)
+            and pg_catalog.current_setting('relay.wake', true) is distinct from 'off'
+        then
+            perform pg_catalog.pg_notify(pg_catalog.concat('relay_', tg_relid), '');
+        end if;
+        return null;
+    end
+    $body$
+    """,
+)
+
+
+def _as_before(name: str, statements: tuple[str, ...]) -> str:
+    """How an earlier revision wrote this function."""
+    begin = f"create function {{schema}}.{name}()"
+    (found,) = (text for text in statements if begin in text)
+    return found.replace("create function", "create or replace function")
+
+
+DOWNGRADE: tuple[str, ...] = (
+    _as_before("wake", r0003.UPGRADE),
+    _as_before("keep_evidence", r0004.UPGRADE),
+    _as_before("keep_order", r0002.UPGRADE),
+    "drop function {schema}.is_given(bigint, xid8)",
+    "drop function {schema}.unused_id(bigint, xid8)",
+    *(
+        text
+        for table in ("action", "call")
+        for text in (
+            f"drop trigger {table}_steps_over_used_ids on {{schema}}.{table}",
+            f"drop function {{schema}}.step_over_{table}_ids()",
+        )
+    ),
+    "drop function {schema}.step_over_used_ids(text)",
+)
