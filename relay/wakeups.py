@@ -12,7 +12,9 @@ for it. After a few of those the relay gives the lock back and polls for a while
 
 Polling goes on all the time and is the net: a notification that is lost costs one poll interval, never a message.
 Only one relay of a fleet sleeps with the lock, the others poll. Through a pooler in transaction mode neither LISTEN nor
-the lock would stay ours: that is found out when the connection is made, and then polling is all there is.
+the lock would stay ours: that is found out when the connection is made, and then polling is all there is. So it is
+where transactions can be prepared, unless waking is asked for: one that has notified cannot be, and an outbox must
+never make a transaction fail.
 """
 
 from __future__ import annotations
@@ -94,8 +96,9 @@ class Polling:
 class Notified:
     """LISTEN on a connection of its own. ``trouble`` says why there is no wake-up at the moment (None: there is)."""
 
-    def __init__(self, conninfo: str, *, schema: str = "relay") -> None:
+    def __init__(self, conninfo: str, *, schema: str = "relay", despite_prepared: bool = False) -> None:
         self._conninfo = conninfo
+        self._despite_prepared = despite_prepared
         self._schema = schema
         self._connection: psycopg.AsyncConnection[tuple[object, ...]] | None = None
         self._descriptor = -1  # of the connection; a lost one no longer tells
@@ -171,6 +174,10 @@ class Notified:
             raise psycopg.OperationalError("a pooler is in between")
         async with asyncio.timeout(_ANSWER_SECONDS):
             await self._connection.execute(for_session(self._connection.info.server_version).encode())
+        if not self._despite_prepared and await self._value("show max_prepared_transactions") not in ("0", None):
+            raise psycopg.OperationalError(
+                "transactions can be prepared here, which an insert that notifies would spoil"
+            )
         table = sql.Identifier(self._schema, "outbox").as_string(None)
         self._key = int(str(await self._value("select cast(cast(%s as regclass) as integer)", table)))
         oid = await self._value("select cast(cast(%s as regclass) as oid)", table)

@@ -22,6 +22,7 @@ from relay.checks import (
     fact,
     interference,
     rights,
+    sequences,
     server,
     vacuum,
     warn,
@@ -42,6 +43,7 @@ SERVER: Mapping[str, Check] = {
     "pooler": server.pooler,
     "one server": way.one_server,
     "encryption": way.encryption,
+    "prepared transactions": server.prepared_transactions,
     "vacuum horizon": vacuum.horizon,
     "superuser": rights.superuser,
 }
@@ -54,6 +56,7 @@ TABLES: Mapping[str, Check] = {
     "row security": interference.row_security,
     "rules": interference.rules,
     "collation": collation.collation,
+    "sequences": sequences.sequences,
     "autovacuum": vacuum.autovacuum,
     "backlog": backlog.backlog,
     "held": backlog.held,

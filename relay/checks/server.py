@@ -97,5 +97,19 @@ def _behind_pgpool() -> Finding:
     )
 
 
+def prepared_transactions(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """A transaction that has notified cannot be prepared, and an insert notifies while a relay sleeps."""
+    most = int(connection.execute(text("select current_setting('max_prepared_transactions')")).scalar_one())
+    if most == 0:
+        yield ok("none can be made here")
+    elif settings.wakeup == "notify":
+        yield warn(
+            "one that inserts a message while a relay sleeps cannot be prepared: RELAY_WAKEUP=notify",
+            "Set RELAY_WAKEUP=auto, or let the application say in such transactions: set local relay.wake = off",
+        )
+    else:
+        yield ok("they can be made here, so the relay polls; where nobody makes any: RELAY_WAKEUP=notify")
+
+
 def _server_process(connection: Connection) -> int:
     return int(connection.execute(text("select pg_backend_pid()")).scalar_one())

@@ -96,8 +96,11 @@ async def _run(settings: Settings, until: Until, accounts: Accounts) -> Report:
 async def _wakeup(settings: Settings) -> Wakeup:
     if settings.wakeup == "poll":
         return Polling()
-    wakeup = Notified(conninfo(normalized_url(settings.database_url)), schema=settings.schema_name)
-    if settings.wakeup == "notify":
+    asked_for = settings.wakeup == "notify"
+    wakeup = Notified(
+        conninfo(normalized_url(settings.database_url)), schema=settings.schema_name, despite_prepared=asked_for
+    )
+    if asked_for:
         await wakeup.open()
         if wakeup.trouble is not None:
             raise ConfigurationError(

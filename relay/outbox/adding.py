@@ -1,13 +1,15 @@
 """``add``, ``add_async`` and ``insert``: one statement for every kind of connection.
 
-``on conflict do nothing`` names no conflict target, because naming one needs SELECT on its columns. A bare psycopg
-connection gets the same statement in its own notation. Kinds are recognised by what is loaded, so that nobody pays for
-a driver that is not theirs.
+Only with a dedupe key does the statement say ``on conflict do nothing``: any other conflict is an error. It names no
+conflict target, because naming one needs SELECT on its columns; that it is the dedupe key's and not the id's, the
+database sees to (revision 0008). A bare psycopg connection gets the same statement in its own notation. Kinds are
+recognised by what is loaded, so that nobody pays for a driver that is not theirs.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Container
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
     from sqlalchemy.sql.dml import ReturningInsert
 
-_INSERT = postgresql_insert(outbox).on_conflict_do_nothing().returning(outbox.c.id)
+_INSERT = postgresql_insert(outbox).returning(outbox.c.id)
+_INSERT_ONCE = postgresql_insert(outbox).on_conflict_do_nothing().returning(outbox.c.id)
 
 
 def add(
@@ -88,7 +91,12 @@ def insert(topic: str, content: object, **columns: Unpack[Columns]) -> Returning
 
     Whoever executes it sees to the transaction; another schema is named by ``schema_translate_map={"relay": ...}``.
     """
-    return _INSERT.values(parameters(topic, content, columns))
+    row = parameters(topic, content, columns)
+    return _statement(row).values(row)
+
+
+def _statement(columns: Container[str]) -> ReturningInsert[int]:
+    return _INSERT_ONCE if "dedupe_key" in columns else _INSERT
 
 
 def _execute(connection: Connection, row: dict[str, Any], allow_autocommit: bool, schema: str) -> int | None:
@@ -98,14 +106,14 @@ def _execute(connection: Connection, row: dict[str, Any], allow_autocommit: bool
     if schema != SCHEMA:
         outer = connection.get_execution_options().get("schema_translate_map", {})
         options["schema_translate_map"] = {**outer, SCHEMA: schema}
-    return connection.execute(_INSERT, row, execution_options=options).scalar()
+    return connection.execute(_statement(row), row, execution_options=options).scalar()
 
 
 @lru_cache(maxsize=64)
 def _psycopg_sql(columns: tuple[str, ...], schema: str) -> str:
     names: dict[str, Any] = {"schema_translate_map": {SCHEMA: schema}, "render_schema_translate": True}
     dialect = psycopg_dialect.dialect()  # type: ignore[no-untyped-call]
-    return str(_INSERT.compile(dialect=dialect, column_keys=columns, **names))
+    return str(_statement(columns).compile(dialect=dialect, column_keys=columns, **names))
 
 
 def _psycopg() -> Any:
