@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Unpack
 
-from sqlalchemy import Connection, event, type_coerce
+from sqlalchemy import ColumnDefault, Connection, event, type_coerce
+from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.orm import Mapped, column_property, registry, synonym
 
 from relay.errors import MessageError
@@ -92,6 +93,21 @@ registry(metadata=metadata).map_imperatively(
     # As expressions, and so never part of an INSERT, which then needs no right to write them.
     | {name: column_property(type_coerce(outbox.c[name], outbox.c[name].type)) for name in _KEPT},
 )
+
+
+class _DroppedError(MessageError, DontWrapMixin):
+    """A MessageError that SQLAlchemy passes on from within a statement as it is."""
+
+
+def _content_is_missing() -> str:
+    # An INSERT of many rows by SQLAlchemy's ORM leaves out what it does not know as a column, without a word.
+    raise _DroppedError(
+        "This INSERT names no content: insert(relay.OutboxMessage) and bulk_insert_mappings cannot write messages.",
+        "Use session.add_all([relay.OutboxMessage(...), ...]), or relay.add(...) for each.",
+    )
+
+
+outbox.c.content.default = ColumnDefault(_content_is_missing)
 
 
 def _refuse_change(_message: OutboxMessage, _value: object, _before: object, initiator: Any) -> None:

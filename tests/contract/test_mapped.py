@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from sqlalchemy import Engine, event, select, text
+from sqlalchemy import Engine, event, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -97,6 +99,27 @@ def test_what_the_relay_keeps_cannot_be_set(engine: Engine, name: str) -> None:
             setattr(message, name, "done")
         assert getattr(message, name) == before
         assert not session.dirty
+
+
+ROW = {"topic": TOPIC, "content": {"n": 1}, "headers": {"h": 1}}
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda session: session.execute(insert(OutboxMessage), [ROW, ROW]),
+        lambda session: session.bulk_insert_mappings(OutboxMessage, [ROW]),
+    ],
+    ids=["insert", "bulk_insert_mappings"],
+)
+def test_rows_whose_content_would_be_dropped_are_refused(write: Callable[[Session], object], engine: Engine) -> None:
+    with Session(engine) as session:
+        with pytest.raises(relay.MessageError, match="names no content") as refused:
+            write(session)
+        assert "add_all" in refused.value.hint
+        session.rollback()
+        session.merge(OutboxMessage(topic=TOPIC, content={}))
+        session.commit()
 
 
 def test_another_schema_through_the_engine(engine: Engine) -> None:

@@ -47,6 +47,10 @@ FUNCTIONS = {
     "archive_calls": "select relay.archive_calls(now(), 1, 'a', 'r', 0)",
     "open_archive": "select relay.open_archive('2026-01-01')",
     "open_archives": "select relay.open_archives('{2026-01-01}')",
+    "sequences_left_behind": "select relay.sequences_left_behind()",
+    "step_over_used_ids": "select relay.step_over_used_ids('outbox')",
+    "unused_id": "select relay.unused_id(1, '1')",
+    "is_given": "select relay.is_given(1, '1')",
 }
 READABLE = {
     "app": {"outbox": "id"},
@@ -168,7 +172,7 @@ def test_a_role_calls_what_is_its_own(login: Login, part: str) -> None:
     ]
     own = {
         "operator": operators,
-        "worker": ["archive_messages", "archive_calls"],
+        "worker": ["archive_messages", "archive_calls", "sequences_left_behind"],
     }
     with login(part) as connection:
         assert [name for name, call in FUNCTIONS.items() if not refused(connection, call)] == own.get(part, [])
@@ -181,7 +185,9 @@ def test_before_any_role_is_made_nobody_may_call_them(rows: Rows) -> None:
         "has_function_privilege('pg_monitor', oid, 'execute') as may "
         "from pg_proc where pronamespace = to_regnamespace('relay') and prorettype <> cast('trigger' as regtype) "
         "and (prosecdef or proname = any (:owners))",
-        owners=["lock_messages", "record_action", "open_archive", "open_archives"],
+        owners=[
+            name for name in FUNCTIONS if name.startswith(("lock", "record", "open", "step_over", "unused", "is_"))
+        ],
     )
     assert {row.proname for row in found} == {name.removesuffix(" as ann") for name in FUNCTIONS}
     assert len(found) == len(FUNCTIONS)
