@@ -29,6 +29,9 @@ NO_CODES = {
     "relay.toml",
     "relay.transport",
     "relay.zone",
+    "relay.last_id",
+    "relay.look_again",
+    "relay.wake",
 }
 
 # The codes and sub codes of the platform that are documented or were recorded.
