@@ -13,12 +13,13 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
-from relay.addresses import normalized_url, told
-from relay.errors import RelayError, SchemaError, UnreachableError
+from relay.addresses import normalized_url
+from relay.errors import RelayError, SchemaError
 from relay.revisions import require_head
 from relay.schema import SCHEMA
 from relay.sessions import make_independent
 from relay.settings import Settings
+from relay.unreached import is_unreached, reason_of, unreached
 
 APPLICATION_NAME = "outbox-relay"
 CONNECT_TIMEOUT_SECONDS = 5
@@ -29,7 +30,6 @@ ENCODING = "utf8"  # before that of the URL and PGCLIENTENCODING: another one ha
 _NO_RIGHT = "42501"
 _NO_SUCH = ("42P01", "42703", "42883", "3F000")  # table, column, function, schema
 _IN_USE = "55P03"  # a lock could not be had in time
-_AWAY = ("08", "28", "3D", "53", "57P")  # connection, password, database, resources, shutdown
 
 
 def open_engine(settings: Settings) -> Engine:
@@ -78,25 +78,26 @@ def reading(settings: Settings) -> Iterator[Connection]:
 def explained(error: BaseException, url: URL) -> RelayError:
     """What an error of psycopg means, in a sentence of ours."""
     state = getattr(error, "sqlstate", None)
-    if state is None or state.startswith(_AWAY):
-        return UnreachableError(
-            f"cannot reach PostgreSQL {told(url)}: {_reason(error)}",
-            "Check RELAY_DATABASE_URL and that the server runs.",
+    if is_unreached(error):
+        return unreached(error, url)
+    if state is None:  # the driver's own: its text may quote a value
+        return RelayError(
+            f"what PostgreSQL says cannot be read: {type(error).__name__}", "relay --debug ... shows where it happened"
         )
     if state in _NO_SUCH:
         return SchemaError(
-            f"The relay tables are missing or older than this relay: {_reason(error)}", "Run: relay migrate"
+            f"The relay tables are missing or older than this relay: {reason_of(error)}", "Run: relay migrate"
         )
     if state == _IN_USE:
         return RelayError("somebody is using these tables; nothing was changed", "Try again when they have finished.")
     if state == _NO_RIGHT:
         user = url.username or "the database user"
         return RelayError(
-            _reason(error),
+            reason_of(error),
             f"relay roles tells who may: make {user} a member of that role. "
             "After each relay migrate, run relay roles --sql again.",
         )
-    return RelayError(f"PostgreSQL refused: {_reason(error)}")
+    return RelayError(f"PostgreSQL refused: {reason_of(error)}")
 
 
 def _raise_explained(context: ExceptionContext) -> None:
@@ -104,12 +105,3 @@ def _raise_explained(context: ExceptionContext) -> None:
     dialect: Any = context.dialect
     if context.engine is not None and isinstance(error, dialect.loaded_dbapi.Error):
         raise explained(error, context.engine.url)
-
-
-def _reason(error: BaseException) -> str:
-    """The server's own sentence, without the detail (which quotes the row); else the end of libpq's first line."""
-    sentence = getattr(getattr(error, "diag", None), "message_primary", None)
-    if sentence:
-        return str(sentence)
-    lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0].rpartition(" failed: ")[2].removeprefix("FATAL:").strip()

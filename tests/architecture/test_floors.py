@@ -31,6 +31,7 @@ SQL_ROOMS = {
     "settings",
     "statements",
     "store",
+    "unreached",
 }
 
 # Library -> the rooms that may import it, at whatever place in their files. A library that is not here is not used.
