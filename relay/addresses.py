@@ -32,10 +32,8 @@ _HOST = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>\d*))?")
 _HINT = "Several hosts are written postgresql://user@a:5432,b:5432/database; libpq's keywords are taken as well."
 
 
-def normalized_url(url: str | URL | None) -> str:
+def normalized_url(url: str | None) -> str:
     """The same database for SQLAlchemy with psycopg, whichever way it is written; contains the password."""
-    if isinstance(url, URL):
-        url = url.render_as_string(hide_password=False)
     if not url:
         raise ConfigurationError("No database is named.", "Set RELAY_DATABASE_URL=postgresql://user@host/database")
     if "://" not in url and "=" in url:

@@ -108,6 +108,7 @@ candidate as (
     select t.nth, ready.* from open_turn t cross join lateral (
         select o.id, o.account, o.topic, cast(o.content as text) as content, o.target_group, o.target_app_key,
             cast(o.json_ex_content as text) as json_ex_content, o.ordering_key, o.attempts,
+            cast(extract(epoch from o.deliver_before) as double precision) as deliver_before,
             coalesce(o.deliver_before <= now(), false) as expired,
             o.available_at > now() - make_interval(secs => cast(:linger_seconds as double precision)) as may_wait,
             o.xmax = 0 as fresh,
@@ -123,6 +124,7 @@ candidate as (
     select t.nth, ready.* from open_turn t cross join lateral (
         select o.id, o.account, o.topic, cast(o.content as text) as content, o.target_group, o.target_app_key,
             cast(o.json_ex_content as text) as json_ex_content, o.ordering_key, o.attempts,
+            cast(extract(epoch from o.deliver_before) as double precision) as deliver_before,
             coalesce(o.deliver_before <= now(), false) as expired,
             o.available_at > now() - make_interval(secs => cast(:linger_seconds as double precision)) as may_wait,
             false as fresh, cast(null as bigint) as due_us
@@ -137,13 +139,13 @@ candidate as (
         order by o.id limit (select messages from share)
         for update of o skip locked) ready
 )
-select nth, id, account, topic, content, target_group, target_app_key, json_ex_content, ordering_key, attempts, expired,
-    may_wait, fresh, due_us, null as head_keys, null as head_ids, null as heads_in_flight
+select nth, id, account, topic, content, target_group, target_app_key, json_ex_content, ordering_key, attempts,
+    deliver_before, expired, may_wait, fresh, due_us, null as head_keys, null as head_ids, null as heads_in_flight
 from candidate
 union all
 select turn.nth, null, turn.account, null, null, null, null, null,
     (select case when max(step) >= (select 2 * messages from share) then max(ordering_key) end
-     from head where head.account = turn.account), null, false, false, false,
+     from head where head.account = turn.account), null, null, false, false, false,
     case when cast(:remember as boolean) and open_turn.account is not null
          then cast(extract(epoch from now()) * 1000000 as bigint) end,
     found.keys, found.ids, found.in_flight

@@ -58,6 +58,7 @@ class Message(NamedTuple):
     json_ex_content: str | None = None
     ordering_key: str | None = None
     attempts: int = 0
+    deliver_before: float | None = None  # seconds since the epoch, by the database's clock
 
     @property
     def size_bytes(self) -> int:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Double,
     Select,
     Text,
+    and_,
     any_,
     cast,
     func,
@@ -72,7 +73,8 @@ class Worker:
 class Status:
     """``pending`` = ``due`` + ``waiting`` + ``held``; what is in flight is still pending.
 
-    ``oldest_due_seconds`` counts from the time the message was allowed to go; None when none is due.
+    ``oldest_due_seconds`` counts from the time the message was allowed to go; None when none is due. ``far``: of those
+    that wait, how many will for more than a year, and ``farthest_due`` until when: milliseconds were taken for seconds.
     """
 
     pending: int
@@ -80,6 +82,8 @@ class Status:
     waiting: int
     held: int
     oldest_due_seconds: float | None
+    far: int
+    farthest_due: datetime | None
     in_flight_calls: int
     in_flight_messages: int
     failed: tuple[FailedCode, ...]
@@ -211,6 +215,14 @@ def status(connection: Connection) -> Status:
     )
 
 
+def far_told(found: Status) -> str | None:
+    """What is due so late that it may be a mistake, in words."""
+    if found.farthest_due is None:
+        return None
+    year = found.farthest_due.isoformat().partition("-")[0]
+    return f"{found.far}, the last in the year {year}: milliseconds taken for seconds?"
+
+
 def messages(
     connection: Connection, wanted: Filter, *, limit: int, after: int | None = None
 ) -> tuple[list[MessageLine], int | None]:
@@ -270,6 +282,7 @@ def _backlog() -> Select[Any]:
     )
     held = pending.available_at == _END_OF_TIME
     due = pending.available_at <= func.now()
+    far = and_(~held, pending.available_at > func.now() + timedelta(days=366))
     since = func.min(func.greatest(pending.available_at, pending.created_at)).filter(due)
     return select(
         func.count().label("pending"),
@@ -277,6 +290,8 @@ def _backlog() -> Select[Any]:
         func.count().filter(~due, ~held).label("waiting"),
         func.count().filter(held).label("held"),
         cast(func.extract("epoch", func.now() - since), Double).label("oldest_due_seconds"),
+        func.count().filter(far).label("far"),
+        func.max(pending.available_at).filter(far).label("farthest_due"),
     )
 
 

@@ -158,7 +158,8 @@ grant insert on {schema}.attempt to {worker};
 grant insert, update, delete on {schema}.pause to {worker};
 grant insert, update on {schema}.pace to {worker};
 grant execute on function {schema}.archive_messages(timestamptz, integer, boolean, text, text, bigint),
-    {schema}.archive_calls(timestamptz, integer, text, text, bigint), {schema}.sequences_left_behind() to {worker};
+    {schema}.archive_calls(timestamptz, integer, text, text, bigint), {schema}.sequences_left_behind(),
+    {schema}.leave_out_expired(bigint, bigint) to {worker};
 
 grant select on {views} to {auditor}, {operator};
 grant execute on function {schema}.mask_text(text), {schema}.mask_value(jsonb), {schema}.mask_at(jsonb, text[]),

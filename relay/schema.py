@@ -10,6 +10,7 @@ There are no foreign keys: settling would pay a lookup and a row lock for each m
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -36,6 +37,8 @@ from sqlalchemy.types import TypeDecorator, UserDefinedType
 SCHEMA = "relay"
 MAX_CONTENT_CHARACTERS = 122_880  # the limit printed for the single-message API; its element is the same
 MAX_TOPIC_CHARACTERS = 256
+# Of every time of a message: a day within the years 1 to 9999, which are all that most languages know, in every zone.
+FIRST_TIME, END_OF_TIMES = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 MAX_BATCH = 50  # what taobao.tmc.messages.produce takes in one call
 
 metadata = MetaData(schema=SCHEMA)
@@ -264,6 +267,7 @@ pause = Table(
     Column("by", Text, nullable=False),
     PrimaryKeyConstraint("scope", name="pause_pkey"),
     CheckConstraint("scope ~ '^(account|app):.'", name="pause_scope_known"),
+    CheckConstraint("until > '-infinity' and until < 'infinity'", name="pause_until_finite"),
 )
 
 pace = Table(

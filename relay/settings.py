@@ -48,6 +48,10 @@ _FOREIGN = re.compile(r"RELAY_(TEST_.*|(.*_)?SERVICE_(HOST|PORT)(_.*)?|(.*_)?POR
 _FOREIGN_PORT = re.compile(r"(tcp|udp|sctp)://.*")
 
 
+_A_DAY = 86_400  # seconds; whatever is longer is a mistake, and the database has to be able to add it to its time
+_A_DAY_MS = 1000 * _A_DAY
+
+
 def _variable(key: str) -> str:
     return PREFIX + key.upper()
 
@@ -110,7 +114,9 @@ class Settings(BaseSettings):
     tmc_sign_method: Literal["hmac-sha256", "hmac", "md5"] = "hmac-sha256"
     tmc_format: Literal["json", "xml"] = "json"
     tmc_simplify: bool = False
-    tmc_timeout_seconds: float = Field(15, gt=0)  # the whole call, from connecting to the last byte of the answer
+    tmc_timeout_seconds: float = Field(
+        15, gt=0, le=_A_DAY
+    )  # the whole call, from connecting to the last byte of the answer
 
     accounts_query: _Text | None = Field(None, repr=False)  # credentials from the application's own table
     accounts_database_url: _Url | None = Field(None, repr=False)
@@ -118,18 +124,18 @@ class Settings(BaseSettings):
 
     batch_size: int = Field(50, ge=1, le=50)  # the API takes at most 50
     concurrency: int = Field(8, ge=1, le=1000)  # calls in flight in this process
-    poll_interval_ms: int = Field(100, ge=1)  # the longest sleep while idle
+    poll_interval_ms: int = Field(100, ge=1, le=_A_DAY_MS)  # the longest sleep while idle
     wakeup: Literal["auto", "poll", "notify"] = "auto"  # auto: notify where it works; notify: or do not start
-    linger_ms: int = Field(0, ge=0)  # wait so long to fill a batch: saves calls of the daily quota
-    rate_limit: float = Field(0, ge=0)  # calls per second and app key, all workers together; 0: no limit
-    lease_seconds: float = Field(60, gt=0)
-    max_attempts: int = Field(12, ge=1)
-    retry_base_seconds: float = Field(1, gt=0)
-    retry_max_seconds: float = Field(900, gt=0)
+    linger_ms: int = Field(0, ge=0, le=_A_DAY_MS)  # wait so long to fill a batch: saves calls of the daily quota
+    rate_limit: float = Field(0, ge=0, le=1_000_000)  # calls per second and app key, all workers together; 0: no limit
+    lease_seconds: float = Field(60, gt=0, le=_A_DAY)
+    max_attempts: int = Field(12, ge=1, le=1_000_000)
+    retry_base_seconds: float = Field(1, gt=0, le=365 * _A_DAY)
+    retry_max_seconds: float = Field(900, gt=0, le=365 * _A_DAY)
     on_unknown: Literal["resend", "hold"] = "resend"
     on_failed_head: Literal["release", "hold"] = "release"  # what a failed message does to its ordering key
     archive_after_days: float = Field(0, ge=0, le=36_500)  # workers move what finished before; 0: nobody does
-    shutdown_grace_seconds: float = Field(25, ge=0)
+    shutdown_grace_seconds: float = Field(25, ge=0, le=_A_DAY)
 
     metrics_host: str = "*"  # every address of this machine, IPv6 and IPv4; or one of them
     metrics_port: int = Field(9464, ge=0, le=65535)  # 0: no metrics, no probes
@@ -374,7 +380,8 @@ def _requirement(problem: Any, field: str) -> str:
 def _range(field: str) -> str:
     limits = {type(limit).__name__: limit for limit in Settings.model_fields[field].metadata}
     if "Gt" in limits:
-        return f"must be more than {limits['Gt'].gt}"
+        most = f" and at most {limits['Le'].le:,}" if "Le" in limits else ""
+        return f"must be more than {limits['Gt'].gt}{most}"
     least = limits["Ge"].ge
     return f"must be between {least} and {limits['Le'].le}" if "Le" in limits else f"must be at least {least}"
 

@@ -108,6 +108,11 @@ order by half.batch
 returning id, nonce, account, message_ids
 """
 
+# A function of revision 0008: a worker has no right to change which messages a call names.
+LEAVE_OUT_EXPIRED = """
+select {schema}.leave_out_expired(cast(:id as bigint), cast(:nonce as bigint))
+"""
+
 EXTEND = """
 update {schema}.call set lease_until = now() + make_interval(secs => cast(:lease_seconds as double precision))
 from unnest(cast(:ids as bigint[]), cast(:nonces as bigint[])) as v (id, nonce)

@@ -20,9 +20,10 @@ from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from relay.accounts import Found
 from relay.accounts.sources import credential_of
+from relay.addresses import told
+from relay.conninfo import advice, refused_parameter
 from relay.errors import ConfigurationError, RelayError, UnreachableError
 from relay.settings import CREDENTIAL_PARTS
-from relay.unreached import is_unreached, unreached
 
 QUERY = "RELAY_ACCOUNTS_QUERY"
 LIMIT_SECONDS = 5
@@ -32,8 +33,7 @@ _AS_THE_ROLE = (
     f"set local statement_timeout = '{LIMIT_SECONDS}s'; "
     "set local search_path to default; set local row_security to default"
 )
-_AGAIN = "40"  # a transaction that only has to be run once more
-_WHERE = "RELAY_ACCOUNTS_DATABASE_URL (without it RELAY_DATABASE_URL)"
+_AWAY = ("08", "28", "3D", "40", "53", "57P")  # connection, password, database, run it again, resources, shutdown
 _CANCELED = "57014"
 _SYNTAX_ERROR = "42601"
 _NOT_AS_WRITTEN = "42"  # no such table, column, right: such a sentence quotes names only
@@ -114,10 +114,16 @@ def _explained(error: SQLAlchemyError, url: URL) -> RelayError:
     state = getattr(cause, "sqlstate", None)
     name = type(cause or error).__name__
     said = getattr(getattr(cause, "diag", None), "message_primary", None)
+    if cause is not None and state is None and (bad := refused_parameter(str(cause))):
+        variable = "RELAY_ACCOUNTS_DATABASE_URL, or RELAY_DATABASE_URL where that is not set"
+        return ConfigurationError(f"{QUERY}: the parameter {bad} of the connection is refused", advice(bad, variable))
     if state == _CANCELED:
         return UnreachableError(f"{QUERY} had no answer within {LIMIT_SECONDS} s")
-    if cause is not None and (is_unreached(cause) or str(state).startswith(_AGAIN)):
-        return unreached(cause, url, variable=_WHERE, whose=f"{QUERY} ")
+    if name in ("OperationalError", "InterfaceError") or (state or "").startswith(_AWAY):
+        reason = (
+            said or (str(cause).splitlines() or [name])[0].rpartition(" failed: ")[2].removeprefix("FATAL:").strip()
+        )
+        return UnreachableError(f"{QUERY} cannot reach PostgreSQL {told(url)}: {reason}", "Check that the server runs.")
     if state == _SYNTAX_ERROR and cause is not None and cause.diag.statement_position:
         said = f"syntax error at character {cause.diag.statement_position}"
     elif not (state or "").startswith(_NOT_AS_WRITTEN):

@@ -57,6 +57,16 @@ def backlog(connection: Connection, settings: Settings) -> Iterator[Finding]:
         yield ok(said)
 
 
+def far_times(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Whoever takes milliseconds for seconds means this year and writes 55000."""
+    found = reports.status(connection)
+    if far := reports.far_told(found):
+        hint = "relay list --status pending shows them; relay discard, and insert them anew."
+        yield warn(f"due in more than a year: {far}", hint)
+    else:
+        yield ok("none in more than a year")
+
+
 def held(connection: Connection, settings: Settings) -> Iterator[Finding]:
     count = connection.scalar(_ours(_HELD, settings))
     if count:

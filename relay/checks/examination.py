@@ -37,6 +37,7 @@ LIMIT_SECONDS = 10
 SERVER: Mapping[str, Check] = {
     "database": server.database,
     "version": server.version,
+    "encoding": server.encoding,
     "primary": server.primary,
     "clock": server.clock,
     "lease": server.lease,
@@ -59,6 +60,7 @@ TABLES: Mapping[str, Check] = {
     "sequences": sequences.sequences,
     "autovacuum": vacuum.autovacuum,
     "backlog": backlog.backlog,
+    "due times": backlog.far_times,
     "held": backlog.held,
     "blocked keys": backlog.blocked_keys,
     "pauses": backlog.pauses,

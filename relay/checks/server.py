@@ -30,6 +30,29 @@ def version(connection: Connection, settings: Settings) -> Iterator[Finding]:
         yield fail(f"PostgreSQL {name} is older than {OLDEST_VERSION}", "Upgrade the server.")
 
 
+def encoding(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    name = str(connection.execute(text("select current_setting('server_encoding')")).scalar_one())
+    if trouble := encoding_trouble(name):
+        yield warn(trouble, "Move to a database made with: create database ... encoding 'UTF8' template template0")
+    else:
+        yield ok(name)
+
+
+def encoding_trouble(name: str) -> str | None:
+    """What a server encoding costs; None where it is UTF-8."""
+    if name == "UTF8":
+        return None
+    if name == "SQL_ASCII":
+        return (
+            "the database is in SQL_ASCII, where nobody checks texts: "
+            "a message that is not UTF-8 is not sent and fails with relay.unreadable"
+        )
+    return (
+        f"the database is in {name}: what has no character there (an emoji) cannot be inserted, "
+        r"and where an answer has one it is kept as \U0001f600"
+    )
+
+
 def primary(connection: Connection, settings: Settings) -> Iterator[Finding]:
     asked = text("select pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean")
     standby, read_only = connection.execute(asked).one()

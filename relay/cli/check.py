@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _CODES = {"settings": 78, "database": 69}
 # The next step where an error does not say one.
 _HINTS = {
-    "settings": "The README lists every setting.",
     "database": "Check RELAY_DATABASE_URL and that the server runs.",
     "accounts": "See docs/accounts.md: what a source must give.",
     "platform": "See docs/network.md: the way to the platform.",
@@ -65,7 +64,7 @@ def _facts(account: str, *, ask_platform: bool) -> Iterator[Fact]:
         engine = open_engine(settings)
     except ConfigurationError as error:
         for problem in str(error).splitlines():
-            yield Fact("settings", State.FAIL, problem, error.hint or _HINTS["settings"])
+            yield Fact("settings", State.FAIL, problem, error.hint or "The README lists every setting.")
         return
     yield Fact("settings", State.OK, f"producer {settings.producer}, schema {settings.schema_name}")
     offsets: list[float] = []
@@ -79,13 +78,11 @@ def _facts(account: str, *, ask_platform: bool) -> Iterator[Fact]:
 def _guarded(name: str, facts: Iterator[Fact]) -> Iterator[Fact]:
     """The facts; whatever ends them becomes the last one, so that the document is whole in any case."""
     from relay.checks import Fact, State
-    from relay.errors import ConfigurationError, RelayError
+    from relay.errors import RelayError
 
     try:
         yield from facts
     except RelayError as error:
-        if name == "database" and isinstance(error, ConfigurationError):
-            name = "settings"  # no server would answer to this URL
         yield Fact(name, State.FAIL, str(error), error.hint or _HINTS[name])
     except Exception as error:
         if click.get_current_context().find_root().params.get("debug"):

@@ -10,16 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import click
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
-from relay.addresses import normalized_url
-from relay.errors import RelayError, SchemaError
+from relay.addresses import normalized_url, told
+from relay.checks.server import encoding_trouble
+from relay.conninfo import advice, refused_parameter
+from relay.errors import ConfigurationError, RelayError, SchemaError, UnreachableError
+from relay.readable import read_any_text, read_far_times
 from relay.revisions import require_head
 from relay.schema import SCHEMA
 from relay.sessions import make_independent
 from relay.settings import Settings
-from relay.unreached import is_unreached, reason_of, unreached
 
 APPLICATION_NAME = "outbox-relay"
 CONNECT_TIMEOUT_SECONDS = 5
@@ -30,6 +33,9 @@ ENCODING = "utf8"  # before that of the URL and PGCLIENTENCODING: another one ha
 _NO_RIGHT = "42501"
 _NO_SUCH = ("42P01", "42703", "42883", "3F000")  # table, column, function, schema
 _IN_USE = "55P03"  # a lock could not be had in time
+_NOT_IN_THIS_ENCODING = ("22021", "22P05")
+_CANNOT_CONNECT = frozenset({"OperationalError", "InterfaceError"})  # what libpq says without a state
+_AWAY = ("08", "28", "3D", "53", "57P")  # connection, password, database, resources, shutdown
 
 
 def open_engine(settings: Settings) -> Engine:
@@ -59,6 +65,7 @@ def plain_engine(settings: Settings) -> Engine:
         execution_options={"schema_translate_map": {SCHEMA: settings.schema_name}},
     )
     make_independent(engine)
+    read_far_times(engine)
     return engine
 
 
@@ -66,6 +73,7 @@ def plain_engine(settings: Settings) -> Engine:
 def reading(settings: Settings) -> Iterator[Connection]:
     """A read-only snapshot of a database whose tables are those this version knows."""
     engine = open_engine(settings)
+    read_any_text(engine)
     try:
         with engine.connect() as connection:
             connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -75,29 +83,50 @@ def reading(settings: Settings) -> Iterator[Connection]:
         engine.dispose()
 
 
+def warn_of_encoding(connection: Connection) -> None:
+    """Say on stderr what the encoding of the database costs, if it is not UTF-8."""
+    raw: Any = connection.connection.dbapi_connection
+    if trouble := encoding_trouble(str(raw.info.parameter_status("server_encoding"))):
+        click.echo(f"warning: {trouble}", err=True)
+
+
 def explained(error: BaseException, url: URL) -> RelayError:
     """What an error of psycopg means, in a sentence of ours."""
     state = getattr(error, "sqlstate", None)
-    if is_unreached(error):
-        return unreached(error, url)
-    if state is None:  # the driver's own: its text may quote a value
+    if state is None and (bad := refused_parameter(str(error))):
+        return ConfigurationError(
+            f"PostgreSQL was not even tried: the parameter {bad} of the connection is refused",
+            advice(bad, "RELAY_DATABASE_URL"),
+        )
+    if state is None and not {kind.__name__ for kind in type(error).__mro__} & _CANNOT_CONNECT:
         return RelayError(
-            f"what PostgreSQL says cannot be read: {type(error).__name__}", "relay --debug ... shows where it happened"
+            f"a value in the database, or for it, cannot be converted ({type(error).__name__})",
+            "relay check names rows that are strange.",
+        )
+    if state in _NOT_IN_THIS_ENCODING:
+        return RelayError(
+            f"PostgreSQL refused: {type(error).__name__}: the database is in an encoding that lacks a character",
+            "Use a database with the encoding UTF8: relay check tells which one this is.",
+        )
+    if state is None or state.startswith(_AWAY):
+        return UnreachableError(
+            f"cannot reach PostgreSQL {told(url)}: {_reason(error)}",
+            "Check RELAY_DATABASE_URL and that the server runs.",
         )
     if state in _NO_SUCH:
         return SchemaError(
-            f"The relay tables are missing or older than this relay: {reason_of(error)}", "Run: relay migrate"
+            f"The relay tables are missing or older than this relay: {_reason(error)}", "Run: relay migrate"
         )
     if state == _IN_USE:
         return RelayError("somebody is using these tables; nothing was changed", "Try again when they have finished.")
     if state == _NO_RIGHT:
         user = url.username or "the database user"
         return RelayError(
-            reason_of(error),
+            _reason(error),
             f"relay roles tells who may: make {user} a member of that role. "
             "After each relay migrate, run relay roles --sql again.",
         )
-    return RelayError(f"PostgreSQL refused: {reason_of(error)}")
+    return RelayError(f"PostgreSQL refused: {_reason(error)}")
 
 
 def _raise_explained(context: ExceptionContext) -> None:
@@ -105,3 +134,12 @@ def _raise_explained(context: ExceptionContext) -> None:
     dialect: Any = context.dialect
     if context.engine is not None and isinstance(error, dialect.loaded_dbapi.Error):
         raise explained(error, context.engine.url)
+
+
+def _reason(error: BaseException) -> str:
+    """The server's own sentence, without the detail (which quotes the row); else the end of libpq's first line."""
+    sentence = getattr(getattr(error, "diag", None), "message_primary", None)
+    if sentence:
+        return str(sentence)
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].rpartition(" failed: ")[2].removeprefix("FATAL:").strip()

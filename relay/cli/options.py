@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import click
 
+LONGEST = timedelta(days=36_500)  # counted back from now or on, it stays within the years that datetime knows
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -15,7 +16,10 @@ def duration(text: str) -> timedelta:
     match = re.fullmatch(r"(\d{1,6})([smhd])", text)
     if match is None:
         raise click.BadParameter(f"{text!r} is no duration; write 90s, 5m, 2h or 1d.")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    length = timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if length > LONGEST:
+        raise click.BadParameter(f"{text!r} is more than a hundred years; write at most {LONGEST.days}d.")
+    return length
 
 
 def time(text: str) -> datetime:

@@ -101,6 +101,8 @@ def show(message_id: int, reveal: bool, reason: str | None, actor: str | None, a
 
 
 def _print_status(found: Status) -> None:
+    from relay.reports import far_told
+
     oldest = found.oldest_due_seconds
     print_facts(
         {
@@ -109,6 +111,7 @@ def _print_status(found: Status) -> None:
             "  waiting": found.waiting,
             "  held": found.held,
             "oldest due": None if oldest is None else timedelta(seconds=oldest),
+            "  far off": far_told(found),
             "in flight": f"{found.in_flight_messages} messages in {found.in_flight_calls} calls",
             "failed": sum(code.messages for code in found.failed),
         }

@@ -20,7 +20,7 @@ from relay import background
 from relay.accounts import Accounts
 from relay.addresses import conninfo, normalized_url
 from relay.cli.accounts import open_accounts
-from relay.cli.database import explained, plain_engine, reading
+from relay.cli.database import explained, plain_engine, reading, warn_of_encoding
 from relay.cli.producing import producer_config
 from relay.errors import ConfigurationError, RelayError
 from relay.events import Events
@@ -67,7 +67,8 @@ def run(drain: bool, once: bool, concurrency: int | None, batch_size: int | None
 
 
 async def _run(settings: Settings, until: Until, accounts: Accounts) -> Report:
-    with reading(settings):  # the database answers, and its tables are those this version knows
+    with reading(settings) as connection:  # the database answers, and its tables are those this version knows
+        warn_of_encoding(connection)
         engine = plain_engine(settings)
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     metrics, clock = Metrics(), Clock()

@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 
 from relay.errors import MessageError
 from relay.outbox.content import encodable, exact_text
-from relay.schema import MAX_TOPIC_CHARACTERS, outbox
+from relay.schema import END_OF_TIMES, FIRST_TIME, MAX_TOPIC_CHARACTERS, outbox
 
 
 class Columns(TypedDict, total=False):
@@ -75,6 +75,8 @@ def _moment(name: str, value: object) -> datetime:
     if value.utcoffset() is None:
         hint = "Give it a zone: datetime.now(timezone.utc), or .replace(tzinfo=ZoneInfo('Asia/Shanghai'))"
         raise MessageError(f"{name} has no time zone, so it names no moment.", hint)
+    if not FIRST_TIME <= value < END_OF_TIMES:
+        raise MessageError(f"{name} is outside the years 1 to 9999.", "Leave it out if there is no such limit.")
     return value
 
 

@@ -14,7 +14,6 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Connection, Engine, create_engine
 
-from relay.addresses import normalized_url
 from relay.revisions import is_at, upgrade
 from relay.revisions.locks import TABLES_SECONDS
 from relay.revisions.patience import WAIT_SECONDS, in_turns, turn
@@ -55,7 +54,7 @@ def migrate(
     if isinstance(target, Engine):
         return in_turns(target, work, **patience, tell=tell)
     # Of a database in SQL_ASCII the driver would else make bytes of every text.
-    engine = create_engine(normalized_url(target), connect_args={"client_encoding": "utf8"})
+    engine = create_engine(target, connect_args={"client_encoding": "utf8"})
     make_independent(engine)
     try:
         return in_turns(engine, work, **patience, tell=tell)

@@ -108,6 +108,12 @@ class Store:
             rows = self._fetch(connection, sql.EXTEND, parameters)
         return frozenset(CallKey(row.id, row.nonce) for row in rows)
 
+    def leave_out_expired(self, call: CallKey) -> frozenset[int]:
+        """Take what has expired out of a call of ours that is about to be made; the messages that are left in it."""
+        with self._transaction() as connection:
+            parameters = {"id": call.id, "nonce": call.nonce}
+            return frozenset(self._value(connection, sql.LEAVE_OUT_EXPIRED, parameters))
+
     def recover(
         self, policy: Policy, rng: random.Random, *, only: Sequence[int] | None = None
     ) -> tuple[Settlement, ...]:

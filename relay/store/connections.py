@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from relay.conninfo import refused_parameter
 from relay.database_errors import Kind, cause_of
 from relay.errors import RefusedError, RelayError, UnreachableError
 from relay.store.preparing import give_up_if_outdated, keep_plans
@@ -107,7 +108,7 @@ def is_for_a_person(error: DBAPIError) -> bool:
     """Whether no other row would fare better: a right, a table, a login is missing, or the driver was not told well."""
     state = getattr(error.orig, "sqlstate", None)
     if state is None:
-        return isinstance(error, ProgrammingError)
+        return isinstance(error, ProgrammingError) or refused_parameter(str(error.orig)) is not None
     return str(state).startswith(_FOR_A_PERSON)
 
 

@@ -117,6 +117,7 @@ def _sorted_out(rows: Sequence[Any]) -> Locked:
             extra,
             key,
             attempts,
+            deliver_before,
             expired,
             may_wait,
             fresh,
@@ -131,7 +132,9 @@ def _sorted_out(rows: Sequence[Any]) -> Locked:
         if expired:
             locked.expired.append(id_)
         else:
-            locked.ready.append((nth, Message(id_, topic, content, account, group, app_key, extra, key, attempts)))
+            locked.ready.append(
+                (nth, Message(id_, topic, content, account, group, app_key, extra, key, attempts, deliver_before))
+            )
         if may_wait:
             locked.may_wait.add(id_)
         if fresh:

@@ -3,6 +3,7 @@
 cycle.py     claims while slots are free, ends a run, stops in two stages
 flights.py   the calls claimed and in flight, and their leases as this process knows them
 settling.py  writes down everything that finished meanwhile, in one transaction
+deadlines.py the last look at deliver_before, just before a call is made
 isolation.py finds messages that cannot be read, when claims are refused
 leases.py    lets the leases of open calls run anew; settles calls whose worker is gone
 pauses.py    which accounts are left alone because their app key is paused

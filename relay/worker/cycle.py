@@ -24,6 +24,7 @@ from relay.producers import Producer
 from relay.store import Claim, ClaimLimits, Store, Turn
 from relay.wakeups import Arming, Polling, Wakeup
 from relay.worker.clock import Clock
+from relay.worker.deadlines import Deadlines
 from relay.worker.directory import Directory
 from relay.worker.flights import Flights
 from relay.worker.housekeeping import Housekeeping
@@ -103,9 +104,8 @@ class Worker:
             max_bytes=producer.max_bytes,
             rng=rng,
         )
-        self._flights = Flights(
-            producer, self._limits, self._pauses, lease_seconds=lease, policy=policy, observers=observers, rng=rng
-        )
+        gates = (self._limits, self._pauses, Deadlines(store, self._threads, self._clock))
+        self._flights = Flights(producer, *gates, lease_seconds=lease, policy=policy, observers=observers, rng=rng)
         self._settling = Settling(
             store, self._threads, self._flights, self._pauses, observers=observers, report=self._report
         )
@@ -123,7 +123,7 @@ class Worker:
         self._turn = Turn()
         self._stopping = asyncio.Event()
         self._aborting = asyncio.Event()
-        self.readiness = Readiness(store, self._threads, self._stopping)
+        self.readiness = Readiness(store, self._threads, self._stopping, lambda: self._settling.refused)
         self.heartbeat_monotonic = time.monotonic()  # when the cycle last went round
 
     def stop(self) -> None:

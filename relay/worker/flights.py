@@ -18,12 +18,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from relay.errors import UnreachableError
-from relay.events import Events, ProducerFailed
+from relay.events import DatabaseRefused, Events, ProducerFailed
 from relay.message import Answer, Answered, Batch, CallKey, Fault, Refused
 from relay.outcomes import Policy, Settlement, decide, released
 from relay.producers import NotSent, Producer
+from relay.store import told
+from relay.worker.deadlines import Deadlines
 from relay.worker.limits import Limits
 from relay.worker.pauses import Pauses
+
+_REFUSED_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class Flights:
         producer: Producer,
         limits: Limits,
         pauses: Pauses,
+        deadlines: Deadlines,
         *,
         lease_seconds: float,
         policy: Policy,
@@ -57,6 +62,7 @@ class Flights:
         self._producer = producer
         self._limits = limits
         self._pauses = pauses
+        self._deadlines = deadlines
         self._lease_seconds = lease_seconds
         self._policy = policy
         self._events = observers
@@ -156,10 +162,10 @@ class Flights:
 
     async def _fly(self, batch: Batch) -> Finished:
         """The call with its answer. Cancelling passes through as long as nothing was sent."""
-        try:
-            await self._pauses.wait_for_turn(batch.account)
-        except UnreachableError:
-            return Finished(batch, released(batch))  # no turn could be had: PostgreSQL is away
+        wanted = await self._ready(batch)
+        if wanted is None:
+            return Finished(batch, released(batch))
+        batch = wanted
         if time.monotonic() >= self._held_until[batch.key] or self._pauses.is_paused(batch.account):
             return Finished(batch, released(batch))
         self._waiting.discard(batch.key)
@@ -171,6 +177,18 @@ class Flights:
         if settlement.pause is not None:
             self._pauses.ordered(settlement.pause)
         return Finished(batch, settlement, sent, seconds)
+
+    async def _ready(self, batch: Batch) -> Batch | None:
+        """When it is this call's turn, what of it is to be sent; None: nothing, it is given back."""
+        try:
+            await self._pauses.wait_for_turn(batch.account)
+            return await self._deadlines.still_wanted(batch)
+        except UnreachableError:
+            return None  # no turn could be had: PostgreSQL is away
+        except Exception as error:
+            self._events.emit(DatabaseRefused("send", told(error), batch.call_id))
+            await asyncio.sleep(_REFUSED_SECONDS)  # it will be claimed again, and that had better not be at once
+            return None
 
     async def _answer(self, batch: Batch) -> Answer:
         """What the producer answers. Where that is no answer, nobody knows what became of the call."""
@@ -193,7 +211,13 @@ class Flights:
         """A flight that was cancelled before it sent anything, or before it began, was never made."""
         del self._running[batch.key]
         self._waiting.discard(batch.key)
-        self._finish(Finished(batch, released(batch)) if flight.cancelled() else flight.result())
+        if flight.cancelled():
+            self._finish(Finished(batch, released(batch)))
+        elif (error := flight.exception()) is None:
+            self._finish(flight.result())
+        else:  # nobody can make anything of the answer, and it may have been sent
+            answer = self._no_answer(batch, f"led to {type(error).__name__}")
+            self._finish(Finished(batch, decide(batch, answer, self._policy, self._rng)))
 
     def _finish(self, finished: Finished) -> None:
         self._finished.append(finished)

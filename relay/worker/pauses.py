@@ -19,6 +19,7 @@ from relay.worker.directory import Directory, Troubles
 from relay.worker.threads import Threads
 
 _FRESH_SECONDS = 1.0  # how long the list read last is good
+_LONGEST_STEP_SECONDS = 86_400.0  # between two calls: the database must be able to add it to its time
 _KNOWN_SECONDS = 1.0  # how long an account that was looked up is not looked up again
 
 
@@ -80,7 +81,8 @@ class Pauses:
         app_key = self._app_key(account)
         if not self._calls_per_second or app_key is None:
             return
-        seconds = await self._threads.run(lambda: self._store.reserve(app_key, 1.0 / self._calls_per_second))
+        step_seconds = min(_LONGEST_STEP_SECONDS, 1.0 / self._calls_per_second)
+        seconds = await self._threads.run(lambda: self._store.reserve(app_key, step_seconds))
         await asyncio.sleep(seconds)
 
     def _end(self, account: str) -> float:

@@ -8,25 +8,36 @@ connections from those that deliver.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 
-from relay.errors import UnreachableError
-from relay.store import Store
+from relay.store import Store, told
 from relay.worker.threads import Threads
 
 _ANSWER_SECONDS = 2.0
 
 
 class Readiness:
-    def __init__(self, store: Store, threads: Threads, stopping: asyncio.Event) -> None:
+    """``unsettled``: why calls that were made cannot be settled, one sentence for each."""
+
+    def __init__(
+        self,
+        store: Store,
+        threads: Threads,
+        stopping: asyncio.Event,
+        unsettled: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
         self._store = store
         self._threads = threads
         self._stopping = stopping
+        self._unsettled = unsettled
         self._asking: asyncio.Task[str] | None = None
 
     async def trouble(self) -> str:
         """What is wrong, in words; empty when nothing is. Comes within two seconds."""
         if self._stopping.is_set():
             return "the worker is stopping"
+        if refused := self._unsettled():
+            return f"{len(refused)} made and not settled: {refused[0]}"
         asking = self._asking
         if asking is None or asking.done():
             asking = self._asking = asyncio.create_task(self._ask())
@@ -37,6 +48,6 @@ class Readiness:
     async def _ask(self) -> str:
         try:
             writable = await self._threads.run(self._store.writable)
-        except UnreachableError as error:
-            return str(error)
+        except Exception as error:
+            return told(error)
         return "" if writable else "PostgreSQL is read-only: a standby, or read-only by default"

@@ -86,7 +86,6 @@ async def test_every_form_works_for_verbs_the_wakeup_and_the_accounts(
 
     result = CliRunner().invoke(command, ["status", "--json"])
     assert result.exit_code == 0, result.output
-    assert relay.migrate(url) == []
     settings = load()
     with open_accounts(settings) as accounts:
         assert accounts.identity("default") is not None

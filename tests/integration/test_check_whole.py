@@ -92,13 +92,6 @@ def test_a_way_to_the_platform_that_cannot_be_taken_is_a_fact_and_ends_a_worker_
     assert f"error: {said}" in result.stderr.splitlines()
 
 
-def test_a_url_to_which_no_server_would_answer_is_a_setting_that_is_wrong(check: Check, database_url: str) -> None:
-    facts = check(code=78, RELAY_DATABASE_URL=f"{database_url}&service=nowhere")
-    assert [fact["state"] for fact in facts["settings"]] == ["ok", "fail"]
-    assert 'definition of service "nowhere" not found' in facts["settings"][1]["sentence"]
-    assert states(facts)["accounts"] == "ok"
-
-
 def test_each_fact_is_documented() -> None:
     page = (Path(__file__).parents[2] / "docs" / "checking.md").read_text(encoding="utf-8")
     assert [name for name in ["settings", *DATABASE, "accounts", "platform"] if f"| `{name}` |" not in page] == []

@@ -17,8 +17,6 @@ from relay.cli.verbs import relay
 from relay.embedded import EmbeddedPostgres
 from relay.errors import UnreachableError
 from relay.settings import load
-from tests.fixtures.proxy import proxied
-from tests.integration.test_connections import way_to
 
 PASSWORD = "s3cret-do-not-show"
 READING = [["status"], ["list"], ["show", "1"]]
@@ -150,27 +148,3 @@ def test_a_wrong_password_is_refused_without_showing_it() -> None:
     assert result.exit_code == 69
     assert 'password authentication failed for user "postgres"' in result.stderr
     assert PASSWORD not in result.output
-
-
-@pytest.mark.parametrize(
-    ("query", "sentence", "hint", "code"),
-    [
-        ("sslmode=require", "server does not support SSL, but SSL was required", "Check sslmode and sslrootcert", 69),
-        ("target_session_attrs=standby", "server is not in hot standby mode", "Let RELAY_DATABASE_URL name", 69),
-        ("service=nowhere", 'definition of service "nowhere" not found', "Check the parameters in", 78),
-    ],
-)
-def test_what_is_wrong_with_the_way_is_told_by_every_door(
-    run: Callable[..., Result], database_url: str, query: str, sentence: str, hint: str, code: int
-) -> None:
-    server = make_url(database_url)
-    with proxied(lambda: way_to(server)) as proxy:
-        url = server.difference_update_query(["host", "port"]).set(host="127.0.0.1", port=proxy.port)
-        given = url.update_query_string(query).render_as_string(hide_password=False)
-        for verb in (["status"], ["run", "--once", "--producer", "stdout"], ["migrate"]):
-            result = run(given, *verb)
-            assert result.exit_code == code, result.output
-            error, told = result.stderr.splitlines()
-            assert error.startswith("error: cannot reach PostgreSQL at 127.0.0.1:")
-            assert sentence in error
-            assert told.startswith(f"hint: {hint}")

@@ -64,7 +64,13 @@ def test_status_tells_due_from_waiting_from_held(engine: Engine) -> None:
         insert(connection, ordering_key="'k'", created_at="now() - interval '10 minutes'")
         insert(connection, created_at="now() - interval '1 hour'", available_at="now() - interval '5 minutes'")
         insert(connection, available_at="now() + interval '1 hour'")
-        insert(connection, available_at="'infinity'", ordering_key="'k'", created_at="now() - interval '1 day'")
+        insert(
+            connection,
+            available_at="'infinity'",
+            attempts="1",
+            ordering_key="'k'",
+            created_at="now() - interval '1 day'",
+        )
         insert(connection, available_at="'-infinity'")
         insert(
             connection, status="'done'", finished_at="now()", created_at="now() - interval '9 days'", call_id="1",
@@ -87,7 +93,7 @@ def test_the_oldest_is_the_one_that_may_go_for_longest(engine: Engine) -> None:
 def test_an_empty_outbox_has_no_oldest_message(engine: Engine) -> None:
     with engine.begin() as connection:
         found = reports.status(connection)
-    assert found == reports.Status(0, 0, 0, 0, None, 0, 0, (), (), ())
+    assert found == reports.Status(0, 0, 0, 0, None, 0, None, 0, 0, (), (), ())
 
 
 def test_status_shows_calls_in_flight_failures_and_pauses(engine: Engine) -> None:
@@ -142,7 +148,7 @@ def _rows_read_by_scans(connection: Connection) -> int:
 def test_fail_if_older_asks_for_the_oldest_due_message(run: Relay, engine: Engine) -> None:
     assert run("status", "--fail-if-older", "5m").exit_code == 0
     with engine.begin() as connection:
-        insert(connection, created_at="now() - interval '1 day'", available_at="'infinity'")
+        insert(connection, created_at="now() - interval '1 day'", available_at="'infinity'", attempts="1")
         insert(connection, created_at="now() - interval '10 minutes'", available_at="now() - interval '10 minutes'")
     run("status", "--fail-if-older", "11m")
     assert json.loads(run("status", "--json", "--fail-if-older", "9m", code=3).stdout)["due"] == 1

@@ -296,3 +296,16 @@ def test_one_call_is_one_transaction_only_where_another_is_refused(rows: Rows, e
     assert (len(batches), len(told)) == (2, 2)
     with engine.connect() as connection:
         assert connection.scalar(text("select count(*) from relay.outbox where status = 'done'")) == 100
+
+
+async def test_a_probe_says_what_is_made_and_not_settled(rows: Rows, engine: Engine) -> None:
+    rows.add(1, account="poison")
+    rows.run(REFUSING.format(state="42501"))
+    bench = Bench(engine, Scripted(), grace_seconds=0.1)
+
+    async def told() -> bool:
+        return "1 made and not settled" in await bench.worker.readiness.trouble()
+
+    async with bench.running():
+        await eventually_async(told)
+        assert "not this one" in await bench.worker.readiness.trouble()

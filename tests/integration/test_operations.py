@@ -178,7 +178,7 @@ def test_a_call_that_is_settled_between_the_two_looks_leaves_its_message_to_the_
     """The second look is delayed by a lock that the first one waits for, on another message."""
     number = insert(db)
     batch = claim(store)
-    other = insert(db, available_at="'infinity'")
+    other = insert(db, **HELD)
     with ThreadPoolExecutor(1) as pool, engine.connect() as somebody:
         somebody.execute(text("select id from relay.outbox where id = :id for update"), {"id": other})
         waiting = pool.submit(act, engine, "discard", [number, other])

@@ -45,6 +45,7 @@ FUNCTIONS = {
     "record_action": "select relay.record_action('retry', 'ann', 'r', null, null, 0)",
     "archive_messages": "select relay.archive_messages(now(), 1, false, 'a', 'r', 0)",
     "archive_calls": "select relay.archive_calls(now(), 1, 'a', 'r', 0)",
+    "leave_out_expired": "select relay.leave_out_expired(1, 0)",
     "open_archive": "select relay.open_archive('2026-01-01')",
     "open_archives": "select relay.open_archives('{2026-01-01}')",
     "sequences_left_behind": "select relay.sequences_left_behind()",
@@ -172,7 +173,7 @@ def test_a_role_calls_what_is_its_own(login: Login, part: str) -> None:
     ]
     own = {
         "operator": operators,
-        "worker": ["archive_messages", "archive_calls", "sequences_left_behind"],
+        "worker": ["archive_messages", "archive_calls", "leave_out_expired", "sequences_left_behind"],
     }
     with login(part) as connection:
         assert [name for name, call in FUNCTIONS.items() if not refused(connection, call)] == own.get(part, [])

@@ -6,14 +6,16 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
-from relay.errors import UnreachableError
+from relay.errors import RefusedError, UnreachableError
 from relay.events import Event, Events, ProducerFailed
 from relay.message import ACCEPTED, Answer, Answered, Batch, CallKey, Fault, Message, Outcome, Refused
 from relay.outcomes import PauseOrder, Policy
 from relay.producers import NotSent
+from relay.worker.deadlines import Deadlines
 from relay.worker.flights import Finished, Flights
 from relay.worker.limits import Limits
 from relay.worker.pauses import Pauses
@@ -62,16 +64,32 @@ class FreePace(Pauses):
         self.paused = True
 
 
+class NoDeadlines(Deadlines):
+    """Everything is still wanted, but for messages a test has let expire."""
+
+    def __init__(self) -> None:
+        self.expired: set[int] = set()
+        self.refuses = False
+
+    async def still_wanted(self, batch: Batch) -> Batch | None:
+        if self.refuses:
+            raise RefusedError("no")
+        messages = tuple(message for message in batch.messages if message.id not in self.expired)
+        return replace(batch, messages=messages) if messages else None
+
+
 class Room:
     def __init__(self, slots: int = 2, lease_seconds: float = 60.0) -> None:
         self.events: list[Event] = []
         self.producer = Scripted()
         self.pace = FreePace()
+        self.deadlines = NoDeadlines()
         rng = random.Random(1)
         self.flights = Flights(
             self.producer,
             Limits(slots=slots, batch_size=50, max_bytes=10**6, rng=rng),
             self.pace,
+            self.deadlines,
             lease_seconds=lease_seconds,
             policy=Policy(),
             observers=Events([self.events.append]),
@@ -365,3 +383,37 @@ async def test_refused_calls_are_settled_too_and_trouble_narrows_the_way(room: R
     assert (room.flights.running, room.flights.open_calls) == (0, [CallKey(6, 0)])
     room.flights.release_unsent()
     assert (await room.finished(1))[6].settlement.outcome == "released"
+
+
+async def test_what_expired_meanwhile_is_not_sent_and_has_no_position(room: Room) -> None:
+    room.deadlines.expired = {10, 20, 21}
+    room.accept(1, 2)
+    room.flights.launch()
+    room.producer.gate.set()
+    finished = await room.finished(2)
+    assert room.producer.entered == [1]
+    assert finished[1].settlement.done == ((11, 0),)
+    assert (finished[2].settlement.outcome, finished[2].sent_monotonic) == ("released", None)
+
+
+async def test_a_call_about_which_the_database_refuses_a_word_is_given_back(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.worker.flights._REFUSED_SECONDS", 0.0)
+    room.deadlines.refuses = True
+    room.accept(1)
+    room.flights.launch()
+    assert (await room.finished(1))[1].settlement.outcome == "released"
+    assert room.producer.entered == []
+    assert [event.name for event in room.events] == ["database.refused"]
+
+
+async def test_an_answer_that_nobody_can_decide_about_is_unknown(room: Room) -> None:
+    """A producer that breaks its types must not leave a call that never ends."""
+    room.producer.play = lambda batch: Answered((7,) * len(batch))  # type: ignore[arg-type]
+    room.accept(1)
+    room.flights.launch()
+    room.producer.gate.set()
+    finished = (await room.finished(1))[1]
+    assert outcomes(finished) == [Outcome.UNKNOWN, Outcome.UNKNOWN]
+    assert [event.name for event in room.events] == ["producer.failed"]

@@ -193,11 +193,11 @@ def test_every_problem_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert set(refusal().splitlines()) == {
         "RELAY_BATCH_SIZE: must be between 1 and 50, got 99",
         "RELAY_CONCURRENCY: must be a whole number, got many",
-        "RELAY_MAX_ATTEMPTS: must be at least 1, got 0",
+        "RELAY_MAX_ATTEMPTS: must be between 1 and 1000000, got 0",
         "RELAY_TMC_TIMEOUT_SECONDS: must be a finite number, got nan",
         "RELAY_ON_UNKNOWN: must be 'resend' or 'hold', got drop",
         "RELAY_TMC_SIMPLIFY: must be true or false, got perhaps",
-        "RELAY_RETRY_BASE_SECONDS: must be more than 0, got 0",
+        "RELAY_RETRY_BASE_SECONDS: must be more than 0 and at most 31,536,000, got 0",
         f"RELAY_SCHEMA: must be a name of 1 to 63 bytes, got {'x' * 64}",
         "RELAY_WRONG: unknown setting",
     }
@@ -323,3 +323,21 @@ def test_a_missing_url_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("RELAY_DATABASE_URL", "postgresql://h/d")
     monkeypatch.setenv("RELAY_SCHEMA", "Other")
     assert (database_url(), schema_name()) == ("postgresql+psycopg://h/d", "Other")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lease_seconds", 1e18),
+        ("retry_max_seconds", 1e18),
+        ("retry_base_seconds", 1e300),
+        ("poll_interval_ms", 10**400),
+        ("linger_ms", 10**12),
+        ("rate_limit", 1e300),
+        ("max_attempts", 2**40),
+        ("shutdown_grace_seconds", 1e300),
+        ("tmc_timeout_seconds", 1e300),
+    ],
+)
+def test_no_setting_is_so_large_that_the_database_cannot_count_with_it(name: str, value: float) -> None:
+    assert f"RELAY_{name.upper()}: must be " in refusal(**{name: value})
