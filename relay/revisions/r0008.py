@@ -7,12 +7,34 @@ this one.
 
 from __future__ import annotations
 
-from relay.revisions import r0008_calls, r0008_ids, r0008_owner, r0008_sessions, r0008_times
+from relay.revisions import (
+    r0008_calls,
+    r0008_evidence,
+    r0008_final,
+    r0008_ids,
+    r0008_limits,
+    r0008_locks,
+    r0008_lookups,
+    r0008_owner,
+    r0008_sessions,
+    r0008_times,
+)
 
 REVISION = "0008"
 DOWN_REVISION: str | None = "0007"
 
-_PARTS = (r0008_owner, r0008_ids, r0008_calls, r0008_times, r0008_sessions)
+_PARTS = (
+    r0008_owner,
+    r0008_ids,
+    r0008_calls,
+    r0008_times,
+    r0008_locks,
+    r0008_final,
+    r0008_evidence,
+    r0008_lookups,
+    r0008_limits,
+    r0008_sessions,
+)
 
 UPGRADE: tuple[str, ...] = tuple(statement for part in _PARTS for statement in part.UPGRADE)
 
