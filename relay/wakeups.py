@@ -20,7 +20,9 @@ never make a transaction fail.
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
+from contextlib import suppress
 from enum import Enum
 from typing import LiteralString, Protocol
 
@@ -168,38 +170,61 @@ class Notified:
 
     async def _listen(self) -> None:
         assert self._connection is not None
-        pid = await self._value("select pg_catalog.pg_backend_pid()")
-        if pid != self._connection.info.backend_pid:
+        info = self._connection.info
+        pid = await self._answer("select pg_catalog.pg_backend_pid()")
+        if pid != info.backend_pid:
             # A pooler makes up the pid it tells its clients. In transaction mode neither LISTEN nor a lock stays ours.
             raise psycopg.OperationalError("a pooler is in between")
-        async with asyncio.timeout(_ANSWER_SECONDS):
-            await self._connection.execute(for_session(self._connection.info.server_version).encode())
-        if not self._despite_prepared and await self._value("show max_prepared_transactions") not in ("0", None):
+        await self._executed(for_session(info.server_version).encode())
+        if not self._despite_prepared and await self._answer("show max_prepared_transactions") not in ("0", None):
             raise psycopg.OperationalError(
                 "transactions can be prepared here, which an insert that notifies would spoil"
             )
         table = sql.Identifier(self._schema, "outbox").as_string(None)
-        self._key = int(str(await self._value("select cast(cast(%s as regclass) as integer)", table)))
-        oid = await self._value("select cast(cast(%s as regclass) as oid)", table)
-        await self._connection.execute(sql.SQL("listen {}").format(sql.Identifier(f"relay_{oid}")))
+        self._key = int(str(await self._answer("select cast(cast(%s as regclass) as integer)", table)))
+        oid = await self._answer("select cast(cast(%s as regclass) as oid)", table)
+        await self._executed(sql.SQL("listen {}").format(sql.Identifier(f"relay_{oid}")))
         self._connection.add_notify_handler(lambda _: self._heard.set())  # those that come with an answer
         self._watch()
 
     async def _value(self, query: LiteralString, *parameters: object) -> object:
         """The one value of a query; None when the connection is lost, which ends the wake-up and nothing else."""
-        connection = self._connection
-        if connection is None:
+        if self._connection is None:
             return None
         self._unwatch()  # the driver watches the socket itself while it waits for an answer
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):  # a half-open connection never fails by itself
-                row = await (await connection.execute(query, parameters)).fetchone()
+            value = await self._answer(query, *parameters)
         except (psycopg.Error, OSError) as error:
             await self._lost(str(error).partition("\n")[0] or type(error).__name__)
             return None
         if self._key:
             self._watch()
+        return value
+
+    async def _answer(self, query: LiteralString, *parameters: object) -> object:
+        row = await (await self._executed(query, *parameters)).fetchone()
         return row[0] if row else None
+
+    async def _executed(
+        self, query: LiteralString | bytes | sql.Composed, *parameters: object
+    ) -> psycopg.AsyncCursor[tuple[object, ...]]:
+        """Within two seconds: a half-open connection never fails by itself.
+
+        The driver is not cancelled: it would ask the server to stop, over another connection that may stall as well,
+        for ten seconds. Its socket is shut instead, and it fails at once.
+        """
+        assert self._connection is not None
+        asked = asyncio.ensure_future(self._connection.execute(query, parameters or None))
+        try:
+            answered, _ = await asyncio.wait([asked], timeout=_ANSWER_SECONDS)
+        finally:
+            if not asked.done():
+                _shut(self._descriptor)
+                await asyncio.wait([asked], timeout=_ANSWER_SECONDS)
+                _ = asked.done() and asked.exception()  # it is no news
+        if not answered:
+            raise TimeoutError(f"no answer in {_ANSWER_SECONDS:g} s")
+        return asked.result()
 
     def _watch(self) -> None:
         if self._connection is not None:
@@ -232,3 +257,12 @@ class Notified:
         if connection is not None:
             self._unwatch()
             await connection.close()
+
+
+def _shut(descriptor: int) -> None:
+    """End the connection below the driver, whose descriptor it stays."""
+    with suppress(OSError), socket.socket(fileno=descriptor) as borrowed:
+        try:
+            borrowed.shutdown(socket.SHUT_RDWR)
+        finally:
+            borrowed.detach()

@@ -18,6 +18,7 @@ from relay.outcomes import Policy
 from relay.store import Store
 from relay.wakeups import Arming, Notified
 from relay.worker import Nobody, Options, Worker
+from tests.fixtures.proxy import proxied, way_to
 from tests.fixtures.waiting import eventually_async
 
 LISTENERS_END = """
@@ -210,6 +211,27 @@ async def test_a_name_that_is_looked_up_for_ever_leaves_it_to_polling(monkeypatc
     async with asyncio.timeout(10):
         await wakeup.open()
     assert wakeup.trouble == "TimeoutError"
+
+
+@pytest.mark.parametrize("ending", ["its own time", "cancelled"])
+async def test_a_connection_that_stalls_is_given_up_at_once(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """The driver would ask the server to stop, through the same stalled network, and wait ten seconds for it."""
+    monkeypatch.setattr("relay.wakeups._ANSWER_SECONDS", 0.2 if ending == "its own time" else 60.0)
+    with proxied(lambda: way_to(make_url(database_url))) as proxy:
+        url = make_url(database_url).difference_update_query(["host", "port"]).set(host="127.0.0.1", port=proxy.port)
+        wakeup = Notified(conninfo(url.render_as_string(hide_password=False)))
+        await wakeup.open()
+        assert wakeup.trouble is None
+        proxy.stall()
+        arming = asyncio.create_task(wakeup.arm())
+        async with asyncio.timeout(4):
+            if ending == "cancelled":
+                await asyncio.sleep(0)
+                arming.cancel()
+            await asyncio.gather(arming, return_exceptions=True)
+            await wakeup.close()
 
 
 class Noting:
