@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
@@ -57,7 +57,7 @@ class Explanation:
 
 
 def explain(code: str) -> Explanation:
-    """Any text is explained. A numeric code is that of a call; others may also come with one message."""
+    """Any text is explained. A code of the platform may come with a call or with one message of it."""
     code = code.strip().lower()
     name, entry = _entry(code)
     return Explanation(
@@ -82,8 +82,9 @@ def entries() -> dict[str, dict[str, str]]:
 
 def _entry(code: str) -> tuple[str, dict[str, str]]:
     plain = code.partition(":")[0].removesuffix("-tmall")
-    if plain in entries():
-        return plain, entries()[plain]
+    for name in (code, plain):
+        if name in entries():
+            return name, entries()[name]
     return next((item for item in entries().items() if fnmatchcase(plain, item[0])), ("", _UNKNOWN))
 
 
@@ -105,13 +106,14 @@ def _of_call(code: str, entry: dict[str, str]) -> Consequence | None:
 def _of_message(code: str, entry: dict[str, str]) -> Consequence | None:
     if code.startswith(_OURS):
         fault = _named_fault(entry) if entry.get("of") == "index" else None
-    elif code.isdecimal():
-        fault = None
     else:
-        fault, _ = classify_result(code, "")
+        fault, _, _ = classify_result(code, "")
     if fault is None:
         return None
-    return _consequence(fault, None, code, Answered((ACCEPTED, Result(fault, code))))
+    alone = _consequence(fault, None, code, Answered((ACCEPTED, Result(fault, code))))
+    if decide(_BATCH, Answered((Result(fault, code),) * 2), Policy(), random.Random(0)).pause is None:  # noqa: S311 jitter
+        return alone
+    return replace(alone, sentence=f"{alone.sentence}; where nothing else in its call was accepted, as for a call")
 
 
 def _status(code: str) -> tuple[Fault, Scope] | None:
@@ -144,7 +146,7 @@ def _fate(settlement: Settlement) -> str:
     if verdict.outcome is Outcome.UNKNOWN:
         return "nobody knows whether it arrived: sent again after a delay, or held with RELAY_ON_UNKNOWN=hold"
     if verdict.burned:
-        return "sent again after a delay, at most RELAY_MAX_ATTEMPTS times"
+        return "sent again after a delay, until RELAY_MAX_ATTEMPTS or, in an outage, RELAY_OUTAGE_HOURS are over"
     return "stays pending and pays no attempt" + ("" if settlement.pause else f", again in {verdict.delay_seconds:g} s")
 
 

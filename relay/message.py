@@ -107,6 +107,7 @@ class Result:
     code: str | None = None
     message: str | None = None
     pause_seconds: float | None = None  # only with THROTTLED: how long the platform asked us to stay away
+    scope: Scope = Scope.ACCOUNT  # whom it concerns, where it is not the message itself
 
     @property
     def accepted(self) -> bool:
@@ -128,6 +129,19 @@ class Answered:
     http_status: int | None = None
     request_bytes: int = 0
     violation: str | None = None
+    app_key: str | None = None  # as in Refused; needed only where a result blames the credential
+    credential: str | None = None
+
+    @property
+    def blames_no_message(self) -> bool:
+        """Nothing was accepted, nothing refused for its own sake: a refusal of the whole call in the form of a list."""
+        return not any(result.fault in (None, Fault.MESSAGE, Fault.CONTENT) for result in self.results)
+
+    @property
+    def is_trouble(self) -> bool:
+        """As if the platform had not answered: it blames no message, and it failed, or nobody can tell."""
+        failed = any(result.fault in (Fault.PROVIDER, Fault.UNKNOWN) for result in self.results)
+        return failed and self.blames_no_message
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
     answer for one index       outcome    pays an attempt   then
     accepted                   done       yes               final
     message refused            failed     yes               final, at once
-    provider's fault           retry      yes               backoff; the last attempt fails it
-    throttled, credentials     retry      no                the account or app is paused
+    provider's fault           retry      yes               backoff
+    throttled                  retry      no                again when the ban ends
+    credentials, ours          retry      no                paused if nothing in the call was accepted; else a minute
     nobody can tell            unknown    yes               backoff (resend), or held for a person (hold)
 
     refusal of the whole call
@@ -15,14 +16,17 @@
     ours                       retry      no                paused for a minute (31: 5 s), again and again, loudly
     nobody can tell            unknown    yes               backoff, or held
 
-A message pays an attempt only for what concerns it. The platform has no idempotency key, so ``unknown`` is kept apart
+A message pays an attempt only for what concerns it. When its attempts are used up it ends as failed, but not while the
+platform is away: a call that came to nothing as a whole blames no message. See ``spared``.
+
+The platform has no idempotency key, so ``unknown`` is kept apart
 from ``retry``: only an unknown outcome can lead to a second delivery, and each one is recorded.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from relay.backoff import delay_seconds
@@ -33,10 +37,13 @@ EXHAUSTED = "relay.attempts_exhausted"
 THROTTLE_SECONDS = 1.0  # when the platform names no time; its clients wait as long
 LONGEST_THROTTLE_SECONDS = 86_400.0  # every quota starts anew within a day, so more is a mistake
 NO_CREDENTIAL = "none"  # in the place of a fingerprint: any credential that is configured ends such a pause
-INVALID_TIMESTAMP = "31"
 CLOCK_SECONDS = 5.0  # a call that was long on its way only needs a fresh time
+ALONE_SECONDS = 60.0  # for a message whose neighbours went through with the credential that it is refused for
 OUR_FAULT_SECONDS = 60.0  # a mistake of ours does not pass by itself, but a clock that is set right does
+PARTIAL = "partial"
+_PAUSING = (Fault.CREDENTIALS, Fault.OURS)  # also where they come index by index, the gravest first
 _NO_PERMISSION = ("11", "12", "13")  # of the app, the user, the partner
+_FRESH_TIME = ("isv.request-replay", "isv.replayattack", "isv.timestamp-", "isv.invalid-timestamp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,20 @@ class Policy:
     retry_base_seconds: float = 1.0
     retry_max_seconds: float = 900.0
     hold_unknown: bool = False
+    outage_seconds: float = 0.0  # so long no message ends because whole calls came to nothing
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a message went through so far, apart from the call that is being settled.
+
+    ``attempts`` are all that it paid; ``blamed`` are those in calls that the platform answered index by index, with
+    something accepted or refused for its own sake; ``seconds`` have passed since the first of them.
+    """
+
+    attempts: int = 0
+    blamed: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,25 +165,57 @@ def lapsed(
 
 
 def _soon(verdict: Verdict, policy: Policy, rng: random.Random) -> Verdict:
-    """Not later than a first retry: the lease was wait enough, and it is not the platform that is in trouble."""
+    """No later than a first retry: the lease was wait enough, and it is not the platform that is in trouble."""
     if verdict.delay_seconds is None or verdict.delay_seconds == HELD:
         return verdict
     return replace(verdict, delay_seconds=rng.uniform(0.0, policy.retry_base_seconds))
 
 
+def spared(settlement: Settlement, histories: Mapping[int, History], policy: Policy, rng: random.Random) -> Settlement:
+    """The same, but no message ends as exhausted for an outage that is younger than ``policy.outage_seconds``.
+
+    An outage of the platform is nobody's attempt: only calls answered index by index count against a message. Where
+    whole calls came to nothing, time counts, so that a message which alone brings the service down ends as well.
+    """
+    verdicts = tuple(
+        _spared(verdict, histories.get(verdict.message_id, History()), settlement.outcome == PARTIAL, policy, rng)
+        if verdict.row_code == EXHAUSTED
+        else verdict
+        for verdict in settlement.verdicts
+    )
+    return replace(settlement, verdicts=verdicts)
+
+
+def exhausted_ids(settlements: Iterable[Settlement]) -> list[int]:
+    """The messages that are about to end because their attempts are used up."""
+    return [v.message_id for s in settlements for v in s.verdicts if v.row_code == EXHAUSTED]
+
+
+def _spared(verdict: Verdict, history: History, blames: bool, policy: Policy, rng: random.Random) -> Verdict:
+    if history.blamed + blames >= policy.max_attempts or history.seconds >= policy.outage_seconds:
+        return verdict
+    outcome = Outcome.UNKNOWN if verdict.outcome is Outcome.UNKNOWN else Outcome.RETRY
+    delay = delay_seconds(
+        history.attempts + 1, base_seconds=policy.retry_base_seconds, max_seconds=policy.retry_max_seconds, rng=rng
+    )
+    code, text = verdict.code, verdict.message
+    return replace(verdict, outcome=outcome, final=False, row_code=code, row_message=text, delay_seconds=delay)
+
+
 def _answered(batch: Batch, answer: Answered, policy: Policy, rng: random.Random) -> Settlement:
+    pause = _pause_for_all(batch.account, answer)
     done: list[tuple[int, int]] = []
     verdicts: list[Verdict] = []
     for index, (message, result) in enumerate(zip(batch.messages, answer.results, strict=True)):
         if result.accepted:
             done.append((message.id, index))
         else:
-            verdicts.append(_verdict(message.id, index, message.attempts, result, policy, rng, paused=False))
-    nobody_knows = not done and all(verdict.outcome is Outcome.UNKNOWN for verdict in verdicts)
+            paused = pause is not None and result.fault in _PAUSING
+            verdicts.append(_verdict(message.id, index, message.attempts, result, policy, rng, paused=paused))
     return Settlement(
         batch.call_id,
         batch.account,
-        outcome="ok" if not verdicts else "unknown" if nobody_knows else "partial",
+        outcome=_outcome(answer),
         http_status=answer.http_status,
         request_id=answer.request_id,
         error_code="relay.contract_violation" if answer.violation else None,
@@ -170,8 +223,32 @@ def _answered(batch: Batch, answer: Answered, policy: Policy, rng: random.Random
         request_bytes=answer.request_bytes,
         done=tuple(done),
         verdicts=tuple(verdicts),
+        pause=pause,
         nonce=batch.nonce,
     )
+
+
+def _outcome(answer: Answered) -> str:
+    """``partial`` is said only of calls in which the platform told messages apart: the others blame none of them."""
+    if all(result.accepted for result in answer.results):
+        return "ok"
+    if not answer.blames_no_message:
+        return PARTIAL
+    nobody_knows = any(result.fault is Fault.UNKNOWN for result in answer.results)
+    return "unknown" if nobody_knows else "rejected"
+
+
+def _pause_for_all(account: str, answer: Answered) -> PauseOrder | None:
+    """For an index refused as only a whole call should be, unless a neighbour went through with the same credential."""
+    if any(result.accepted for result in answer.results):
+        return None
+    blamed = [result for fault in _PAUSING for result in answer.results if result.fault is fault]
+    if not blamed:
+        return None
+    fault, code, message = blamed[0].fault, blamed[0].code, blamed[0].message
+    assert fault is not None
+    told = Refused(fault, code, message=message, scope=blamed[0].scope)
+    return _pause(account, replace(told, app_key=answer.app_key, credential=answer.credential))
 
 
 def _refused(batch: Batch, answer: Refused, policy: Policy, rng: random.Random) -> Settlement:
@@ -221,7 +298,8 @@ def _verdict(
         case Fault.MESSAGE | Fault.CONTENT:
             return Verdict(message_id, index, Outcome.FAILED, True, True, code, text, code, text, None)
         case Fault.THROTTLED | Fault.CREDENTIALS | Fault.OURS:
-            delay = None if paused else _throttle_seconds(result.pause_seconds or None)
+            waits = result.pause_seconds or (None if result.fault is Fault.THROTTLED else ALONE_SECONDS)
+            delay = None if paused else _throttle_seconds(waits)
             return Verdict(message_id, index, Outcome.RETRY, False, False, code, text, code, text, delay)
         case Fault.UNKNOWN:
             outcome = Outcome.UNKNOWN
@@ -252,10 +330,17 @@ def _pause(account: str, answer: Refused) -> PauseOrder | None:
             credential = answer.credential or NO_CREDENTIAL
             return PauseOrder(scope, None, f"credentials refused: {said}", code, credential)
         case Fault.OURS:
-            seconds = CLOCK_SECONDS if answer.code == INVALID_TIMESTAMP else OUR_FAULT_SECONDS
+            seconds = CLOCK_SECONDS if _needs_fresh_time(answer) else OUR_FAULT_SECONDS
             return PauseOrder(scope, seconds, f"the platform cannot read our requests: {said}", code)
         case _:
             return None
+
+
+def _needs_fresh_time(answer: Refused) -> bool:
+    """Whether the request was refused for when it was signed: the next one, signed anew, may pass."""
+    return answer.code == "31" or any(
+        (code or "").lower().startswith(_FRESH_TIME) for code in (answer.code, answer.sub_code)
+    )
 
 
 def _throttle_seconds(named: float | None) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import (
@@ -38,6 +39,8 @@ _PENDING = outbox.c.status == literal_column("'pending'")
 _FAILED = outbox.c.status == literal_column("'failed'")
 _OPEN = call.c.settled_at.is_(None)
 _END_OF_TIME = literal_column("timestamptz 'infinity'", DateTime(timezone=True))
+_NEWEST_CALLS, _BARREN_CALLS = 100, 5
+_RECENT = timedelta(minutes=15)
 _START_OF_TIME = literal_column("timestamptz '-infinity'", DateTime(timezone=True))
 
 
@@ -70,6 +73,17 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """The last ``calls`` all came to nothing, the first of them at ``since``; the rest is what the last one said."""
+
+    calls: int
+    since: datetime
+    http_status: int | None
+    error_code: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """``pending`` = ``due`` + ``waiting`` + ``held``; what is in flight is still pending.
 
@@ -89,6 +103,7 @@ class Status:
     failed: tuple[FailedCode, ...]
     pauses: tuple[Pause, ...]
     workers: tuple[Worker, ...]
+    trouble: Trouble | None = None  # of the platform, or of the way to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +227,27 @@ def status(connection: Connection) -> Status:
         failed=_all(connection, FailedCode, failures.group_by(outbox.c.error_code).order_by(func.count().desc())),
         pauses=_all(connection, Pause, _columns_of(Pause, pause).where(unresumed).order_by(pause.c.scope)),
         workers=workers,
+        trouble=trouble(connection),
     )
+
+
+def trouble(connection: Connection) -> Trouble | None:
+    """What the platform's silence looks like, where no call of the last minutes brought a message any further.
+
+    The newest ids are looked at and no more; a call that was split is judged by its halves.
+    """
+    newest = select(call).order_by(call.c.id.desc()).limit(_NEWEST_CALLS).subquery().c
+    half = select(call).order_by(call.c.id.desc()).limit(_NEWEST_CALLS).subquery().c
+    closed = newest.settled_at.is_not(None) & (newest.outcome != "released")
+    split = select(half.id).where(half.parent_id == newest.id).exists()
+    code = func.coalesce(newest.sub_code, newest.error_code)
+    lines = select(newest.outcome, newest.settled_at, newest.http_status, code, newest.error_message)
+    recent = newest.settled_at > func.now() - _RECENT
+    found = connection.execute(lines.where(closed, recent, ~split).order_by(newest.id.desc())).all()
+    barren = list(takewhile(lambda line: line.outcome not in ("ok", "partial"), found))
+    if len(barren) < _BARREN_CALLS:
+        return None
+    return Trouble(len(barren), barren[-1].settled_at, *barren[0][2:])
 
 
 def far_told(found: Status) -> str | None:

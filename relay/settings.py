@@ -129,7 +129,8 @@ class Settings(BaseSettings):
     linger_ms: int = Field(0, ge=0, le=_A_DAY_MS)  # wait so long to fill a batch: saves calls of the daily quota
     rate_limit: float = Field(0, ge=0, le=1_000_000)  # calls per second and app key, all workers together; 0: no limit
     lease_seconds: float = Field(60, gt=0, le=_A_DAY)
-    max_attempts: int = Field(12, ge=1, le=1_000_000)
+    max_attempts: int = Field(12, ge=1, le=1_000_000)  # in calls that the platform answered index by index
+    outage_hours: float = Field(48, ge=0, le=876_000)  # where whole calls came to nothing, the time counts; 0: attempts
     retry_base_seconds: float = Field(1, gt=0, le=365 * _A_DAY)
     retry_max_seconds: float = Field(900, gt=0, le=365 * _A_DAY)
     on_unknown: Literal["resend", "hold"] = "resend"

@@ -94,6 +94,19 @@ select v.id, v.call_id, v.result_index, v.outcome, v.error_code, v.error_message
 from v join marked using (id)
 """
 
+# What messages whose attempts are used up went through: asked for those alone, before they end. As many rows as they
+# paid attempts, the newest ones: a person's retry began anew, and what was before it does not count.
+HISTORIES = """
+select o.id, o.attempts, count(c.id) as blamed,
+    cast(extract(epoch from now() - min(a.at)) as double precision) as seconds
+from {schema}.outbox o
+cross join lateral (
+    select call_id, at from {schema}.attempt where message_id = o.id order by call_id desc limit o.attempts) as a
+left join {schema}.call c on c.id = a.call_id and c.outcome = 'partial'
+where o.id = any (cast(:ids as bigint[]))
+group by o.id, o.attempts
+"""
+
 # A batch refused for its content goes on as halves: child calls of the same worker, before anybody else can claim.
 SPLIT = """
 insert into {schema}.call (account, worker, message_ids, parent_id, lease_until, nonce)

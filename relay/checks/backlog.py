@@ -107,6 +107,17 @@ def failed(connection: Connection, settings: Settings) -> Iterator[Finding]:
         yield ok("none in the last hour")
 
 
+def answers(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """What the calls of the workers got; the probe of ``platform`` may fare better, or worse."""
+    trouble = reports.trouble(connection)
+    if trouble is None:
+        yield ok("calls of the last minutes brought messages further, or there were none")
+        return
+    said = f"the last {trouble.calls} calls came to nothing, since {trouble.since.isoformat(' ', 'seconds')}"
+    hint = f"Nothing fails by it for RELAY_OUTAGE_HOURS={settings.outage_hours:g}; relay explain {trouble.error_code}"
+    yield warn(f"{said}; the last one: {trouble.error_code}: {trouble.error_message}", hint)
+
+
 def open_calls(connection: Connection, settings: Settings) -> Iterator[Finding]:
     flying, lapsed, since = connection.execute(_ours(_OPEN, settings), {"lapsed_seconds": LAPSED_SECONDS}).one()
     if lapsed:

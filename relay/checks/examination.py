@@ -66,6 +66,7 @@ TABLES: Mapping[str, Check] = {
     "pauses": backlog.pauses,
     "failed": backlog.failed,
     "open calls": backlog.open_calls,
+    "answers": backlog.answers,
 }
 
 _LIMIT = text("select set_config('statement_timeout', :limit, true)").bindparams(limit=f"{LIMIT_SECONDS}s")

@@ -1,13 +1,18 @@
 """The platform's answer to a call that asks for nothing: does it accept key, secret and session?
 
 The call is signed like any other and has no messages, so nothing is published. The platform judges the credentials
-before the arguments: code 40, missing arguments, is the answer that is hoped for.
+before the arguments: that the argument ``messages`` is missing is the answer that is hoped for, and the only one that
+proves anything about the session. Another refusal of the arguments may come from before it was looked at.
 """
 
 from __future__ import annotations
 
+import re
+
 from relay.checks import Finding, fail, ok, warn
-from relay.message import Answer, Answered, Fault
+from relay.message import Answer, Answered, Fault, Refused
+
+_MESSAGES_MISSING = re.compile(r"(?:arguments?|parameters?)\s*:\s*messages\b", re.IGNORECASE)
 
 
 def judged(answer: Answer, account: str) -> Finding:
@@ -20,8 +25,10 @@ def judged(answer: Answer, account: str) -> Finding:
     said = f"{answer.sub_code or answer.code}: {answer.message}"
     hint = f"relay explain {answer.sub_code or answer.code}"
     match answer.fault:
-        case Fault.CONTENT:
+        case Fault.CONTENT if _misses_the_messages(answer):
             return ok(f"accepts key, secret and session of the account {account}")
+        case Fault.CONTENT:
+            return warn(f"answers, but says nothing of the session of the account {account}: {said}", hint)
         case Fault.THROTTLED:
             return warn(f"answers, but makes the account {account} wait: {said}", hint)
         case Fault.CREDENTIALS:
@@ -30,3 +37,9 @@ def judged(answer: Answer, account: str) -> Finding:
             return fail(f"gives no answer: {said}", "Check RELAY_TMC_URL, proxies and the way out of this network.")
         case _:
             return fail(f"cannot read our requests: {said}", hint)
+
+
+def _misses_the_messages(answer: Refused) -> bool:
+    """Code 40, or its sub code, with the name of the argument that was left out."""
+    missing = answer.code == "40" or (answer.sub_code or "").lower().startswith("isv.missing-parameter")
+    return missing and bool(_MESSAGES_MISSING.search(f"{answer.sub_code} {answer.message}"))

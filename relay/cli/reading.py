@@ -15,7 +15,7 @@ from relay.cli.printing import print_facts, print_json, print_table, shown
 
 if TYPE_CHECKING:
     from relay.operations import Order
-    from relay.reports import MessageReport, Status
+    from relay.reports import MessageReport, Status, Trouble
     from relay.settings import Settings
 
 THE_CONDITION_HOLDS = 3
@@ -114,6 +114,7 @@ def _print_status(found: Status) -> None:
             "  far off": far_told(found),
             "in flight": f"{found.in_flight_messages} messages in {found.in_flight_calls} calls",
             "failed": sum(code.messages for code in found.failed),
+            "platform": _trouble(found.trouble),
         }
     )
     for heads, rows in (
@@ -124,6 +125,13 @@ def _print_status(found: Status) -> None:
         if rows:
             click.echo()
         print_table(heads, (asdict(row).values() for row in rows))
+
+
+def _trouble(trouble: Trouble | None) -> str | None:
+    if trouble is None:
+        return None
+    said = f"{trouble.error_code}: {trouble.error_message}"
+    return f"the last {trouble.calls} calls came to nothing, since {shown(trouble.since)}; the last one: {said}"
 
 
 def _revealed(settings: Settings, message_id: int, order: Order) -> dict[str, str]:

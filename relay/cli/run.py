@@ -116,6 +116,7 @@ def _policy(settings: Settings) -> Policy:
         max_attempts=settings.max_attempts,
         retry_base_seconds=settings.retry_base_seconds,
         retry_max_seconds=settings.retry_max_seconds,
+        outage_seconds=settings.outage_hours * 3600,
         hold_unknown=settings.on_unknown == "hold",
     )
 

@@ -61,6 +61,8 @@ class PostingTransport(httpx.AsyncBaseTransport):
         except BaseException as error:
             line.drop()
             self._idle.append(line)
+            if type(error) is aiohttp.ClientResponseError:  # another protocol, or heads without end
+                raise httpx.RemoteProtocolError("what came back cannot be read as HTTP") from error
             if isinstance(error, Exception):
                 raise httpx.TransportError(type(error).__name__) from error
             raise

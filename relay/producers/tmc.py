@@ -24,6 +24,7 @@ from relay import __version__
 from relay.message import Answer, Batch, Fault, Refused, Scope
 from relay.producers import NotSent, ProducerConfig
 from relay.producers.posting import PostingTransport
+from relay.producers.unpacking import UnpackingError, unpacked
 from relay.tmc.answer import UNREADABLE, read_answer
 from relay.tmc.credential import Credential
 from relay.tmc.request import MAX_MESSAGES, probe_body, request_body
@@ -79,7 +80,7 @@ class TmcProducer:
             simplify=self._config.simplify,
         )
         answer = await self._call(body, credential, len(batch))
-        if isinstance(answer, Refused):
+        if isinstance(answer, Refused) or answer.blames_no_message:
             return replace(answer, app_key=credential.app_key, credential=credential.fingerprint)
         return answer
 
@@ -107,24 +108,25 @@ class TmcProducer:
             raise NotSent from None  # the name is being looked up, or the other side does not answer yet
         except TimeoutError:
             return sending.refused("relay.timeout", f"no answer in {self._config.timeout_seconds:g} s", body)
-        except httpx.DecodingError:
-            return sending.refused(UNREADABLE, "the answer cannot be uncompressed", body)
+        except httpx.RemoteProtocolError as error:
+            return sending.refused("relay.connection_cut", str(error), body)
         except httpx.HTTPError as error:
             # The name alone: a text may repeat what was sent.
             return sending.refused("relay.connection_cut", type(error.__cause__ or error).__name__, body)
-        if answer is None:
-            return sending.refused(UNREADABLE, f"the answer is longer than {MAX_ANSWER_BYTES} bytes", body)
+        if isinstance(answer, UnpackingError) and response.status_code == 200:
+            return replace(sending.refused(UNREADABLE, str(answer), body), http_status=200)
         return read_answer(
             response.status_code,
-            _blot(answer, credential),
+            b"" if isinstance(answer, UnpackingError) else _blot(answer, credential),
             count=count,
             request_bytes=len(body),
             retry_after=response.headers.get("retry-after"),
+            content_type=response.headers.get("content-type"),
             unix_seconds=self._config.now(),
         )
 
-    async def _post(self, body: bytes, sending: _Sending) -> tuple[httpx.Response, bytes | None]:
-        """The response and its body, uncompressed; None for one that is too long to be read."""
+    async def _post(self, body: bytes, sending: _Sending) -> tuple[httpx.Response, bytes | UnpackingError]:
+        """The response and its body, unpacked, or why it cannot be: then the status may still say something."""
         if self._transport is None:
             raise RuntimeError("a producer is opened before it produces")
         extensions = {"sending": sending.begin}
@@ -132,12 +134,16 @@ class TmcProducer:
         # The transport itself: a client around it would cost more than half as much again.
         response = await self._transport.handle_async_request(request)
         async with aclosing(response):
-            answer = bytearray()
-            async for chunk in response.aiter_bytes():
-                answer += chunk
-                if len(answer) > MAX_ANSWER_BYTES:
-                    return response, None
-            return response, bytes(answer)
+            packed = bytearray()
+            async for chunk in response.aiter_raw():
+                packed += chunk
+                if len(packed) > MAX_ANSWER_BYTES:
+                    return response, UnpackingError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
+        try:
+            encoding = response.headers.get("content-encoding", "")
+            return response, unpacked(bytes(packed), encoding, max_bytes=MAX_ANSWER_BYTES)
+        except UnpackingError as error:
+            return response, error
 
 
 class _Sending:

@@ -25,7 +25,7 @@ from relay import statements as sql
 from relay.archive import Moved, archive
 from relay.errors import RefusedError, UnreachableError
 from relay.message import CallKey
-from relay.outcomes import Policy, Settlement, lapsed
+from relay.outcomes import History, Policy, Settlement, exhausted_ids, lapsed, spared
 from relay.store import claiming, settling
 from relay.store.connections import Connections, told
 from relay.store.evidence import plainer
@@ -97,6 +97,11 @@ class Store:
         assert last is not None
         raise last
 
+    def histories(self, message_ids: Sequence[int]) -> dict[int, History]:
+        """What these messages went through so far; those that paid nothing yet are left out."""
+        with self._transaction() as connection:
+            return self._histories(connection, message_ids)
+
     def extend(self, calls: Sequence[CallKey]) -> frozenset[CallKey]:
         """Let the leases of these calls run anew; those that were still ours."""
         parameters = {
@@ -135,6 +140,11 @@ class Store:
                 for row in rows
             )
             if settlements:
+                ending = exhausted_ids(settlements) if policy.outage_seconds else []
+                histories = self._histories(connection, ending)
+                settlements = (
+                    tuple(spared(each, histories, policy, rng) for each in settlements) if ending else settlements
+                )
                 self._settle(connection, settlements, {})
         return settlements
 
@@ -222,6 +232,10 @@ class Store:
     def cut_off(self) -> None:
         """Cut every connection in use: whoever waits for an answer on one gets an UnreachableError at once."""
         self._connections.cut_off()
+
+    def _histories(self, connection: Connection, message_ids: Sequence[int]) -> dict[int, History]:
+        rows = self._fetch(connection, sql.HISTORIES, {"ids": list(message_ids)}) if message_ids else []
+        return {row.id: History(row.attempts, row.blamed, row.seconds) for row in rows}
 
     def _settle(
         self, connection: Connection, settlements: Sequence[Settlement], sent: Sent, tried: Collection[CallKey] = ()

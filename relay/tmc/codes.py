@@ -8,10 +8,13 @@ thing read from a message is the length of a ban, which is written nowhere else.
     isp.…          the provider is in trouble, later may do
     accesscontrol. too many calls; so does anything with limited-by- in it (older spellings had other beginnings)
     session…       the session is (these have no isv. before them)
+    any other      with code 15 or 50: the service behind the gateway refused with a code of its own
 
-**Time-outs are ambiguous.** An ``isp.…timeout`` says that the gateway stopped waiting for the service behind it, not
-that the service did nothing: the messages may be published. The platform has no idempotency key to ask with. So these
-are ``Fault.UNKNOWN``, where "provider" would promise that nothing was accepted. So are HTTP 500, 502 and 504.
+**Could the service behind have done it?** "Provider" promises that nothing was accepted, and the platform has no
+idempotency key to ask with. So only what says that the work was never begun is ``Fault.PROVIDER``: the gateway's own
+refusals (codes below 100), a service that is not available, parameters refused. Every other ``isp.…`` (a time-out, a
+connection that closed, an exception, an answer nobody could parse), a bare 15 or 50, HTTP 500, 502 and 504 may come
+from a service that published first and failed then: ``Fault.UNKNOWN``. docs/outcomes.md has the question for each.
 """
 
 from __future__ import annotations
@@ -30,6 +33,18 @@ _APP_CREDENTIALS = {"2", "11", "12", "13", "25", "28", "29"}
 _ACCOUNT_CREDENTIALS = {"26", "27", "42", "53"}
 _OURS = {"9", "21", "22", "23", "24", "30", "31", "32", "33", "34", "45", "46", "47"}
 _CONTENT = {"40", "41", "43"}
+_REMOTE = {"15", "50"}  # "Remote service error": the service behind the gateway was asked, and its sub code decides
+_PROVES_NOTHING = {"1", "15", "44", "50", "52"}  # something failed, nobody says before or after the work
+
+_PARAMETER = re.compile(r"isv\.(?:missing|invalid)-(?:parameters?|arguments?):\s*([\w-]+)")
+_SESSION_PARAMETERS = {"session", "sessionkey", "session_key", "access_token"}
+_OUR_PARAMETERS = {
+    *("method", "app_key", "timestamp", "v", "version", "format", "sign", "sign_method", "simplify", "partner_id"),
+}
+_OUR_SUB_CODES = ("isv.request-replay", "isv.replayattack", "isv.timestamp-", "isv.invalid-timestamp")
+_NEVER_BEGUN = re.compile(r"isp\.(?:.*-)?(?:unavailable|invalid-parameters?)(?:-tmall)?(?::.*)?")
+_BROKE_DOWN = re.compile(r"error|exception|time-?out|timed|unknown|fail|system|busy|closed|reset|unavailable")
+_LOOKED_AT_IT = re.compile(r"param|argument|invalid|illegal|missing|not.?exist|not.?found|denied|forbidden")
 
 _BAN = re.compile(r"ban will last for (\d{1,9}) more second", re.IGNORECASE)
 
@@ -47,34 +62,34 @@ def classify_call(code: str, sub_code: str, sub_msg: str) -> tuple[Fault, Scope,
         return Fault.THROTTLED, Scope.APP, ban_seconds(sub_msg)
     if code in _ACCOUNT_CREDENTIALS or _is_session(sub):
         return Fault.CREDENTIALS, Scope.ACCOUNT, None
-    if code in _APP_CREDENTIALS or sub.startswith(("isv.permission-", "isv.appkey-")):
+    if code in _APP_CREDENTIALS or _is_app(sub):
         return Fault.CREDENTIALS, Scope.APP, None
-    if code in _OURS:
+    if code in _OURS or _is_ours(sub):
         return Fault.OURS, Scope.APP, None
-    if _is_timeout(sub):
-        return Fault.UNKNOWN, Scope.ACCOUNT, None
-    if code in _CONTENT or sub.startswith("isv."):
+    if sub.startswith("isp."):
+        never_begun = _NEVER_BEGUN.fullmatch(sub)
+        return (Fault.PROVIDER, Scope.APP, None) if never_begun else (Fault.UNKNOWN, Scope.ACCOUNT, None)
+    if code in _CONTENT or sub.startswith("isv.") or (code in _REMOTE and _is_business(sub)):
         return Fault.CONTENT, Scope.ACCOUNT, None
-    if sub.startswith("isp.") or (code.isdecimal() and 0 < int(code) < 100):
+    if code.isdecimal() and 0 < int(code) < 100 and code not in _PROVES_NOTHING and not _BROKE_DOWN.search(sub):
         return Fault.PROVIDER, Scope.APP, None
     return Fault.UNKNOWN, Scope.ACCOUNT, None
 
 
-def classify_result(error_code: str, error_message: str) -> tuple[Fault, float | None]:
-    """For one index that was not accepted: the fault, and the seconds of a ban where one is named.
+def classify_result(error_code: str, error_message: str) -> tuple[Fault, Scope, float | None]:
+    """For one index that was not accepted: the same three.
 
-    No sub code of this method is documented, so the prefix decides; all that is not known to pass is the message's.
+    A number below 100 and a code that is known to concern the session, the app or the request mean what they mean for
+    a call. All else that is not known to pass is the message's: no sub code of this method is documented.
     """
-    code = error_code.lower()
-    if code in _APP_THROTTLES | _ACCOUNT_THROTTLES or _is_throttle(code):
-        return Fault.THROTTLED, ban_seconds(error_message)
-    if _is_session(code):
-        return Fault.CREDENTIALS, None
-    if _is_timeout(code):
-        return Fault.UNKNOWN, None
-    if code.startswith("isp."):
-        return Fault.PROVIDER, None
-    return Fault.MESSAGE, None
+    sub = error_code.lower()
+    if error_code.isdecimal():
+        known = 0 < int(error_code) < 100
+        return classify_call(error_code, "", error_message) if known else (Fault.MESSAGE, Scope.ACCOUNT, None)
+    fault, scope, seconds = classify_call("", error_code, error_message)
+    if fault is Fault.CONTENT or (fault is Fault.UNKNOWN and not sub.startswith("isp.")):
+        return Fault.MESSAGE, Scope.ACCOUNT, None
+    return fault, scope, seconds
 
 
 def classify_status(status: int) -> tuple[Fault, Scope]:
@@ -128,12 +143,32 @@ def seconds_to_midnight_china(unix_seconds: float) -> float:
 
 
 def _is_throttle(sub: str) -> bool:
-    return sub.startswith(("accesscontrol.", "isp.call-limited")) or "limited-by-" in sub
+    return sub.startswith("accesscontrol.") or "limited-by-" in sub or "call-limited" in sub
 
 
 def _is_session(sub: str) -> bool:
-    return sub.removeprefix("isv.").startswith(("session", "invalid-session"))
+    """The session itself, by whatever name; a message's own field that only has the word in it is none."""
+    if sub.startswith("isv.w2-security-authorize"):
+        return True
+    parameter = _PARAMETER.match(sub)
+    if parameter:
+        return parameter[1] in _SESSION_PARAMETERS
+    name = sub.partition(":")[0].removeprefix("isv.")
+    return bool(re.match(r"(?:invalid-|missing-)?(?:persistent-)?session", name))
 
 
-def _is_timeout(sub: str) -> bool:
-    return sub.startswith("isp.") and "timeout" in sub
+def _is_app(sub: str) -> bool:
+    return sub.startswith(("isv.permission-", "isv.appkey-", "isv.invalid-appkey", "isv.invalid-app-key"))
+
+
+def _is_ours(sub: str) -> bool:
+    """What no message has a say in: the public parameters, their sign and their time."""
+    parameter = _PARAMETER.match(sub)
+    if parameter:
+        return parameter[1] in _OUR_PARAMETERS
+    return sub.startswith((*_OUR_SUB_CODES, "isv.invalid-signature", "isv.missing-signature"))
+
+
+def _is_business(sub: str) -> bool:
+    """A code of the service's own, such as CD01: it has looked at the messages and refused. A breakdown is none."""
+    return bool(sub) and (not _BROKE_DOWN.search(sub) or bool(_LOOKED_AT_IT.search(sub)))

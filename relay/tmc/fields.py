@@ -25,6 +25,8 @@ def truth(value: object) -> bool | None:
 
 def code_text(value: object) -> str:
     """A code, number or text, as one short word; empty when there is none."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     return one_line(_without_content(str(value)))[:MAX_CODE]

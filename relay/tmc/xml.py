@@ -7,6 +7,7 @@ honest answer never holds is refused: a DOCTYPE and with it any entity of its ow
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from xml.parsers import expat
 
 MAX_DEPTH = 32
@@ -19,15 +20,19 @@ class XmlError(ValueError):
     """The text is no XML document that we are willing to read."""
 
 
-def parse_xml(text: str) -> dict[str, Tree | list[Tree]]:
-    """``{root name: content}``. Raises XmlError, and nothing else, whatever the text is."""
+def parse_xml(text: str, after: Callable[[str], bool] = lambda _rest: False) -> dict[str, Tree | list[Tree]]:
+    """``{root name: content}``. Raises XmlError, and nothing else, whatever the text is.
+
+    ``after`` decides about what stands behind the end of the document and is none: whether it can be left out.
+    """
     if len(text) > MAX_CHARACTERS:
         raise XmlError(f"longer than {MAX_CHARACTERS} characters")
     builder = _Builder()
     try:
         builder.parser.Parse(text, True)
     except expat.ExpatError as error:
-        raise XmlError(expat.errors.messages[error.code]) from error
+        if builder.end is None or not after(text.encode()[builder.end :].decode("utf-8", "replace")):
+            raise XmlError(expat.errors.messages[error.code]) from error
     return builder.document
 
 
@@ -36,6 +41,7 @@ class _Builder:
 
     def __init__(self) -> None:
         self.document: dict[str, Tree | list[Tree]] = {}
+        self.end: int | None = None  # the byte at which the end tag of the document begins
         self._children = [self.document]
         self._texts: list[list[str]] = [[]]
         self.parser = expat.ParserCreate(encoding="utf-8")
@@ -69,3 +75,5 @@ class _Builder:
             known.append(content)
         else:
             siblings[name] = [known, content]
+        if len(self._children) == 1:
+            self.end = self.parser.CurrentByteIndex

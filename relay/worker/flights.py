@@ -13,14 +13,14 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from relay.errors import UnreachableError
 from relay.events import DatabaseRefused, Events, ProducerFailed
 from relay.message import Answer, Answered, Batch, CallKey, Fault, Refused
-from relay.outcomes import Policy, Settlement, decide, released
+from relay.outcomes import History, Policy, Settlement, decide, exhausted_ids, released, spared
 from relay.producers import NotSent, Producer
 from relay.store import told
 from relay.worker.deadlines import Deadlines
@@ -145,6 +145,16 @@ class Flights:
         self.answered.clear()
         finished, self._finished = self._finished, []
         return finished
+
+    def ending(self, finished: Sequence[Finished]) -> list[int]:
+        """The messages that would end because their attempts are used up, where an outage may spare them."""
+        return exhausted_ids(each.settlement for each in finished) if self._policy.outage_seconds else []
+
+    def spared(self, finished: Sequence[Finished], histories: Mapping[int, History]) -> list[Finished]:
+        """The same calls; see ``outcomes.spared``."""
+        return [
+            replace(each, settlement=spared(each.settlement, histories, self._policy, self._rng)) for each in finished
+        ]
 
     def put_back(self, finished: Sequence[Finished]) -> None:
         self._finished = [*(replace(each, tried=True) for each in finished), *self._finished]

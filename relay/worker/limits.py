@@ -7,7 +7,7 @@ import random
 import time
 
 from relay.message import Answer, Answered, Batch, Fault, Scope
-from relay.pacing import FULL, after_ban, after_fault, after_success, allowed_calls, allowed_messages
+from relay.pacing import FULL, Gate, after_ban, after_fault, after_success, allowed_calls, allowed_messages
 
 _TOO_LARGE = 413
 _SMALLEST_PORTION = 2  # slots: a claim costs two statements, whatever it takes
@@ -53,12 +53,16 @@ class Limits:
     def learn(self, batch: Batch, answer: Answer, seconds: float) -> None:
         self._flight_seconds += _NEWEST * (seconds - self._flight_seconds)
         if isinstance(answer, Answered):
-            self._gate = after_success(self._gate, self._slots)
+            trouble = answer.is_trouble
+            self._gate = self._after_fault() if trouble else after_success(self._gate, self._slots)
             return
         if answer.fault in (Fault.PROVIDER, Fault.UNKNOWN):
-            self._gate = after_fault(self._gate, time.monotonic(), self._rng)
+            self._gate = self._after_fault()
         elif answer.fault is Fault.THROTTLED and answer.scope is Scope.APP:
             self._gate = after_ban(self._gate)
         if answer.http_status == _TOO_LARGE and len(batch) > 1:
             # The size is not remembered beyond this process: a proxy that is corrected should not need a person here.
             self.max_bytes = min(self.max_bytes, sum(message.size_bytes for message in batch.messages) // 2)
+
+    def _after_fault(self) -> Gate:
+        return after_fault(self._gate, time.monotonic(), self._rng)

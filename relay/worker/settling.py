@@ -69,6 +69,7 @@ class Settling:
 
     async def _settle(self, finished: list[Finished]) -> None:
         """All at once; or one by one, where one of them is refused. What is dealt with leaves the list."""
+        finished[:] = await self._spared(finished)
         started = time.monotonic()
         try:
             at_once = partial(self._store.settle, _settlements(finished), _sent(finished), _tried(finished))
@@ -116,6 +117,22 @@ class Settling:
         seconds = retry_seconds(times + 1, at_most=_REFUSED_MAX_SECONDS)
         self._flights.set_aside(each, seconds)
         self._events.emit(CallRefused(call.id, each.batch.account, len(each.batch), reason, seconds))
+
+    async def _spared(self, finished: list[Finished]) -> list[Finished]:
+        """No message ends for an outage that has not lasted long enough; how long it has, the database knows.
+
+        Where it refuses to tell, none ends: an attempt more is less than a message that is given up for nothing.
+        """
+        ending = self._flights.ending(finished)
+        if not ending:
+            return finished
+        try:
+            histories = await self._threads.run(partial(self._store.histories, ending))
+        except UnreachableError:
+            raise
+        except Exception:
+            histories = {}
+        return self._flights.spared(finished, histories)
 
     def _tell(self, finished: Sequence[Finished], settled: Settled) -> None:
         for each in finished:

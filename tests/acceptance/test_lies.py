@@ -94,7 +94,7 @@ def test_done_only_on_proof(
     assert_reconciled(outbox, platform)
 
 
-BUSY, THROTTLED = "isp.remote-service-error", "accesscontrol.limited-by-api-access-count"
+BUSY, THROTTLED = "isp.service-unavailable", "accesscontrol.limited-by-api-access-count"
 REFUSALS: dict[str, tuple[Behaviour, str]] = {
     "a provider's fault": (error(15, BUSY), BUSY),
     "too many calls": (error(7, THROTTLED), THROTTLED),

@@ -118,7 +118,7 @@ def test_promise_3_done_only_on_proof_for_that_index_of_that_call(
     outbox: Outbox, platform: StrictPlatform, env: dict[str, str], start_relay: StartRelay
 ) -> None:
     """Which answers prove what is in test_lies.py; here each index of a full call has a fate of its own."""
-    fates = ["accepted", "isv.refused", "isp.busy", None]  # the last one: nothing is said about it
+    fates = ["accepted", "isv.refused", "isp.service-unavailable", None]  # the last one: nothing is said about it
     outbox.insert(json.dumps({"tid": number, "fate": fates[number % 4]}) for number in range(48))
 
     def told(platform: StrictPlatform, call: Call) -> Reply:
@@ -131,7 +131,9 @@ def test_promise_3_done_only_on_proof_for_that_index_of_that_call(
         return reply
 
     platform.script.append(told)
-    platform.refuses = lambda content: "isv.refused" if "isv" in content else "isp.busy" if "isp" in content else None
+    platform.refuses = lambda content: (
+        "isv.refused" if "isv" in content else "isp.service-unavailable" if "isp" in content else None
+    )
     worker = start_relay("run", "--once", env=env)
 
     assert worker.wait() == 0, worker.report()
@@ -142,8 +144,8 @@ def test_promise_3_done_only_on_proof_for_that_index_of_that_call(
                 assert (row.status, row.result_index, outcomes.get(row.id)) == ("done", row.id - 1, None)
             case "isv.refused":
                 assert (row.status, row.error_code, outcomes[row.id]) == ("failed", "isv.refused", "failed")
-            case "isp.busy":
-                assert (row.status, row.error_code, outcomes[row.id]) == ("pending", "isp.busy", "retry")
+            case "isp.service-unavailable":
+                assert (row.status, row.error_code, outcomes[row.id]) == ("pending", "isp.service-unavailable", "retry")
             case _:
                 assert (row.status, row.error_code, outcomes[row.id]) == ("pending", "relay.unproven", "unknown")
     assert_reconciled(outbox, platform)
@@ -244,7 +246,7 @@ def test_promise_6_one_keys_trouble_stops_no_other_key(
             for key in ("ill", "well", None):
                 content = json.dumps({"key": key, "number": number})
                 connection.execute(INSERT, (TOPIC, content, "default", key))
-    platform.refuses = lambda content: "isp.busy" if '"ill", "number": 0}' in content else None
+    platform.refuses = lambda content: "isp.service-unavailable" if '"ill", "number": 0}' in content else None
     worker = start_relay("run", env={**env, "RELAY_MAX_ATTEMPTS": "1000"})
 
     eventually(lambda: outbox.statuses() == {"done": 60, "pending": 30})

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from relay.explanations import entries
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Message, Refused, Result
 from relay.outcomes import Policy, Settlement, decide
 from relay.tmc.codes import classify_call, classify_result, classify_status
@@ -14,6 +15,7 @@ from tests.docs.markdown import ROOT, tables
 
 OUTCOMES = ROOT / "docs" / "outcomes.md"
 POLICIES = tables(OUTCOMES, "fault", "outcome", "pays an attempt", "then")
+CODES = tables(OUTCOMES, "code", "sub code", "fault", "concerns", "could the service have done it?")
 INDEX, CALL = POLICIES[: len(Fault)], POLICIES[len(Fault) :]
 BATCH = Batch(1, "default", (Message(1, "topic", "{}"), Message(2, "topic", "{}")))
 
@@ -49,11 +51,29 @@ def test_a_refused_call(row: list[str]) -> None:
     assert {verdict.burned for verdict in settlement.verdicts} == ({pays == "yes"} if settlement.verdicts else set())
 
 
-@pytest.mark.parametrize("row", tables(OUTCOMES, "code", "sub code", "fault", "concerns"), ids=" ".join)
+@pytest.mark.parametrize("row", CODES, ids=lambda row: " ".join(row[:2]))
 def test_a_code_of_a_call(row: list[str]) -> None:
-    code, sub_code, fault, concerns = row
+    code, sub_code, fault, concerns, _ = row
     found, scope, _ = classify_call(code, sub_code, "")
     assert (found.value, scope.value) == (fault, concerns)
+
+
+@pytest.mark.parametrize("row", CODES, ids=lambda row: " ".join(row[:2]))
+def test_unknown_is_where_the_service_could_have_done_it_and_nowhere_else(row: list[str]) -> None:
+    _, _, fault, _, answer = row
+    assert answer.startswith("yes") == (fault == "unknown")
+    assert answer.startswith(("yes", "no"))
+
+
+def test_every_code_that_is_explained_has_its_question_answered() -> None:
+    answered = {code for row in CODES for code in row[:2]}
+    patterns = {"accesscontrol.", "isv.permission-", "isv.replayattack-", "isv.appkey-", "isv.", "session"}
+    left = {
+        code
+        for code in entries()
+        if not code.startswith("relay.") and code not in answered and not code.startswith(tuple(patterns))
+    }
+    assert left == {"10[0-5]", "isp.*"}
 
 
 @pytest.mark.parametrize("row", tables(OUTCOMES, "error code", "fault"), ids=" ".join)

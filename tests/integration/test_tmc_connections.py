@@ -80,7 +80,7 @@ async def test_an_error_is_told_by_its_name_alone() -> None:
         said = await producer.produce(BATCH)
     assert refusal(said) == (Fault.UNKNOWN, "relay.connection_cut")
     assert isinstance(said, Refused)
-    assert said.message == "ClientResponseError"
+    assert said.message == "what came back cannot be read as HTTP"
 
 
 # -- what is answered ------------------------------------------------------------------------------------------------

@@ -48,7 +48,9 @@ SUB_CODES = [
     *("isp.unknown-error", "isp.remote-service-error-tmall", "isp.null-pointer-exception", "isp.top-parse-error"),
     *("isp.top-mapping-parse-error", "isp.invalid-parameters", "isv.invalid-parameter", "isv.invalid-parameters"),
     *("isv.invalid-parameter:messages", "isv.missing-parameter:topic", "isv.invalid-permission"),
-    *("isv.user-not-exist:nick", "isv.appkey-not-exists"),
+    *("isv.user-not-exist:nick", "isv.appkey-not-exists", "isp.http-closed", "isv.missing-parameter:session"),
+    *("isv.persistent-session-not-exist", "isv.invalid-persistent-session-pattern", "isv.request-replay-error"),
+    *("isv.timestamp-limit-error", "isv.invalid-timestamp", "isv.invalid-signature"),
 ]
 
 
@@ -75,7 +77,7 @@ def test_every_code_of_the_platform_is_explained(code: str) -> None:
     found = explain(code)
     assert found.known
     assert found.call is not None
-    assert (found.message is None) == code.isdecimal()
+    assert found.message is not None
 
 
 def test_every_code_of_ours_is_explained_and_no_other() -> None:
@@ -117,7 +119,12 @@ def test_each_text_is_a_line_in_its_language(code: str, entry: dict[str, str]) -
         ("25", Fault.CREDENTIALS, Scope.APP, True, False, True),
         ("31", Fault.OURS, Scope.APP, True, False, True),
         ("40", Fault.CONTENT, Scope.ACCOUNT, True, False, False),
-        ("isp.remote-service-error", Fault.PROVIDER, Scope.APP, True, True, False),
+        ("isp.service-unavailable", Fault.PROVIDER, Scope.APP, True, True, False),
+        ("isp.remote-service-error", Fault.UNKNOWN, Scope.ACCOUNT, True, True, False),
+        ("isp.http-closed", Fault.UNKNOWN, Scope.ACCOUNT, True, True, False),
+        ("isv.persistent-session-not-exist", Fault.CREDENTIALS, Scope.ACCOUNT, True, False, True),
+        ("isv.missing-parameter:session", Fault.CREDENTIALS, Scope.ACCOUNT, True, False, True),
+        ("isv.request-replay-error", Fault.OURS, Scope.APP, True, False, True),
         ("isp.remote-service-timeout", Fault.UNKNOWN, Scope.ACCOUNT, True, True, False),
         ("isv.w2-security-authorize-invalid", Fault.CREDENTIALS, Scope.ACCOUNT, True, False, True),
         ("relay.unreachable", Fault.PROVIDER, Scope.APP, True, True, False),
@@ -150,7 +157,8 @@ def test_an_end_has_no_consequence(code: str) -> None:
     ("code", "says"),
     [
         ("isv.no-such-thing", "the call is split into halves"),
-        ("isp.no-such-thing", "sent again after a delay"),
+        ("isp.no-such-thing", "nobody knows whether it arrived"),
+        ("isp.no-such-service-unavailable", "sent again after a delay"),
         ("accesscontrol.no-such-thing", "the app is paused for as long as the platform says, else 1 s"),
         ("isv.access-limited-by-user-access-count", "the app is paused"),
         ("900", "nobody knows whether it arrived"),
@@ -174,5 +182,6 @@ def test_for_programs() -> None:
     document: dict[str, Any] = json.loads(run("27", "--json"))
     assert document["code"] == "27"
     assert document["call"]["fault"] == "credentials"
-    assert document["message"] is None
+    assert document["message"]["fault"] == "credentials"
+    assert "as for a call" in document["message"]["sentence"]
     assert document["meaning_zh"].startswith("SessionKey")

@@ -41,8 +41,8 @@ RESULTS = {
     Fault.CONTENT: (Outcome.FAILED, True, True, None),
     Fault.PROVIDER: (Outcome.RETRY, True, False, "backoff"),
     Fault.THROTTLED: (Outcome.RETRY, False, False, "a second"),
-    Fault.CREDENTIALS: (Outcome.RETRY, False, False, "a second"),
-    Fault.OURS: (Outcome.RETRY, False, False, "a second"),
+    Fault.CREDENTIALS: (Outcome.RETRY, False, False, "a minute"),
+    Fault.OURS: (Outcome.RETRY, False, False, "a minute"),
     Fault.UNKNOWN: (Outcome.UNKNOWN, True, False, "backoff"),
 }
 
@@ -50,8 +50,8 @@ RESULTS = {
 def assert_waits(verdict: Verdict, how: str | None, attempts: int) -> None:
     if how is None:
         assert verdict.delay_seconds is None
-    elif how == "a second":
-        assert verdict.delay_seconds == 1.0
+    elif how in ("a second", "a minute"):
+        assert verdict.delay_seconds == {"a second": 1.0, "a minute": 60.0}[how]
     else:
         assert verdict.delay_seconds is not None
         assert 0.0 <= verdict.delay_seconds <= 2.0**attempts

@@ -55,6 +55,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "rate_limit": 0,
         "lease_seconds": 60,
         "max_attempts": 12,
+        "outage_hours": 48,
         "retry_base_seconds": 1,
         "retry_max_seconds": 900,
         "on_unknown": "resend",
