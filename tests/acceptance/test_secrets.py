@@ -68,7 +68,9 @@ def echoes(marks: Marks) -> Iterator[Behaviour]:
         (50, ""),
     ]:
         yield error(code, sub_code, all_of_it)
-    yield lie(lambda r: r.update(results=[_failed(all_of_it) for _ in r["results"]], is_all_success=False))
+    yield lie(
+        lambda r: r.update(results=[*r["results"][:1], *_failed(r["results"][1:], all_of_it)], is_all_success=False)
+    )
     yield lie(lambda r: r.update(results=[content] * len(r["results"])))
     yield raw(f"<html>{all_of_it}</html>", 502)
     yield raw(f"<html>{all_of_it}</html>")
@@ -77,8 +79,8 @@ def echoes(marks: Marks) -> Iterator[Behaviour]:
     yield hang
 
 
-def _failed(text: str) -> dict[str, object]:
-    return {"is_success": False, "error_code": "isp.odd", "error_message": text}
+def _failed(results: list[object], text: str) -> list[object]:
+    return [{"is_success": False, "error_code": "isp.odd", "error_message": text} for _ in results]
 
 
 def test_promise_9_secrets_and_contents_appear_nowhere(
