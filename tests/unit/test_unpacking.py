@@ -14,6 +14,11 @@ ANSWER = b'{"is_all_success":true}'
 LIMIT = 1_000_000
 
 
+def _words(value: bytes | str) -> str:
+    """For the names of the tests: what is packed holds the time of day."""
+    return value[:40] if isinstance(value, str) else f"{len(value)} bytes"
+
+
 def raw_deflate(body: bytes) -> bytes:
     packing = zlib.compressobj(wbits=-15)
     return packing.compress(body) + packing.flush()
@@ -40,6 +45,7 @@ BOMB_IN_BOMB = gzip.compress(gzip.compress(b"\0" * 50_000_000, 9), 9)
         (ANSWER, "gzip"),  # a proxy unpacked it and left the header
         (ANSWER, "deflate"),
     ],
+    ids=_words,
 )
 def test_what_can_be_unpacked(body: bytes, encoding: str) -> None:
     assert unpacked(body, encoding, max_bytes=LIMIT) == ANSWER
@@ -63,6 +69,7 @@ def test_what_can_be_unpacked(body: bytes, encoding: str) -> None:
         (b"no gzip", "gzip", "it is no gzip"),
         (gzip.compress(ANSWER)[:-8] + b"12345678", "gzip", "it is no gzip"),  # the checksum does not fit
     ],
+    ids=_words,
 )
 def test_what_cannot(body: bytes, encoding: str, says: str) -> None:
     with pytest.raises(UnpackingError, match=says):
