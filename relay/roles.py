@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 from relay.outbox.columns import Columns
 from relay.revisions import VERSION_TABLE, quoted
+from relay.sessions import script_begins
 
 VIEWS = (
     "audit_action",
@@ -53,6 +54,8 @@ _HEAD = """\
 --     relay roles --sql | psql -v ON_ERROR_STOP=1 ...
 -- Then let logins be members: grant {app} to shop. Migrations are for members of {owner}.
 begin;
+-- Nobody else's function or operator has a part in this, and a text means what it says.
+{session};
 """
 
 _MAY_CREATE = """
@@ -183,6 +186,7 @@ def roles_sql(names: RoleNames, *, schema: str = "relay") -> str:
     roles = {part: quoted(name) for part, name in by_part.items()}
     words = {
         **roles,
+        "session": script_begins()[1].replace("; ", ";\n"),
         "schema": quoted(schema),
         "schema_literal": _literal(quoted(schema)),
         "owner_literal": _literal(roles["owner"]),

@@ -95,6 +95,7 @@ SETTINGS = (
     Setting("from_collapse_limit", "8", _PLAN),
     Setting("join_collapse_limit", "8", _PLAN),
     Setting("geqo_threshold", "12", _PLAN),
+    Setting("debug_parallel_query", "off", "no process is started for a short statement", since=(160000,)),
     Setting("jit", "off", "to compile one of our short statements takes longer than to run it"),
 )
 

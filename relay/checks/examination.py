@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, text
 
+<<<<<<< HEAD
 from relay.checks import (
     Check,
     Fact,
@@ -28,6 +29,9 @@ from relay.checks import (
     warn,
     way,
 )
+=======
+from relay.checks import Check, Fact, State, backlog, catalogue, fact, rights, server, surroundings, vacuum, warn
+>>>>>>> da584fa (Trigger functions, masking and relay roles --sql look names up in fixed places; relay check names settings of the role that cannot be overruled, and who may create in public)
 from relay.errors import RelayError, UnreachableError
 from relay.settings import Settings
 
@@ -47,6 +51,8 @@ SERVER: Mapping[str, Check] = {
     "prepared transactions": server.prepared_transactions,
     "vacuum horizon": vacuum.horizon,
     "superuser": rights.superuser,
+    "role settings": surroundings.role_settings,
+    "public": surroundings.public,
 }
 REVISION: Mapping[str, Check] = {"revision": catalogue.revision}
 # Of the tables, as this version of the relay knows them: at any other revision there is nothing to compare with.

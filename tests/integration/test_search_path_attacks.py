@@ -1,0 +1,110 @@
+"""An application's login that plants functions, operators, types and tables of its own changes nothing of what we do.
+
+Where everybody may create in ``public`` (databases that come from PostgreSQL 14 keep that), what is planted there is a
+better match than PostgreSQL's own, and what is planted in ``pg_temp`` would even come first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pytest
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from relay.roles import roles_sql
+from relay.sessions import distrust
+from relay.wakeups import Notified
+from tests.fixtures.database import Server
+from tests.fixtures.hostile import EVIL
+from tests.fixtures.roles import Roles
+from tests.fixtures.scripted import Bench, Scripted
+
+PLANTED = EVIL.replace("create schema evil;", "").replace("grant usage on schema evil to public;", "")
+
+
+def run(url: str, sql: str) -> None:
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        raw = connection.connection.dbapi_connection
+        assert raw is not None
+        raw.cursor().execute(sql)
+
+
+@pytest.fixture
+def attacked(roles: Roles, postgres: Server, engine: Engine) -> Roles:
+    """The application's login has planted what it could."""
+    assert engine.url.database
+    run(postgres.admin_url(engine.url.database), "grant create on schema public to public")
+    run(roles.url("app"), PLANTED.replace("evil.", "public."))
+    run(roles.url("app"), "insert into relay.outbox (topic, content, ordering_key) values ('t', '{}', 'k')")
+    return roles
+
+
+def test_the_script_of_the_roles_calls_nothing_that_somebody_planted(
+    attacked: Roles, postgres: Server, engine: Engine
+) -> None:
+    """It did: ``'table ' || cast(oid as regclass)`` found an operator of the application's, and ran it as superuser."""
+    assert engine.url.database
+    run(postgres.admin_url(engine.url.database), roles_sql(attacked.names))
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_the_worker_calls_nothing_that_somebody_planted(attacked: Roles, pooled: bool) -> None:
+    engine = create_engine(attacked.url("worker"), isolation_level="READ COMMITTED")
+    bench = Bench(engine, producer := Scripted())
+    if pooled:
+        assert distrust(engine)
+    asyncio.run(bench.drain())
+    engine.dispose()
+    assert len(producer.produced) == 1
+
+
+def test_a_login_with_a_schema_of_its_own_undoes_nothing(attacked: Roles, postgres: Server, engine: Engine) -> None:
+    """Each trigger function looks its names up in fixed places, whatever the path of the session is."""
+    assert engine.url.database
+    superuser = postgres.admin_url(engine.url.database)
+    run(superuser, EVIL)
+    run(superuser, "insert into relay.outbox (topic, content) values ('t', '{}')")
+    updates = (
+        "update relay.outbox set topic = 'x'",
+        "update relay.outbox set content = '{}'",
+        "delete from relay.outbox",
+        "delete from relay.action",
+    )
+    for update in updates:
+        with pytest.raises(DBAPIError, match=r"stays as it is|nothing is removed"):
+            run_raising(superuser, f"set search_path = evil, pg_catalog; {update}")
+
+
+def run_raising(url: str, sql: str) -> None:
+    """Through SQLAlchemy, which says what kind of error it was."""
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        for statement in sql.split("; "):
+            connection.execute(text(statement))
+
+
+def test_every_function_of_ours_says_where_it_looks_names_up(engine: Engine) -> None:
+    """In ``pg_catalog`` first and in ``pg_temp`` last; or all names in it are qualified, where each insert runs it."""
+    asked = """
+        select proname, array_to_string(proconfig, ' '), prosrc from pg_proc
+        where pronamespace = cast('relay' as regnamespace)"""
+    with engine.connect() as connection:
+        functions = connection.execute(text(asked)).all()
+    assert len(functions) > 20
+    for name, config, source in functions:
+        pinned = (config or "").startswith("search_path=pg_catalog, ") and "pg_temp" in config
+        assert pinned or (name in ("wake", "keep_order") and "pg_catalog." in source), name
+        assert "\\" not in source or "standard_conforming_strings=on" in config or "E'" in source, name
+
+
+async def test_the_connection_that_listens_is_independent(database_url: str) -> None:
+    conninfo = database_url.replace("postgresql+psycopg", "postgresql")
+    joined = "&" if "?" in conninfo else "?"
+    wakeup = Notified(f"{conninfo}{joined}options=-csearch_path%3Devil%20-cstatement_timeout%3D5000")
+    await wakeup.open()
+    assert wakeup.trouble is None
+    assert await wakeup._value("select current_setting('search_path')") == "pg_catalog, pg_temp"
+    assert await wakeup._value("select current_setting('statement_timeout')") == "0"
+    await wakeup.close()
