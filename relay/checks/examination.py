@@ -12,7 +12,6 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, text
 
-<<<<<<< HEAD
 from relay.checks import (
     Check,
     Fact,
@@ -25,13 +24,11 @@ from relay.checks import (
     rights,
     sequences,
     server,
+    surroundings,
     vacuum,
     warn,
     way,
 )
-=======
-from relay.checks import Check, Fact, State, backlog, catalogue, fact, rights, server, surroundings, vacuum, warn
->>>>>>> da584fa (Trigger functions, masking and relay roles --sql look names up in fixed places; relay check names settings of the role that cannot be overruled, and who may create in public)
 from relay.errors import RelayError, UnreachableError
 from relay.settings import Settings
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, nullcontext
+from contextlib import contextmanager, nullcontext
 from types import ModuleType
 from typing import Any
 

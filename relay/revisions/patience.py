@@ -18,7 +18,6 @@ from relay.errors import RelayError
 from relay.revisions import quoted
 from relay.revisions.locks import TABLES_SECONDS
 from relay.sessions import undisturbed
-from relay.sessions import undisturbed
 
 WAIT_SECONDS = 60.0
 _PAUSE_SECONDS = (0.5, 1.5)  # between two tries
@@ -148,7 +147,6 @@ def _state(error: BaseException) -> str | None:
 
 def _holders(connection: Connection, schema: str) -> Sequence[Row[Any]]:
     with undisturbed(connection):
-        with undisturbed(connection):
         return connection.execute(text(_HOLDERS), {"quoted": quoted(schema), "lock": _lock_name(schema)}).all()
 
 

@@ -7,6 +7,7 @@ better match than PostgreSQL's own, and what is planted in ``pg_temp`` would eve
 from __future__ import annotations
 
 import asyncio
+
 import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
