@@ -58,8 +58,6 @@ def _named(role: str, name: str, value: str) -> Finding | None:
                 f"{said}: no trigger fires in its sessions, so keys have no order and nothing guards the tables",
                 f"alter role {role} reset session_replication_role",
             )
-        case "default_transaction_read_only", "on" | "true" | "yes" | "1":
-            return fail(f"{said}, and is obeyed: nothing can be written", "Reset it when writing may go on.")
         case "synchronous_commit", "off" | "false" | "no" | "0":
             return warn(
                 f"{said}: after a crash of the server a call that was made may be forgotten, and made again",
