@@ -7,7 +7,7 @@ mask nothing. And a month of the archive is a plain table where the archive is, 
 
 from __future__ import annotations
 
-_NAMES = ("wake()", "refuse_change()", "refuse_undoing()", "refuse_removal()", "keep_archive()")
+_NAMES = ("refuse_change()", "refuse_undoing()", "refuse_removal()", "keep_archive()")
 _BACKSLASHES = ("mask_text(text)", "mask_content(json, text[])")
 
 UPGRADE: tuple[str, ...] = (
