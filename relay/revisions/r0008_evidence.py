@@ -1,4 +1,4 @@
-"""Revision 0008, hashes that give nothing away, and dedupe keys that are remembered. Frozen once released: never edit, add one."""
+"""Revision 0008, hashes that give nothing away, dedupe keys that are remembered. Frozen once released."""
 
 from __future__ import annotations
 

