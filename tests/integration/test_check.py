@@ -157,6 +157,23 @@ def test_what_somebody_should_look_at(name: str, check: Check, engine: Engine) -
     assert sentence in facts[name][0]["sentence"]
 
 
+@pytest.mark.parametrize("table", ["outbox", "call", "action"])
+def test_a_sequence_left_behind_is_named_with_what_mends_it(table: str, check: Check, engine: Engine) -> None:
+    run(
+        engine,
+        "insert into relay.outbox (topic, content) values ('t', '{}'), ('t', '{}')",
+        "insert into relay.call (account, worker, message_ids, lease_until, settled_at, outcome) "
+        "values ('default', 'w1', '{1}', now(), now(), 'ok'), ('default', 'w1', '{2}', now(), now(), 'ok')",
+        "insert into relay.action (actor, action, reason, count) values ('a', 'retry', 'r', 1), ('a', 'retry', 'r', 1)",
+        f"alter sequence relay.{table}_id_seq restart",
+    )
+    (found,) = check(code=1)["sequences"]
+    assert found["state"] == "fail"
+    assert f"relay.{table}_id_seq is left behind: id 2 is in use" in found["sentence"]
+    run(engine, found["hint"].removeprefix("As the owner: "))
+    assert check()["sequences"][0]["state"] == "ok"
+
+
 def test_many_pauses_are_counted(check: Check, engine: Engine) -> None:
     run(
         engine,
