@@ -43,7 +43,7 @@ class Order(Base):
 def shell(start_relay: StartRelay, database_url: str, tmp_path: Path) -> dict[str, str]:
     """The environment of a reader who has exported what the README says, with the sandbox for a platform."""
     sandbox = start_relay("sandbox", "--port", "0")
-    exports = [sandbox.wait_for_line(rf"export (RELAY_TMC_{name})=(.+)") for name in EXPORTED]
+    exports = [sandbox.wait_for_line(rf"export (RELAY_TMC_{name})=(.+)", "stdout") for name in EXPORTED]
     command = tmp_path / "bin" / "relay"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m relay "$@"\n')
