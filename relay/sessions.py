@@ -99,6 +99,19 @@ SETTINGS = (
     Setting("jit", "off", "to compile one of our short statements takes longer than to run it"),
 )
 
+# Of a worker, whose transactions wait for nobody: a peer that is dead (its host is gone, or stands still, or a proxy in
+# between) holds no locks for longer than this, and a statement whose client has gone ends with it. On a connection that
+# leads to the server itself: what these are told about is otherwise the pooler. Some systems have no way to tell
+# whether a client has gone, and refuse the last one; then that is all there is.
+WORKER = """
+set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3;
+set tcp_user_timeout = 20000; set idle_in_transaction_session_timeout = 20000;
+do $body$ begin
+    set client_connection_check_interval = 2000;
+exception when invalid_parameter_value then null;
+end $body$
+"""
+
 # What decides about the meaning of a script; how long it may take is for whoever runs it to say.
 SCRIPT = (
     "search_path",

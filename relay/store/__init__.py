@@ -53,7 +53,7 @@ class Store:
         schema: str = "relay",
         floors: Floors | None = None,
     ) -> None:
-        self._connections = Connections(engine)
+        self._connections = Connections(engine, schema=schema)
         self._worker = worker
         self._lease_seconds = lease_seconds
         self._schema = schema
@@ -229,9 +229,9 @@ class Store:
             failed_holds=failed_holds,
         )
 
-    def cut_off(self) -> None:
-        """Cut every connection in use: whoever waits for an answer on one gets an UnreachableError at once."""
-        self._connections.cut_off()
+    def cut_off(self, threads: Collection[int] | None = None) -> None:
+        """End what these threads wait for, or all: whoever waits for an answer gets an UnreachableError."""
+        self._connections.cut_off(threads)
 
     def _histories(self, connection: Connection, message_ids: Sequence[int]) -> dict[int, History]:
         rows = self._fetch(connection, sql.HISTORIES, {"ids": list(message_ids)}) if message_ids else []

@@ -1,40 +1,59 @@
 """Transactions that tell what is worth another try, and connections that can be cut when nobody answers on them.
 
-A connection through a stalled proxy or a half-open TCP connection gives no error, it just never answers. Whoever runs
-a transaction against time calls :meth:`Connections.cut_off` from another thread; the one that waits then fails at once.
+A connection through a stalled proxy or a half-open TCP connection gives no error, it just never answers; nor does a
+server while a statement waits for a lock. Whoever runs a transaction against time calls :meth:`Connections.cut_off`
+from another thread; the one that waits then fails. From its first byte on a connection is known to it, also while its
+session is being set up.
+
+The statement is cancelled first: so the server no longer waits for that lock either, and the connection is as good as
+before. A client that only goes away leaves a server process behind, and one more with each new try, until nobody can
+connect. A commit is not cancelled: one that waits for a synchronous standby would then count as made without it. There,
+and where cancelling is of no use, the socket is shut, and the server sees that soon (see ``sessions.WORKER``).
 """
 
 from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from psycopg import IsolationLevel
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from relay import statements as sql
+from relay.background import Thread
 from relay.conninfo import refused_parameter
 from relay.database_errors import Kind, cause_of
 from relay.errors import RefusedError, RelayError, UnreachableError
 from relay.store.preparing import give_up_if_outdated, keep_plans
+from relay.store.running import fetch
 
 # What a person has to mend, whatever the row: the way in (28, 3D), a right, a table or a column (42, 3F), a feature.
 _FOR_A_PERSON = ("0A", "28", "3D", "3F", "42")
+_CANCELLED = "57014"
 _NAMES_NO_VALUE = ("23", "42", "54")
 
 
-class Connections:
-    """The engine is the relay's own: its connections stay READ COMMITTED."""
+_CANCEL_SECONDS = 1.0  # for a cancelled statement to end
 
-    def __init__(self, engine: Engine) -> None:
+
+class Connections:
+    """The engine is the relay's own: its connections stay READ COMMITTED. A thread uses one of them at a time."""
+
+    def __init__(self, engine: Engine, *, schema: str = "relay") -> None:
         keep_plans(engine)
+        event.listen(engine, "do_connect", self._connect)
         self._engine = engine
-        self._lock = threading.Lock()
-        self._in_use: set[Any] = set()
+        self._schema = schema
+        self._released = threading.Condition()
+        self._in_use: dict[int, Any] = {}  # by thread
+        self._committing: set[int] = set()
+        self._given_up: set[int] = set()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -42,21 +61,21 @@ class Connections:
 
         What only a person can mend stays the DBAPIError it is.
         """
+        thread = threading.get_ident()
         try:
-            with self._engine.connect() as connection, self._used(connection), connection.begin():
-                yield connection
+            with self._engine.connect() as connection:
+                self._use(connection)
+                with connection.begin():
+                    yield connection
+                    self._committing.add(thread)
         except PoolTimeout as error:
             raise UnreachableError("No connection to PostgreSQL became free in time.", cause=Kind.CROWDED) from error
         except DBAPIError as error:
-            if not is_passing(error) and not give_up_if_outdated(self._engine, error):
-                if is_for_a_person(error):
-                    raise
-                raise RefusedError(f"PostgreSQL refused: {told(error)}.") from error
-            if getattr(error.orig, "sqlstate", None) == "25006":
-                self._engine.dispose()  # the other connections lead to the same standby
-            raise lost(error) from error
+            raise self._meant(error, thread) from error
         except UnicodeDecodeError as error:  # of the driver; its own text quotes the bytes
             raise RefusedError("A text in the database is not UTF-8.") from error
+        finally:
+            self._release(thread)
 
     def encoding(self) -> str:
         """In which the database keeps its texts; the server tells it unasked."""
@@ -64,32 +83,80 @@ class Connections:
             raw: Any = connection.connection.dbapi_connection
             return str(raw.info.parameter_status("server_encoding"))
 
-    def cut_off(self) -> None:
-        """Shut the sockets of all connections in use."""
-        with self._lock:
-            in_use = list(self._in_use)
-        for raw in in_use:
-            # Of whatever kind: a connection may be closed by its user between the list and here.
-            with suppress(Exception), socket.socket(fileno=raw.pgconn.socket) as borrowed:
-                try:
-                    borrowed.shutdown(socket.SHUT_RDWR)
-                finally:
-                    borrowed.detach()  # the file descriptor stays the driver's
+    def cut_off(self, threads: Collection[int] | None = None) -> None:
+        """End what these threads wait for (None: all). Comes back within some two seconds."""
+        with self._released:
+            chosen = {t: raw for t, raw in self._in_use.items() if threads is None or t in threads}
+            self._given_up |= chosen.keys()
+            waiting = {t: raw for t, raw in chosen.items() if t not in self._committing}
+        for raw in waiting.values():
+            Thread(partial(_cancel, raw), name="cancel").start()
+        with self._released:
+            self._released.wait_for(lambda: not self._still(waiting), timeout=_CANCEL_SECONDS if waiting else 0)
+            left = self._still(chosen)
+        for raw in left:
+            _shut(raw)
 
-    @contextmanager
-    def _used(self, connection: Connection) -> Iterator[None]:
+    def _still(self, chosen: Mapping[int, Any]) -> list[Any]:
+        return [raw for thread, raw in chosen.items() if self._in_use.get(thread) is raw]
+
+    def _connect(self, dialect: Any, _record: object, arguments: Any, parameters: Any) -> Any:
+        raw = dialect.connect(*arguments, **parameters)
+        with self._released:
+            self._in_use[threading.get_ident()] = raw
+        return raw
+
+    def _use(self, connection: Connection) -> None:
         raw: Any = connection.connection.dbapi_connection
+        with self._released:
+            self._in_use[threading.get_ident()] = raw
         # Whatever the server's default is: the claim is only right with a fresh snapshot for each statement. Once for
         # each connection of the pool; as an execution option it would be set and unset for each transaction.
         if raw.autocommit or raw.isolation_level is not IsolationLevel.READ_COMMITTED:
             self._engine.dialect.set_isolation_level(raw, "READ COMMITTED")
-        with self._lock:
-            self._in_use.add(raw)
+
+    def _release(self, thread: int) -> None:
+        with self._released:
+            self._in_use.pop(thread, None)
+            self._committing.discard(thread)
+            self._given_up.discard(thread)
+            self._released.notify_all()
+
+    def _meant(self, error: DBAPIError, thread: int) -> Exception:
+        if thread in self._given_up:
+            return UnreachableError(
+                f"PostgreSQL gave no answer in time{self._in_the_way(error)}.", cause=Kind.NO_ANSWER
+            )
+        if not is_passing(error) and not give_up_if_outdated(self._engine, error):
+            return error if is_for_a_person(error) else RefusedError(f"PostgreSQL refused: {told(error)}.")
+        if getattr(error.orig, "sqlstate", None) == "25006":
+            self._engine.dispose()  # the other connections lead to the same standby
+        return lost(error)
+
+    def _in_the_way(self, error: DBAPIError) -> str:
+        """Who holds what the statement waited for, where the server answers again now that it is cancelled."""
+        if getattr(error.orig, "sqlstate", None) != _CANCELLED:
+            return ""
+        with suppress(Exception), self._engine.connect() as connection:
+            self._use(connection)
+            for row in fetch(connection, sql.IN_THE_WAY, self._schema, {}):
+                since = f", idle in a transaction for {row.seconds:.0f} s" if row.seconds is not None else ""
+                return f": process {row.pid} (role {row.role}{since}) holds a lock on {row.held}"
+        return ""
+
+
+def _cancel(raw: Any) -> None:
+    with suppress(Exception):  # of whatever kind: then the socket is shut
+        raw.cancel_safe(timeout=_CANCEL_SECONDS)
+
+
+def _shut(raw: Any) -> None:
+    # Of whatever kind: a connection may be closed by its user meanwhile.
+    with suppress(Exception), socket.socket(fileno=raw.pgconn.socket) as borrowed:
         try:
-            yield
+            borrowed.shutdown(socket.SHUT_RDWR)
         finally:
-            with self._lock:
-                self._in_use.discard(raw)
+            borrowed.detach()  # the file descriptor stays the driver's
 
 
 def lost(error: DBAPIError) -> UnreachableError:

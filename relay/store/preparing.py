@@ -46,7 +46,7 @@ def choose(raw: Any, record: Any) -> None:
     if sessions.is_pooled(record):
         return
     try:
-        raw.execute(KEPT_PLANS)
+        raw.execute(f"{KEPT_PLANS}; {sessions.WORKER}")
         raw.commit()
     except raw.Error:
         raw.close()

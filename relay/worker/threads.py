@@ -2,14 +2,17 @@
 
 Blocking psycopg in a thread costs half the CPU of an async driver for these few large statements, and there is no
 second, async way to the same SQL. A transaction that gets no answer at all is cut off after a while: a half-open
-connection never fails by itself. And none holds up the end of the process: nobody waits for these threads.
+connection never fails by itself, nor does a statement that waits for a lock. And none holds up the end of the process:
+nobody waits for these threads.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import TypeVar
 
 from relay.background import Executor
@@ -26,23 +29,31 @@ RETRY_MAX_SECONDS = 2.0
 
 
 class Threads:
-    """``cut_off`` is called when a transaction has had no answer for ``patience_seconds``."""
+    """``cut_off`` is told which thread has had no answer for ``patience_seconds``, again and again until it has."""
 
-    def __init__(self, cut_off: Callable[[], None], *, patience_seconds: float) -> None:
+    def __init__(self, cut_off: Callable[[Collection[int]], None], *, patience_seconds: float) -> None:
         self._pool = Executor(_THREADS, name="store")
+        self._cutting = Executor(1, name="cut-off")  # it takes a moment, and the loop has other work
         self._cut_off = cut_off
         self._patience_seconds = patience_seconds
 
     async def run(self, work: Callable[[], T]) -> T:
         """The result of ``work``. When cancelled, the transaction goes on to its end without us."""
-        running = asyncio.get_running_loop().run_in_executor(self._pool, work)
-        finished, _ = await asyncio.wait([running], timeout=self._patience_seconds)
-        if not finished:
-            self._cut_off()
+        loop = asyncio.get_running_loop()
+        threads: list[int] = []  # none as long as it waits for one
+
+        def known() -> T:
+            threads.append(threading.get_ident())
+            return work()
+
+        running = loop.run_in_executor(self._pool, known)
+        while not (await asyncio.wait([running], timeout=self._patience_seconds))[0]:
+            await loop.run_in_executor(self._cutting, partial(self._cut_off, threads))
         return await running
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for executor in (self._pool, self._cutting):
+            executor.shutdown(wait=False, cancel_futures=True)
 
 
 class Outage:

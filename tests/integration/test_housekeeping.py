@@ -90,7 +90,7 @@ class Rounds:
 
 async def told_after(rounds: Rounds) -> list[events.Event]:
     told: list[events.Event] = []
-    threads = Threads(lambda: None, patience_seconds=10)
+    threads = Threads(lambda _: None, patience_seconds=10)
     observers = events.Events([told.append])
     keeping = Housekeeping(rounds, threads, observers=observers, rng=random.Random(1), round_seconds=0.01)
     task = asyncio.create_task(keeping.archive_forever())
