@@ -150,16 +150,19 @@ class Worker:
         recovering = asyncio.create_task(self._leases.recover_forever())
         claiming = asyncio.create_task(self._claim_until(until, patience))
         aborting = asyncio.create_task(self._aborting_came())
+        stopping = asyncio.create_task(self._stopping_came())
         others = [recovering, asyncio.create_task(self._hear_forever()), *self._housekeeping()]
+        landing_seconds = self._options.grace_seconds
         try:
-            await _until_first([claiming, aborting], others=[settling, extending, measuring, *others])
+            await _until_first([claiming, aborting, stopping], others=[settling, extending, measuring, *others])
+            landing_seconds = await self._after_a_claim_under_way(claiming, aborting)
         finally:
             self._stopping.set()
             self._flights.changed.set()
             self._flights.release_unsent()
             await asyncio.wait([claiming], timeout=_LAST_CLAIM_SECONDS)
-            await _cancel([claiming, aborting, *others])
-            await self._land(settling)
+            await _cancel([claiming, aborting, stopping, *others])
+            await self._land(settling, landing_seconds)
             await _cancel([settling, extending, measuring])
             await _within(_LAST_CLOSE_SECONDS, self._wakeup.close())
             await _within(_LAST_CLOSE_SECONDS, self._producer.close())
@@ -291,13 +294,23 @@ class Worker:
         self._report.pauses = await self._threads.run(self._store.pauses)
         return True
 
-    async def _land(self, settling: asyncio.Task[None]) -> None:
+    async def _after_a_claim_under_way(self, claiming: asyncio.Task[None], aborting: asyncio.Task[None]) -> float:
+        """Wait for it, but not beyond the grace: it may be stalled. What is left of the grace, in seconds."""
+        self._flights.release_unsent()
+        started = time.monotonic()
+        grace = self._options.grace_seconds
+        await asyncio.wait([claiming, aborting], timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+        if claiming.done():
+            claiming.result()
+        return max(0.0, grace - (time.monotonic() - started))
+
+    async def _land(self, settling: asyncio.Task[None], grace_seconds: float) -> None:
         """Both stages of stopping, then the last outcomes are written down."""
         self._flights.release_unsent()
         if not self._flights.idle:
             self._events.emit(events.WorkerStopping(self._flights.running, self._options.grace_seconds))
-        deadline = time.monotonic() + self._options.grace_seconds
-        await self._flights.landed(self._aborting, self._options.grace_seconds)
+        deadline = time.monotonic() + grace_seconds
+        await self._flights.landed(self._aborting, grace_seconds)
         await self._flights.cancel()
         # If PostgreSQL stays away, the leases lapse and another worker records these calls as unknown.
         patience = max(_LAST_SETTLE_SECONDS, deadline - time.monotonic())
@@ -315,6 +328,9 @@ class Worker:
 
     async def _aborting_came(self) -> None:
         await self._aborting.wait()
+
+    async def _stopping_came(self) -> None:
+        await self._stopping.wait()
 
     async def _unless_stopped(self, opening: Coroutine[None, None, None]) -> None:
         """Wait for it, but not when we are to stop: a name that is looked up may take a minute."""
