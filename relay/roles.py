@@ -100,6 +100,7 @@ exception when insufficient_privilege then
 end $roles$;
 """
 
+# The schema itself comes last: before 16, a member that does not inherit could find nothing in it any more.
 _OWN = """
 do $roles$
 declare
@@ -111,14 +112,15 @@ begin
             message = 'there is no schema ' || {schema_literal}, hint = 'Run: relay migrate';
     end if;
     for thing in
-        select 'schema ' || cast(oid as regnamespace) as name, nspowner as owner from pg_namespace where oid = here
-        union all
-        select 'table ' || cast(oid as regclass), relowner from pg_class
+        select 'table ' || cast(oid as regclass) as name, relowner as owner, 1 as turn from pg_class
         where relnamespace = here and relkind in ('r', 'p', 'v')
         union all
-        select 'routine ' || cast(oid as regprocedure), proowner from pg_proc where pronamespace = here
+        select 'routine ' || cast(oid as regprocedure), proowner, 1 from pg_proc where pronamespace = here
         union all
-        select 'domain ' || cast(oid as regtype), typowner from pg_type where typnamespace = here and typtype = 'd'
+        select 'domain ' || cast(oid as regtype), typowner, 1 from pg_type where typnamespace = here and typtype = 'd'
+        union all
+        select 'schema ' || here, nspowner, turn from pg_namespace, unnest(array[0, 2]) as turn where oid = here
+        order by turn
     loop
         continue when pg_get_userbyid(thing.owner) = {owner_name};
         if not pg_has_role(thing.owner, 'usage') then
@@ -133,12 +135,18 @@ begin
                 hint = format('Let its owner or a superuser run: grant create on database %I to %I',
                     current_database(), current_user);
         end if;
-        execute 'alter ' || thing.name || ' owner to ' || {owner_literal};
+        if thing.turn = 0 then
+            execute 'grant usage, create on ' || thing.name || ' to ' || {owner_literal};
+        else
+            execute 'alter ' || thing.name || ' owner to ' || {owner_literal};
+        end if;
     end loop;
 end $roles$;
 """
 
+# As the owner: before 16, a member that does not inherit has its rights in no other way.
 _GRANT = """
+set local role {owner};
 revoke all on schema {schema} from public, {others};
 revoke all on all tables in schema {schema} from public, {others};
 revoke all on all sequences in schema {schema} from public, {others};

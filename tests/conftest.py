@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.fixtures.checked",
     "tests.fixtures.database",
     "tests.fixtures.golden",
+    "tests.fixtures.plain",
     "tests.fixtures.processes",
     "tests.fixtures.roles",
 ]

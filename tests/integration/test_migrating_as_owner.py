@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from uuid import uuid4
 
-import psycopg
 import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
@@ -20,7 +18,7 @@ from relay.errors import RelayError
 from relay.revisions import HEAD, REVISIONS
 from relay.revisions.migrating import migration_sql
 from relay.roles import RoleNames, roles_sql
-from tests.fixtures.database import Server
+from tests.fixtures.plain import Plain
 
 ALL = [revision.REVISION for revision in REVISIONS]
 ROOT = Path(__file__).parents[2]
@@ -30,49 +28,6 @@ select distinct pg_get_userbyid(relowner) from pg_class where relnamespace = to_
 union select pg_get_userbyid(proowner) from pg_proc where pronamespace = to_regnamespace('relay')
 union select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'relay'
 """
-
-
-class Plain:
-    """Logins with no right but what their database gives them; superuser's statements in that database."""
-
-    def __init__(self, server: Server, database: str) -> None:
-        self.server, self.database = server, database
-        self.made: list[str] = []
-
-    def role(self, options: str = "login password 'p'") -> str:
-        self.made.append(f"relay_test_{uuid4().hex[:8]}")
-        self.run(f"create role {self.made[-1]} {options}")
-        return self.made[-1]
-
-    def run(self, sql: str) -> None:
-        with self._autocommit(self.server.admin_url(self.database)) as connection:
-            connection.execute(sql.encode())
-
-    def url(self, login: str) -> str:
-        url = make_url(self.server.admin_url(self.database)).set(username=login, password="p")
-        return url.render_as_string(hide_password=False)
-
-    def execute(self, login: str, sql: str) -> None:
-        with self._autocommit(self.url(login)) as connection:
-            connection.execute(sql.encode())
-
-    def drop(self) -> None:
-        for role in reversed(self.made):
-            self.run(f"drop owned by {role} cascade; drop role {role}")
-
-    @staticmethod
-    def _autocommit(url: str) -> psycopg.Connection[tuple[object, ...]]:
-        return psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
-
-
-@pytest.fixture
-def plain(postgres: Server) -> Iterator[Plain]:
-    with postgres.fresh_database() as name:
-        made = Plain(postgres, name)
-        yield made
-        made.run("drop schema if exists relay cascade")
-        made.run(f'alter database "{name}" owner to current_user')
-        made.drop()
 
 
 def by_function(plain: Plain, login: str, wanted: Sequence[str] = ALL) -> None:
@@ -113,10 +68,8 @@ def assert_migrated(plain: Plain, login: str, *, owner: str | None = None, url: 
     ],
 )
 def test_an_owner_who_is_no_superuser_migrates(plain: Plain, owns: str, migrate: Callable[[Plain, str], None]) -> None:
-    login = plain.role()
-    if owns == "the database":
-        plain.run(f'alter database "{plain.database}" owner to {login}')
-    else:
+    login = plain.owner() if owns == "the database" else plain.role()
+    if owns == "the schema":
         plain.run(f"create schema relay authorization {login}")
     migrate(plain, login)
     assert_migrated(plain, login)
