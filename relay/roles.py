@@ -184,13 +184,17 @@ grant execute on function {schema}.retry(bigint[], text), {schema}.discard(bigin
     to {operator};
 
 grant select on {schema}.audit_backlog to {metrics};
-commit;
 """
 
 
-def roles_sql(names: RoleNames, *, schema: str = "relay") -> str:
-    """The script that makes the roles and gives each of them its rights in this schema."""
+def roles_sql(names: RoleNames, *, schema: str = "relay", owner_only: bool = False) -> str:
+    """The script that makes the roles and gives each of them its rights in this schema.
+
+    ``owner_only``: no role but the owner, which gets everything there is. That can be done at any revision; rights are
+    given on what the newest one has.
+    """
     by_part: dict[str, str] = asdict(names)
+    made = [names.owner] if owner_only else list(by_part.values())
     roles = {part: quoted(name) for part, name in by_part.items()}
     words = {
         **roles,
@@ -199,17 +203,17 @@ def roles_sql(names: RoleNames, *, schema: str = "relay") -> str:
         "schema_literal": _literal(quoted(schema)),
         "owner_literal": _literal(roles["owner"]),
         "owner_name": f"cast({_literal(names.owner)} as name)",
-        "literals": f"array[{', '.join(map(_literal, by_part.values()))}]",
+        "literals": f"array[{', '.join(map(_literal, made))}]",
         "others": ", ".join(role for part, role in roles.items() if part != "owner"),
         "public_columns": ", ".join(("topic", "content", *Columns.__annotations__)),
         "version_table": VERSION_TABLE,
         "views": ", ".join(f"{quoted(schema)}.{view}" for view in VIEWS),
     }
-    created = [_CREATE.format(literal=_literal(name), role=quoted(name)) for name in by_part.values()]
-    before, after = (_HEAD, _MAY_CREATE), (_JOIN, _OWN, _GRANT)
-    return "".join(
-        [*(part.format_map(words) for part in before), *created, *(part.format_map(words) for part in after)]
+    created = "".join(_CREATE.format(literal=_literal(name), role=quoted(name)) for name in made)
+    head, may_create, join, own, grant = (
+        part.format_map(words) for part in (_HEAD, _MAY_CREATE, _JOIN, _OWN, "" if owner_only else _GRANT)
     )
+    return f"{head}{may_create}{created}{join}{own}{grant}commit;\n"
 
 
 def _literal(value: str) -> str:

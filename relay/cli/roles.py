@@ -9,13 +9,14 @@ from relay.cli.printing import print_table
 
 @click.command()
 @click.option("--sql", is_flag=True, help="Print the SQL that makes the roles and gives them their rights.")
+@click.option("--owner-only", is_flag=True, help="With --sql: only the owner, for tables of any version.")
 @click.option("--owner", metavar="NAME", default="relay_owner", show_default=True)
 @click.option("--app", metavar="NAME", default="relay_app", show_default=True)
 @click.option("--worker", metavar="NAME", default="relay_worker", show_default=True)
 @click.option("--auditor", metavar="NAME", default="relay_auditor", show_default=True)
 @click.option("--operator", metavar="NAME", default="relay_operator", show_default=True)
 @click.option("--metrics", metavar="NAME", default="relay_metrics", show_default=True)
-def roles(sql: bool, **names: str) -> None:
+def roles(sql: bool, owner_only: bool, **names: str) -> None:
     """Show least-privilege roles, or print the SQL that makes them.
 
     The roles cannot log in: make your logins members of them. The SQL is run after each relay migrate: by the owner
@@ -24,9 +25,11 @@ def roles(sql: bool, **names: str) -> None:
     from relay.roles import MAY, RoleNames, roles_sql
     from relay.settings import load
 
+    if owner_only and not sql:
+        raise click.UsageError("--owner-only belongs to --sql")
     if not sql:
         print_table(("role", "may"), ((names[part], may) for part, may in MAY.items()))
         return
     if len(set(names.values())) < len(names):
         raise click.UsageError("each role needs a name of its own")
-    click.echo(roles_sql(RoleNames(**names), schema=load().schema_name), nl=False)
+    click.echo(roles_sql(RoleNames(**names), schema=load().schema_name, owner_only=owner_only), nl=False)

@@ -107,25 +107,26 @@ def test_the_first_0006_upgrades_as_the_superuser_who_migrated_it(plain: Plain, 
     assert_migrated(plain, str(make_url(admin).username), url=admin)
 
 
-@pytest.mark.parametrize("migrate", [by_function, by_script])
+@pytest.mark.parametrize(("reached", "migrate"), [("0006", by_function), ("0007", by_script)])
 def test_the_first_0006_upgrades_as_an_owner_whom_the_superuser_handed_it_to(
-    plain: Plain, migrate: Callable[..., None]
+    plain: Plain, reached: str, migrate: Callable[..., None]
 ) -> None:
-    relay.migrate(plain.server.admin_url(plain.database), to="0007")
+    relay.migrate(plain.server.admin_url(plain.database), to=reached)
     plain.run(RELEASED.read_text(encoding="utf-8"))
     login = plain.role()
     with pytest.raises(RelayError, match=f"{login} may not change the relay's tables: .* belongs to ") as refused:
         relay.migrate(plain.url(login))
     assert "relay roles --sql" in refused.value.hint
     assert f"grant relay_owner to {login}" in refused.value.hint
-    names = RoleNames(*(plain.role("nologin") for _ in range(6)))
-    plain.run(roles_sql(names))
-    plain.run(f"grant {names.owner} to {login}")
+    owner = f"{login}_owner"
+    plain.adopt(owner)
+    plain.run(roles_sql(RoleNames(owner=owner), owner_only=True))
+    plain.run(f"grant {owner} to {login}")
     if migrate is by_script:
-        plain.execute(login, f"set role {names.owner}; " + migration_sql(start="0007"))
+        plain.execute(login, f"set role {owner}; " + migration_sql(start=reached))
     else:
-        migrate(plain, login, ["0008"])
-    assert_migrated(plain, login, owner=names.owner)
+        migrate(plain, login, ALL[ALL.index(reached) + 1 :])
+    assert_migrated(plain, login, owner=owner)
 
 
 def test_who_may_not_is_told_by_whom_and_how(plain: Plain) -> None:

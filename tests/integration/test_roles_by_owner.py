@@ -48,7 +48,7 @@ def test_an_owner_who_may_create_roles_needs_nobody(
     elif self_grant:
         pytest.skip("before 16 there is no such setting")
     relay.migrate(plain.url(login), to="0007")
-    plain.execute(login, roles_sql(names))
+    plain.execute(login, roles_sql(names, owner_only=True))
     assert relay.migrate(plain.url(login))
     plain.execute(login, roles_sql(names))
     assert owners(plain) == [names.owner]
