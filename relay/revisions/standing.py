@@ -75,8 +75,8 @@ def _owner(connection: Connection, schema: str) -> str:
         raise RelayError(
             f"{me} may not change the relay's tables: {foreign.what} belongs to {foreign.owner}"
             + (f", and so do {foreign.number - 1} more" if foreign.number > 1 else ""),
-            f"Migrate as {foreign.owner}; or let a superuser run the SQL of relay roles --sql --owner-only, which hands "
-            f"everything to one owner, and then: grant relay_owner to {me}",
+            f"Migrate as {foreign.owner}; or let a superuser run what relay roles --sql --owner-only prints, which "
+            f"hands everything to one owner, and then: grant relay_owner to {me}",
         )
     if not found.may_fill:
         raise RelayError(

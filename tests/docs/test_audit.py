@@ -52,9 +52,9 @@ def told(engine: Engine, roles: Roles) -> Iterator[Roles]:
             connection.execute(text(ADD), {"keys": list(keys)})
 
     with engine.begin() as connection:
-        connection.execute(text("create table orders (tid bigint primary key)"))
-        connection.execute(text("insert into orders values (4213000001), (4213000002)"))
-        connection.execute(text(f"grant select on orders to {roles.names.auditor}"))
+        connection.execute(text("create table public.orders (tid bigint primary key)"))
+        connection.execute(text("insert into public.orders values (4213000001), (4213000002)"))
+        connection.execute(text(f"grant select on public.orders to {roles.names.auditor}"))
         connection.execute(text("select setval('relay.outbox_id_seq', 15)"))
     add("4213000001", "of the same order")
     settle(Answered((ACCEPTED, Result(Fault.MESSAGE, "isv.not-authorised")), "15r3nxoq4", 200))
@@ -86,7 +86,7 @@ def told(engine: Engine, roles: Roles) -> Iterator[Roles]:
     assert sum(one.messages for one in moved) == 1
     yield roles
     with engine.begin() as connection:
-        connection.execute(text("drop table orders"))
+        connection.execute(text("drop table public.orders"))
 
 
 def test_every_question_has_an_answer_for_the_role_it_is_meant_for(told: Roles) -> None:

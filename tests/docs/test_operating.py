@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from sqlalchemy import Connection, Engine, text
 
 from relay.cli.verbs import relay
+from relay.revisions import HEAD, current_revision
 from tests.docs.markdown import ROOT, blocks
 
 PAGE = ROOT / "docs" / "operating.md"
@@ -155,6 +156,10 @@ TROUBLES: dict[str, tuple[Callable[[Connection], None], Callable[[Connection], b
         lambda db: state(db, 17)[2] and [state(db, number)[0] for number in (17, 18, 19)] == ["pending"] * 3,
     ),
     "Messages are held": (two_held, lambda db: state(db, 17)[2] and state(db, 18)[:2] == CLOSED),
+    "Installing and upgrading without a superuser": (
+        lambda db: db.execute(text("drop schema relay cascade")) and None,
+        lambda db: current_revision(db, "relay") == HEAD,
+    ),
     "A worker died": (lapsed, lambda db: state(db, 17)[0] == "pending"),
     "One ordering key stands still": (blocked_key, lambda db: state(db, 17)[:2] == CLOSED and state(db, 18)[2]),
     "PostgreSQL was restarted": (in_flight, lambda db: state(db, 17)[0] == "pending"),
@@ -162,7 +167,7 @@ TROUBLES: dict[str, tuple[Callable[[Connection], None], Callable[[Connection], b
     "The disk fills up": (archived_and_old, lambda db: (left(db), left(db, "outbox_archive")) == ([18], [])),
     "A content has to go": (one_done, lambda db: content(db, 17) == '{"redacted": true}'),
 }
-HARMLESS = {"status", "list", "show"}
+HARMLESS = {"status", "list", "show", "migrate"}
 
 
 def sections() -> dict[str, list[str]]:

@@ -327,5 +327,6 @@ def test_who_may_read_tables_and_call_nothing_is_told(
             assert hint.startswith("hint: relay roles tells who may")
         assert statuses(db) == ["failed"]
     finally:
+        monkeypatch.delenv("PGOPTIONS")
         with superuser.begin() as connection:
             connection.execute(text(f"drop owned by {reader}; drop role {reader}"))
