@@ -22,7 +22,8 @@ from relay.embedded import EmbeddedPostgres
 from relay.settings import load
 from relay.wakeups import Notified
 
-# U, W: user and password. P: the port of the server; D: one on which nobody listens. S: the directory of its socket.
+# U, W: user and password. P: the port of the server; D: one on which nobody listens. S: the directory of its socket,
+# Q: the same, quoted.
 FORMS = {
     "one host": "postgresql://U:W@127.0.0.1:P/postgres",
     "several hosts": "postgresql://U:W@127.0.0.1:D,127.0.0.1:P/postgres?target_session_attrs=read-write",
@@ -30,7 +31,7 @@ FORMS = {
     "hosts beside ports": "postgresql://U:W@/postgres?host=127.0.0.1,localhost&port=D,P&connect_timeout=3",
     "keywords": "host=127.0.0.1,127.0.0.1 port=D,P dbname=postgres user=U password='W'",
     "a socket": "postgresql://U:W@/postgres?host=S&port=P",
-    "a socket before the path": "postgresql://U:W@%S:P/postgres",
+    "a socket before the path": "postgresql://U:W@Q:P/postgres",
     "a service": "postgresql:///?service=shop",
     "a password file": "postgresql://U@127.0.0.1:P/postgres?passfile=F",
     "a password file of the environment": "postgresql://U@127.0.0.1:P/postgres",
@@ -70,16 +71,16 @@ async def test_every_form_works_for_verbs_the_wakeup_and_the_accounts(
         monkeypatch.setenv("PGPASSFILE", str(passfile))
     monkeypatch.setenv("PGSERVICEFILE", str(services))
     sockets = str(server.home / "socket")
-    url = FORMS[form].replace("%S", quote(sockets, safe=""))
-    for letter, value in {
+    letters = {
         "U": user,
         "W": password,
         "P": port,
         "D": str(dead_port),
         "S": sockets,
         "F": passfile,
-    }.items():
-        url = _put(url, letter, str(value))
+    }
+    letters["Q"] = quote(sockets, safe="")
+    url = _put(FORMS[form], letters)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RELAY_DATABASE_URL", url)
     monkeypatch.setenv("RELAY_ACCOUNTS_QUERY", "select 'k' app_key, 's' app_secret where :account = 'default'")
@@ -96,6 +97,6 @@ async def test_every_form_works_for_verbs_the_wakeup_and_the_accounts(
     assert trouble is None
 
 
-def _put(url: str, letter: str, value: str) -> str:
-    """The letter alone, not as a part of a word."""
-    return re.sub(rf"(?<![A-Za-z]){letter}(?![A-Za-z])", lambda _: value, url)
+def _put(url: str, letters: dict[str, object]) -> str:
+    """The letters alone, not as parts of words, and not those of the values put in."""
+    return re.sub(r"(?<![A-Za-z])[A-Z](?![A-Za-z])", lambda found: str(letters[found[0]]), url)
