@@ -7,6 +7,7 @@
     │   └── SchemaError         the database schema is missing, older or newer
     ├── UnreachableError        PostgreSQL or the platform cannot be reached      exit 69
     ├── RefusedError            PostgreSQL refuses what depends on a row: its text, its number, its neighbour
+    │   └── SwallowedError      what was written is not there: somebody's rule or trigger swallows it
     └── UnsettledError          calls were made, and what became of them could not be written down
 
 The command line maps them to exit codes; nothing else does.
@@ -58,6 +59,10 @@ class UnreachableError(RelayError):
 
 class RefusedError(RelayError):
     """PostgreSQL refuses a statement because of a value in it, or cannot hand out a row. Other rows are as before."""
+
+
+class SwallowedError(RefusedError):
+    """What was written is not there, though PostgreSQL reported no error. Other words would fare no better."""
 
 
 class UnsettledError(RelayError):

@@ -94,6 +94,31 @@ select v.id, v.call_id, v.result_index, v.outcome, v.error_code, v.error_message
 from v join marked using (id)
 """
 
+# Where a settle wrote less than it named (see store/swallowed.py): what is as if it had not been written.
+STILL_OPEN = """
+select call.id from unnest(cast(:ids as bigint[]), cast(:nonces as bigint[])) as v (id, nonce)
+join {schema}.call on call.id = v.id and call.nonce = v.nonce where call.settled_at is null
+"""
+STILL_PENDING = """
+select id from {schema}.outbox where id = any (cast(:ids as bigint[])) and status = 'pending'
+"""
+WITHOUT_ATTEMPT = """
+select o.id from unnest(cast(:ids as bigint[]), cast(:call_ids as bigint[])) as v (id, call_id)
+join {schema}.outbox o on o.id = v.id
+where (o.status = 'pending' or o.call_id = v.call_id)
+  and not exists (select from {schema}.attempt a where a.message_id = v.id and a.call_id = v.call_id)
+"""
+# What has a say in writing to this table and is not of the relay.
+STANDING_ON = """
+select 'rule' as kind, cast(rulename as text) as name from pg_rewrite
+where ev_class = to_regclass(:table) and ev_enabled <> 'D'
+union all
+select 'trigger', cast(t.tgname as text) from pg_trigger t join pg_proc f on f.oid = t.tgfoid
+where t.tgrelid = to_regclass(:table) and not t.tgisinternal and t.tgenabled <> 'D'
+  and f.pronamespace is distinct from to_regnamespace(:ours)
+order by 1, 2
+"""
+
 # What messages whose attempts are used up went through: asked for those alone, before they end. As many rows as they
 # paid attempts, the newest ones: a person's retry began anew, and what was before it does not count.
 HISTORIES = """

@@ -1,6 +1,7 @@
 """What somebody has put on the tables of the relay that has a say in reading or writing: policies of rows, rules.
 
-Triggers and constraints of others are found with the catalogue.
+Triggers and constraints of others are found with the catalogue. A worker compares what it wrote with what it named, and
+says so where something swallows it (see ``store/swallowed.py``).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ where c.relnamespace = to_regnamespace(:schema) and c.relkind in ('r', 'p') and 
 order by not row_security_active(c.oid), c.relname
 """
 _RULES = """
-select rulename, c.relname from pg_rewrite join pg_class c on c.oid = ev_class
+select rulename, c.relname, is_instead and ev_enabled <> 'D' as replaces from pg_rewrite join pg_class c on c.oid = ev_class
 where c.relnamespace = to_regnamespace(:schema) and c.relkind in ('r', 'p') order by c.relname, rulename
 """
 
@@ -41,10 +42,13 @@ def row_security(connection: Connection, settings: Settings) -> Iterator[Finding
 def rules(connection: Connection, settings: Settings) -> Iterator[Finding]:
     schema = quoted(settings.schema_name)
     found = connection.execute(text(_RULES), {"schema": schema}).all()
-    for rule, table in found:
-        yield warn(
-            f"the rule {rule} rewrites statements on {table}",
-            f"drop rule {quoted(rule)} on {schema}.{quoted(table)}: a trigger does what is meant",
-        )
+    for rule, table, replaces in found:
+        hint = f"drop rule {quoted(rule)} on {schema}.{quoted(table)}: a trigger does what is meant"
+        if replaces:
+            yield fail(
+                f"the rule {rule} does something instead of statements on {table}: what is written is lost", hint
+            )
+        else:
+            yield warn(f"the rule {rule} rewrites statements on {table}", hint)
     if not found:
         yield ok("no rule rewrites statements")

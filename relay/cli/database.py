@@ -31,6 +31,7 @@ ENCODING = "utf8"  # before that of the URL and PGCLIENTENCODING: another one ha
 
 
 _NO_RIGHT = "42501"
+_OF_POLICIES = "check_enable_rls"  # the function of the server that says so, in whatever language
 _NO_SUCH = ("42P01", "42703", "42883", "3F000")  # table, column, function, schema
 _IN_USE = "55P03"  # a lock could not be had in time
 _NOT_IN_THIS_ENCODING = ("22021", "22P05")
@@ -119,6 +120,11 @@ def explained(error: BaseException, url: URL) -> RelayError:
         )
     if state == _IN_USE:
         return RelayError("somebody is using these tables; nothing was changed", "Try again when they have finished.")
+    if state == _NO_RIGHT and getattr(getattr(error, "diag", None), "source_function", None) == _OF_POLICIES:
+        return RelayError(
+            f"PostgreSQL would hide rows from the relay: {_reason(error)}",
+            "Drop what was put there: alter table ... disable row level security. relay check tells more.",
+        )
     if state == _NO_RIGHT:
         user = url.username or "the database user"
         return RelayError(

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine
 
 from relay import statements as sql
 from relay.archive import Moved, archive
-from relay.errors import RefusedError, UnreachableError
+from relay.errors import RefusedError, SwallowedError, UnreachableError
 from relay.message import CallKey
 from relay.outcomes import History, Policy, Settlement, exhausted_ids, lapsed, spared
 from relay.store import claiming, settling
@@ -90,7 +90,7 @@ class Store:
         for plain in plainer(settlement, self._connections.encoding()):
             try:
                 return self.settle([plain], sent, tried)
-            except UnreachableError:
+            except (UnreachableError, SwallowedError):
                 raise
             except Exception as error:
                 last = error

@@ -18,6 +18,7 @@ from relay.store.floors import Floors, Told, Trace, Visit
 from relay.store.locking import lock_ready
 from relay.store.looking import find_first_open_call, look_for_new, look_for_retries
 from relay.store.running import fetch
+from relay.store.swallowed import Swallowed
 from relay.store.turns import Found, next_turn, visits
 from relay.store.values import FEW_ACCOUNTS, Claim, ClaimLimits, Turn
 
@@ -98,7 +99,10 @@ def _told(connection: Connection, schema: str, floors: Floors, turn: Turn, limit
 def _fail_expired(connection: Connection, schema: str, ids: list[int]) -> int:
     if not ids:
         return 0
-    return len(fetch(connection, sql.FAIL_EXPIRED, schema, {"ids": ids}))
+    failed = len(fetch(connection, sql.FAIL_EXPIRED, schema, {"ids": ids}))
+    if not failed:
+        Swallowed(connection, schema).if_somebody_else_has_a_say("outbox", "messages that expired")
+    return failed
 
 
 def _without_keys_being_written(
@@ -143,4 +147,6 @@ def _name_calls(
         "open_from": open_from,
     }
     rows = fetch(connection, sql.NAME_CALLS, schema, parameters)
+    if not rows:
+        Swallowed(connection, schema).if_somebody_else_has_a_say("call", "a claim")
     return batches_of(rows, by_id)

@@ -36,7 +36,7 @@ from relay.store.running import fetch
 # What a person has to mend, whatever the row: the way in (28, 3D), a right, a table or a column (42, 3F), a feature.
 _FOR_A_PERSON = ("0A", "28", "3D", "3F", "42")
 _CANCELLED = "57014"
-_NAMES_NO_VALUE = ("23", "42", "54")
+_NAMES_NO_VALUE = ("0A", "23", "42", "54")
 
 
 _CANCEL_SECONDS = 1.0  # for a cancelled statement to end

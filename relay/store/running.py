@@ -29,9 +29,10 @@ def fetch_many(connection: Connection, sql: str, schema: str, parameters: Mappin
     return rows
 
 
-def run(connection: Connection, sql: str, schema: str, parameters: Mapping[str, Any]) -> None:
-    """A statement without rows."""
-    _executed(connection, sql, schema, parameters, tuple_row, _nothing)
+def run(connection: Connection, sql: str, schema: str, parameters: Mapping[str, Any]) -> int:
+    """A statement without rows; how many it wrote."""
+    written: int = _executed(connection, sql, schema, parameters, tuple_row, _written)
+    return written
 
 
 def _executed(
@@ -51,5 +52,5 @@ def _executed(
         raise DBAPIError.instance(text, None, error, psycopg.Error, hide_parameters=True) from error
 
 
-def _nothing(_: psycopg.Cursor[Any]) -> None:
-    return None
+def _written(cursor: psycopg.Cursor[Any]) -> int:
+    return cursor.rowcount

@@ -1,6 +1,7 @@
 """Settling: outcomes of any number of calls, in one transaction, over a Connection.
 
-The call rows come first and are the guard: whoever closes a call owns its outcome. Then the messages, once each.
+The call rows come first and are the guard: whoever closes a call owns its outcome. Then the messages, once each. What
+was written is compared with what was named (see ``swallowed.py``).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from relay.outcomes import PauseOrder, Settlement
 from relay.store.claiming import batches_of, nonces
 from relay.store.evidence import code, delay, number, storable
 from relay.store.running import fetch, run
+from relay.store.swallowed import Swallowed
 from relay.store.values import Settled
 
 # When a call was sent and how long it took: call → (monotonic seconds, seconds).
@@ -37,14 +39,19 @@ def settle(
 
     ``tried``: those that this worker tried to settle before, and never heard whether that was committed.
     """
+    swallowed = Swallowed(connection, schema)
     owned = _keys(fetch(connection, sql.CLOSE_CALLS, schema, _closing(settlements, sent)))
     ours = [settlement for settlement in settlements if settlement.key in owned]
-    if any(s.done for s in ours):
-        run(connection, sql.MARK_DONE, schema, _done(ours))
-    if any(s.verdicts for s in ours):
-        run(connection, sql.MARK_NOT_DONE, schema, _not_done(ours))
+    if len(ours) < len(settlements):
+        swallowed.closing(settlements)
+    if (done := sum(len(s.done) for s in ours)) and run(connection, sql.MARK_DONE, schema, _done(ours)) != done:
+        swallowed.done(ours)
+    if verdicts := sum(len(s.verdicts) for s in ours):
+        if run(connection, sql.MARK_NOT_DONE, schema, _not_done(ours)) != verdicts:
+            swallowed.verdicts(ours)
     for order in (s.pause for s in ours if s.pause):
-        run(connection, sql.PAUSE, schema, _pausing(order, worker))
+        if not run(connection, sql.PAUSE, schema, _pausing(order, worker)):
+            swallowed.anything("pause", order.scope)
     children = _split(connection, schema, ours, worker, lease_seconds)
     if unsure := [s for s in settlements if s.key in tried and s.key not in owned]:
         before = _settled_before(connection, schema, unsure)
@@ -71,6 +78,8 @@ def _split(
         "nonces": [nonce_of[number] for number, _, _ in flat],
     }
     rows = fetch(connection, sql.SPLIT, schema, parameters)
+    if len(rows) != len(halves):
+        Swallowed(connection, schema).anything("call", "the halves of a call that is split")
     return batches_of(rows, {message.id: message for _, _, message in flat})
 
 

@@ -103,6 +103,9 @@ def test_policies_that_hide_rows(check: Check, engine: Engine, roles: Roles) -> 
 
 def test_rules_that_rewrite_statements(check: Check, engine: Engine) -> None:
     run(engine, 'create rule "Theirs" as on delete to relay.pause do instead nothing')
+    (found,) = check(code=1)["rules"]
+    assert (found["state"], found["hint"][:35]) == ("fail", 'drop rule "Theirs" on relay.pause: ')
+    run(engine, 'create or replace rule "Theirs" as on delete to relay.pause do also notify x')
     (found,) = check()["rules"]
     assert (found["state"], found["sentence"]) == ("warn", "the rule Theirs rewrites statements on pause")
     run(engine, found["hint"].partition(":")[0])
