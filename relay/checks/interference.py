@@ -20,7 +20,8 @@ where c.relnamespace = to_regnamespace(:schema) and c.relkind in ('r', 'p') and 
 order by not row_security_active(c.oid), c.relname
 """
 _RULES = """
-select rulename, c.relname, is_instead and ev_enabled <> 'D' as replaces from pg_rewrite join pg_class c on c.oid = ev_class
+select rulename, c.relname, is_instead and ev_enabled <> 'D' as replaces
+from pg_rewrite join pg_class c on c.oid = ev_class
 where c.relnamespace = to_regnamespace(:schema) and c.relkind in ('r', 'p') order by c.relname, rulename
 """
 

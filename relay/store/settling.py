@@ -44,11 +44,12 @@ def settle(
     ours = [settlement for settlement in settlements if settlement.key in owned]
     if len(ours) < len(settlements):
         swallowed.closing(settlements)
-    if (done := sum(len(s.done) for s in ours)) and run(connection, sql.MARK_DONE, schema, _done(ours)) != done:
+    done = sum(len(s.done) for s in ours)
+    if done and run(connection, sql.MARK_DONE, schema, _done(ours)) != done:
         swallowed.done(ours)
-    if verdicts := sum(len(s.verdicts) for s in ours):
-        if run(connection, sql.MARK_NOT_DONE, schema, _not_done(ours)) != verdicts:
-            swallowed.verdicts(ours)
+    verdicts = sum(len(s.verdicts) for s in ours)
+    if verdicts and run(connection, sql.MARK_NOT_DONE, schema, _not_done(ours)) != verdicts:
+        swallowed.verdicts(ours)
     for order in (s.pause for s in ours if s.pause):
         if not run(connection, sql.PAUSE, schema, _pausing(order, worker)):
             swallowed.anything("pause", order.scope)
