@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from relay.cli.exported import compare_exports, verify_exports
 from relay.cli.options import duration, json_option
 from relay.cli.options import time as time_with_offset
 from relay.cli.printing import print_json
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from relay.exports.manifest import Preceding
     from relay.settings import Settings
 
-_DOES_NOT_FIT = 3
 _QUIET_SECONDS = 2.0  # whoever looks on is told how far it is
 _SECONDS_BETWEEN_LINES = 10.0  # and a log only now and then
 
@@ -49,7 +49,21 @@ def moment(text: str) -> date | datetime | timedelta:
     metavar="MANIFEST",
     help="Go on where that export ended, and name its hash.",
 )
-@click.option("--verify", is_flag=True, help="Write nothing: is the export in DIR what it was? If not, exit with 3.")
+@click.option(
+    "--after",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="EXPORT",
+    help="Name the hash of that export.  [default: the last one beside DIR]",
+)
+@click.option("--verify", is_flag=True, help="Write nothing: is the export in DIR, or each in it, what it was?")
+@click.option(
+    "--compare",
+    "older",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="OLDER",
+    help="Write nothing: what is not in DIR as it was in that export?",
+)
+@click.option("--explained", is_flag=True, help="With --compare: also what the ledger explains.")
 @json_option
 def export(
     folder: Path,
@@ -57,25 +71,50 @@ def export(
     since: date | timedelta | None,
     until: date | timedelta | None,
     previous: Path | None,
+    after: Path | None,
     verify: bool,
+    older: Path | None,
+    explained: bool,
     as_json: bool,
 ) -> None:
     """Write what the audit views show into files, with a manifest of hashes.
 
-    The folder exists and has no export yet. What is printed at the end is the hash of the manifest: keep it elsewhere.
-    The rights of an auditor are enough.
+    What is printed at the end is the hash of the manifest: keep it elsewhere. The rights of an auditor are enough.
+    With --verify and --compare the exit code is 3 where something is not as it was.
     """
-    if verify:
-        if form or since or until:
-            raise click.UsageError("--verify takes --previous and --json only")
-        _verify(folder, previous, as_json)
+    writing = form or since or until or after
+    if older is not None:
+        if writing or previous or verify:
+            raise click.UsageError("--compare takes --explained and --json only")
+        compare_exports(older, folder, explained=explained, as_json=as_json)
         return
+    if explained:
+        raise click.UsageError("--explained goes with --compare")
+    if verify:
+        if writing:
+            raise click.UsageError("--verify takes --previous and --json only")
+        verify_exports(folder, previous, as_json)
+        return
+    if previous and after:
+        raise click.UsageError("--previous names the export before already; leave --after out")
+    _write(folder, form or "jsonl", since, until, previous, after, as_json)
+
+
+def _write(
+    folder: Path,
+    form: str,
+    since: date | timedelta | None,
+    until: date | timedelta | None,
+    previous: Path | None,
+    after: Path | None,
+    as_json: bool,
+) -> None:
     from relay.exports import Plan
     from relay.exports import export as write
     from relay.settings import load
 
     settings = load()
-    plan = Plan(form or "jsonl", since, until, _preceding(previous))
+    plan = Plan(form, since, until, _preceding(previous), _preceding(after and after / "manifest.json"))
     with _snapshot(settings) as connection, Progress.on_stderr() as told:
         manifest, sha256 = write(connection, folder, plan, schema=settings.schema_name, told=told)
     if as_json:
@@ -84,23 +123,6 @@ def export(
         click.echo(f"{sha256}  {folder / 'manifest.json'}")
     rows = sum(file.rows for file in manifest.files)
     click.echo(f"{rows:,} rows in {len(manifest.files)} files", err=True)
-
-
-def _verify(folder: Path, previous: Path | None, as_json: bool) -> None:
-    from relay.exports.verifying import verify
-
-    found = verify(folder, previous)
-    if as_json:
-        print_json({"fits": not found.problems, **asdict(found)})
-    elif found.problems:
-        for problem in found.problems:
-            click.echo(f"{problem.file}: {problem.what}")
-    else:
-        click.echo(f"{found.sha256}  {folder / 'manifest.json'}")
-    if found.previous and not previous:
-        click.echo(f"the preceding manifest, {found.previous}, is compared only with --previous", err=True)
-    if found.problems:
-        raise click.exceptions.Exit(_DOES_NOT_FIT)
 
 
 def _preceding(manifest: Path | None) -> Preceding | None:

@@ -7,7 +7,8 @@ each exact content is in its row. One snapshot serves all files, so they agree w
              SHA256SUMS                                       for sha256sum -c
              manifest.json                                    written last: without it there was no export
 
-The hash of the manifest stands for all of it. A manifest may name the hash of the one before: links of a chain.
+The hash of the manifest stands for all of it. A manifest names the hash of the one written before it, which is found
+in the folder around: links of a chain.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 import relay
-from relay.exports.folder import Draft, new_export
+from relay.exports.chain import last_beside
+from relay.exports.folder import Draft, new_export, told_disk_errors
 from relay.exports.lines import FORMATS
-from relay.exports.manifest import MANIFEST, Manifest, Preceding, WrittenFile, sha256_of, sums
+from relay.exports.manifest import MANIFEST, Manifest, Preceding, WrittenFile, preceding, sha256_of, sums
 from relay.exports.rows import VIEWS, Choice, Moment, Source, View
 
 Told = Callable[[str, int], None]
@@ -29,12 +31,16 @@ Told = Callable[[str, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``since`` None: from where the preceding export ended; without one, from the beginning."""
+    """``since`` None: from where ``preceding`` ended; without that, from the beginning.
+
+    ``after`` is named as the one before, whatever its period; without either, it is the last one in the folder around.
+    """
 
     format: str = "jsonl"
     since: Moment | None = None
     until: Moment | None = None
     preceding: Preceding | None = None
+    after: Preceding | None = None
 
 
 def export(connection: Connection, folder: Path, plan: Plan, *, schema: str, told: Told) -> tuple[Manifest, str]:
@@ -46,10 +52,15 @@ def export(connection: Connection, folder: Path, plan: Plan, *, schema: str, tol
     with new_export(folder) as drafts:
         source = Source(connection, schema)
         period = source.period(plan.since, plan.until, plan.preceding)
+        before = plan.preceding or plan.after or _last_beside(folder, source)
+        if before:
+            source.require_same(before)
+        ended = before.until if before and not plan.preceding else None
+        missed = before if plan.preceding or (ended and ended == period.since) else None
         files = []
         for view in VIEWS:
             with drafts.new(f"{view.name}.{plan.format}") as draft:
-                choice = source.choice(view, period, plan.preceding)
+                choice = source.choice(view, period, missed)
                 files.append(_write(draft, source, view, choice, plan.format, told))
         manifest = Manifest(
             relay_version=relay.__version__,
@@ -63,12 +74,20 @@ def export(connection: Connection, folder: Path, plan: Plan, *, schema: str, tol
             snapshot=source.snapshot.name,
             format=plan.format,
             files=tuple(files),
-            previous=plan.preceding.sha256 if plan.preceding else None,
+            previous=before.sha256 if before else None,
         )
         data = manifest.dumped()
         sha256 = sha256_of(data)
         drafts.publish(sums({**{file.name: file.sha256 for file in files}, MANIFEST: sha256}), data)
     return manifest, sha256
+
+
+def _last_beside(folder: Path, source: Source) -> Preceding | None:
+    found = last_beside(folder, source.snapshot.database, source.schema)
+    if found is None:
+        return None
+    with told_disk_errors(found):
+        return preceding(found.read_bytes(), str(found))
 
 
 def _write(draft: Draft, source: Source, view: View, choice: Choice, form: str, told: Told) -> WrittenFile:

@@ -3,6 +3,9 @@
 ``manifest.json.partial`` is locked all the while, so two exports never write the same folder, and whatever an
 interrupted one left is simply written again. Only when every file has reached the disk do they get their names, the
 manifest last. A folder with a manifest is never written to.
+
+Nobody but who made them may read the files, whatever the umask: contents are masked by their form, and not every secret
+has one. A folder that is made here is closed as well; one that was there keeps its rights.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +25,7 @@ from relay.exports.manifest import MANIFEST, SUMS
 
 PARTIAL = ".partial"
 _BUFFER_BYTES = 1 << 17
+_FILE_MODE, _FOLDER_MODE = 0o600, 0o700
 
 
 class Draft:
@@ -30,7 +35,7 @@ class Draft:
         self.name = path.name
         self.size = 0
         self._hash = hashlib.sha256()
-        self._file: IO[bytes] = open(f"{path}{PARTIAL}", "wb", buffering=_BUFFER_BYTES)  # noqa: SIM115 ended by exit
+        self._file = _private(Path(f"{path}{PARTIAL}"), "wb")
 
     def __enter__(self) -> Self:
         return self
@@ -98,10 +103,13 @@ class Drafts:
 
 @contextmanager
 def new_export(folder: Path) -> Iterator[Drafts]:
-    """Drafts in an existing folder; of what is not published only the lock stays. Raises RelayError."""
+    """Drafts in the folder, made if need be; of what is not published only the lock stays. Raises RelayError."""
     with told_disk_errors(folder):
+        if not folder.exists():
+            folder.mkdir(_FOLDER_MODE)
+            folder.chmod(_FOLDER_MODE)
         _require_none(folder)
-        with open(folder / f"{MANIFEST}{PARTIAL}", "ab") as manifest:
+        with _private(folder / f"{MANIFEST}{PARTIAL}", "ab") as manifest:
             try:
                 fcntl.flock(manifest, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -116,6 +124,16 @@ def new_export(folder: Path) -> Iterator[Drafts]:
                 drafts.remove()
 
 
+def _private(path: Path, mode: str) -> IO[bytes]:
+    """Also what an interrupted export of an earlier version left open to others."""
+    file = open(  # noqa: SIM115 ended by whoever asked
+        path, mode, buffering=_BUFFER_BYTES, opener=lambda name, flags: os.open(name, flags, _FILE_MODE)
+    )
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        os.fchmod(file.fileno(), _FILE_MODE)
+    return file
+
+
 def _require_none(folder: Path) -> None:
     if (folder / MANIFEST).exists():
         raise RelayError(f"{folder} has an export already.", "Evidence is not overwritten: name a new folder.")
@@ -127,5 +145,5 @@ def told_disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = "The folder has to exist: mkdir it first." if isinstance(error, FileNotFoundError) else ""
+        hint = "The folder around it has to exist: mkdir -p it first." if isinstance(error, FileNotFoundError) else ""
         raise RelayError(f"{error.filename or path}: {error.strerror or type(error).__name__}", hint) from error

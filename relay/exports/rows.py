@@ -111,7 +111,7 @@ class Source:
 
     def __init__(self, connection: Connection, schema: str) -> None:
         self._connection = connection
-        self._schema = schema
+        self.schema = schema
         connection.execute(text(_SESSION))
         at, name, database, db_user = connection.execute(text(_SNAPSHOT)).one()
         self.snapshot = Snapshot(at, name, database, db_user, self._revision())
@@ -120,7 +120,7 @@ class Source:
         """From when on, and up to when; a date is its midnight in the zone of audit_daily. Raises RelayError."""
         begin, end = self._instant(since), self._instant(until)
         if preceding is not None:
-            self._require_same(preceding)
+            self.require_same(preceding)
             begin = _continued(begin, preceding)
         now = self.snapshot.at
         if end is not None and end > now:
@@ -143,7 +143,7 @@ class Source:
         found = self._connection.execute(text(_COLUMNS), {"view": self._named(view.name)})
         if columns := [Column(*row) for row in found]:
             return columns
-        raise SchemaError(f'The database has no view {view.name} in schema "{self._schema}".', "Run: relay migrate")
+        raise SchemaError(f'The database has no view {view.name} in schema "{self.schema}".', "Run: relay migrate")
 
     def rows(
         self, view: View, choice: Choice, columns: Sequence[Column], form: Format
@@ -179,11 +179,11 @@ class Source:
 
     def _late_messages(self, period: Period, preceding: Preceding) -> Sequence[int]:
         parameters = {"since": preceding.since, "until": period.since, "snapshot": preceding.snapshot}
-        return self._connection.scalars(text(_LATE.format(schema=quoted(self._schema))), parameters).all()
+        return self._connection.scalars(text(_LATE.format(schema=quoted(self.schema))), parameters).all()
 
-    def _require_same(self, preceding: Preceding) -> None:
+    def require_same(self, preceding: Preceding) -> None:
         """Periods and transaction ids of another database mean nothing here."""
-        here = (self.snapshot.database, self._schema)
+        here = (self.snapshot.database, self.schema)
         there = (preceding.database, preceding.schema)
         if here != there:
             raise RelayError(f"The preceding export is of {'.'.join(there)}, this one would be of {'.'.join(here)}.")
@@ -196,10 +196,10 @@ class Source:
         return found
 
     def _revision(self) -> str | None:
-        return HEAD if require_head_if_readable(self._connection, self._schema) else None
+        return HEAD if require_head_if_readable(self._connection, self.schema) else None
 
     def _named(self, name: str) -> str:
-        return f"{quoted(self._schema)}.{name}"
+        return f"{quoted(self.schema)}.{name}"
 
 
 def _continued(begin: datetime | None, preceding: Preceding) -> datetime:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+import shutil
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -204,9 +205,9 @@ def test_days_tile_and_are_those_of_the_daily_books(run: Run, engine: Engine, ta
     assert ids(tmp_path / "open end", "audit_call") == [1, 2, 3, 4, 5], "what is still open too"
 
 
-def test_a_date_is_one_of_the_zone_of_the_books(run: Run, engine: Engine, tmp_path: Path) -> None:
-    with engine.begin() as connection:
-        connection.execute(text(f"alter database \"{engine.url.database}\" set relay.zone = 'UTC'"))
+def test_a_date_is_one_of_the_zone_of_the_books(run: Run, superuser: Engine, tmp_path: Path) -> None:
+    with superuser.begin() as connection:
+        connection.execute(text(f"alter database \"{superuser.url.database}\" set relay.zone = 'UTC'"))
     run(tmp_path, "--since", "2026-01-10", "--until", "2026-01-11T00:00:00+08:00")
     manifest = manifest_of(tmp_path)
     assert (manifest["since"], manifest["until"]) == ("2026-01-10T00:00:00.000000Z", "2026-01-10T16:00:00.000000Z")
@@ -339,3 +340,26 @@ def test_json_and_the_verdict_for_programs(run: Run, table: Rows, tmp_path: Path
     )
     run("--verify", tmp_path, "--since", "1h", code=2)
     run(tmp_path, code=1)
+
+
+def test_exports_beside_each_other_are_a_chain_by_themselves(run: Run, engine: Engine, tmp_path: Path) -> None:
+    """Nobody has to name the one before, and what it could not see yet is taken in."""
+    with engine.begin() as slow:
+        slow.execute(text("insert into relay.outbox (topic, content) values ('late', '{}')"))
+        with engine.begin() as connection:
+            end = connection.execute(text("select clock_timestamp()")).scalar_one().isoformat()
+            connection.execute(text("insert into relay.outbox (topic, content) values ('t', '{}')"))
+        run(tmp_path / "1", "--until", end)
+    run(tmp_path / "2", "--since", end)
+    run(tmp_path / "again", "--until", end)
+    run(tmp_path / "3", "--after", tmp_path / "2")
+    hashes = {name: run("--verify", tmp_path / name).stdout[:64] for name in ("1", "2", "again")}
+    named = {name: manifest_of(tmp_path / name)["previous"] for name in ("1", "2", "again", "3")}
+    assert named == {"1": None, "2": hashes["1"], "again": hashes["2"], "3": hashes["2"]}
+    assert (ids(tmp_path / "1"), ids(tmp_path / "2")) == ([2], [1])
+    assert len(run("--verify", tmp_path).stdout.splitlines()) == 4
+    shutil.rmtree(tmp_path / "2")
+    broken = run("--verify", tmp_path, code=3).stdout
+    assert broken.startswith("again/manifest.json: follows an export that is not here")
+    assert json.loads(run("--verify", tmp_path, "--json", code=3).stdout)["fits"] is False
+    run(tmp_path / "4", "--after", tmp_path / "3", "--previous", tmp_path / "3" / "manifest.json", code=2)

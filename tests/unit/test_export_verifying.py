@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -138,12 +139,29 @@ def test_two_exports_do_not_write_the_same_folder(tmp_path: Path) -> None:
     assert not (tmp_path / MANIFEST).exists()
 
 
-@pytest.mark.parametrize("name", ["missing", "a-file"])
+def test_only_who_made_an_export_reads_it_whatever_the_umask(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir(0o755)
+    (tmp_path / "1" / f"{CALLS}.partial").touch(0o644)
+    before = os.umask(0)
+    try:
+        for folder in ("1", "2"):
+            with new_export(tmp_path / folder) as drafts, drafts.new(CALLS) as draft:
+                assert {path.stat().st_mode & 0o777 for path in (tmp_path / folder).iterdir()} == {0o600}
+                draft.write(b"id\r\n")
+            write(tmp_path / folder)
+            assert {path.stat().st_mode & 0o777 for path in (tmp_path / folder).iterdir()} == {0o600}
+    finally:
+        os.umask(before)
+    assert (tmp_path / "2").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "1").stat().st_mode & 0o777 == 0o755, "what somebody made keeps its rights"
+
+
+@pytest.mark.parametrize("name", ["missing/folder", "a-file"])
 def test_a_folder_that_is_none_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "a-file").touch()
     with pytest.raises(RelayError, match=name) as error, new_export(tmp_path / name):
         pass
-    assert bool(error.value.hint) == (name == "missing")
+    assert bool(error.value.hint) == name.startswith("missing")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
