@@ -13,15 +13,17 @@ from relay.revisions import r0007_orders
 _FIRST = "timestamp '0001-01-02' at time zone 'UTC'"
 _END = "timestamp '9999-12-31' at time zone 'UTC'"
 
-# Infinity is how a message is held; one that a person or an answer has held has a history, also in a restored dump.
+# Infinity is how a message is held; one that a person or an answer has held has a history. Only of what is inserted
+# now: a row of a dump was inserted by another transaction, held by hand perhaps, or before there was this rule.
 _OUT_OF_RANGE = f"""
-    new.available_at >= ({_END})
+    (new.available_at >= ({_END})
         and not (new.available_at = 'infinity' and (new.attempts > 0 or new.error_code is not null))
     or new.available_at < ({_FIRST}) and new.available_at > '-infinity'
     or new.deliver_before >= ({_END}) and new.deliver_before < 'infinity'
     or new.deliver_before < ({_FIRST})
     or new.created_at >= ({_END}) or new.created_at < ({_FIRST})
-    or new.finished_at >= ({_END}) or new.finished_at < ({_FIRST})
+    or new.finished_at >= ({_END}) or new.finished_at < ({_FIRST}))
+    and new.created_xid = pg_current_xact_id()
 """
 
 OUTBOX = (

@@ -81,7 +81,9 @@ async def fill(engine: Engine) -> None:
         connection.execute(text(redact))
     failed = rows.add(2, key="f")
     rows.run("select relay.discard(:ids, 'why')", ids=failed)
-    rows.add(5, key="waiting")
+    held, planned, *_ = rows.add(5, key="waiting")
+    rows.run("update relay.outbox set available_at = 'infinity' where id = :id", id=held)
+    rows.run("update relay.outbox set available_at = '55000-01-01' where id = :id", id=planned)
     rows.add(5)
     rows.run(
         "insert into relay.attempt (message_id, call_id, result_index, outcome) select max(id), 1, 0, 'unknown' "
