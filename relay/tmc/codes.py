@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from relay.message import Fault, Scope
 
@@ -55,25 +56,29 @@ def classify_call(code: str, sub_code: str, sub_msg: str) -> tuple[Fault, Scope,
     What nobody has documented is judged by the prefix of the sub code, then by the code: those below 100 are checks of
     the platform, before any work. A code that says not even that proves nothing.
     """
-    sub = sub_code.lower()
+    fault, scope = _classified(code, sub_code.lower())
+    return fault, scope, ban_seconds(sub_msg) if fault is Fault.THROTTLED else None
+
+
+@lru_cache(maxsize=256)  # a call whose messages are refused has the same few codes fifty times
+def _classified(code: str, sub: str) -> tuple[Fault, Scope]:
     if code in _ACCOUNT_THROTTLES:
-        return Fault.THROTTLED, Scope.ACCOUNT, ban_seconds(sub_msg)
+        return Fault.THROTTLED, Scope.ACCOUNT
     if code in _APP_THROTTLES or _is_throttle(sub):
-        return Fault.THROTTLED, Scope.APP, ban_seconds(sub_msg)
+        return Fault.THROTTLED, Scope.APP
     if code in _ACCOUNT_CREDENTIALS or _is_session(sub):
-        return Fault.CREDENTIALS, Scope.ACCOUNT, None
+        return Fault.CREDENTIALS, Scope.ACCOUNT
     if code in _APP_CREDENTIALS or _is_app(sub):
-        return Fault.CREDENTIALS, Scope.APP, None
+        return Fault.CREDENTIALS, Scope.APP
     if code in _OURS or _is_ours(sub):
-        return Fault.OURS, Scope.APP, None
+        return Fault.OURS, Scope.APP
     if sub.startswith("isp."):
-        never_begun = _NEVER_BEGUN.fullmatch(sub)
-        return (Fault.PROVIDER, Scope.APP, None) if never_begun else (Fault.UNKNOWN, Scope.ACCOUNT, None)
+        return (Fault.PROVIDER, Scope.APP) if _NEVER_BEGUN.fullmatch(sub) else (Fault.UNKNOWN, Scope.ACCOUNT)
     if code in _CONTENT or sub.startswith("isv.") or (code in _REMOTE and _is_business(sub)):
-        return Fault.CONTENT, Scope.ACCOUNT, None
+        return Fault.CONTENT, Scope.ACCOUNT
     if code.isdecimal() and 0 < int(code) < 100 and code not in _PROVES_NOTHING and not _BROKE_DOWN.search(sub):
-        return Fault.PROVIDER, Scope.APP, None
-    return Fault.UNKNOWN, Scope.ACCOUNT, None
+        return Fault.PROVIDER, Scope.APP
+    return Fault.UNKNOWN, Scope.ACCOUNT
 
 
 def classify_result(error_code: str, error_message: str) -> tuple[Fault, Scope, float | None]:

@@ -58,11 +58,14 @@ def _json(text: str) -> tuple[object, bool]:
 
 def _pairs(pairs: list[tuple[str, object]]) -> Fields:
     """Names that come twice say what they say only if it is the same; else the value is a list of all."""
+    if len(pairs) == 1:  # as most results are: half the time
+        ((name, value),) = pairs
+        return {name: value}
     fields = dict(pairs)
     if len(fields) < len(pairs):
         for name in fields:
-            values = [value for key, value in pairs if key == name]
-            if any(value != values[0] for value in values):
+            values = [each for key, each in pairs if key == name]
+            if any(each != values[0] for each in values):
                 fields[name] = values
     return fields
 

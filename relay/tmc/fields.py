@@ -7,6 +7,7 @@ characters (a NUL or a lone surrogate, both possible in JSON, would make Postgre
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 MAX_CODE = 128
 MAX_MESSAGE = 500
@@ -29,7 +30,13 @@ def code_text(value: object) -> str:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
-    return one_line(_without_content(str(value)))[:MAX_CODE]
+    text = str(value)
+    return _short_code(text) if len(text) <= MAX_CODE else one_line(_without_content(text))[:MAX_CODE]
+
+
+@lru_cache(maxsize=256)  # fifty results of a call have the same few codes
+def _short_code(text: str) -> str:
+    return one_line(_without_content(text))
 
 
 def message_text(*values: object) -> str | None:
