@@ -56,6 +56,7 @@ SETTINGS = (
     Setting("lock_timeout", "0", _TIME),
     Setting("idle_in_transaction_session_timeout", "0", _TIME),
     Setting("idle_session_timeout", "0", "a worker that has nothing to do keeps its connections"),
+    Setting("quote_all_identifiers", "off", "definitions are compared with those of the migrations"),
     Setting("search_path", "pg_catalog, pg_temp", "no function or operator that somebody else has made is ever called"),
     Setting("client_encoding", "UTF8", "another one has no signs for most contents"),
     Setting("standard_conforming_strings", "on", _STRINGS),
@@ -63,7 +64,6 @@ SETTINGS = (
     Setting("escape_string_warning", "on", _STRINGS),
     Setting("array_nulls", "on", "arrays carry what is null"),
     Setting("transform_null_equals", "off", "a comparison is what is written"),
-    Setting("quote_all_identifiers", "off", "definitions are compared with those of the migrations"),
     Setting("datestyle", "ISO, MDY", _READ),
     Setting("intervalstyle", "postgres", _READ),
     Setting("timezone", "UTC", "a time near the end of all years is the next year's in many zones"),
@@ -130,6 +130,8 @@ _ASK = (
     "set local statement_timeout = 0; "
     "select pg_catalog.pg_backend_pid(), pg_catalog.current_setting('server_version_num')"
 )
+_TRIES = 5  # before it is gone, the tiniest limit may end the statement that takes it away
+_CANCELLED = "57014"
 _POOLED = "server behind the pooler"  # in the info of a connection: its version
 
 
@@ -166,27 +168,41 @@ def is_pooled(record: Any) -> bool:
 
 def begin_session(raw: Any, record: Any) -> None:
     """A new connection of the driver."""
-    try:
-        pid, version = _asked(raw)
-        pooled = pid != raw.info.backend_pid
+    with or_closed(raw), _without_transaction(raw):
         zone = raw.info.parameter_status("TimeZone")
-        if not pooled:
-            raw.execute(for_session(version))
-        raw.commit()
-    except raw.Error:
-        raw.close()  # it was lost as soon as it was made: to whoever wanted it, it could not be made
-        raise
-    if pooled:
-        record.info[_POOLED] = version
-    tell_times_in(raw, zone)
+        pid, version = _asked(raw)
+        if pid != raw.info.backend_pid:
+            record.info[_POOLED] = version
+        else:
+            _insisted(raw, for_session(version))
+        tell_times_in(raw, zone)
 
 
 def begin_pooled(raw: Any, record: Any) -> None:
     """A new connection of the driver to a pooler."""
-    zone = raw.info.parameter_status("TimeZone")
-    record.info[_POOLED] = _asked(raw)[1]
-    raw.rollback()
-    tell_times_in(raw, zone)
+    with or_closed(raw), _without_transaction(raw):
+        zone = raw.info.parameter_status("TimeZone")
+        record.info[_POOLED] = _asked(raw)[1]
+        tell_times_in(raw, zone)
+
+
+@contextmanager
+def or_closed(raw: Any) -> Iterator[None]:
+    """A connection that is not made ready is lost to whoever wanted it: nobody else would close it."""
+    try:
+        yield
+    except BaseException:
+        raw.close()
+        raise
+
+
+@contextmanager
+def _without_transaction(raw: Any) -> Iterator[None]:
+    """Each text of statements is a transaction then: none is open, and could be found idle, between two of them."""
+    before = raw.autocommit
+    raw.autocommit = True
+    yield
+    raw.autocommit = before
 
 
 def begin_transaction(connection: Connection) -> None:
@@ -264,10 +280,20 @@ class _InZone(TimestamptzLoader):
 
 def _asked(raw: Any) -> tuple[int, int]:
     """The process and the version of the server, from itself: a pooler has answers of its own."""
-    cursor = raw.execute(_ASK)
+    cursor = _insisted(raw, _ASK)
     cursor.nextset()
     pid, version = cursor.fetchone()
     return int(pid), int(version)
+
+
+def _insisted(raw: Any, statements: str) -> Any:
+    for _ in range(_TRIES - 1):
+        try:
+            return raw.execute(statements)
+        except raw.OperationalError as error:
+            if error.sqlstate != _CANCELLED:
+                raise
+    return raw.execute(statements)
 
 
 def _set_all(connection: Connection, values: list[tuple[str, str]]) -> None:

@@ -1,6 +1,7 @@
 """The list of fixture plug-ins; each module under ``fixtures/`` says what it gives."""
 
 pytest_plugins = [
+    "tests.fixtures.hostility",
     "tests.fixtures.checked",
     "tests.fixtures.database",
     "tests.fixtures.golden",

@@ -52,10 +52,7 @@ def choose(raw: Any, record: Any) -> None:
     raw.prepare_threshold = None
     if sessions.is_pooled(record):
         return
-    try:
+    with sessions.or_closed(raw):
         raw.execute(f"{KEPT_PLANS}; {sessions.WORKER}")
         raw.commit()
-    except raw.Error:
-        raw.close()
-        raise
     raw.prepare_threshold = 0

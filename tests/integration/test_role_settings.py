@@ -25,7 +25,7 @@ import relay as package
 from relay.cli.verbs import relay
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Refused, Result
 from tests.fixtures.database import Server
-from tests.fixtures.hostile import PLANS, hostile, plant
+from tests.fixtures.hostile import PLANS, TOGETHER, hostile, plant
 from tests.fixtures.scripted import Bench, Scripted
 
 # Each of these is tried alone; the others decide about plans only, and are tried together.
@@ -109,7 +109,7 @@ def test_every_verb_and_a_worker_under_one_setting(
         same(told(*urls, tmp_path, monkeypatch), expected)
 
 
-@pytest.mark.parametrize("names", [PLANS, hostile(999999)], ids=["about plans", "of all"])
+@pytest.mark.parametrize("names", [PLANS, TOGETHER], ids=["about plans", "of all"])
 def test_every_verb_and_a_worker_under_settings_together(
     names: Collection[str], home: Home, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

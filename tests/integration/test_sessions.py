@@ -9,10 +9,10 @@ from sqlalchemy import Connection, Engine, create_engine, text
 
 from relay.sessions import SETTINGS, Setting, distrust, for_session, make_independent, undisturbed
 
-HOSTILE = "-c search_path=evil -c datestyle=German -c timezone=Asia/Shanghai -c statement_timeout=7777"
+HOSTILE = "-c search_path=elsewhere -c datestyle=German -c timezone=Asia/Shanghai -c statement_timeout=7777"
 SEEN = "select current_setting('search_path'), current_setting('datestyle'), current_setting('statement_timeout')"
 OURS = ("pg_catalog, pg_temp", "ISO, MDY", "0")
-THEIRS = ("evil", "German, DMY", "7777ms")
+THEIRS = ("elsewhere", "German, DMY", "7777ms")
 
 
 @pytest.fixture
