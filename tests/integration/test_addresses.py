@@ -90,7 +90,7 @@ async def test_every_form_works_for_verbs_the_wakeup_and_the_accounts(
     settings = load()
     with open_accounts(settings) as accounts:
         assert accounts.identity("default") is not None
-    wakeup = Notified(conninfo(str(settings.database_url)))
+    wakeup = Notified(conninfo(str(settings.database_url)), despite_prepared=True)
     await wakeup.open()
     trouble = wakeup.trouble
     await wakeup.close()

@@ -112,10 +112,10 @@ def test_what_another_names_meanwhile_makes_it_crowded(rows: Rows, engine: Engin
 def test_where_all_rows_were_locked_by_somebody_nothing_is_passed_over(
     rows: Rows, engine: Engine, store: Store
 ) -> None:
-    rows.run("create table refers (id bigint references relay.outbox)")
+    rows.run("create table public.refers (id bigint references relay.outbox)")
     rows.run(
         "with added as (insert into relay.outbox (topic, content) select 't', '{}' from generate_series(1, 100) "
-        "returning id) insert into refers select id from added"
+        "returning id) insert into public.refers select id from added"
     )
     added = [row.id for row in rows.read("select id from relay.outbox order by id")]
     name_meanwhile(engine, rows, added[:10])

@@ -346,6 +346,7 @@ def naming(ids: list[int]) -> dict[str, object]:
         "lease_seconds": 60,
         "batches": [1],
         "accounts": ["default"],
+        "nonces": [1],
         "keyed_ids": [],
         "key_accounts": [],
         "keys": [],

@@ -290,4 +290,4 @@ def test_who_may_write_a_row_may_write_what_a_revision_adds_to_it(empty: Engine)
             assert connection.scalar(text("select has_table_privilege('public', 'relay.call', 'insert')")) is False
     finally:
         with empty.begin() as connection:
-            connection.execute(text(f'drop owned by "{role}"; drop role "{role}"'))
+            connection.execute(text(f'revoke all on relay.call from "{role}"; drop role "{role}"'))

@@ -116,7 +116,9 @@ def test_every_function_of_ours_says_where_it_looks_names_up(engine: Engine) -> 
 async def test_the_connection_that_listens_is_independent(database_url: str) -> None:
     conninfo = database_url.replace("postgresql+psycopg", "postgresql")
     joined = "&" if "?" in conninfo else "?"
-    wakeup = Notified(f"{conninfo}{joined}options=-csearch_path%3Devil%20-cstatement_timeout%3D5000")
+    wakeup = Notified(
+        f"{conninfo}{joined}options=-csearch_path%3Devil%20-cstatement_timeout%3D5000", despite_prepared=True
+    )
     await wakeup.open()
     assert wakeup.trouble is None
     assert await wakeup._value("select current_setting('search_path')") == "pg_catalog, pg_temp"

@@ -39,7 +39,7 @@ def insert(engine: Engine, count: int = 1) -> None:
 
 @pytest.fixture
 async def wakeup(database_url: str) -> AsyncIterator[Notified]:
-    made = Notified(conninfo(database_url))
+    made = Notified(conninfo(database_url), despite_prepared=True)
     await made.open()
     yield made
     await made.close()
@@ -79,7 +79,7 @@ async def test_who_inserts_at_this_moment_keeps_the_relay_awake(engine: Engine, 
 
 
 async def test_one_relay_of_a_fleet_sleeps_with_the_lock(database_url: str, wakeup: Notified) -> None:
-    other = Notified(conninfo(database_url))
+    other = Notified(conninfo(database_url), despite_prepared=True)
     await other.open()
     assert await wakeup.arm() is Arming.BEGUN
     assert await other.arm() is Arming.REFUSED
@@ -183,7 +183,7 @@ async def test_a_schema_may_have_any_name_whatever_the_encoding(
 ) -> None:
     relay.migrate(database_url, schema="向阳")
     monkeypatch.setenv("PGCLIENTENCODING", "latin1")
-    wakeup = Notified(conninfo(database_url), schema="向阳")
+    wakeup = Notified(conninfo(database_url), schema="向阳", despite_prepared=True)
     await wakeup.open()
     assert wakeup.trouble is None
     assert await wakeup.arm() is Arming.BEGUN
@@ -221,7 +221,7 @@ async def test_a_connection_that_stalls_is_given_up_at_once(
     monkeypatch.setattr("relay.wakeups._ANSWER_SECONDS", 0.2 if ending == "its own time" else 60.0)
     with proxied(lambda: way_to(make_url(database_url))) as proxy:
         url = make_url(database_url).difference_update_query(["host", "port"]).set(host="127.0.0.1", port=proxy.port)
-        wakeup = Notified(conninfo(url.render_as_string(hide_password=False)))
+        wakeup = Notified(conninfo(url.render_as_string(hide_password=False)), despite_prepared=True)
         await wakeup.open()
         assert wakeup.trouble is None
         proxy.stall()
