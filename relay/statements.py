@@ -52,6 +52,13 @@ where settled_at is null and id > (select min(id) from unnest(cast(:parent_ids a
 returning id, nonce, account, message_ids
 """
 
+# Calls of our own that were named in a commit whose acknowledgement was lost: none of them was begun.
+GIVE_BACK = """
+update {schema}.call set settled_at = now(), outcome = 'released'
+where settled_at is null and worker = :worker and nonce = any (cast(:nonces as bigint[]))
+returning nonce
+"""
+
 # Messages that are done, once each. Nothing else is in this statement: it is the one that runs for every message.
 MARK_DONE = """
 update {schema}.outbox set status = 'done', attempts = attempts + 1, call_id = v.call_id,

@@ -33,6 +33,7 @@ from relay.store.floors import Floors
 from relay.store.running import fetch
 from relay.store.settling import Sent
 from relay.store.sieve import unreadable
+from relay.store.unheard import Unheard
 from relay.store.values import Claim, ClaimLimits, Pause, Settled, Turn
 
 __all__ = ["Claim", "ClaimLimits", "Moved", "Pause", "Sent", "Settled", "Store", "Turn", "told"]
@@ -58,10 +59,17 @@ class Store:
         self._lease_seconds = lease_seconds
         self._schema = schema
         self._floors = floors or Floors()
+        self._unheard = Unheard(lease_seconds)
 
     def claim(self, turn: Turn, limits: ClaimLimits) -> Claim:
-        """Claim ready messages, account by account in turn; one claim at a time."""
+        """Claim ready messages, account by account in turn; one claim at a time.
+
+        What an earlier claim took in a commit that nobody heard of is given back first.
+        """
         with self._transaction() as connection:
+            if nonces := self._unheard.nonces():
+                given = {"worker": self._worker, "nonces": nonces}
+                self._unheard.forget(row.nonce for row in self._fetch(connection, sql.GIVE_BACK, given))
             claim, trace = claiming.claim(
                 connection,
                 self._schema,
@@ -71,6 +79,8 @@ class Store:
                 worker=self._worker,
                 lease_seconds=self._lease_seconds,
             )
+            self._unheard.committing(claim.batches)
+        self._unheard.heard(claim.batches)
         self._floors.note(trace)
         if trace.told is not None:  # the round over all accounts goes on later from where it is
             claim = replace(claim, turn=replace(turn, accounts=claim.turn.accounts, fruitless=claim.turn.fruitless))

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, create_engine
 
@@ -113,6 +115,64 @@ def test_halves_that_were_named_unheard_are_taken_with_leases_that_run_anew(engi
     assert sorted(again.children, key=lambda child: child.call_id) == list(children)
     assert rows.one("select min(lease_until - now()) > interval '55 seconds' from relay.call where settled_at is null")
     assert store.extend([child.key for child in children]) == {child.key for child in children}
+
+
+@pytest.fixture
+def deaf(connected: Engine, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Put ``before`` or ``after`` in: the connection is lost before or after the next commit is made."""
+    trouble, commit = list[str](), connected.dialect.do_commit
+
+    def do_commit(raw: Any) -> None:
+        when = trouble.pop() if trouble else ""
+        if when == "before":
+            raw.rollback()
+        else:
+            commit(raw)
+        if when:
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(connected.dialect, "do_commit", do_commit)
+    return trouble
+
+
+@pytest.mark.parametrize("key", [None, "k"], ids=["free", "in order"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_was_claimed_unheard_is_given_back_by_the_next_claim_and_is_not_unknown(
+    when: str, key: str | None, engine: Engine, connected: Engine, deaf: list[str]
+) -> None:
+    rows, store = Rows(engine), Store(connected, worker="w", lease_seconds=60)
+    ids = rows.add(3, key_each=key) if key else rows.add(3)
+    deaf.append(when)
+    with pytest.raises(UnreachableError):
+        store.claim(Turn(), ClaimLimits(slots=1))
+    named = rows.calls()
+    assert len(named) == (when == "after")
+    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    assert [message.id for message in batch.messages] == ids
+    assert [call.outcome for call in rows.calls()] == ["released"] * len(named) + [None]
+    store.settle([decide(batch, Answered((ACCEPTED,) * 3), Policy(), random.Random(1))], {})
+    assert (rows.counts(), rows.one("select count(*) from relay.attempt")) == ({"done": 3}, 0)
+
+
+def test_what_was_claimed_unheard_is_found_also_when_the_commit_comes_through_later(
+    engine: Engine, connected: Engine, deaf: list[str]
+) -> None:
+    """And what is given back is never a call that somebody holds."""
+    rows, store = Rows(engine), Store(connected, worker="w", lease_seconds=60)
+    rows.add(1)
+    deaf.append("before")
+    with pytest.raises(UnreachableError):
+        store.claim(Turn(), ClaimLimits(slots=1))
+    (nonce,) = store._unheard.nonces()
+    (held,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    rows.run(
+        "insert into relay.call (account, worker, message_ids, lease_until, nonce) "
+        "values ('default', 'w', array[99], now() + interval '1 minute', :nonce)",
+        nonce=nonce,
+    )
+    assert store.claim(Turn(), ClaimLimits(slots=1)).batches == ()
+    outcomes = {call.id: call.outcome for call in rows.calls()}
+    assert outcomes == {held.call_id: None, held.call_id + 1: "released"}
 
 
 def test_calls_of_the_version_before_have_no_nonce_and_go_on(engine: Engine, connected: Engine) -> None:
