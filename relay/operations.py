@@ -132,12 +132,14 @@ def discard(connection: Connection, ids: Sequence[int], order: Order, *, schema:
 def redact(connection: Connection, ids: Sequence[int], order: Order, *, schema: str) -> Changed:
     """Replace the content of finished messages, archived or not, by a tombstone; remove extra content and headers.
 
-    The ledger row keeps the SHA-256 (hex, of the UTF-8 text) of each text removed.
+    The ledger row keeps the SHA-256 of each text removed, taken with a salt that is removed too: it shows that nothing
+    else was there, and leads nobody back to the text.
     """
     chosen, left_alone, why_not = _run(connection, sql.LOCK, schema, verb="redact", ids=list(ids)).one()
     skipped = dict(zip(left_alone, why_not, strict=True))
     if not chosen:
         return Changed((), skipped, None)
+    _run(connection, sql.SALT, schema, ids=chosen)
     digests: dict[str, dict[str, str]] = {}
     for row in _run(connection, sql.DIGESTS, schema, ids=chosen).mappings():
         removed = {name: digest for name, digest in row.items() if name != "id" and digest is not None}
@@ -146,7 +148,7 @@ def redact(connection: Connection, ids: Sequence[int], order: Order, *, schema: 
     _run(connection, sql.REDACT, schema, ids=chosen, tombstone=TOMBSTONE)
     _run(connection, sql.REDACT_ARCHIVED, schema, ids=chosen, tombstone=TOMBSTONE)
     _run(connection, sql.ALLOW_REDACTING, schema, switch="off")
-    recorded = replace(order, selection={**order.selection, "sha256": digests})
+    recorded = replace(order, selection={**order.selection, "salted_sha256": digests})
     return Changed(tuple(chosen), skipped, _record(connection, "redact", recorded, chosen, len(chosen), schema))
 
 

@@ -44,15 +44,18 @@ LOCK = """
 select chosen, left_alone, why_not from {schema}.lock_messages(:verb, cast(:ids as bigint[]))
 """
 
-# What was there, as an auditor who has kept the text can prove it.
+# Where the hash is still the plain one of an earlier version it gets a salt first: it must not outlive the content.
+SALT = "select {schema}.salt_messages(cast(:ids as bigint[]))"
+
+# What was there, with the salt that goes with it: a fact in the ledger, and no way back to the text.
 DIGESTS = """
-select id, encode(sha256(convert_to(cast(content as text), 'UTF8')), 'hex') as content,
-    encode(sha256(convert_to(cast(json_ex_content as text), 'UTF8')), 'hex') as json_ex_content,
-    encode(sha256(convert_to(cast(headers as text), 'UTF8')), 'hex') as headers
+select id, encode(sha256(content_salt || convert_to(cast(content as text), 'UTF8')), 'hex') as content,
+    encode(sha256(content_salt || convert_to(cast(json_ex_content as text), 'UTF8')), 'hex') as json_ex_content,
+    encode(sha256(content_salt || convert_to(cast(headers as text), 'UTF8')), 'hex') as headers
 from (
-    select id, content, json_ex_content, headers from {schema}.outbox
+    select id, content, json_ex_content, headers, content_salt from {schema}.outbox
     union all
-    select id, content, json_ex_content, headers from {schema}.outbox_archive) as message
+    select id, content, json_ex_content, headers, content_salt from {schema}.outbox_archive) as message
 where id = any (cast(:ids as bigint[])) order by id
 """
 
@@ -60,7 +63,7 @@ where id = any (cast(:ids as bigint[])) order by id
 ALLOW_REDACTING = "select set_config('relay.redacting', :switch, true)"
 
 REDACT = """
-update {schema}.outbox set content = cast(:tombstone as json), json_ex_content = null, headers = null
+update {schema}.outbox set content = cast(:tombstone as json), json_ex_content = null, headers = null, content_salt = ''
 where id = any (cast(:ids as bigint[]))
 """
 REDACT_ARCHIVED = REDACT.replace("{schema}.outbox", "{schema}.outbox_archive")

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     and_,
     any_,
+    case,
     cast,
     func,
     literal,
@@ -156,7 +157,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class MessageReport:
-    """``content_sha256`` is of the stored text in UTF-8; ``calls`` and ``attempts`` are in the order they happened."""
+    """``content_sha256`` is the one of ``audit_message``; ``calls`` and ``attempts`` are in the order they happened."""
 
     id: int
     status: str
@@ -168,7 +169,7 @@ class MessageReport:
     dedupe_key: str | None
     producer: str | None
     content_characters: int
-    content_sha256: str
+    content_sha256: str | None
     attempts: int
     call_id: int | None
     result_index: int | None
@@ -287,7 +288,7 @@ def _report(connection: Connection, message_id: int, place: _Place) -> MessageRe
         MessageReport,
         place.messages,
         content_characters=func.length(text),
-        content_sha256=func.encode(func.sha256(func.convert_to(text, "UTF8")), "hex"),
+        content_sha256=case((messages.content_salt.is_not(None), func.encode(messages.content_sha256, "hex"))),
         available_at=_finite(messages.available_at),
         deliver_before=_finite(messages.deliver_before),
         archived=literal(place is _ARCHIVE),

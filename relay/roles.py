@@ -170,6 +170,7 @@ grant insert, update, delete on {schema}.pause to {worker};
 grant insert, update on {schema}.pace to {worker};
 grant execute on function {schema}.archive_messages(timestamptz, integer, boolean, text, text, bigint),
     {schema}.archive_calls(timestamptz, integer, text, text, bigint), {schema}.sequences_left_behind(),
+    {schema}.left_to_do(),
     {schema}.leave_out_expired(bigint, bigint) to {worker};
 
 grant select on {views} to {auditor}, {operator};

@@ -109,7 +109,8 @@ outbox = Table(
     Column("finished_at", _when),
     Column("created_by", Native("name"), nullable=False, server_default=text("session_user")),
     Column("created_xid", Native("xid8"), nullable=False, server_default=text("pg_current_xact_id()")),
-    Column("content_sha256", LargeBinary, nullable=False),  # of the text at its insert, set by a trigger
+    Column("content_sha256", LargeBinary, nullable=False),  # of the salt and the text at its insert, set by a trigger
+    Column("content_salt", LargeBinary),  # empty: gone with the content; null: the hash is of the text alone
     PrimaryKeyConstraint("id", name="outbox_pkey"),
     CheckConstraint(rf"length(topic) <= {MAX_TOPIC_CHARACTERS} and topic ~ '\S'", name="outbox_topic_within_limit"),
     CheckConstraint(r"account ~ '\S'", name="outbox_account_not_blank"),
@@ -302,4 +303,15 @@ action = Table(
     Column("count", Integer, nullable=False),
     PrimaryKeyConstraint("id", name="action_pkey"),
     CheckConstraint(r"reason ~ '\S'", name="action_reason_given"),
+)
+
+# What a migration left to be done in small batches: relay migrate goes on with it.
+catching_up = Table(
+    "catching_up",
+    metadata,
+    Column("step", Text, nullable=False),
+    Column("reached", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    PrimaryKeyConstraint("step", name="catching_up_pkey"),
+    comment="What a migration left to be done, up to which id / 迁移后尚待完成的步骤，及其截止编号",
 )

@@ -81,6 +81,7 @@ SETTINGS = (
     Setting("log_parameter_max_length_on_error", "0", "no content gets into the server's log by a fault of ours"),
     Setting("relay.redacting", "off", _DOOR),
     Setting("relay.pruning", "off", _DOOR),
+    Setting("relay.salting", "off", _DOOR),
     Setting("plan_cache_mode", "auto", _PLAN),
     Setting("enable_seqscan", "on", _PLAN),
     Setting("enable_indexscan", "on", _PLAN),

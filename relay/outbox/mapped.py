@@ -81,13 +81,14 @@ class OutboxMessage:
 
 
 _JSON = ("content", "json_ex_content", "headers")
-_KEPT = tuple(c.name for c in outbox.c if c.name not in {"id", "topic", *_JSON, *Columns.__annotations__})
+_HIDDEN = "content_salt"  # the relay's alone
+_KEPT = tuple(c.name for c in outbox.c if c.name not in {"id", "topic", *_JSON, *Columns.__annotations__, _HIDDEN})
 
 registry(metadata=metadata).map_imperatively(
     OutboxMessage,
     outbox,
     eager_defaults=False,  # they would need SELECT on what they return
-    exclude_properties=_KEPT,
+    exclude_properties=(*_KEPT, _HIDDEN),
     properties={f"_{name}": outbox.c[name] for name in _JSON}
     | {name: synonym(f"_{name}") for name in _JSON}
     # As expressions, and so never part of an INSERT, which then needs no right to write them.

@@ -1,7 +1,8 @@
 """Run the revisions: ``relay migrate`` and ``relay.migrate(...)``.
 
 Everything happens in one transaction behind an advisory lock, so that many migrating at once is safe: the first one
-works, the others wait and then find nothing to do. Nothing is ever created beside the revisions.
+works, the others wait and then find nothing to do. Nothing is ever created beside the revisions. What would take long
+comes after it, in small batches; not on a caller's Connection, whose transaction is the caller's.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from alembic.operations import Operations
 from sqlalchemy import Connection, Engine, create_engine
 
 from relay.revisions import is_at, upgrade
+from relay.revisions.catching_up import catch_up
 from relay.revisions.locks import TABLES_SECONDS
 from relay.revisions.patience import WAIT_SECONDS, in_turns, turn
 from relay.revisions.standing import as_owner
@@ -51,13 +53,19 @@ def migrate(
     }  # fmt: skip
     if isinstance(target, Connection):
         return turn(target, work, **patience)
+
+    def whole(engine: Engine) -> list[str]:
+        applied = in_turns(engine, work, **patience, tell=tell)
+        catch_up(engine, schema=schema, wait_seconds=wait_seconds, tell=tell)
+        return applied
+
     if isinstance(target, Engine):
-        return in_turns(target, work, **patience, tell=tell)
+        return whole(target)
     # Of a database in SQL_ASCII the driver would else make bytes of every text.
     engine = create_engine(target, connect_args={"client_encoding": "utf8"})
     make_independent(engine)
     try:
-        return in_turns(engine, work, **patience, tell=tell)
+        return whole(engine)
     finally:
         engine.dispose()
 

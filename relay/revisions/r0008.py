@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from relay.revisions import (
     r0008_calls,
+    r0008_catching_up,
     r0008_evidence,
     r0008_final,
     r0008_ids,
@@ -31,6 +32,7 @@ _PARTS = (
     r0008_locks,
     r0008_final,
     r0008_evidence,
+    r0008_catching_up,
     r0008_lookups,
     r0008_limits,
     r0008_sessions,

@@ -57,14 +57,14 @@ def test_the_comparison_finds_what_a_superuser_changed(
         connection.execute(
             text(
                 "update relay.outbox set content = '{\"tid\": 2}', "
-                "content_sha256 = sha256(convert_to('{\"tid\": 2}', 'UTF8')) where id = :id"
+                "content_sha256 = sha256(content_salt || convert_to('{\"tid\": 2}', 'UTF8')) where id = :id"
             ),
             {"id": changed},
         )
         connection.execute(
             text(
                 "update relay.outbox set content = cast(cast(:tombstone as text) as json), "
-                "content_sha256 = sha256(convert_to(:tombstone, 'UTF8')) where id = :id"
+                "content_sha256 = sha256(content_salt || convert_to(:tombstone, 'UTF8')) where id = :id"
             ),
             {"id": pretended, "tombstone": operations.TOMBSTONE},
         )

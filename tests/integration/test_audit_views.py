@@ -72,7 +72,8 @@ def test_a_delivered_message_with_its_call_and_the_platforms_answer(rows: Rows, 
     message, _ = view(rows, "audit_message")
     assert (message["status"], message["request_id"], message["result_index"]) == ("done", "r-1", 0)
     assert message["content"] == {"tid": 7}
-    assert message["content_sha256"] == hashlib.sha256(b'{"tid":  7}').hexdigest()
+    salt = bytes(rows.message(first).content_salt)
+    assert message["content_sha256"] == hashlib.sha256(salt + b'{"tid":  7}').hexdigest()
     assert message["content_characters"] == 11
     assert message["latency_seconds"] >= 0
     assert [

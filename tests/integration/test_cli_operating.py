@@ -270,7 +270,7 @@ def test_redact_and_what_show_tells_then(run: Relay, db: Connection) -> None:
     assert run("redact", "1", "--dry-run").stdout.split()[:2] == ["messages", "1"]
     assert run("redact", "1", *WHY).stdout == "1\n"
     assert one(db, "select content::text from relay.outbox where id = 1") == '{"redacted": true}'
-    assert one(db, "select selection -> 'sha256' -> '1' ->> 'content' from relay.action") == before
+    assert one(db, "select selection -> 'salted_sha256' -> '1' ->> 'content' from relay.action") == before
     refused = run("redact", "1", "2", *WHY, code=1)
     assert "message 1 is left alone: its content was removed already" in refused.stderr
     assert "message 2 is left alone: it is pending and would be sent without its content" in refused.stderr

@@ -45,8 +45,9 @@ def test_the_hash_is_that_of_the_exact_text(db: Connection, named: str) -> None:
         text(f"insert into relay.outbox (topic, content{named}) values ('t', cast(:content as json){value})"),
         {"content": content},
     )
-    found = db.execute(text("select content_sha256 from relay.outbox")).scalar_one()
-    assert bytes(found) == hashlib.sha256(content.encode()).digest()
+    salt, found = db.execute(text("select content_salt, content_sha256 from relay.outbox")).one()
+    assert len(salt) == 16
+    assert bytes(found) == hashlib.sha256(bytes(salt) + content.encode()).digest()
 
 
 def test_messages_from_before_get_their_hash_when_the_tables_are_brought_up_to_date(empty_url: str) -> None:
@@ -56,8 +57,8 @@ def test_messages_from_before_get_their_hash_when_the_tables_are_brought_up_to_d
         connection.execute(text("insert into relay.outbox (topic, content) values ('t', '{\"n\": 1}')"))
     relay.migrate(empty_url)
     with engine.begin() as connection:
-        found = connection.execute(text("select content_sha256 from relay.outbox")).scalar_one()
-    assert bytes(found) == hashlib.sha256(b'{"n": 1}').digest()
+        salt, found = connection.execute(text("select content_salt, content_sha256 from relay.outbox")).one()
+    assert bytes(found) == hashlib.sha256(bytes(salt) + b'{"n": 1}').digest()
 
 
 @pytest.mark.parametrize("table", CHANGES)

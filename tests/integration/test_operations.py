@@ -327,6 +327,7 @@ def test_redact_leaves_a_tombstone_and_the_digests(engine: Engine, db: Connectio
     content, extra = '{"buyer": "张三"}', '{"x": 1}'
     number = insert(db, **DONE | {"content": f"'{content}'", "json_ex_content": f"'{extra}'"})
     other = insert(db, **FAILED | {"headers": '\'{"traceparent": "00"}\''})
+    salt = bytes(db.execute(text("select content_salt from relay.outbox where id = :id"), {"id": number}).scalar_one())
     changed = act(engine, "redact", [number, other])
     assert changed.changed == (number, other)
     row = message(db, number)
@@ -334,10 +335,10 @@ def test_redact_leaves_a_tombstone_and_the_digests(engine: Engine, db: Connectio
     assert message(db, other).headers is None
     (entry,) = ledger(db)
     assert entry.selection["why"] == "test"
-    digests = entry.selection["sha256"]
+    digests = entry.selection["salted_sha256"]
     assert digests[str(number)] == {
-        "content": hashlib.sha256(content.encode()).hexdigest(),
-        "json_ex_content": hashlib.sha256(extra.encode()).hexdigest(),
+        "content": hashlib.sha256(salt + content.encode()).hexdigest(),
+        "json_ex_content": hashlib.sha256(salt + extra.encode()).hexdigest(),
     }
     assert set(digests[str(other)]) == {"content", "headers"}
     assert "张三" not in str(entry)

@@ -28,7 +28,7 @@ from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 
 ARCHIVES = {"outbox_archive", "call_archive", "attempt_archive"}
-TABLES = {"outbox", "call", "attempt", "pause", "pace", "action", "mask", VERSION_TABLE} | ARCHIVES
+TABLES = {"outbox", "call", "attempt", "pause", "pace", "action", "mask", "catching_up", VERSION_TABLE} | ARCHIVES
 PARTS = ("app", "worker", "auditor", "operator", "metrics")
 FUNCTIONS = {
     "retry": "select relay.retry('{1}', 'r')",
@@ -52,6 +52,12 @@ FUNCTIONS = {
     "step_over_used_ids": "select relay.step_over_used_ids('outbox')",
     "unused_id": "select relay.unused_id(1, '1')",
     "is_given": "select relay.is_given(1, '1')",
+    "salt_messages": "select relay.salt_messages('{1}')",
+    "salt_ledger": "select relay.salt_ledger(0, 1)",
+    "salt_page": "select relay.salt_page('outbox', 1, 0, 1)",
+    "content_is": "select relay.content_is(1, '{}', 'r')",
+    "catch_up": "select relay.catch_up(1)",
+    "left_to_do": "select relay.left_to_do()",
 }
 READABLE = {
     "app": {"outbox": "id"},
@@ -69,6 +75,8 @@ WRITES = {
     "content": "update relay.outbox set content = '{}'",
     "topic": "update relay.outbox set topic = 'x'",
     "the hash": "update relay.outbox set content_sha256 = ''",
+    "the salt": "update relay.outbox set content_salt = ''",
+    "a message with a salt": "insert into relay.outbox (topic, content, content_salt) values ('t', '{}', '')",
     "deliver_before": "update relay.outbox set deliver_before = now()",
     "removed messages": "delete from relay.outbox",
     "emptied messages": "truncate relay.outbox",
@@ -173,7 +181,7 @@ def test_a_role_calls_what_is_its_own(login: Login, part: str) -> None:
     ]
     own = {
         "operator": operators,
-        "worker": ["archive_messages", "archive_calls", "leave_out_expired", "sequences_left_behind"],
+        "worker": ["archive_messages", "archive_calls", "leave_out_expired", "sequences_left_behind", "left_to_do"],
     }
     with login(part) as connection:
         assert [name for name, call in FUNCTIONS.items() if not refused(connection, call)] == own.get(part, [])
@@ -187,7 +195,9 @@ def test_before_any_role_is_made_nobody_may_call_them(rows: Rows) -> None:
         "from pg_proc where pronamespace = to_regnamespace('relay') and prorettype <> cast('trigger' as regtype) "
         "and (prosecdef or proname = any (:owners))",
         owners=[
-            name for name in FUNCTIONS if name.startswith(("lock", "record", "open", "step_over", "unused", "is_"))
+            name
+            for name in FUNCTIONS
+            if name.startswith(("lock", "record", "open", "step_over", "unused", "is_", "salt"))
         ],
     )
     assert {row.proname for row in found} == {name.removesuffix(" as ann") for name in FUNCTIONS}

@@ -1,0 +1,30 @@
+"""Whether something is left of what a migration leaves to be done afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, text
+
+from relay.checks import Finding, ok, warn
+from relay.revisions import quoted
+from relay.settings import Settings
+
+_LEFT = {
+    "ledger": "{rows} redactions have hashes in the ledger that lead back to what they removed",
+    "outbox": "{rows} messages have a hash without a salt, which views do not show",
+    "archive": "{rows} archived messages have a hash without a salt, which views do not show",
+}
+
+
+def left_to_do(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    function = f"{quoted(settings.schema_name)}.left_to_do()"
+    if not connection.scalar(text("select has_function_privilege(:function, 'execute')"), {"function": function}):
+        user = connection.scalar(text("select current_user"))
+        yield warn(f"the role {user} may not look at it", f"grant execute on function {function} to {user}")
+        return
+    left = connection.execute(text(f"select step, rows from {function} where rows > 0")).all()  # noqa: S608 quoted
+    for step, rows in left:
+        yield warn(_LEFT.get(step, "{rows} rows are left of " + step).format(rows=rows), "As the owner: relay migrate")
+    if not left:
+        yield ok("nothing is left of what migrations leave to be done")
