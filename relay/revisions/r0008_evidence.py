@@ -63,7 +63,8 @@ def _salt_goes(table: str) -> str:
     return f"""
     create trigger {table}_salt_goes
         before update of content on {{schema}}.{table}
-        for each row when (new.content_salt is distinct from '')
+        for each row when (new.content_salt is distinct from ''
+            and coalesce(current_setting('relay.redacting', true), '') = 'on')
         execute function {{schema}}.refuse_keeping_salt()
     """
 
@@ -221,7 +222,7 @@ _COLUMNS_BEFORE = (
     "error_message, created_at, finished_at, created_by, created_xid, content_sha256"
 )
 _VIEWS_BEFORE = tuple(
-    _view(view, {"select * from {schema}.outbox": f"select {_COLUMNS_BEFORE} from {{schema}}.outbox"})
+    _view(view, {"select * from": " ".join(("select", _COLUMNS_BEFORE, "from"))})
     for view in ("audit_message", "audit_integrity")
 )
 

@@ -247,7 +247,8 @@ def test_show_tells_the_whole_history_and_never_the_content(run: Relay, engine: 
     found = json.loads(result.stdout)
     assert found["id"] == str(number)
     assert found["content_characters"] == len(content)
-    salt = bytes(one(db, f"select content_salt from relay.outbox where id = {number}"))
+    with engine.connect() as connection:
+        salt = bytes(connection.scalar(text("select content_salt from relay.outbox where id = :id"), {"id": number}))
     assert found["content_sha256"] == hashlib.sha256(salt + content.encode()).hexdigest()
     assert [(call["id"], call["result_index"], call["outcome"]) for call in found["calls"]] == [
         (str(parent), 1, "rejected"),

@@ -105,9 +105,9 @@ def test_a_copy_is_compared_by_the_owner_and_the_ledger_says_so(engine: Engine, 
     id_ = insert(rows)
     asked = text("select relay.content_is(:id, :content, 'asked by the auditor')")
     for part in ("app", "worker", "auditor", "operator", "metrics"):
-        with create_engine(roles.url(part), poolclass=NullPool).connect() as connection:
-            with pytest.raises(DBAPIError, match="permission denied"):
-                connection.execute(asked, {"id": id_, "content": CONTENT})
+        denied = pytest.raises(DBAPIError, match="permission denied")
+        with create_engine(roles.url(part), poolclass=NullPool).connect() as connection, denied:
+            connection.execute(asked, {"id": id_, "content": CONTENT})
     with create_engine(roles.url("owner"), poolclass=NullPool).begin() as connection:
         answers = [
             connection.scalar(asked, {"id": id_, "content": CONTENT}),

@@ -76,7 +76,7 @@ async def fill(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("set local relay.redacting = 'on'"))
         redact = (
-            """update relay.outbox set content = '{"redacted": true}' where id = (select min(id) from relay.outbox)"""
+            """update relay.outbox set content = '{"redacted": true}', content_salt = '' where id = (select min(id) from relay.outbox)"""
         )
         connection.execute(text(redact))
     failed = rows.add(2, key="f")
