@@ -75,9 +75,8 @@ async def fill(engine: Engine) -> None:
     await Bench(engine, Scripted(), concurrency=2).drain()
     with engine.begin() as connection:
         connection.execute(text("set local relay.redacting = 'on'"))
-        redact = (
-            """update relay.outbox set content = '{"redacted": true}', content_salt = '' where id = (select min(id) from relay.outbox)"""
-        )
+        redact = """update relay.outbox set content = '{"redacted": true}', content_salt = ''
+            where id = (select min(id) from relay.outbox)"""
         connection.execute(text(redact))
     failed = rows.add(2, key="f")
     rows.run("select relay.discard(:ids, 'why')", ids=failed)
