@@ -26,6 +26,7 @@ NO_CODES = {
     "relay.producers",
     "relay.pruning",
     "relay.redacting",
+    "relay.salting",
     "relay.toml",
     "relay.transport",
     "relay.zone",
