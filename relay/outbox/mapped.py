@@ -20,6 +20,7 @@ from relay.outbox.transaction import refuse_autocommit
 from relay.schema import metadata, outbox
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
 
@@ -43,6 +44,10 @@ class OutboxMessage:
     autocommit is refused (NotInTransaction) there too. What the relay keeps, from ``status`` down, cannot be set
     (MessageError) and is loaded when first read after the flush; in async code ``await session.refresh(message)`` comes
     before.
+
+    Two ways round the unit of work are not seen, so there it is for you to see that messages and orders are written in
+    one transaction: ``session.bulk_save_objects`` (it calls no mapper event, so autocommit is not refused), and a
+    session whose ``binds`` lead messages and orders to two engines, which are two transactions.
     """
 
     id: Mapped[int]
@@ -96,13 +101,30 @@ registry(metadata=metadata).map_imperatively(
 )
 
 
-class _DroppedError(MessageError, DontWrapMixin):
+class _PassedOnError(MessageError, DontWrapMixin):
     """A MessageError that SQLAlchemy passes on from within a statement as it is."""
+
+
+def _written(name: str) -> Callable[[object], ExactText | None]:
+    """How a value of this column is bound in a statement that does not come from here: as ``relay.add`` writes it."""
+
+    def write(value: object) -> ExactText | None:
+        try:
+            return None if value is None else exact_text(value, name)
+        except MessageError as error:
+            raise _PassedOnError(str(error), error.hint) from None
+
+    return write
+
+
+for _name in _JSON:
+    _type: Any = outbox.c[_name].type
+    _type.write = _written(_name)
 
 
 def _content_is_missing() -> str:
     # An INSERT of many rows by SQLAlchemy's ORM leaves out what it does not know as a column, without a word.
-    raise _DroppedError(
+    raise _PassedOnError(
         "This INSERT names no content: insert(relay.OutboxMessage) and bulk_insert_mappings cannot write messages.",
         "Use session.add_all([relay.OutboxMessage(...), ...]), or relay.add(...) for each.",
     )

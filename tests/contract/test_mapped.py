@@ -122,6 +122,23 @@ def test_rows_whose_content_would_be_dropped_are_refused(write: Callable[[Sessio
         session.commit()
 
 
+def test_a_value_in_a_statement_is_written_as_relay_add_writes_it(engine: Engine) -> None:
+    content = {"买家": "王小明", "n": 10**30, "precise": 0.1}
+    with Session(engine) as session:
+        relay.add(session, TOPIC, content, headers={"h": [1]})
+        for table in (OutboxMessage, OutboxMessage.__table__):
+            session.execute(insert(table).values(topic=TOPIC, content=content, headers={"h": [1]}))
+            session.execute(insert(table).values([{"topic": TOPIC, "content": '{"b": 1,  "a":1}'}]))
+        session.execute(insert(OutboxMessage.__table__), [{"topic": TOPIC, "content": content, "headers": {"h": [1]}}])
+        session.commit()
+        texts = session.execute(text("select content::text, headers::text from relay.outbox order by id")).all()
+        assert texts.count(texts[0]) == 4
+        assert [each for each in texts if each != texts[0]] == [('{"b": 1,  "a":1}', None)] * 2
+        for wrong in ({"at": object()}, [1], "[1]", {"n": float("nan")}):
+            with pytest.raises(relay.MessageError, match=r"^content"):
+                session.execute(insert(OutboxMessage).values(topic=TOPIC, content=wrong))
+
+
 def test_another_schema_through_the_engine(engine: Engine) -> None:
     relay.migrate(engine, schema="elsewhere")
     with Session(engine.execution_options(schema_translate_map={"relay": "elsewhere"})) as session:
