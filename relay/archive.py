@@ -140,6 +140,7 @@ def drop_month(connection: Connection, month: str, *, actor: str, reason: str, s
         raise RelayError("Somebody is archiving just now; nothing was dropped.", "Try again when that has ended.")
     found = droppable(connection, month, schema=schema)
     told = {field: getattr(found, field) for field in found.__dataclass_fields__}
+    told |= _run(connection, sql.ARCHIVED_DAYS, schema, **bounds(found.month)).mappings().one()
     _run(
         connection,
         sql.RECORD,

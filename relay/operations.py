@@ -196,8 +196,9 @@ def prunable(connection: Connection, older_than: timedelta, *, schema: str) -> t
 def prune(engine: Engine, older_than: timedelta, order: Order, *, schema: str, batch: int) -> Iterator[Pruned]:
     """Delete messages that finished longer ago than that, their attempts, and calls no message is left of.
 
-    Yields what each batch removed, once it is committed together with its ledger row. A dedupe key goes with its
-    message. What another transaction has locked stays until the next time.
+    Yields what each batch removed, once it is committed together with its ledger row, which keeps the hash of the
+    contents' hashes and what goes out of the books of each day. A dedupe key goes with its message. What another
+    transaction has locked stays until the next time.
     """
     with engine.begin() as connection:
         cutoff: datetime = _run(connection, sql.CUTOFF, schema, older_than=older_than).scalar_one()
@@ -209,12 +210,21 @@ def prune(engine: Engine, older_than: timedelta, order: Order, *, schema: str, b
                 _run(connection, sql.ALLOW_PRUNING, schema)
                 page = _run(connection, text, schema, after=after, batch=batch, cutoff=cutoff).one()
                 if page.ids:
-                    _record(connection, "prune", told, page.ids if table == "outbox" else None, len(page.ids), schema)
+                    gone = page.ids if table == "outbox" else None
+                    whole = replace(told, selection={**told.selection, **_facts(page, table)})
+                    _record(connection, "prune", whole, gone, len(page.ids), schema)
             after, more = page.after, page.more
             if table == "outbox":
                 yield Pruned(messages=len(page.ids), attempts=page.attempts)
             else:
                 yield Pruned(calls=len(page.ids))
+
+
+def _facts(page: Row[Any], table: str) -> dict[str, Any]:
+    """What a ledger row keeps of what a prune removed."""
+    if table == "outbox":
+        return {name: getattr(page, name) for name in ("attempts", "hashes_sha256", "zone", "days")}
+    return {"first_id": page.ids[0], "last_id": page.ids[-1]}
 
 
 def _changed(row: Row[Any]) -> Changed:

@@ -83,6 +83,21 @@ ALLOW_PRUNING = "select set_config('relay.pruning', 'on', true)"
 
 CUTOFF = "select now() - cast(:older_than as interval)"
 
+# What is taken out of the books, by the days and in the words of audit_daily.
+_BY_DAY = """by_day as (
+    select min(zone) as zone, json_object_agg(day, json_build_object('inserted', inserted, 'done', done,
+        'failed', failed, 'unknown', unknown) order by day) as days
+    from (
+        select cast(g.created_at at time zone zone as date) as day, min(zone) as zone, count(*) as inserted,
+            count(*) filter (where g.status = 'done') as done, count(*) filter (where g.status = 'failed') as failed,
+            count(unclear.message_id) as unknown
+        from (select coalesce(nullif(current_setting('relay.zone', true), ''), 'Asia/Shanghai') as zone) as here
+        cross join gone g
+        left join (select distinct message_id from gone_attempts where outcome = 'unknown') as unclear
+            on unclear.message_id = g.id
+        group by 1) as one
+)"""
+
 # A page of the primary key, oldest ids first: no index on finished_at has to be kept for this. Ids follow the order of
 # inserts, so a page on which everything was inserted later than the cutoff is the last one worth a look.
 PRUNE_MESSAGES = """
@@ -96,15 +111,21 @@ finished as materialized (
     for update skip locked
 ),
 gone as (
-    delete from {schema}.outbox where id in (select id from finished) returning id
+    delete from {schema}.outbox where id in (select id from finished)
+    returning id, status, created_at, content_sha256, content_salt
 ),
 gone_attempts as (
-    delete from {schema}.attempt where message_id in (select id from finished) returning message_id
-)
+    delete from {schema}.attempt where message_id in (select id from finished) returning message_id, outcome
+),
+{days}
 select max(id) as after, coalesce(min(created_at) < :cutoff, false) as more,
-    array(select id from gone order by id) as ids, (select count(*) from gone_attempts) as attempts
+    array(select id from gone order by id) as ids, (select count(*) from gone_attempts) as attempts,
+    (select case when bool_and(content_salt is not null) then  -- without one, a hash answers guesses
+        encode(sha256(string_agg(content_sha256, cast('' as bytea) order by id)), 'hex') end from gone)
+        as hashes_sha256,
+    (select days from by_day) as days, (select zone from by_day) as zone
 from page
-"""
+""".replace("{days}", _BY_DAY)
 
 # Calls that no message is left of, also those no attempt names (released, split). A call whose messages are in the
 # archive belongs there too, and is moved and not deleted.
@@ -175,6 +196,17 @@ from (
     from {schema}.outbox_archive where finished_at >= :begins and finished_at < :ends) as message
 group by page order by page
 """
+
+ARCHIVED_DAYS = """
+with gone as (
+    select id, status, created_at from {schema}.outbox_archive where finished_at >= :begins and finished_at < :ends
+),
+gone_attempts as (
+    select message_id, outcome from {schema}.attempt_archive where finished_at >= :begins and finished_at < :ends
+),
+{days}
+select days, zone from by_day
+""".replace("{days}", _BY_DAY)
 
 # Nobody archives while a month is dropped.
 LOCK_OUT_ARCHIVERS = """

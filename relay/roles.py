@@ -165,13 +165,15 @@ grant insert (account, worker, message_ids, parent_id, lease_until, nonce),
     update (lease_until, sent_at, settled_at, outcome, http_status, request_id, error_code, sub_code, error_message,
         request_bytes, duration_ms)
     on {schema}.call to {worker};
-grant insert on {schema}.attempt to {worker};
-grant insert, update, delete on {schema}.pause to {worker};
+grant insert (message_id, call_id, result_index, outcome, error_code, error_message, retry_at)
+    on {schema}.attempt to {worker};
+grant insert (scope, until, reason, error_code, credential, by),
+    update (until, reason, error_code, credential, by, since), delete on {schema}.pause to {worker};
 grant insert, update on {schema}.pace to {worker};
 grant execute on function {schema}.archive_messages(timestamptz, integer, boolean, text, text, bigint),
     {schema}.archive_calls(timestamptz, integer, text, text, bigint), {schema}.sequences_left_behind(),
-    {schema}.left_to_do(),
-    {schema}.leave_out_expired(bigint, bigint) to {worker};
+    {schema}.left_to_do(), {schema}.leave_out_expired(bigint, bigint),
+    {schema}.record_start(text, text, json) to {worker};
 
 grant select on {views} to {auditor}, {operator};
 grant execute on function {schema}.mask_text(text), {schema}.mask_value(jsonb), {schema}.mask_at(jsonb, text[]),

@@ -282,9 +282,28 @@ pause = Table(
     Column("credential", Text),
     Column("since", _when, nullable=False, server_default=_now),
     Column("by", Text, nullable=False),
+    Column("db_user", Native("name"), server_default=text("session_user")),  # ``by`` is what a worker calls itself
     PrimaryKeyConstraint("scope", name="pause_pkey"),
     CheckConstraint("scope ~ '^(account|app):.'", name="pause_scope_known"),
     CheckConstraint("until > '-infinity' and until < 'infinity'", name="pause_until_finite"),
+)
+
+# What became of pauses, written by a trigger. No key: whatever comes twice is kept twice, and no pause fails for it.
+pause_past = Table(
+    "pause_past",
+    metadata,
+    Column("scope", Text, nullable=False),
+    Column("until", _when),
+    Column("reason", Text, nullable=False),
+    Column("error_code", Text),
+    Column("since", _when, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("db_user", Native("name")),
+    Column("ended_at", _when, nullable=False),
+    Column("ended_by", Native("name"), nullable=False),
+    Column("ended", Text, nullable=False),
+    CheckConstraint("ended in ('by itself', 'lifted', 'replaced')", name="pause_past_ended_known"),
+    comment="Pauses that ended or were replaced, written by a trigger / 已结束或被替换的暂停，由触发器写入",
 )
 
 pace = Table(
@@ -309,7 +328,7 @@ action = Table(
     "action",
     metadata,
     Column("id", BigInteger, Identity(always=True)),
-    Column("at", _when, nullable=False, server_default=_now),
+    Column("at", _when, nullable=False, server_default=text("clock_timestamp()")),  # of the act, not of its transaction
     Column("actor", Text, nullable=False),
     Column("db_user", Native("name"), nullable=False, server_default=text("session_user")),
     Column("action", Text, nullable=False),
@@ -317,6 +336,7 @@ action = Table(
     Column("selection", JSON),
     Column("message_ids", ARRAY(BigInteger)),
     Column("count", Integer, nullable=False),
+    Column("created_xid", Native("xid8"), server_default=text("pg_current_xact_id()")),
     PrimaryKeyConstraint("id", name="action_pkey"),
     CheckConstraint(r"reason ~ '\S'", name="action_reason_given"),
 )

@@ -240,6 +240,11 @@ where l.granted and l.pid <> pg_backend_pid() and c.relnamespace = to_regnamespa
 order by a.state_change nulls first limit 1
 """
 
+# A function of revision 0008: a worker has no right to write the ledger in any other way.
+RECORD_START = """
+select {schema}.record_start(:worker, :version, cast(:settings as json))
+"""
+
 NOW = """
 select extract(epoch from clock_timestamp())
 """

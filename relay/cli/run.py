@@ -22,6 +22,7 @@ from relay.addresses import conninfo, normalized_url
 from relay.cli.accounts import open_accounts
 from relay.cli.database import explained, plain_engine, reading, warn_of_encoding
 from relay.cli.producing import producer_config
+from relay.cli.starting import record_start
 from relay.errors import ConfigurationError, RelayError
 from relay.events import Events
 from relay.observers.logs import LogLines, silence_libraries
@@ -73,8 +74,10 @@ async def _run(settings: Settings, until: Until, accounts: Accounts) -> Report:
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     metrics, clock = Metrics(), Clock()
     log = LogLines(worker=name, level=settings.log_level, style=settings.log_format, colors=not no_color())
+    store = Store(engine, worker=name, lease_seconds=settings.lease_seconds, schema=settings.schema_name)
+    record_start(store, settings)
     worker = Worker(
-        Store(engine, worker=name, lease_seconds=settings.lease_seconds, schema=settings.schema_name),
+        store,
         load(settings.producer)(producer_config(settings, accounts, clock.now)),
         name=name,
         policy=_policy(settings),

@@ -23,7 +23,7 @@ from relay.exports.rows import VIEWS, View
 from relay.exports.verifying import verify
 
 Kind = Literal["missing", "added", "changed"]
-_COMPARED = tuple(view for view in VIEWS if view.time is not None)
+_COMPARED = tuple(view for view in VIEWS if not view.open_too)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ class _ComparedView:
             yield self._told(new, "added", self._explanations.added(new, time))
 
     def _time(self, row: Row) -> datetime | None:
-        return row.moment(self._view.time or "")
+        return row.moment(self._view.time)
 
     def _told(
         self, row: Row, kind: Kind, explained: Explained | None, columns: Sequence[str] = ()

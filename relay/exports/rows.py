@@ -2,10 +2,11 @@
 
 Each view has a time that never changes once a row shows it, so consecutive periods tile: a row is in the files of one
 period only. Messages count by their insert; calls, and what they meant for each message, by when they were settled, so
-that a delivery and its call are always in the same export. A pause has no history: those of the snapshot are all there.
+that a delivery and its call are always in the same export. A pause counts by its end; those without one are all there.
 
-A row bears the time at which its transaction began. A message whose transaction was still open when the preceding
-export looked would be in neither; its transaction id tells, and it is taken in here as late.
+A message bears the time at which its transaction began, an act its own, but both may be committed later. Whatever was
+not yet committed when the preceding export looked would be in neither; its transaction id tells, and it is taken in
+here as late.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ select attname, format_type(atttypid, null) from pg_attribute
 where attrelid = to_regclass(:view) and attnum > 0 and not attisdropped order by attnum
 """
 _LATE = """
-select id from {schema}.audit_message
-where (cast(:since as timestamptz) is null or created_at >= :since) and created_at < :until
+select id from {view}
+where (cast(:since as timestamptz) is null or {time} >= :since) and {time} < :until
   and not pg_visible_in_snapshot(created_xid, cast(:snapshot as pg_snapshot))
 order by id
 """
@@ -54,11 +55,15 @@ order by id
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """``time`` decides about the period; None: every row is taken. The order is one without ties."""
+    """``time`` decides about the period; ``open_too``: rows that have none yet are in every one. The order is one
+    without ties. ``late``: by its transaction a row is found that the preceding export could not see.
+    """
 
     name: str
     order: tuple[str, ...]
-    time: str | None
+    time: str
+    open_too: bool = False
+    late: bool = False
 
     @property
     def has_id(self) -> bool:
@@ -66,12 +71,12 @@ class View:
 
 
 VIEWS = (
-    View("audit_message", ("id",), "created_at"),
+    View("audit_message", ("id",), "created_at", late=True),
     View("audit_delivery", ("call_id", "result_index"), "at"),
     View("audit_call", ("id",), "settled_at"),
     View("audit_possible_duplicate", ("message_id",), "first_unknown_at"),
-    View("audit_pause", ("scope",), None),
-    View("audit_action", ("id",), "at"),
+    View("audit_pause", ("scope", "since", "ended_at"), "ended_at", open_too=True),
+    View("audit_action", ("id",), "at", late=True),
 )
 
 
@@ -133,7 +138,7 @@ class Source:
         """The rows of the period, and messages that came too late for the preceding one."""
         condition, parameters = _within(view, period), {"since": period.since, "until": period.until}
         used = {name: value for name, value in parameters.items() if f":{name}" in condition}
-        late = self._late_messages(period, preceding) if preceding and view.name == "audit_message" else ()
+        late = self._late(view, period, preceding) if preceding and view.late else ()
         if not late:
             return Choice(condition, used)
         return Choice(f"({condition} or id = any(cast(:late as bigint[])))", {**used, "late": late}, len(late))
@@ -177,9 +182,10 @@ class Source:
                 limits = {"first_id": start, "last_id": start + SLICE_IDS - 1}
                 yield f"id between :first_id and :last_id and {choice.condition}", limits
 
-    def _late_messages(self, period: Period, preceding: Preceding) -> Sequence[int]:
+    def _late(self, view: View, period: Period, preceding: Preceding) -> Sequence[int]:
         parameters = {"since": preceding.since, "until": period.since, "snapshot": preceding.snapshot}
-        return self._connection.scalars(text(_LATE.format(schema=quoted(self.schema))), parameters).all()
+        statement = _LATE.format(view=self._named(view.name), time=view.time)
+        return self._connection.scalars(text(statement), parameters).all()
 
     def require_same(self, preceding: Preceding) -> None:
         """Periods and transaction ids of another database mean nothing here."""
@@ -218,8 +224,11 @@ def _continued(begin: datetime | None, preceding: Preceding) -> datetime:
 def _within(view: View, period: Period) -> str:
     """Without an end, rows that have no time yet belong to it: calls that are still open."""
     conditions = []
-    if view.time and period.since:
-        conditions.append(f"({view.time} >= :since{'' if period.until else f' or {view.time} is null'})")
-    if view.time and period.until:
+    if period.since:
+        conditions.append(f"{view.time} >= :since")
+    if period.until:
         conditions.append(f"{view.time} < :until")
-    return " and ".join(conditions) or "true"
+    within = " and ".join(conditions)
+    if within and (view.open_too or not period.until):
+        return f"({within} or {view.time} is null)"
+    return within or "true"

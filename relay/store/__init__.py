@@ -12,6 +12,7 @@ stays true:
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -157,6 +158,12 @@ class Store:
                 )
                 self._settle(connection, settlements, {})
         return settlements
+
+    def record_start(self, version: str, settings: Mapping[str, Any]) -> None:
+        """Tell the ledger with what this worker goes to work."""
+        told = {"worker": self._worker, "version": version, "settings": json.dumps(settings, ensure_ascii=False)}
+        with self._transaction() as connection:
+            self._fetch(connection, sql.RECORD_START, told)
 
     def pending_ids(self) -> Sequence[int]:
         """Of messages that are pending and in no call, oldest first; as many as fit in memory easily."""

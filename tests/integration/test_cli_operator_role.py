@@ -71,9 +71,10 @@ def test_retry_by_filter_looked_at_first_and_spread_over_time(run: Run, rows: Ro
         "select extract(epoch from max(available_at) - min(available_at)) from relay.outbox where status = 'pending'"
     )
     assert (rows.counts(), float(rows.one(apart))) == ({"pending": 3, "failed": 1}, 1.0)
-    selection = {
+    stated = {
         "status": "failed", "error_code": "isp.down", "topic": "t", "account": "default", "since": "3600s", "rate": 2,
     }  # fmt: skip
+    selection = {"given": 3, "changed": 3, "per_second": 2, "stated": stated}
     assert ledger(rows) == [("retry", "ann", roles.login(part), WHY[1], selection, down, 3)]
 
 
@@ -110,9 +111,10 @@ def test_discard_by_id_and_by_filter(run: Run, rows: Rows, roles: Roles, part: s
     assert run("discard", "--key", "k", "--limit", "1", *WHY, part=part).stdout == f"{second}\n"
     assert (rows.counts(), rows.message(second).error_message) == ({"failed": 2, "pending": 1}, WHY[1])
     me = roles.login(part)
+    facts = {"given": 1, "changed": 1}
     assert ledger(rows) == [
-        ("discard", "ann", me, WHY[1], {"ids": [first]}, [first], 1),
-        ("discard", "ann", me, WHY[1], {"ordering_key": "k", "limit": 1}, [second], 1),
+        ("discard", "ann", me, WHY[1], {**facts, "stated": {"ids": [first]}}, [first], 1),
+        ("discard", "ann", me, WHY[1], {**facts, "stated": {"ordering_key": "k", "limit": 1}}, [second], 1),
     ]
     assert third == max(first, second, third)
 
@@ -133,9 +135,10 @@ def test_pause_and_resume(run: Run, rows: Rows, roles: Roles, part: str) -> None
     assert run("resume", "--app", "1", *WHY, part=part).stderr == "app:1 is resumed; row 2 of the ledger\n"
     assert run("resume", "--app", "1", *WHY, part=part, code=1).stderr.startswith("error: app:1 is not paused.\n")
     me = roles.login(part)
-    assert ledger(rows) == [
-        ("pause", "ann", me, WHY[1], {"scope": "app:1", "for": "1800s"}, None, 0),
-        ("resume", "ann", me, WHY[1], {"scope": "app:1"}, None, 0),
+    stated = rows.read("select action, actor, db_user, reason, selection -> 'stated' from relay.action order by id")
+    assert [tuple(row) for row in stated] == [
+        ("pause", "ann", me, WHY[1], {"scope": "app:1", "for": "1800s"}),
+        ("resume", "ann", me, WHY[1], {"scope": "app:1"}),
     ]
 
 

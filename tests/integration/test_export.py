@@ -126,7 +126,7 @@ def test_rows_are_exact(run: Run, engine: Engine, table: Rows, tmp_path: Path) -
     assert first["created_at"] == f"{created.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
     assert list(first) == manifest_of(tmp_path)["files"][0]["columns"]
     assert read(tmp_path, "audit_call")[0]["message_ids"] == [first["id"], second["id"]]
-    assert read(tmp_path, "audit_action")[0]["selection"] == {"scope": "account:a"}
+    assert read(tmp_path, "audit_action")[0]["selection"] == {"scope": "account:a", "stated": {"scope": "account:a"}}
     assert manifest_of(tmp_path)["schema_revision"] == HEAD
 
 
@@ -229,6 +229,25 @@ def test_a_message_committed_late_is_in_the_next_export(run: Run, engine: Engine
     assert printed.startswith(second["previous"])
     assert run("--verify", tmp_path / "2", "--previous", tmp_path / "1" / "manifest.json").stderr == ""
     assert second["previous"] in run("--verify", tmp_path / "2").stderr
+
+
+def test_an_act_committed_late_is_in_the_next_export(run: Run, engine: Engine, table: Rows, tmp_path: Path) -> None:
+    with engine.begin() as slow:
+        slow.execute(text("select relay.pause_scope('account:a', null, 'r')"))
+        end = table.one("select clock_timestamp()")
+        run(new(tmp_path / "1"), "--until", end.isoformat())
+    run(new(tmp_path / "2"), "--previous", tmp_path / "1" / "manifest.json")
+    assert (ids(tmp_path / "1", "audit_action"), ids(tmp_path / "2", "audit_action")) == ([], [1])
+    assert [file["late"] for file in manifest_of(tmp_path / "2")["files"]] == [0, 0, 0, 0, 0, 1]
+
+
+def test_a_pause_that_ended_is_in_one_export_and_one_that_holds_in_each(run: Run, table: Rows, tmp_path: Path) -> None:
+    table.run("select relay.pause_scope('account:a', null, 'r'), relay.pause_scope('account:b', null, 'r')")
+    table.run("select relay.resume_scope('account:a', 'r')")
+    run(new(tmp_path / "1"), "--until", table.one("select clock_timestamp()").isoformat())
+    run(new(tmp_path / "2"), "--previous", tmp_path / "1" / "manifest.json")
+    paused = [[pause["scope"] for pause in read(tmp_path / name, "audit_pause")] for name in ("1", "2")]
+    assert paused == [["account:a", "account:b"], ["account:b"]]
 
 
 def test_all_files_are_of_one_snapshot(

@@ -290,4 +290,5 @@ def test_who_may_write_a_row_may_write_what_a_revision_adds_to_it(empty: Engine)
             assert connection.scalar(text("select has_table_privilege('public', 'relay.call', 'insert')")) is False
     finally:
         with empty.begin() as connection:
-            connection.execute(text(f'revoke all on relay.call from "{role}"; drop role "{role}"'))
+            rights = f'revoke all on relay.call from "{role}"; revoke all on all routines in schema relay from "{role}"'
+            connection.execute(text(f'{rights}; drop role "{role}"'))

@@ -28,7 +28,8 @@ from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 
 ARCHIVES = {"outbox_archive", "call_archive", "attempt_archive"}
-TABLES = {"outbox", "call", "attempt", "pause", "pace", "action", "mask", "catching_up", VERSION_TABLE} | ARCHIVES
+OWN = {"outbox", "call", "attempt", "pause", "pause_past", "pace", "action", "mask", "catching_up", VERSION_TABLE}
+TABLES = OWN | ARCHIVES
 PARTS = ("app", "worker", "auditor", "operator", "metrics")
 FUNCTIONS = {
     "retry": "select relay.retry('{1}', 'r')",
@@ -58,6 +59,7 @@ FUNCTIONS = {
     "content_is": "select relay.content_is(1, '{}', 'r')",
     "catch_up": "select relay.catch_up(1)",
     "left_to_do": "select relay.left_to_do()",
+    "record_start": "select relay.record_start('w', '1', '{}')",
 }
 READABLE = {
     "app": {"outbox": "id"},
@@ -86,6 +88,13 @@ WRITES = {
     "an attempt": "update relay.attempt set outcome = 'retry'",
     "removed attempts": "delete from relay.attempt",
     "the ledger": "insert into relay.action (actor, action, reason, count) values ('x', 'retry', 'r', 0)",
+    "an attempt of another time": "insert into relay.attempt (message_id, call_id, result_index, outcome, at) "
+    "values (1, 1, 0, 'retry', now())",
+    "a pause of another time": "insert into relay.pause (scope, reason, by, since) values ('app:1', 'r', 'w', now())",
+    "a pause of another login": "insert into relay.pause (scope, reason, by, db_user) values ('app:1', 'r', 'w', 'x')",
+    "another scope of a pause": "update relay.pause set scope = 'app:1'",
+    "a pause's past": "insert into relay.pause_past select * from relay.pause_past",
+    "removed pauses' past": "delete from relay.pause_past",
     "the ledger's past": "update relay.action set reason = 'x'",
     "removed ledger": "delete from relay.action",
     "an archived message": "insert into relay.outbox_archive select * from relay.outbox",
@@ -181,7 +190,10 @@ def test_a_role_calls_what_is_its_own(login: Login, part: str) -> None:
     ]
     own = {
         "operator": operators,
-        "worker": ["archive_messages", "archive_calls", "leave_out_expired", "sequences_left_behind", "left_to_do"],
+        "worker": [
+            *("archive_messages", "archive_calls", "leave_out_expired", "sequences_left_behind"),
+            *("left_to_do", "record_start"),
+        ],
     }
     with login(part) as connection:
         assert [name for name, call in FUNCTIONS.items() if not refused(connection, call)] == own.get(part, [])

@@ -1,0 +1,41 @@
+"""What the ledger is told when a worker starts: its version and the settings in force, never a secret.
+
+A worker goes on without that row: messages are worth more. It says so on stderr then.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+from sqlalchemy.exc import DBAPIError
+
+import relay
+from relay.errors import RelayError
+from relay.settings import SECRETS, Settings
+from relay.store import Store, told
+
+
+def record_start(store: Store, settings: Settings) -> None:
+    """Leave a row under the worker's name; a warning where that is not possible."""
+    try:
+        store.record_start(relay.__version__, in_force(settings))
+    except (RelayError, DBAPIError) as error:
+        click.echo(
+            f"warning: the ledger does not have this start ({told(error)}); if a right is missing, run relay roles "
+            "--sql again",
+            err=True,
+        )
+
+
+def in_force(settings: Settings) -> dict[str, Any]:
+    """Every option; of those that may contain a secret only which are given, of the app key its end."""
+    shown = settings.model_dump(mode="json", exclude={*SECRETS, "tmc_url", "tmc_app_key"})
+    app_key, address = settings.tmc_app_key, urlsplit(settings.tmc_url)
+    return {
+        **{name: value for name, value in shown.items() if value is not None},
+        "tmc_url": f"{address.scheme}://{address.netloc.rpartition('@')[2]}",
+        "tmc_app_key": f"…{app_key[-4:]}" if app_key else None,
+        "secrets_given": [name for name in SECRETS if getattr(settings, name) is not None],
+    }
