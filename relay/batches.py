@@ -44,7 +44,14 @@ def cut_batches(
 
 def _chunks(messages: Sequence[Message], batch_size: int, max_bytes: int) -> list[list[Message]]:
     """Consecutive messages, at most ``batch_size`` and ``max_bytes`` together; a longer one travels alone."""
-    longest = max(len(m.content) + len(m.topic) + len(m.json_ex_content or "") for m in messages)
+    longest = max(
+        len(m.content)
+        + len(m.topic)
+        + len(m.json_ex_content or "")
+        + len(m.target_group or "")
+        + len(m.target_app_key or "")
+        for m in messages
+    )
     if 4 * longest * batch_size <= max_bytes:  # a character is four bytes at most: nothing to count here
         return [list(messages[first : first + batch_size]) for first in range(0, len(messages), batch_size)]
     chunks: list[list[Message]] = []

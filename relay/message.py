@@ -63,8 +63,10 @@ class Message(NamedTuple):
     @property
     def size_bytes(self) -> int:
         """UTF-8 bytes of the texts this message adds to a call, before any encoding of the wire."""
-        extra = self.json_ex_content
-        return _bytes(self.content) + _bytes(self.topic) + (_bytes(extra) if extra else 0)
+        size = _bytes(self.content) + _bytes(self.topic)
+        for text in (self.json_ex_content, self.target_group, self.target_app_key):
+            size += _bytes(text) if text else 0
+        return size
 
 
 def _bytes(text: str) -> int:

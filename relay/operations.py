@@ -22,10 +22,10 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine, Row
 
 from relay import operator_statements as sql
+from relay.schema import TOMBSTONE
 from relay.statements import statement
 
 Verb = Literal["retry", "discard", "redact"]
-TOMBSTONE = '{"redacted": true}'
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,18 @@ from sqlalchemy.types import TypeDecorator, UserDefinedType
 SCHEMA = "relay"
 MAX_CONTENT_CHARACTERS = 122_880  # the limit printed for the single-message API; its element is the same
 MAX_TOPIC_CHARACTERS = 256
+# Of the other columns an insert may name, in UTF-8: the tables refuse more, relay.add does so before them.
+MAX_BYTES = {
+    "account": 256,
+    "target_group": 256,
+    "target_app_key": 256,
+    "json_ex_content": 122_880,
+    "ordering_key": 512,
+    "dedupe_key": 512,
+    "producer": 256,
+    "headers": 16_384,
+}
+TOMBSTONE = '{"redacted": true}'  # what relay redact leaves of a content
 # Of every time of a message: a day within the years 1 to 9999, which are all that most languages know, in every zone.
 FIRST_TIME, END_OF_TIMES = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 MAX_BATCH = 50  # what taobao.tmc.messages.produce takes in one call

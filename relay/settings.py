@@ -34,6 +34,7 @@ from pydantic_settings import (
 
 from relay.addresses import normalized_url
 from relay.errors import ConfigurationError
+from relay.strangers import stranger
 from relay.texts import UnusableText, read_text, read_value, secret, trimmed
 
 PREFIX = "RELAY_"
@@ -310,6 +311,8 @@ def _toml(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    if problem := stranger(path, named=path != _DEFAULT_FILE):
+        raise ConfigurationError(f"{path} {problem}")
     try:
         return tomllib.loads(read_text(path))
     except UnusableText as error:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, TextClause, text
 from relay import reports
 from relay.checks import Finding, ok, warn
 from relay.revisions import quoted
+from relay.schema import MAX_BYTES, TOMBSTONE, JSONText, outbox
 from relay.settings import Settings
 
 OLD_SECONDS = 300
@@ -26,6 +27,22 @@ select (select count(*) from {schema}.outbox
      + (select count(*) from {schema}.outbox
         where status = 'pending' and ordering_key is not null and available_at = 'infinity')
 """
+# No large value is read for its size, so JSON that is compressed counts as less. A few thousand rows tell enough.
+_SUSPECTS = " or ".join(
+    f"{'pg_column_size' if isinstance(outbox.c[name].type, JSONText) else 'octet_length'}({name}) > {size + 4}"
+    for name, size in MAX_BYTES.items()
+)
+_BEYOND = """
+select count(*) from (
+    (select * from {schema}.outbox where status = 'pending' and ordering_key is null
+     order by account, available_at, id limit 5000)
+    union all
+    (select * from {schema}.outbox where status = 'pending' and ordering_key is not null
+     order by account, ordering_key, id limit 5000)
+) as o
+where dedupe_key = '' or account ~ '[[:cntrl:]]' or SUSPECTS
+    or pg_column_size(content) < 64 and cast(content as text) = 'TOMBSTONE'
+""".replace("SUSPECTS", _SUSPECTS).replace("TOMBSTONE", TOMBSTONE)
 _BLOCKED = """
 select count(*), count(*) filter (where error_code is not null and age > make_interval(secs => :old_seconds))
 from {schema}.blocked_keys
@@ -73,6 +90,16 @@ def held(connection: Connection, settings: Settings) -> Iterator[Finding]:
         yield warn(f"{count} held until a person decides", "relay list --status pending; then relay retry or discard")
     else:
         yield ok("none")
+
+
+def limits(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Rows from before there were limits: they are sent as before."""
+    count = connection.scalar(_ours(_BEYOND, settings))
+    if count:
+        hint = "They are sent as before, each by itself where it is large; relay list, then relay discard, ends them."
+        yield warn(f"{count} pending messages are beyond a limit of today", hint)
+    else:
+        yield ok("no pending message that was looked at is beyond one")
 
 
 def blocked_keys(connection: Connection, settings: Settings) -> Iterator[Finding]:

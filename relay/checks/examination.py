@@ -67,6 +67,7 @@ TABLES: Mapping[str, Check] = {
     "backlog": backlog.backlog,
     "due times": backlog.far_times,
     "held": backlog.held,
+    "limits": backlog.limits,
     "blocked keys": backlog.blocked_keys,
     "pauses": backlog.pauses,
     "failed": backlog.failed,

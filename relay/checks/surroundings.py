@@ -18,15 +18,12 @@ from relay.settings import Settings
 # Of the login or of everybody, here or everywhere. Of what others have, only what would undo what triggers guard.
 _SET = """
 select coalesce(rolname, 'all roles') as role, split_part(line, '=', 1) as name,
-    substr(line, position('=' in line) + 1) as value, setrole = 0 or rolname = session_user as ours,
-    concat('alter role ', coalesce(quote_ident(rolname), 'all'), case when setdatabase <> 0 then ' in database ' end,
-        case when setdatabase <> 0 then quote_ident(current_database()) end, ' reset ') as reset
+    substr(line, position('=' in line) + 1) as value, setrole = 0 or rolname = session_user as ours
 from pg_db_role_setting cross join unnest(setconfig) as line
 left join pg_roles on pg_roles.oid = setrole
 where setdatabase in (0, (select oid from pg_database where datname = current_database()))
 order by setdatabase, role, name
 """
-_GUARDS = ("session_replication_role", "relay.redacting", "relay.pruning")
 _CREATORS = """
 select nspname, grantee = 0 as everybody, pg_get_userbyid(grantee) as who
 from pg_namespace cross join aclexplode(coalesce(nspacl, acldefault('n', nspowner))) as granted
@@ -39,9 +36,9 @@ def role_settings(connection: Connection, settings: Settings) -> Iterator[Findin
     found = connection.execute(text(_SET)).all()
     overruled = {setting.name for setting in SETTINGS}
     clean, harmless, lost = True, list[str](), list[str]()
-    for role, name, value, ours, reset in found:
+    for role, name, value, ours in found:
         key = name.lower()
-        finding = _named(role, key, value, reset + key) if ours or key in _GUARDS else None
+        finding = _named(role, key, value) if ours or key == "session_replication_role" else None
         if finding is not None:
             clean = False
             yield finding
@@ -52,17 +49,15 @@ def role_settings(connection: Connection, settings: Settings) -> Iterator[Findin
         yield ok("; ".join(said + ", ".join(names) for said, names in parts if names) or "none")
 
 
-def _named(role: str, name: str, value: str, reset: str) -> Finding | None:
+def _named(role: str, name: str, value: str) -> Finding | None:
     """What a setting does that we cannot or may not overrule."""
     said = f"{name} = {value} is set for {role}"
     match name, value.lower():
         case "session_replication_role", "replica" | "local":
             return fail(
                 f"{said}: no trigger fires in its sessions, so keys have no order and nothing guards the tables",
-                reset,
+                f"alter role {role} reset session_replication_role",
             )
-        case "relay.redacting" | "relay.pruning", "on":
-            return warn(f"{said}: in its sessions nothing guards finished messages and their contents", reset)
         case "synchronous_commit", "off" | "false" | "no" | "0":
             return warn(
                 f"{said}: after a crash of the server a call that was made may be forgotten, and made again",

@@ -58,6 +58,7 @@ class LogLines:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _what_and_when_first,
+            _printable,
             renderer,
         ]
         self._log = structlog.wrap_logger(
@@ -73,6 +74,14 @@ class LogLines:
         fields = {name: value for name, value in dataclasses.asdict(event).items() if value is not None}
         fields.pop("worker", None)
         getattr(self._log, _level(event))(event.name, **fields)
+
+
+def _printable(_: Any, __: str, fields: EventDict) -> EventDict:
+    """Accounts and errors are what others wrote: what steers a terminal or turns texts round is escaped."""
+    for name, value in fields.items():
+        if isinstance(value, str) and not value.isprintable():
+            fields[name] = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in value)
+    return fields
 
 
 def _what_and_when_first(_: Any, __: str, fields: EventDict) -> EventDict:

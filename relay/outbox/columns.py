@@ -7,14 +7,15 @@ whole transaction, and quotes the row.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, TypedDict
 
 from relay.errors import MessageError
-from relay.outbox.content import encodable, exact_text
-from relay.schema import END_OF_TIMES, FIRST_TIME, MAX_TOPIC_CHARACTERS, outbox
+from relay.outbox.content import beyond_limit, encodable, exact_text, utf8_length
+from relay.schema import END_OF_TIMES, FIRST_TIME, MAX_BYTES, MAX_TOPIC_CHARACTERS, outbox
 
 
 class Columns(TypedDict, total=False):
@@ -33,6 +34,9 @@ class Columns(TypedDict, total=False):
 
 
 _OPTIONAL = tuple(Columns.__annotations__)
+_KEYS = ("ordering_key", "dedupe_key")  # whatever an application puts between their parts
+# ASCII's and Latin-1's, separators of lines, what turns the direction of a text; as the tables have it.
+_CONTROLS = re.compile("[\x01-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def parameters(topic: str, content: object, columns: Mapping[str, object]) -> dict[str, Any]:
@@ -48,24 +52,30 @@ def parameters(topic: str, content: object, columns: Mapping[str, object]) -> di
         elif name in ("available_at", "deliver_before"):
             row[name] = _moment(name, value)
         else:
-            row[name] = _line(name, value)
+            row[name] = line(name, value)
     return row
 
 
 def _topic(value: object) -> str:
-    topic = _line("topic", value)
+    topic = line("topic", value)
     if len(topic) > MAX_TOPIC_CHARACTERS:
         raise MessageError(f"topic has {len(topic)} characters, the platform takes at most {MAX_TOPIC_CHARACTERS}.")
     return topic
 
 
-def _line(name: str, value: object) -> str:
+def line(name: str, value: object) -> str:
+    """A text that is neither blank nor too long; a name also has nothing that a terminal would act upon."""
     if not isinstance(value, str):
         raise MessageError(f"{name} is of type {type(value).__name__}, it must be a str.")
     if not value.strip():
         raise MessageError(f"{name} is blank.", "" if name == "topic" else "Leave it out for the default.")
     if "\0" in value or not encodable(value):
         raise MessageError(f"{name} has a character that PostgreSQL cannot store (NUL or a lone surrogate).")
+    if name in MAX_BYTES and (size := utf8_length(value)) > MAX_BYTES[name]:
+        raise beyond_limit(name, size)
+    if name not in _KEYS and not value.isprintable() and _CONTROLS.search(value):
+        hint = "A line feed, an escape sequence, a mark that turns the direction of the text: leave it out."
+        raise MessageError(f"{name} has a control character.", hint)
     return value
 
 

@@ -13,7 +13,7 @@ import math
 from typing import Any, NoReturn
 
 from relay.errors import MessageError
-from relay.schema import MAX_CONTENT_CHARACTERS
+from relay.schema import MAX_BYTES, MAX_CONTENT_CHARACTERS, TOMBSTONE
 
 
 class ExactText(str):
@@ -41,10 +41,22 @@ def exact_text(value: object, name: str = "content") -> ExactText:
     else:
         hint = "Give a dict, a pydantic model, or the JSON text of an object."
         raise MessageError(f"{name} is of type {_kind(value)}, not a JSON object.", hint)
-    if name == "content" and len(text) > MAX_CONTENT_CHARACTERS:
-        limit = f"the platform takes at most {MAX_CONTENT_CHARACTERS:,}"
-        raise MessageError(f"{name} has {len(text):,} characters, {limit}.", "Send a reference to what is large.")
+    if name == "content":
+        _refuse_content(text)
+    elif (size := utf8_length(text)) > MAX_BYTES[name]:
+        raise beyond_limit(name, size)
     return ExactText(text)
+
+
+def _refuse_content(text: str) -> None:
+    if len(text) > MAX_CONTENT_CHARACTERS:
+        limit = f"the platform takes at most {MAX_CONTENT_CHARACTERS:,}"
+        raise MessageError(f"content has {len(text):,} characters, {limit}.", "Send a reference to what is large.")
+    if text == TOMBSTONE:
+        raise MessageError(
+            "content is what relay redact leaves behind, which nobody else may write.",
+            "Call it something else than redacted.",
+        )
 
 
 def _written(value: dict[Any, Any], name: str) -> str:
@@ -119,6 +131,15 @@ def _skip(_digits: str) -> None:
 
 
 _GRAMMAR = json.JSONDecoder(parse_int=_skip, parse_float=_skip, parse_constant=_refuse_constant)
+
+
+def utf8_length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def beyond_limit(name: str, size: int) -> MessageError:
+    sentence = f"{name} has {size:,} bytes, the outbox takes at most {MAX_BYTES[name]:,}."
+    return MessageError(sentence, "Keep what is large elsewhere and insert a reference to it.")
 
 
 def encodable(text: str) -> bool:

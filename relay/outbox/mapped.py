@@ -14,10 +14,10 @@ from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.orm import Mapped, column_property, registry, synonym
 
 from relay.errors import MessageError
-from relay.outbox.columns import Columns, parameters
+from relay.outbox.columns import Columns, line, parameters
 from relay.outbox.content import ExactText, exact_text
 from relay.outbox.transaction import refuse_autocommit
-from relay.schema import metadata, outbox
+from relay.schema import MAX_BYTES, metadata, outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,6 +143,15 @@ def _refuse_change(_message: OutboxMessage, _value: object, _before: object, ini
 
 for _name in _KEPT:
     event.listen(getattr(OutboxMessage, _name), "set", _refuse_change, propagate=True)
+
+
+def _check_text(_message: OutboxMessage, value: object, _before: object, initiator: Any) -> None:
+    if isinstance(value, str):
+        line(initiator.key, value)
+
+
+for _name in MAX_BYTES.keys() - {*_JSON}:
+    event.listen(getattr(OutboxMessage, _name), "set", _check_text, propagate=True)
 
 
 @event.listens_for(OutboxMessage, "before_insert", propagate=True)

@@ -17,6 +17,7 @@ from relay.revisions import (
     r0008_limits,
     r0008_locks,
     r0008_lookups,
+    r0008_masking,
     r0008_owner,
     r0008_sessions,
     r0008_times,
@@ -37,6 +38,7 @@ _PARTS = (
     r0008_catching_up,
     r0008_lookups,
     r0008_limits,
+    r0008_masking,
     r0008_sessions,
 )
 

@@ -1,56 +1,12 @@
 """Revision 0008, times that every reader can read. Frozen once released: never edit, add one.
 
-The years 1 to 9999, and a day less at either end, so that it is the same in every zone. Looked at when a row is
-inserted and not by a check of the table: a check is made again at every update, and a row that is there already could
-never be settled or discarded. ``when`` of a trigger costs next to nothing; the function runs to refuse and for nothing
-else. The bounds are written so that they read the same whatever the time zone of the session is.
+The years 1 to 9999, and a day less at either end, so that it is the same in every zone. Those of a message are among
+its limits (``r0008_limits.py``); here are those of pauses and rates, and what has expired when a call is to be made.
 """
 
 from __future__ import annotations
 
 from relay.revisions import r0007_orders
-
-_FIRST = "timestamp '0001-01-02' at time zone 'UTC'"
-_END = "timestamp '9999-12-31' at time zone 'UTC'"
-
-# Infinity is how a message is held; one that a person or an answer has held has a history. Only of what is inserted
-# now: a row of a dump was inserted by another transaction, held by hand perhaps, or before there was this rule.
-_OUT_OF_RANGE = f"""
-    (new.available_at >= ({_END})
-        and not (new.available_at = 'infinity' and (new.attempts > 0 or new.error_code is not null))
-    or new.available_at < ({_FIRST}) and new.available_at > '-infinity'
-    or new.deliver_before >= ({_END}) and new.deliver_before < 'infinity'
-    or new.deliver_before < ({_FIRST})
-    or new.created_at >= ({_END}) or new.created_at < ({_FIRST})
-    or new.finished_at >= ({_END}) or new.finished_at < ({_FIRST}))
-    and new.created_xid = pg_current_xact_id()
-"""
-
-OUTBOX = (
-    r"""
-    create function {schema}.refuse_time() returns trigger language plpgsql
-        set search_path = pg_catalog, pg_temp as $body$
-    begin
-        if new.available_at = 'infinity' then
-            raise exception using
-                errcode = 'check_violation',
-                message = 'available_at is infinity, and a message that is never due cannot be inserted',
-                hint = 'Insert it when it is to go, or pause its account.';
-        end if;
-        raise exception using
-            errcode = 'check_violation',
-            message = 'a time of this message is outside the years 1 to 9999',
-            hint = 'Milliseconds taken for seconds? to_timestamp takes seconds.';
-    end
-    $body$
-    """,
-    f"""
-    create trigger outbox_times_are_readable
-        before insert on {{schema}}.outbox
-        for each row when ({_OUT_OF_RANGE})
-        execute function {{schema}}.refuse_time()
-    """,
-)
 
 # A pause without an end is null; the table is small, so what is there is made so at once.
 PAUSES = (
@@ -142,7 +98,7 @@ CALLS = (
     "revoke execute on function {schema}.leave_out_expired(bigint, bigint) from public",
 )
 
-UPGRADE: tuple[str, ...] = (*OUTBOX, *PAUSES, *RETRY, *CALLS)
+UPGRADE: tuple[str, ...] = (*PAUSES, *RETRY, *CALLS)
 
 _BEFORE = tuple(
     text.replace("create function", "create or replace function")
@@ -154,6 +110,4 @@ DOWNGRADE: tuple[str, ...] = (
     "drop function {schema}.leave_out_expired(bigint, bigint)",
     *_BEFORE,
     "alter table {schema}.pause drop constraint pause_until_finite",
-    "drop trigger outbox_times_are_readable on {schema}.outbox",
-    "drop function {schema}.refuse_time()",
 )

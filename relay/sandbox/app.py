@@ -7,6 +7,8 @@
     GET    /calls     every call since then
     POST   /faults    replace the faults: a JSON list of texts
 
+What changes the sandbox is refused to a web page elsewhere, which a browser may well lead here (``foreign``).
+
 Kept apart from the real gateway on purpose: connections stay open between calls. A cut needs the transport, which
 ``server.py`` puts into the scope: the caller gets no byte of an answer.
 """
@@ -17,9 +19,10 @@ import asyncio
 import gzip
 import json
 from collections.abc import Iterable
+from ipaddress import ip_address
 from itertools import islice
 from typing import cast
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -34,6 +37,7 @@ from relay.sandbox.records import AcceptedMessage, row_of
 
 TRANSPORT = "relay.transport"
 VERBS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+_OWN_NAMES = (".localhost", ".local", ".internal", ".test")  # that no stranger's DNS can give
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 
@@ -91,6 +95,8 @@ async def messages(request: Request) -> Response:
 
 
 async def forget(request: Request) -> Response:
+    if refusal := foreign(request):
+        return refusal
     _platform(request).forget()
     return Response(status_code=204)
 
@@ -100,6 +106,8 @@ async def calls(request: Request) -> Response:
 
 
 async def set_faults(request: Request) -> Response:
+    if refusal := foreign(request):
+        return refusal
     platform = _platform(request)
     try:
         texts = json.loads(await request.body())
@@ -112,6 +120,26 @@ async def set_faults(request: Request) -> Response:
     except ConfigurationError as error:
         return _json({"error": str(error), "hint": error.hint}, 400)
     return _json(platform.faults)
+
+
+def foreign(request: Request) -> Response | None:
+    """A refusal of what a page elsewhere makes a browser send: from its own origin, or to a name that it gave us."""
+    host = request.url.hostname or ""
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        return _json({"error": "A page of another origin cannot change the sandbox."}, 403)
+    if "." in host and not host.endswith(_OWN_NAMES) and not _is_address(host):
+        hint = "Call it by its address, by localhost or by a name without a dot."
+        return _json({"error": f"The sandbox is not changed under the name {host}.", "hint": hint}, 403)
+    return None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _platform(request: Request) -> Platform:

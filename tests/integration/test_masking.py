@@ -38,6 +38,12 @@ def hide(db: Connection, pointer: str, topic: str = "t") -> None:
         ("138-1234-5678 or 138 1234 5678", "138****5678 or 138****5678"),
         ("+86 13812345678, 8613812345678", "+86 138****5678, 86138****5678"),
         ("0571-88156688", "0571-****6688"),
+        ("057188156688, (0571)88156688, 0571 8815 6688", "0571****6688, (0571)****6688, 0571 ****6688"),
+        ("010-12345678 +86-571-88156688", "010-****5678 +86-571-****6688"),
+        ("0086 138-1234-5678, 008613812345678", "0086 138****5678, 0086138****5678"),
+        ("\uff11\uff13\uff18\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18", "138****5678"),
+        (r"{\"m\":\"\\u0031\u0033812345678\"}", r"{\"m\":\"138****5678\"}"),
+        (r"zhang\u0040mail.example.com", "z***@mail.example.com"),
         ("110101199003071234", "110*************34"),
         ("11010119900307123x", "110*************3x"),
         ("zhang.san+x@mail.example.com", "z***@mail.example.com"),
@@ -53,6 +59,22 @@ def test_a_form_is_recognised(db: Connection, said: str, expected: str) -> None:
 )
 def test_other_numbers_and_words_stay(db: Connection, said: str) -> None:
     assert db.execute(text("select relay.mask_text(:said)"), {"said": said}).scalar_one() == said
+
+
+def test_json_in_json_is_looked_at_however_it_is_escaped(db: Connection) -> None:
+    inner = '{"mobile":"' + "".join(f"\\u{ord(digit):04x}" for digit in "13812345678") + '"}'
+    twice = json.dumps({"inner": json.dumps({"again": inner})})
+    assert "138****5678" in json.dumps(masked(db, twice))
+    assert "5678" in json.dumps(masked(db, '{"m":"\\uff11\\uff13812345678"}')).replace("****", "")
+
+
+def test_a_number_that_would_fill_pages_is_not_converted(db: Connection) -> None:
+    db.execute(text("set statement_timeout = '5s'"))
+    for number in ("1e131071", "1E+131071", "1e0131071", "1.5e-16000"):
+        content = '{"a":[' + ",".join([number] * 1900) + "]}"
+        assert masked(db, content) == HIDDEN
+    shown = {"sha": "4e123ab", "said": 'a " 1e131071', "small": 1.5e10}
+    assert masked(db, json.dumps(shown))["said"] == shown["said"]
 
 
 def test_strings_numbers_keys_and_escapes_are_all_looked_at(db: Connection) -> None:
