@@ -170,14 +170,15 @@ def test_too_deep_is_a_sentence_and_no_crash(make: Callable[[], object]) -> None
         exact_text(make())
 
 
-def test_the_limit_counts_characters_and_holds_for_the_content_alone() -> None:
+def test_the_limit_of_a_content_counts_characters_and_that_of_headers_bytes() -> None:
     frame = len('{"a":""}')
     largest = {"a": "买" * (MAX_CONTENT_CHARACTERS - frame)}
     assert len(exact_text(largest)) == MAX_CONTENT_CHARACTERS
     larger = {"a": "买" * (MAX_CONTENT_CHARACTERS - frame + 1)}
     with pytest.raises(MessageError, match="122,881 characters"):
         exact_text(larger)
-    assert len(exact_text(larger, "headers")) == MAX_CONTENT_CHARACTERS + 1
+    with pytest.raises(MessageError, match="headers has 368,6"):
+        exact_text(larger, "headers")
 
 
 class Broken:
