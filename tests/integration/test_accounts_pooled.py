@@ -15,6 +15,8 @@ from relay.embedded import EmbeddedPostgres
 from relay.settings import load
 from tests.fixtures.pooler import needs_pgbouncer, pgbouncer
 
+pytestmark = pytest.mark.usefixtures("path_of_the_user")
+
 PREPARED = "select name from pg_prepared_statements order by name"
 
 

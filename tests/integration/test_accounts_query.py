@@ -16,6 +16,8 @@ from relay.embedded import EmbeddedPostgres
 from relay.errors import ConfigurationError, UnreachableError
 from relay.tmc.credential import Credential
 
+pytestmark = pytest.mark.usefixtures("path_of_the_user")
+
 SECRET = "s3cret-do-not-show"
 ONE = "select app_key, app_secret, session from shop where name = :account"
 MANY = "select name as account, app_key, app_secret, session from shop where name = any(:accounts)"

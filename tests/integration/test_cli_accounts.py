@@ -15,6 +15,8 @@ from relay.settings import load
 from relay.tmc.credential import Credential
 from tests.fixtures.processes import StartRelay
 
+pytestmark = pytest.mark.usefixtures("path_of_the_user")
+
 QUERY = "select app_key, app_secret, session from shop where name = :account"
 NAMES = ("default", "query", "folder", "file")
 
@@ -131,7 +133,7 @@ def test_a_run_produces_with_the_session_of_the_table(
 ) -> None:
     sandbox = start_relay("sandbox", "--port", "0")
     said = {
-        name: sandbox.wait_for_line(rf"^export RELAY_TMC_{name}=(\S+)$")[1]
+        name: sandbox.wait_for_line(rf"^export RELAY_TMC_{name}=(\S+)$", "stdout")[1]
         for name in ("URL", "APP_KEY", "APP_SECRET", "SESSION")
     }
     write_table(engine)
