@@ -42,7 +42,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Archivable:
-    """What would be moved, and how many dedupe keys would be forgotten with it."""
+    """What would be moved, and how many dedupe keys would be all that stays of it there."""
 
     messages: int
     dedupe_keys: int

@@ -197,7 +197,7 @@ def prune(engine: Engine, older_than: timedelta, order: Order, *, schema: str, b
     """Delete messages that finished longer ago than that, their attempts, and calls no message is left of.
 
     Yields what each batch removed, once it is committed together with its ledger row, which keeps the hash of the
-    contents' hashes and what goes out of the books of each day. A dedupe key goes with its message. What another
+    contents' hashes and what goes out of the books of each day. A dedupe key stays known. What another
     transaction has locked stays until the next time.
     """
     with engine.begin() as connection:

@@ -353,6 +353,18 @@ action = Table(
     CheckConstraint(r"reason ~ '\S'", name="action_reason_given"),
 )
 
+dedupe = Table(
+    "dedupe",
+    metadata,
+    Column("account", Text, nullable=False),
+    Column("dedupe_key", Text, nullable=False),
+    Column("message_id", BigInteger, nullable=False),
+    Column("left_at", _when, nullable=False, server_default=_now),
+    # Insert: a key whose message has left the outbox is known still.
+    PrimaryKeyConstraint("account", "dedupe_key", name="dedupe_pkey"),
+    comment="Dedupe keys of messages that left the outbox / 已离开发件箱的消息的去重键",
+)
+
 # What a migration left to be done in small batches: relay migrate goes on with it.
 catching_up = Table(
     "catching_up",

@@ -11,6 +11,7 @@ from relay.revisions import quoted
 from relay.settings import Settings
 
 _LEFT = {
+    "keys": "{rows} archived messages have a dedupe key that is not remembered yet, and may be inserted once more",
     "ledger": "{rows} redactions have hashes in the ledger that lead back to what they removed",
     "outbox": "{rows} messages have a hash without a salt, which views do not show",
     "archive": "{rows} archived messages have a hash without a salt, which views do not show",

@@ -59,8 +59,8 @@ def archive(
     """Move finished messages to the archive; list and drop its months.
 
     They go with their attempts and calls, in small batches that hold nobody up, and the audit views go on showing them.
-    The dedupe key is forgotten: after that a second insert with the same key is sent. May be stopped and run again at
-    any time. Nothing is deleted but by --drop, the oldest month first.
+    The dedupe key stays known: a second insert with it does nothing. May be stopped and run again at any time. Nothing
+    is deleted but by --drop, the oldest month first.
     """
     from relay.settings import load
 
@@ -143,7 +143,7 @@ def _tell_archivable(found: Archivable, as_json: bool) -> None:
         print_json({"dry_run": True} | asdict(found))
         return
     oldest = None if found.oldest_seconds is None else timedelta(seconds=found.oldest_seconds)
-    print_facts({"messages": found.messages, "oldest": oldest, "dedupe keys forgotten": found.dedupe_keys})
+    print_facts({"messages": found.messages, "oldest": oldest, "dedupe keys kept": found.dedupe_keys})
     click.echo("dry run: nothing was moved", err=True)
 
 

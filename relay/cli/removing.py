@@ -62,8 +62,8 @@ def prune(
 ) -> None:
     """Delete messages that finished long ago, with their attempts and calls.
 
-    In small batches, each committed with its row in the ledger. The dedupe key goes with the message: after that a
-    second insert with the same key is sent. May be stopped and run again at any time.
+    In small batches, each committed with its row in the ledger. The dedupe key stays known: a second insert with
+    it does nothing. May be stopped and run again at any time.
     """
     from relay import operations
     from relay.settings import load

@@ -18,6 +18,7 @@ BATCH = 1000
 _STUCK_SECONDS = 0.5  # before the next look at a row that somebody has locked
 _TELL_SECONDS = 5.0
 _STEPS = {
+    "keys": "dedupe keys of archived messages are remembered",
     "ledger": "hashes of what was redacted get a salt",
     "outbox": "hashes get a salt",
     "archive": "hashes in the archive get a salt",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from relay.revisions import (
     r0008_calls,
     r0008_catching_up,
+    r0008_dedupe,
     r0008_evidence,
     r0008_final,
     r0008_ids,
@@ -35,6 +36,7 @@ _PARTS = (
     r0008_final,
     r0008_ledger,
     r0008_evidence,
+    r0008_dedupe,
     r0008_catching_up,
     r0008_lookups,
     r0008_limits,

@@ -27,7 +27,9 @@ UPGRADE: tuple[str, ...] = (
     r"""
     insert into {schema}.catching_up (step, reached, last)
     select step, 0, last from (
-        select 'ledger' as step, max(id) as last from {schema}.action
+        select 'keys' as step, max(id) as last from {schema}.outbox_archive
+        union all
+        select 'ledger', max(id) from {schema}.action
         union all
         select 'outbox', max(id) from {schema}.outbox
         union all
@@ -109,11 +111,12 @@ UPGRADE: tuple[str, ...] = (
     begin
         lock table catching_up in share row exclusive mode;
         select c.step, c.reached, c.last into step, before, last from catching_up c
-        order by array_position(array['ledger', 'outbox', 'archive'], c.step) limit 1;
+        order by array_position(array['keys', 'ledger', 'outbox', 'archive'], c.step) limit 1;
         if step is null then
             return;
         end if;
         case step
+            when 'keys' then reached := remember_page(batch, before, last);
             when 'ledger' then reached := salt_ledger(before, last);
             when 'outbox' then reached := salt_page('outbox', batch, before, last);
             when 'archive' then reached := salt_page('outbox_archive', batch, before, last);
@@ -132,6 +135,9 @@ UPGRADE: tuple[str, ...] = (
     create function {schema}.left_to_do() returns table (step text, rows bigint) language sql stable security definer
         set search_path = pg_catalog, {schema}, pg_temp as $body$
         select c.step, case c.step
+            when 'keys' then (
+                select count(*) from outbox_archive o
+                where o.id > c.reached and o.id <= c.last and o.dedupe_key is not null)
             when 'ledger' then (
                 select count(*) from action a where a.id > c.reached and a.id <= c.last
                 and a.action = 'redact' and a.selection -> 'sha256' is not null)

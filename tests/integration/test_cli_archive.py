@@ -58,7 +58,7 @@ def test_looking_first(run: Relay, db: Connection) -> None:
     dry = json.loads(run("--older-than", "1d", "--dry-run", "--json").stdout)
     assert (dry["dry_run"], dry["messages"], dry["dedupe_keys"]) == (True, 5, 5)
     told = run("--older-than", "1d", "--dry-run")
-    assert told.stdout.splitlines()[-1].split() == ["dedupe", "keys", "forgotten", "5"]
+    assert told.stdout.splitlines()[-1].split() == ["dedupe", "keys", "kept", "5"]
     assert told.stderr == "dry run: nothing was moved\n"
     assert count(db, "outbox") == 6
 

@@ -180,7 +180,7 @@ def test_until_then_views_show_no_hash_and_it_goes_on_where_it_was(
         relay.migrate(connection)  # the caller's transaction: nothing is done afterwards
     shown = "select count(content_sha256) from relay.audit_message"
     assert (before.one(shown), intact(before)) == (0, INTACT)
-    left = "select step, rows from relay.left_to_do() order by step"
+    left = "select step, rows from relay.left_to_do() where rows > 0 order by step"
     assert before.read(left) == [("archive", 1), ("ledger", 1), ("outbox", 4)]
     monkeypatch.setenv("RELAY_DATABASE_URL", empty_url)
     told = CliRunner().invoke(command, ["check"]).output

@@ -29,7 +29,7 @@ from tests.fixtures.rows import Rows
 
 ARCHIVES = {"outbox_archive", "call_archive", "attempt_archive"}
 OWN = {"outbox", "call", "attempt", "pause", "pause_past", "pace", "action", "mask", "catching_up", VERSION_TABLE}
-TABLES = OWN | ARCHIVES
+TABLES = OWN | ARCHIVES | {"dedupe"}
 PARTS = ("app", "worker", "auditor", "operator", "metrics")
 FUNCTIONS = {
     "retry": "select relay.retry('{1}', 'r')",
@@ -57,6 +57,7 @@ FUNCTIONS = {
     "salt_ledger": "select relay.salt_ledger(0, 1)",
     "salt_page": "select relay.salt_page('outbox', 1, 0, 1)",
     "content_is": "select relay.content_is(1, '{}', 'r')",
+    "remember_page": "select relay.remember_page(1, 0, 1)",
     "catch_up": "select relay.catch_up(1)",
     "left_to_do": "select relay.left_to_do()",
     "record_start": "select relay.record_start('w', '1', '{}')",

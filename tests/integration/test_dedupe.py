@@ -1,0 +1,148 @@
+"""A dedupe key stays known when its message has left the outbox: a second insert with it does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
+
+import relay
+from relay import archive, operations
+from relay.operations import Order
+from tests.fixtures.roles import Roles
+from tests.fixtures.rows import Rows
+from tests.fixtures.waiting import eventually
+
+ORDER = Order("ann", "retention", {})
+FINISHED = """
+insert into relay.outbox (topic, content, dedupe_key, status, finished_at, call_id, result_index)
+values ('t', '{}', 'once', 'done', '2026-01-15 12:00+00', 1, 0)
+"""
+MOVE = "select messages from relay.archive_messages(now(), 10, false, 'a', 'r', 0)"
+INSERT = "insert into relay.outbox (topic, content, dedupe_key) values ('t', '{}', 'once') on conflict do nothing"
+
+
+@pytest.fixture
+def rows(engine: Engine) -> Rows:
+    rows = Rows(engine)
+    rows.run("select relay.open_archive('2026-01-01')")
+    rows.run(FINISHED)
+    return rows
+
+
+@pytest.fixture
+def shop(rows: Rows, roles: Roles) -> Iterator[Engine]:
+    engine = create_engine(roles.url("app"), poolclass=NullPool)
+    yield engine
+    engine.dispose()
+
+
+def archived(rows: Rows) -> None:
+    assert rows.one(MOVE) == 1
+
+
+def pruned(rows: Rows) -> None:
+    list(operations.prune(rows.engine, timedelta(days=1), ORDER, schema="relay", batch=10))
+
+
+def dropped(rows: Rows) -> None:
+    archived(rows)
+    with rows.engine.begin() as connection:
+        archive.drop_month(connection, "2026-01", actor="ann", reason="r", schema="relay")
+
+
+def add(connection: Connection) -> list[int | None]:
+    return [relay.add(connection, "t", {}, dedupe_key="once")]
+
+
+def plain(connection: Connection) -> list[int | None]:
+    found = connection.execute(text(INSERT.partition(" on conflict")[0] + " returning id")).scalars().all()
+    return list(found) or [None]
+
+
+@pytest.mark.parametrize("leaves", [archived, pruned, dropped], ids=lambda leaves: leaves.__name__)
+def test_a_key_is_known_after_its_message_has_left(rows: Rows, shop: Engine, leaves: object) -> None:
+    leaves(rows)  # type: ignore[operator]
+    assert rows.one("select count(*) from relay.outbox") == 0
+    with shop.begin() as connection:
+        assert [add(connection), plain(connection)] == [[None], [None]]
+        assert relay.add(connection, "t", {}, dedupe_key="once", account="another") is not None
+        assert relay.add(connection, "t", {}, dedupe_key="another") is not None
+        assert relay.add(connection, "t", {}) is not None
+    assert rows.one("select count(*) from relay.outbox") == 3
+
+
+def test_a_mapped_message_with_a_known_key_is_an_error_and_not_lost_in_silence(rows: Rows, shop: Engine) -> None:
+    archived(rows)
+    with Session(shop) as session:
+        session.add(relay.OutboxMessage(topic="t", content={}, dedupe_key="once"))
+        with pytest.raises(SQLAlchemyError):
+            session.flush()
+
+
+def test_a_key_that_is_just_leaving_is_not_used_twice(rows: Rows, shop: Engine) -> None:
+    """The insert waits for the archiver at the unique index, and would then find the key free."""
+    with ThreadPoolExecutor(1) as threads:
+        with rows.engine.begin() as archiver:
+            assert archiver.scalar(text(MOVE)) == 1
+
+            def insert() -> None:
+                with shop.begin() as connection:
+                    add(connection)
+
+            inserting = threads.submit(insert)
+            waiting = "select count(*) from pg_locks where not granted and locktype = 'transactionid'"
+            eventually(lambda: rows.one(waiting) == 1)
+        with pytest.raises(DBAPIError, match="is just being archived"):
+            inserting.result(timeout=20)
+    with shop.begin() as connection:
+        assert add(connection) == [None]
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_a_transaction_with_an_old_snapshot_does_not_use_a_key_twice(rows: Rows, shop: Engine, level: str) -> None:
+    with shop.connect().execution_options(isolation_level=level) as connection:
+        connection.execute(text("select 1"))
+        assert relay.add(connection, "t", {}, dedupe_key="new") is not None
+        archived(rows)
+        with pytest.raises(DBAPIError, match="is just being archived"):
+            add(connection)
+        connection.rollback()
+        assert add(connection) == [None]
+        assert relay.add(connection, "t", {}, dedupe_key="new") is not None
+        connection.commit()
+    assert rows.read("select dedupe_key from relay.dedupe") == [("once",)]
+
+
+def test_a_restored_row_comes_back_whatever_keys_are_known(rows: Rows) -> None:
+    archived(rows)
+    rows.run("insert into relay.outbox (topic, content, dedupe_key, created_xid) values ('t', '{}', 'once', '3')")
+    assert rows.one("select count(*) from relay.outbox") == 1
+
+
+def test_keys_that_were_archived_by_the_version_before_are_remembered_after_an_upgrade(empty_url: str) -> None:
+    relay.migrate(empty_url, to="0007")
+    rows = Rows(create_engine(empty_url, poolclass=NullPool))
+    rows.run("select relay.open_archive('2026-01-01')")
+    rows.run(FINISHED)
+    archived(rows)
+    with rows.engine.begin() as connection:
+        relay.migrate(connection)
+    assert ("keys", 1) in rows.read("select step, rows from relay.left_to_do()")
+    relay.migrate(empty_url)
+    assert rows.read("select * from relay.left_to_do()") == []
+    with rows.engine.begin() as connection:
+        assert add(connection) == [None]
+
+
+@pytest.mark.parametrize("part", ["app", "worker", "auditor", "operator", "metrics"])
+def test_nobody_but_the_owner_reads_what_keys_are_known(roles: Roles, part: str) -> None:
+    denied = pytest.raises(DBAPIError, match="permission denied")
+    with create_engine(roles.url(part), poolclass=NullPool).connect() as connection, denied:
+        connection.execute(text("select * from relay.dedupe"))
