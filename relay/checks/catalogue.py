@@ -84,7 +84,7 @@ def expected_catalogue() -> Catalogue:
 def read_catalogue(connection: Connection, schema: str) -> Catalogue:
     """What this database has. The schema's name is taken out of texts: it is there unless it is on the search path."""
     name = quoted(schema)
-    qualified = re.compile(rf'(?<![\w"]){re.escape(name)}\.')
+    qualified = re.compile(rf"""(?<![\w"])(?<!current_setting\('){re.escape(name)}\.""")  # settings have no schema
     return {
         kind: {
             qualified.sub("", found): qualified.sub("", definition)

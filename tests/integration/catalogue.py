@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
@@ -54,7 +56,8 @@ def catalogue(connection: Connection, schema: str = "relay") -> dict[str, set[st
         return {line for line in found if "alembic_version" not in line}
 
     answers = {kind: lines(question) for kind, question in _QUESTIONS.items()}
-    answers["triggers"] = {line.replace(f"('{name}.", "('") for line in answers["triggers"]}  # in their arguments
+    in_an_argument = rf"\('{re.escape(name)}\.(\w+)'\)"  # a setting has the name of no schema
+    answers["triggers"] = {re.sub(in_an_argument, r"('\1')", line) for line in answers["triggers"]}
     _search(connection, before)
     return answers
 
