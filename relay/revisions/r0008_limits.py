@@ -1,10 +1,11 @@
 """Revision 0008, limits for every column an application writes. Frozen once released: never edit, add one.
 
 Looked at when a row is inserted and not by a check of the table: a check is made again at every update, and a row that
-is there already could never be settled or discarded. One function for all of it costs a few millionths of a second; a
-``when`` is read anew by every statement, and so long a one would cost a fifth of an insert. It has no SET clause, which
-would cost as much as itself: names in it are qualified. What it suspects is looked at again by ``refuse_message``,
-which has one, and says which column it is, its size and its limit. Never a value: that may be anybody's, and long.
+is there already could never be settled or discarded. A ``when`` is read anew by every statement, and so long a one
+would cost a fifth of an insert. So it is one function, and one condition in it over all columns together; only what
+that suspects is looked at column by column. It has no SET clause, which would cost as much as itself: names in it are
+qualified. What is beyond a limit is looked at again by ``refuse_message``, which has one, and says which column it is,
+its size and its limit. Never a value: that may be anybody's, and long.
 
 Times are those that every reader can read: the years 1 to 9999, and a day less at either end, so that it is the same in
 every zone. Infinity is how a message is held; one that a person or an answer has held has a history.
@@ -27,6 +28,7 @@ BYTES = {
 JSON_BYTES = {"json_ex_content": 122_880, "headers": 16_384}
 # They stand in lines of a log, in tables on a terminal, in the name of a pause.
 NAMES = ("topic", "account", "target_group", "target_app_key", "producer")
+TIMES = ("available_at", "deliver_before", "created_at", "finished_at")
 
 # The rest of ASCII's and of Latin-1's control characters, separators of lines, and what turns the direction of a text.
 # Written so that it reads the same whatever the session thinks of a backslash.
@@ -39,6 +41,25 @@ _END = "cast('9999-12-31 00:00+00' as timestamp with time zone)"
 
 def _is(operator: str) -> str:
     return f"operator(pg_catalog.{operator})"
+
+
+def _suspicious() -> str:
+    """What nearly no message is, in as few steps as it takes: each one is made ready anew in every transaction."""
+    keys = ", ".join(f"new.{name}" for name in BYTES)
+    names = ", ".join(f"new.{name}" for name in NAMES)
+    times = ", ".join(f"new.{name}" for name in TIMES)
+    text = "cast(new.{} as pg_catalog.text)"
+    return "\n            or ".join(
+        (
+            f"pg_catalog.octet_length(pg_catalog.concat({keys})) {_is('>')} {min(BYTES.values())}",
+            f"pg_catalog.concat({names}) {_is('~')} {_CONTROLS}",
+            *(f"pg_catalog.octet_length({text.format(name)}) {_is('>')} {most}" for name, most in JSON_BYTES.items()),
+            f"new.dedupe_key {_is('=')} ''",
+            f"{text.format('content')} {_is('=')} '{{\"redacted\": true}}'",
+            f"greatest({times}) {_is('>=')} {_END}",
+            f"least({times}) {_is('<')} {_FIRST}",
+        )
+    )
 
 
 def _beyond_a_limit() -> str:
@@ -164,18 +185,21 @@ UPGRADE: tuple[str, ...] = (
     f"""
     create function {{schema}}.keep_limits() returns trigger language plpgsql security definer as $body$
     begin
-        if new.created_xid {_is("<>")} pg_catalog.pg_current_xact_id() then
-            return new;
-        end if;
-        if {_beyond_a_limit()}
+        if {_suspicious()}
         then
-            execute pg_catalog.concat(
-                'select ', pg_catalog.quote_ident(tg_table_schema), '.refuse_message($1, false)') using new;
-        end if;
-        if {_beyond_the_years()}
-        then
-            execute pg_catalog.concat(
-                'select ', pg_catalog.quote_ident(tg_table_schema), '.refuse_message($1, true)') using new;
+            if new.created_xid {_is("<>")} pg_catalog.pg_current_xact_id() then
+                return new;
+            end if;
+            if {_beyond_a_limit()}
+            then
+                execute pg_catalog.concat(
+                    'select ', pg_catalog.quote_ident(tg_table_schema), '.refuse_message($1, false)') using new;
+            end if;
+            if {_beyond_the_years()}
+            then
+                execute pg_catalog.concat(
+                    'select ', pg_catalog.quote_ident(tg_table_schema), '.refuse_message($1, true)') using new;
+            end if;
         end if;
         return new;
     end
