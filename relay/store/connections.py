@@ -61,7 +61,7 @@ class Connections:
 
         What only a person can mend stays the DBAPIError it is.
         """
-        thread = threading.get_ident()
+        thread, pool = threading.get_ident(), self._engine.pool
         try:
             with self._engine.connect() as connection:
                 self._use(connection)
@@ -76,6 +76,8 @@ class Connections:
             raise RefusedError("A text in the database is not UTF-8.") from error
         finally:
             self._release(thread)
+            if self._engine.pool is not pool:  # it was disposed of meanwhile, and nobody would close what came back
+                pool.dispose()
 
     def encoding(self) -> str:
         """In which the database keeps its texts; the server tells it unasked."""

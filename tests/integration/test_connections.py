@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
@@ -16,6 +17,7 @@ from relay.events import DatabaseLost, Event, Events
 from relay.message import ACCEPTED, Answer, Answered, Batch
 from relay.outcomes import Policy
 from relay.store import ClaimLimits, Store, Turn
+from relay.store.connections import Connections
 from relay.worker import Clock, Nobody, Options, Until, Worker
 from relay.worker.readiness import Readiness
 from relay.worker.threads import Threads
@@ -232,3 +234,12 @@ async def test_the_time_for_signing_is_the_databases(engine: Engine, monkeypatch
     relay_engine.dispose()
     assert len(seen) == 1
     assert abs(seen[0]) < 5
+
+
+def test_a_connection_that_comes_back_to_a_pool_that_is_gone_is_closed(database_url: str) -> None:
+    """As when a worker has stopped, and its last transaction ends after it."""
+    relay_engine = create_engine(database_url)
+    with Connections(relay_engine).transaction() as connection:
+        raw: Any = connection.connection.dbapi_connection
+        relay_engine.dispose()
+    assert raw.closed
