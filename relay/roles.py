@@ -177,7 +177,7 @@ grant execute on function {schema}.archive_messages(timestamptz, integer, boolea
 
 grant select on {views} to {auditor}, {operator};
 grant execute on function {schema}.mask_text(text), {schema}.mask_value(jsonb), {schema}.mask_at(jsonb, text[]),
-    {schema}.mask_content(json, text[]) to {auditor}, {operator};
+    {schema}.mask_content(json, text[]), {schema}.latest_messages(integer) to {auditor}, {operator};
 
 grant execute on function {schema}.retry(bigint[], text), {schema}.discard(bigint[], text),
     {schema}.pause_scope(text, timestamptz, text), {schema}.resume_scope(text, text),

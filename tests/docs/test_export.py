@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import Engine, make_url, text
 
-from relay import operations
+from relay import archive, operations
 from relay.cli.verbs import relay
 from relay.embedded import find_binaries
 from relay.exports.rows import VIEWS
@@ -76,6 +76,27 @@ def test_the_comparison_finds_what_a_superuser_changed(
         f"{pruned} gone",
     ]
     assert kept == table.one("select min(id) from relay.outbox")
+
+
+def test_a_day_against_the_platforms_own_record(engine: Engine, roles: Roles, tmp_path: Path) -> None:
+    """What both have is left out, what one side has is told, whether it is archived or not."""
+    (script,) = (block.text for block in blocks(PAGE) if "accepted.csv" in block.text)
+    table = Rows(engine)
+    table.run(
+        "insert into relay.outbox (topic, content, status, call_id, result_index, finished_at, created_at) "
+        "select 't', '{}', 'done', 1, n, moment, moment from generate_series(0, 3) n cross join lateral "
+        "(select cast('2026-11-11 23:59+08' as timestamptz) - make_interval(days => n / 3) as moment) as at"
+    )
+    table.run(
+        "insert into relay.call (account, worker, message_ids, lease_until, settled_at, outcome, request_id) "
+        "values ('a', 'w', '{1,2,3,4}', now(), now(), 'ok', 'r-1')"
+    )
+    list(archive.archive(engine.begin, timedelta(0), actor="a", reason="r", schema="relay", batch=1))
+    (tmp_path / "accepted.csv").write_text("request_id,result_index\nr-1,0\nr-1,2\nr-9,0\n")
+    assert ask(script, roles.url("auditor"), tmp_path) == [
+        "r-1 1 2 only we have it",
+        "r-9 0  only the platform has it",
+    ]
 
 
 def test_every_file_and_its_time_are_documented() -> None:

@@ -109,6 +109,16 @@ def test_finished_rows_are_left_alone(full: Connection, query: str) -> None:
         assert touched(scan) <= FEW, scan
 
 
+def test_the_latest_messages_are_found_from_the_end(full: Connection) -> None:
+    """However many there are: what the function reads is in the statistics of its transaction."""
+    counted = "select sum(seq_tup_read + idx_tup_fetch) from pg_stat_xact_all_tables where relname like 'outbox%'"
+    full.execute(text("begin"))
+    found = full.execute(text("select id from relay.latest_messages(100)")).scalars().all()
+    assert full.execute(text(counted)).scalar_one() <= FEW
+    full.execute(text("rollback"))
+    assert found == full.execute(text("select id from relay.audit_message order by id desc limit 100")).scalars().all()
+
+
 def test_the_guard_sees_a_scan_of_everything(full: Connection) -> None:
     """A view that counts all messages of a day reads all messages: documented, and a proof that this test can fail."""
     assert sum(map(touched, explain(full, "select * from relay.audit_daily"))) >= FINISHED

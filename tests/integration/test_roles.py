@@ -42,6 +42,7 @@ FUNCTIONS = {
     "discard as ann": "select relay.discard('{1}', 'r', 'ann', null)",
     "pause_scope as ann": "select relay.pause_scope('account:a', null, 'r', 'ann', null)",
     "resume_scope as ann": "select relay.resume_scope('account:a', 'r', 'ann', null)",
+    "latest_messages": "select relay.latest_messages(1)",
     "lock_messages": "select relay.lock_messages('retry', '{1}')",
     "record_action": "select relay.record_action('retry', 'ann', 'r', null, null, 0)",
     "archive_messages": "select relay.archive_messages(now(), 1, false, 'a', 'r', 0)",
@@ -187,10 +188,13 @@ def test_promise_10_a_role_writes_what_is_its_own(login: Login, rows: Rows, part
 @pytest.mark.parametrize("part", PARTS)
 def test_a_role_calls_what_is_its_own(login: Login, part: str) -> None:
     operators = [
-        name for name in FUNCTIONS if name.startswith(("find", "why_not", "retry", "discard", "pause", "resume"))
+        name
+        for name in FUNCTIONS
+        if name.startswith(("find", "why_not", "retry", "discard", "pause", "resume", "latest"))
     ]
     own = {
         "operator": operators,
+        "auditor": ["latest_messages"],
         "worker": [
             *("archive_messages", "archive_calls", "leave_out_expired", "sequences_left_behind"),
             *("left_to_do", "record_start"),
