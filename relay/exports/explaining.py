@@ -76,6 +76,8 @@ class Explanations:
             id_ = old.number("id")
             if new.facts("content") == _TOMBSTONE:
                 yield self.ledger.named(id_, "redact"), _REMOVED
+            if old.text("content_sha256") is None:
+                yield Explained("its hash got a salt"), {"content_sha256"}
             yield self._went_on(old.text("status") == "pending", new.moment("finished_at")), _STATE
             if old.text("status") == "failed":
                 yield self.ledger.named(id_, "retry"), _STATE
