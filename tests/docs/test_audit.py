@@ -28,6 +28,14 @@ ADD = (
     "insert into relay.outbox (topic, content, ordering_key, producer) "
     "select 'taobao_jds_TradeTrace', '{\"tid\": 4213000001}', n, 'shop-api' from unnest(cast(:keys as text[])) n"
 )
+ORDERS = (
+    "insert into public.orders select tid, now() - make_interval(days => age) from (values "
+    "(4213000001, 0), (4213000002, 0), (4213000003, 9), (4213000004, 0)) as made (tid, age)"
+)
+FAILED = (
+    "insert into relay.outbox (topic, content, ordering_key, finished_at, status, error_code) "
+    "values ('taobao_jds_TradeTrace', '{}', '4213000004', now(), 'failed', 'isv.x')"
+)
 LOST = Refused(Fault.UNKNOWN, "relay.timeout")
 
 
@@ -53,12 +61,7 @@ def told(engine: Engine, roles: Roles) -> Iterator[Roles]:
 
     with engine.begin() as connection:
         connection.execute(text("create table public.orders (tid bigint primary key, created_at timestamptz)"))
-        connection.execute(
-            text(
-                "insert into public.orders select tid, now() - make_interval(days => age) from (values "
-                "(4213000001, 0), (4213000002, 0), (4213000003, 9), (4213000004, 0)) as made (tid, age)"
-            )
-        )
+        connection.execute(text(ORDERS))
         connection.execute(text(f"grant select on public.orders to {roles.names.auditor}"))
         connection.execute(text("select setval('relay.outbox_id_seq', 15)"))
     add("4213000001", "of the same order")
@@ -92,12 +95,7 @@ def told(engine: Engine, roles: Roles) -> Iterator[Roles]:
     moved = archive.archive(engine.begin, timedelta(days=1), actor="ann", reason="retention", schema="relay")
     assert sum(one.messages for one in moved) == 1
     with engine.begin() as connection:
-        connection.execute(
-            text(
-                "insert into relay.outbox (topic, content, ordering_key, finished_at, status, error_code) "
-                "values ('taobao_jds_TradeTrace', '{}', '4213000004', now(), 'failed', 'isv.x')"
-            )
-        )
+        connection.execute(text(FAILED))
     yield roles
     with engine.begin() as connection:
         connection.execute(text("drop table public.orders"))
