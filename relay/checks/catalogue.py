@@ -84,7 +84,9 @@ def expected_catalogue() -> Catalogue:
 def read_catalogue(connection: Connection, schema: str) -> Catalogue:
     """What this database has. The schema's name is taken out of texts: it is there unless it is on the search path."""
     name = quoted(schema)
-    qualified = re.compile(rf"""(?<![\w"])(?<!current_setting\('){re.escape(name)}\.""")  # settings have no schema
+    # In a literal it is a setting or a code, but for what the function of a trigger is given, at the end.
+    here = re.escape(name)
+    qualified = re.compile(rf"""(?<![\w"']){here}\.|(?<=\('){here}\.(?=\w+'\)$)""")
     return {
         kind: {
             qualified.sub("", found): qualified.sub("", definition)
