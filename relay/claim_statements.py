@@ -193,8 +193,7 @@ NEWEST_CALL = """
 select coalesce(max(id), 0) from {schema}.call
 """
 NOBODY_NAMES_CALLS = """
-select case when pg_try_advisory_lock(class, 0) then pg_advisory_unlock(class, 0) else false end
-from (select cast(cast('{schema}.call' as regclass) as integer) as class) as advisory
+select {schema}.nobody_names_calls()
 """
 FIRST_OPEN_CALL = """
 select least((select min(id) from {schema}.call where settled_at is null and id >= cast(:open_from as bigint)),
@@ -203,24 +202,56 @@ select least((select min(id) from {schema}.call where settled_at is null and id 
 
 # Order, second part. An earlier message of the same key may still be in a transaction that has not committed. Whoever
 # writes one holds its bucket (see keep_order in revision 0002), so a bucket that can be had for a moment is free of
-# writers; what they committed is seen by NAME_CALLS, whose snapshot is younger still.
+# writers; what they committed is seen by NAME_CALLS, whose snapshot is younger still. Anybody can hold an advisory
+# lock: whoever writes has the table's own lock as well, so a bucket that no such session holds is as free (``look``).
+# A writer whose locks appear only while they are listed draws a later id than those that were locked before.
 KEYS_BEING_WRITTEN = """
-select key.position
-from unnest(cast(:accounts as text[]), cast(:keys as text[])) with ordinality as key (account, ordering_key, position)
-cross join lateral (
-    select cast(cast('{schema}.outbox' as regclass) as integer) as class,
-        (hashtext(key.account) # hashtext(key.ordering_key)) & 255 as bucket) as advisory
-where not case when pg_try_advisory_lock(advisory.class, advisory.bucket)
-    then pg_advisory_unlock(advisory.class, advisory.bucket) else false end
+with written as materialized (
+    select cast(held.objid as integer) as bucket
+    from pg_locks held join pg_locks writer using (virtualtransaction)
+    where held.locktype = 'advisory' and held.objsubid = 2 and held.granted
+      and held.classid = cast(cast('{schema}.outbox' as regclass) as oid)
+      and held.database = (select oid from pg_database where datname = current_database())
+      and writer.locktype = 'relation' and writer.relation = held.classid and writer.database = held.database
+      and writer.mode = 'RowExclusiveLock' and writer.granted)
+select key.position, key.written
+from (
+    select key.position, case
+        when pg_try_advisory_lock(advisory.class, advisory.bucket)
+            then case when pg_advisory_unlock(advisory.class, advisory.bucket) then null else true end
+        else not cast(:look as boolean) or advisory.bucket in (select bucket from written) end as written
+    from unnest(cast(:accounts as text[]), cast(:keys as text[])) with ordinality
+        as key (account, ordering_key, position)
+    cross join lateral (
+        select cast(cast('{schema}.outbox' as regclass) as integer) as class,
+            (hashtext(key.account) # hashtext(key.ordering_key)) & 255 as bucket) as advisory
+    offset 0) as key
+where key.written is not null
+"""
+
+# Who has one of these locks and writes nothing.
+STRANGERS = """
+select held.pid, coalesce(a.usename, 'unknown') as role, count(*) as locks,
+    cast(extract(epoch from clock_timestamp() - a.state_change) as double precision) as seconds
+from pg_locks held left join pg_stat_activity a on a.pid = held.pid
+where held.locktype = 'advisory' and held.objsubid = 2 and held.granted and held.objid < 256
+  and held.classid = cast(cast('{schema}.outbox' as regclass) as oid) and held.pid <> pg_backend_pid()
+  and held.database = (select oid from pg_database where datname = current_database())
+  and not exists (
+      select from pg_locks writer
+      where writer.virtualtransaction = held.virtualtransaction and writer.locktype = 'relation'
+        and writer.relation = held.classid and writer.mode = 'RowExclusiveLock' and writer.granted)
+group by held.pid, a.usename, a.state_change order by locks desc, held.pid limit 1
 """
 
 # The claim itself: a call for each batch, naming its messages in the order they will be sent. Of a key's messages
-# none before ``key_from`` is pending. The lock is had before any id of a call is drawn: the groups come first.
+# none before ``key_from`` is pending. The lock is had before any id of a call is drawn: the groups come first. It is
+# that of an empty table, which a function of the owner takes for us (revision 0008).
 NAME_CALLS = """
 insert into {schema}.call (account, worker, message_ids, lease_until, nonce)
 select min(batch.account), :worker, array_agg(proposed.id order by proposed.position),
     now() + make_interval(secs => cast(:lease_seconds as double precision)), min(batch.nonce)
-from (select pg_advisory_xact_lock_shared(cast(cast('{schema}.call' as regclass) as integer), 0)) as naming
+from (select {schema}.name_calls()) as naming
 cross join unnest(cast(:ids as bigint[]), cast(:batches as integer[])) with ordinality as proposed (id, batch, position)
 join unnest(cast(:accounts as text[]), cast(:nonces as bigint[])) with ordinality as batch (account, nonce, number)
     on batch.number = proposed.batch

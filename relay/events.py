@@ -154,6 +154,14 @@ class DatabaseRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class LocksTaken:
+    """A stranger holds locks of ordering keys. Messages go on; inserts with such a key may have to wait, or fail."""
+
+    name: ClassVar[str] = "locks.taken"
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProducerFailed:
     """The producer raised instead of answering: a mistake in the producer. Its call counts as unknown."""
 
@@ -210,6 +218,7 @@ Event = (
     | AccountsMended
     | DatabaseLost
     | DatabaseRefused
+    | LocksTaken
     | ProducerFailed
     | Archived
     | ArchivingFailed

@@ -210,7 +210,7 @@ select days, zone from by_day
 
 # Nobody archives while a month is dropped.
 LOCK_OUT_ARCHIVERS = """
-select pg_try_advisory_xact_lock(cast(cast('{schema}.outbox' as regclass) as integer), 257)
+select {schema}.archive_alone()
 """
 
 # The ledger, always in the transaction of what it tells.

@@ -172,8 +172,8 @@ grant insert (scope, until, reason, error_code, credential, by),
 grant insert, update on {schema}.pace to {worker};
 grant execute on function {schema}.archive_messages(timestamptz, integer, boolean, text, text, bigint),
     {schema}.archive_calls(timestamptz, integer, text, text, bigint), {schema}.sequences_left_behind(),
-    {schema}.left_to_do(), {schema}.leave_out_expired(bigint, bigint),
-    {schema}.record_start(text, text, json) to {worker};
+    {schema}.left_to_do(), {schema}.leave_out_expired(bigint, bigint), {schema}.name_calls(),
+    {schema}.nobody_names_calls(), {schema}.record_start(text, text, json) to {worker};
 
 grant select on {views} to {auditor}, {operator};
 grant execute on function {schema}.mask_text(text), {schema}.mask_value(jsonb), {schema}.mask_at(jsonb, text[]),

@@ -375,3 +375,8 @@ catching_up = Table(
     PrimaryKeyConstraint("step", name="catching_up_pkey"),
     comment="What a migration left to be done, up to which id / 迁移后尚待完成的步骤，及其截止编号",
 )
+
+# Empty for ever: locks for which it takes a right, unlike an advisory lock. Only functions of the owner take them.
+archive_lock = Table("archive_lock", metadata)
+ids_lock = Table("ids_lock", metadata)
+naming_lock = Table("naming_lock", metadata)

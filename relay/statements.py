@@ -144,7 +144,7 @@ SPLIT = """
 insert into {schema}.call (account, worker, message_ids, parent_id, lease_until, nonce)
 select min(half.account), :worker, array_agg(half.id order by half.position), min(half.parent_id),
     now() + make_interval(secs => cast(:lease_seconds as double precision)), min(half.nonce)
-from (select pg_advisory_xact_lock_shared(cast(cast('{schema}.call' as regclass) as integer), 0)) as naming
+from (select {schema}.name_calls()) as naming
 cross join unnest(cast(:batches as integer[]), cast(:accounts as text[]), cast(:parent_ids as bigint[]),
     cast(:ids as bigint[]), cast(:nonces as bigint[])) with ordinality
     as half (batch, account, parent_id, id, nonce, position)

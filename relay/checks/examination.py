@@ -60,6 +60,7 @@ TABLES: Mapping[str, Check] = {
     "archiving": rights.archiving,
     "row security": interference.row_security,
     "rules": interference.rules,
+    "locks": interference.locks,
     "collation": collation.collation,
     "sequences": sequences.sequences,
     "after migrating": catching_up.left_to_do,

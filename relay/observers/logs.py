@@ -24,6 +24,7 @@ _LEVELS: dict[type[Any], str] = {
     events.CallLost: "warning",
     events.LeasesRecovered: "warning",
     events.DatabaseLost: "warning",
+    events.LocksTaken: "warning",
     events.Paused: "warning",
     events.AccountsTroubled: "error",
     events.DatabaseRefused: "error",

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, Row, text
 from sqlalchemy.exc import DBAPIError
 
 from relay.errors import RelayError
-from relay.revisions import quoted
+from relay.revisions import VERSION_TABLE, quoted
 from relay.revisions.locks import TABLES_SECONDS
 from relay.sessions import undisturbed
 
@@ -30,7 +30,8 @@ _HOLDERS = """
 select held.virtualtransaction as transaction, held.pid, s.usename as role, s.application_name as application, s.state,
     p.gid, p.owner, extract(epoch from clock_timestamp() - coalesce(s.xact_start, p.prepared)) as seconds,
     extract(epoch from clock_timestamp() - s.query_start) as query_seconds, current_user as me,
-    coalesce(bool_or(held.locktype = 'advisory'), false) as migrates
+    coalesce(bool_or(held.relation = to_regclass(:versions) and held.mode = 'ExclusiveLock'
+        or held.locktype = 'advisory'), false) as migrates
 from pg_locks held
 left join pg_stat_activity s on s.pid = held.pid
 left join (pg_locks x join pg_prepared_xacts p on p.transaction = x.transactionid)
@@ -119,10 +120,19 @@ def turn(
 def lock(connection: Connection, schema: str, wait_seconds: float) -> None:
     """Wait until nobody else migrates this schema; held until the transaction ends (so it is safe behind a pooler).
 
-    This keeps nobody else waiting, and so may last.
+    This keeps nobody else waiting, and so may last. Where there is a table to lock it is that, for which it takes a
+    right: anybody can have an advisory lock.
     """
     _set(connection, "lock_timeout", f"{_milliseconds(wait_seconds)}ms")
+    versions = _versions(schema)
+    if connection.scalar(text("select to_regclass(:versions)"), {"versions": versions}) is not None:
+        connection.execute(text(f"lock table {versions} in exclusive mode"))
+        return
     connection.execute(text("select pg_advisory_xact_lock(hashtext(:name))"), {"name": _lock_name(schema)})
+
+
+def _versions(schema: str) -> str:
+    return f"{quoted(schema)}.{VERSION_TABLE}"
 
 
 def _lock_name(schema: str) -> str:
@@ -147,7 +157,9 @@ def _state(error: BaseException) -> str | None:
 
 def _holders(connection: Connection, schema: str) -> Sequence[Row[Any]]:
     with undisturbed(connection):
-        return connection.execute(text(_HOLDERS), {"quoted": quoted(schema), "lock": _lock_name(schema)}).all()
+        return connection.execute(
+            text(_HOLDERS), {"quoted": quoted(schema), "versions": _versions(schema), "lock": _lock_name(schema)}
+        ).all()
 
 
 def _told(holder: Row[Any]) -> str:

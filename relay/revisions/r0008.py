@@ -32,7 +32,6 @@ _PARTS = (
     r0008_ids,
     r0008_calls,
     r0008_times,
-    r0008_locks,
     r0008_final,
     r0008_ledger,
     r0008_evidence,
@@ -41,6 +40,7 @@ _PARTS = (
     r0008_lookups,
     r0008_limits,
     r0008_masking,
+    r0008_locks,  # rewrites what others have written
     r0008_sessions,
 )
 

@@ -40,7 +40,8 @@ _EACH_TIME = """
 
 UPGRADE: tuple[str, ...] = (
     # Whoever steps does so alone, and looks again once it is alone. A short way is gone id by id, which nobody else can
-    # undo who draws meanwhile.
+    # undo who draws meanwhile. The lock is free again at once, for the block ends by an error; sequences go back for
+    # none. Held until the transaction ends, it would keep claims waiting for an application.
     r"""
     create function {schema}.step_over_used_ids(of_table text) returns void
         language plpgsql set search_path = pg_catalog, {schema}, pg_temp as $body$
@@ -50,7 +51,7 @@ UPGRADE: tuple[str, ...] = (
         archived bigint;
         drawn bigint;
     begin
-        perform pg_advisory_xact_lock(cast(cast(of_table as regclass) as integer), 258);
+        lock table ids_lock in exclusive mode;
         execute 'select max(id) from ' || of_table into used;
         if to_regclass(of_table || '_archive') is not null then
             execute 'select max(id) from ' || of_table || '_archive' into archived;
@@ -62,6 +63,9 @@ UPGRADE: tuple[str, ...] = (
         elsif used > drawn then
             perform setval(sequence, used);
         end if;
+        raise sqlstate 'RELAY';
+    exception when sqlstate 'RELAY' then
+        null;
     end
     $body$
     """,
@@ -135,10 +139,16 @@ UPGRADE: tuple[str, ...] = (
     declare
         drawn bigint;
     begin
-        perform pg_catalog.pg_advisory_xact_lock_shared(
+        if not pg_catalog.pg_try_advisory_xact_lock_shared(
             cast(tg_relid as integer),
             (pg_catalog.hashtext(new.account) operator(pg_catalog.#) pg_catalog.hashtext(new.ordering_key))
-                operator(pg_catalog.&) 255);
+                operator(pg_catalog.&) 255)
+        then
+            execute pg_catalog.concat('select ', pg_catalog.quote_ident(tg_table_schema), '.wait_for_key($1, $2)')
+                using cast(tg_relid as pg_catalog.regclass),
+                    (pg_catalog.hashtext(new.account) operator(pg_catalog.#) pg_catalog.hashtext(new.ordering_key))
+                        operator(pg_catalog.&) 255;
+        end if;
         if new.created_xid operator(pg_catalog.=) pg_catalog.pg_current_xact_id() then
             begin
                 drawn := pg_catalog.currval(cast(tg_argv[0] as pg_catalog.regclass));

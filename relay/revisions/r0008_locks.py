@@ -1,7 +1,144 @@
-"""Revision 0008, locks that need rights, and reading without rights on tables. Frozen once released."""
+"""Revision 0008, locks that need a right. Frozen once released: never edit, add one.
+
+Whoever can log in can take any advisory lock, and nobody can forbid it. What keeps archivers, those who step over ids
+and those who name calls apart is now a lock on an empty table that nobody but the owner has any right on, taken by the
+owner's functions. A worker of the version before knows the advisory lock alone: while such are about, whoever names
+calls takes that one too if it can be had at once, and whoever looks asks for both.
+
+The buckets of ordering keys (revision 0002) stay advisory locks, for nothing else costs an insert so little. An insert
+waits for one no longer than five seconds, and then says who has it; a claim can tell a writer from a stranger: a writer
+has the lock of those who write the outbox too.
+"""
 
 from __future__ import annotations
 
-UPGRADE: tuple[str, ...] = ()
+_TABLES = ("archive_lock", "ids_lock", "naming_lock")
+_ARCHIVERS = (
+    "archive_messages(timestamptz, integer, boolean, text, text, bigint)",
+    "archive_calls(timestamptz, integer, text, text, bigint)",
+)
+_ADVISORY = "pg_try_advisory_xact_lock(cast(cast(''outbox'' as regclass) as integer), 257)"
+_FUNCTIONS = ("archive_alone()", "name_calls()", "nobody_names_calls()", "wait_for_key(regclass, integer)")
 
-DOWNGRADE: tuple[str, ...] = ()
+
+def _rewritten(before: str, after: str) -> str:
+    """The functions as they are, whatever other parts of this revision have made of them, with another lock."""
+    names = ", ".join(f"cast('{{schema}}.{name}' as regprocedure)" for name in _ARCHIVERS)
+    return f"""
+    do $rewrite$
+    declare
+        function regprocedure;
+    begin
+        foreach function in array array[{names}] loop
+            execute replace(pg_get_functiondef(function), '{before}', '{after}');
+        end loop;
+    end
+    $rewrite$
+    """
+
+
+_ALONE = r"""
+    create function {schema}.archive_alone() returns boolean language plpgsql
+        set search_path = pg_catalog, {schema}, pg_temp as $body$
+    begin
+        lock table archive_lock in exclusive mode nowait;
+        return true;
+    exception when lock_not_available then
+        return false;
+    end
+    $body$
+    """
+# Held until the transaction of the caller ends, whom nobody keeps waiting.
+_NAME = r"""
+    create function {schema}.name_calls() returns void language plpgsql security definer
+        set search_path = pg_catalog, {schema}, pg_temp as $body$
+    begin
+        lock table naming_lock in row exclusive mode;
+        perform pg_try_advisory_xact_lock_shared(cast(cast('call' as regclass) as integer), 0);
+    end
+    $body$
+    """
+# Had for a moment only: what was locked inside a block that ends by an error is free again.
+_NOBODY = r"""
+    create function {schema}.nobody_names_calls() returns boolean language plpgsql security definer
+        set search_path = pg_catalog, {schema}, pg_temp as $body$
+    declare
+        class integer := cast(cast('call' as regclass) as integer);
+    begin
+        begin
+            lock table naming_lock in share mode nowait;
+            raise sqlstate 'RELAY';
+        exception
+            when lock_not_available then return false;
+            when sqlstate 'RELAY' then null;
+        end;
+        return case when pg_try_advisory_lock(class, 0) then pg_advisory_unlock(class, 0) else false end;
+    end
+    $body$
+    """
+_WAIT = r"""
+    create function {schema}.wait_for_key(of_table regclass, bucket integer) returns void language plpgsql
+        set search_path = pg_catalog, pg_temp as $body$
+    declare
+        before text := current_setting('lock_timeout');
+        who text;
+    begin
+        if cast(before as interval) not between interval '1 ms' and interval '5 s' then
+            perform set_config('lock_timeout', '5s', true);
+        end if;
+        begin
+            perform pg_advisory_xact_lock_shared(cast(of_table as integer), bucket);
+        exception when lock_not_available then
+            select concat_ws(', ', 'process ' || l.pid, 'role ' || a.usename,
+                'in this state since ' || a.state_change, 'prepared ' || nullif(l.virtualtransaction, '')) into who
+            from pg_locks l left join pg_stat_activity a on a.pid = l.pid
+            where l.locktype = 'advisory' and l.granted and l.mode = 'ExclusiveLock' and l.objsubid = 2
+              and l.classid = cast(of_table as oid) and l.objid = cast(bucket as oid)
+              and l.database = (select oid from pg_database where datname = current_database())
+            limit 1;
+            raise exception using errcode = 'lock_not_available',
+                message = concat('somebody holds the lock of this ordering key: ', coalesce(who, 'gone now')),
+                hint = 'The relay holds it for a moment only. End that session: select pg_terminate_backend(PID)';
+        end;
+        perform set_config('lock_timeout', before, true);
+    end
+    $body$
+    """
+# Whoever may insert calls may name them, without ``relay roles`` being run first.
+_GRANT = r"""
+    do $body$
+    declare
+        grantee text;
+    begin
+        for grantee in
+            select case when acl.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(acl.grantee)) end
+            from pg_attribute a cross join aclexplode(a.attacl) as acl
+            where a.attrelid = cast('{schema}.call' as regclass) and a.attname = 'message_ids'
+              and acl.privilege_type = 'INSERT'
+            union
+            select case when acl.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(acl.grantee)) end
+            from pg_class c cross join aclexplode(c.relacl) as acl
+            where c.oid = cast('{schema}.call' as regclass) and acl.privilege_type = 'INSERT'
+        loop
+            execute 'grant execute on function {schema}.name_calls(), {schema}.nobody_names_calls() to ' || grantee;
+        end loop;
+    end
+    $body$
+    """
+
+UPGRADE: tuple[str, ...] = (
+    *(f"create table {{schema}}.{table} ()" for table in _TABLES),
+    _ALONE,
+    _NAME,
+    _NOBODY,
+    _WAIT,
+    f"revoke execute on function {', '.join(f'{{schema}}.{name}' for name in _FUNCTIONS)} from public",
+    _GRANT,
+    _rewritten(_ADVISORY, "archive_alone()"),
+)
+
+DOWNGRADE: tuple[str, ...] = (
+    _rewritten("archive_alone()", _ADVISORY),
+    *(f"drop function {{schema}}.{name}" for name in _FUNCTIONS),
+    *(f"drop table {{schema}}.{table}" for table in _TABLES),
+)

@@ -36,6 +36,7 @@ from relay.store.settling import Sent
 from relay.store.sieve import unreadable
 from relay.store.unheard import Unheard
 from relay.store.values import Claim, ClaimLimits, Pause, Settled, Turn
+from relay.store.writers import Writers
 
 __all__ = ["Claim", "ClaimLimits", "Moved", "Pause", "Sent", "Settled", "Store", "Turn", "told"]
 
@@ -61,6 +62,7 @@ class Store:
         self._schema = schema
         self._floors = floors or Floors()
         self._unheard = Unheard(lease_seconds)
+        self._writers = Writers()
 
     def claim(self, turn: Turn, limits: ClaimLimits) -> Claim:
         """Claim ready messages, account by account in turn; one claim at a time.
@@ -77,6 +79,7 @@ class Store:
                 turn,
                 limits,
                 self._floors,
+                self._writers,
                 worker=self._worker,
                 lease_seconds=self._lease_seconds,
             )
@@ -86,6 +89,11 @@ class Store:
         if trace.told is not None:  # the round over all accounts goes on later from where it is
             claim = replace(claim, turn=replace(turn, accounts=claim.turn.accounts, fruitless=claim.turn.fruitless))
         return claim
+
+    @property
+    def stranger(self) -> str:
+        """Who holds locks that are none of theirs, as the last claims saw it; empty where nobody does."""
+        return self._writers.stranger
 
     def settle(self, settlements: Sequence[Settlement], sent: Sent, tried: Collection[CallKey] = ()) -> Settled:
         """Write the outcomes of these calls. Where one of them is refused nothing is written, of none.

@@ -21,6 +21,7 @@ from relay.store.running import fetch
 from relay.store.swallowed import Swallowed
 from relay.store.turns import Found, next_turn, visits
 from relay.store.values import FEW_ACCOUNTS, Claim, ClaimLimits, Turn
+from relay.store.writers import Writers
 
 
 def claim(
@@ -29,6 +30,7 @@ def claim(
     turn: Turn,
     limits: ClaimLimits,
     floors: Floors,
+    writers: Writers,
     *,
     worker: str,
     lease_seconds: float,
@@ -49,7 +51,7 @@ def claim(
     locked = lock_ready(connection, schema, turn, limits, floors, told)
     seconds = time.monotonic() - started
     expired = _fail_expired(connection, schema, locked.expired)
-    alive = _without_keys_being_written(connection, schema, locked.ready)
+    alive = writers.without_written(connection, schema, locked.ready)
     chosen, left_out = cut_batches(
         alive,
         slots=limits.slots,
@@ -103,21 +105,6 @@ def _fail_expired(connection: Connection, schema: str, ids: list[int]) -> int:
     if not failed:
         Swallowed(connection, schema).if_somebody_else_has_a_say("outbox", "messages that expired")
     return failed
-
-
-def _without_keys_being_written(
-    connection: Connection, schema: str, ready: list[tuple[int, Message]]
-) -> list[tuple[int, Message]]:
-    keyed = [message for _, message in ready if message.ordering_key is not None]
-    if not keyed:
-        return ready
-    parameters = {
-        "accounts": [message.account for message in keyed],
-        "keys": [message.ordering_key for message in keyed],
-    }
-    written = fetch(connection, sql.KEYS_BEING_WRITTEN, schema, parameters)
-    waiting = {keyed[row.position - 1].id for row in written}
-    return [(nth, message) for nth, message in ready if message.id not in waiting]
 
 
 def _name_calls(

@@ -121,9 +121,12 @@ class Worker:
         )
         self._isolation = Isolation(store, self._threads, observers=observers, report=self._report)
         self._turn = Turn()
+        self._stranger = self._claims_fail = ""
         self._stopping = asyncio.Event()
         self._aborting = asyncio.Event()
-        self.readiness = Readiness(store, self._threads, self._stopping, lambda: self._settling.refused)
+        self.readiness = Readiness(
+            store, self._threads, self._stopping, lambda: self._settling.refused, lambda: self._claims_fail
+        )
         self.heartbeat_monotonic = time.monotonic()  # when the cycle last went round
 
     def stop(self) -> None:
@@ -205,8 +208,9 @@ class Worker:
                 if claim.exhausted and until is Until.DRAINED and await self._drained():
                     return None
                 outage.over()
-                refusals = 0
+                refusals, self._claims_fail = 0, ""
             except UnreachableError as error:
+                self._claims_fail = str(error)
                 self._events.emit(events.DatabaseLost("claim", str(error), error.cause))
                 await self._wait(outage.goes_on(error))
                 continue
@@ -224,6 +228,7 @@ class Worker:
 
     async def _refused(self, error: RefusedError, failures: int) -> int:
         """A claim was refused: leave out the reason, or wait; the failures in a row that this makes."""
+        self._claims_fail = str(error)
         try:
             if await self._isolation.isolate(error, failures):
                 return 0
@@ -263,6 +268,7 @@ class Worker:
         claim = await self._threads.run(lambda: self._store.claim(self._turn, limits))
         seconds = time.monotonic() - started
         self._turn = claim.turn
+        self._tell_of_strangers()
         self._flights.accept(claim.batches, started)
         await self._pauses.meet(batch.account for batch in claim.batches)
         if not self._stopping.is_set():
@@ -274,6 +280,12 @@ class Worker:
             self._limits.claimed(seconds)
             self._events.emit(events.Claimed(len(claim.batches), claim.messages, claim.expired, seconds))
         return claim
+
+    def _tell_of_strangers(self) -> None:
+        stranger = self._store.stranger
+        if stranger and stranger != self._stranger:
+            self._events.emit(events.LocksTaken(stranger))
+        self._stranger = stranger
 
     async def _until_idle(self) -> None:
         """Go on with what is claimed, halves of split calls included, until nothing is left of it."""

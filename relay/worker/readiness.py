@@ -17,7 +17,7 @@ _ANSWER_SECONDS = 2.0
 
 
 class Readiness:
-    """``unsettled``: why calls that were made cannot be settled, one sentence for each."""
+    """``unsettled``: why calls that were made cannot be settled, one sentence for each. ``claims``: why claims fail."""
 
     def __init__(
         self,
@@ -25,11 +25,13 @@ class Readiness:
         threads: Threads,
         stopping: asyncio.Event,
         unsettled: Callable[[], Sequence[str]] = tuple,
+        claims: Callable[[], str] = str,
     ) -> None:
         self._store = store
         self._threads = threads
         self._stopping = stopping
         self._unsettled = unsettled
+        self._claims = claims
         self._asking: asyncio.Task[str] | None = None
 
     async def trouble(self) -> str:
@@ -43,7 +45,9 @@ class Readiness:
             asking = self._asking = asyncio.create_task(self._ask())
         # Not self._asking from here on: whoever comes when this question is answered puts the next one there.
         finished, _ = await asyncio.wait([asking], timeout=_ANSWER_SECONDS)
-        return asking.result() if finished else f"PostgreSQL has not answered for {_ANSWER_SECONDS:.0f} s"
+        if not finished:
+            return f"PostgreSQL has not answered for {_ANSWER_SECONDS:.0f} s"
+        return asking.result() or self._claims()
 
     async def _ask(self) -> str:
         try:

@@ -1,7 +1,7 @@
 insert into relay.call (account, worker, message_ids, lease_until, nonce)
 select min(batch.account), %(worker)s, array_agg(proposed.id order by proposed.position),
     now() + make_interval(secs => cast(%(lease_seconds)s as double precision)), min(batch.nonce)
-from (select pg_advisory_xact_lock_shared(cast(cast('relay.call' as regclass) as integer), 0)) as naming
+from (select relay.name_calls()) as naming
 cross join unnest(cast(%(ids)s as bigint[]), cast(%(batches)s as integer[])) with ordinality as proposed (id, batch, position)
 join unnest(cast(%(accounts)s as text[]), cast(%(nonces)s as bigint[])) with ordinality as batch (account, nonce, number)
     on batch.number = proposed.batch

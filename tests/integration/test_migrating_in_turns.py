@@ -116,6 +116,9 @@ def test_the_printed_script_waits_no_longer_either(old: Engine, reader: Connecti
             connection.execute(text(script))
 
 
+ADVISORY = "select pg_advisory_lock(hashtext('relay.migrate.relay'))"
+
+
 def test_plain_alembic_waits_no_longer_either(old: Engine, old_url: str, reader: Connection) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
     line = [sys.executable, "-m", "alembic", "upgrade", "head"]
@@ -130,9 +133,15 @@ def test_plain_alembic_waits_no_longer_either(old: Engine, old_url: str, reader:
     assert current_revision(reader, "relay") == HEAD
 
 
-def test_a_stranger_who_holds_the_lock_of_migrations_is_named(old: Engine, old_url: str) -> None:
+@pytest.mark.parametrize("there", [False, True])
+def test_a_stranger_who_holds_the_lock_of_migrations_is_named(old: Engine, old_url: str, there: bool) -> None:
+    """Of the tables that are there, or anybody's lock while there are none."""
     with old.connect() as stranger:
-        stranger.execute(text("select pg_advisory_lock(hashtext('relay.migrate.relay'))"))
+        if not there:
+            stranger.execute(text("drop schema relay cascade"))
+            stranger.commit()
+        lock = "lock table relay.alembic_version in exclusive mode" if there else ADVISORY
+        stranger.execute(text(lock))
         pid = stranger.scalar(text("select pg_backend_pid()"))
         with pytest.raises(RelayError, match=f"process {pid}, .*application a-report, .* is migrating"):
             relay.migrate(old_url, wait_seconds=0.2)

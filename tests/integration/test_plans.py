@@ -174,6 +174,7 @@ def name_calls(engine: Engine, ids: list[int], keys: list[str | None]) -> Explai
         "lease_seconds": 60,
         "batches": [1] * len(ids),
         "accounts": ["default"],
+        "nonces": [1],
         "keyed_ids": [id_ for id_, key in zip(ids, keys, strict=True) if key is not None],
         "key_accounts": ["default" for key in keys if key is not None],
         "keys": [key for key in keys if key is not None],

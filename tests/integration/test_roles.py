@@ -53,6 +53,10 @@ FUNCTIONS = {
     "sequences_left_behind": "select relay.sequences_left_behind()",
     "step_over_used_ids": "select relay.step_over_used_ids('outbox')",
     "unused_id": "select relay.unused_id(1, '1')",
+    "archive_alone": "select relay.archive_alone()",
+    "name_calls": "select relay.name_calls()",
+    "nobody_names_calls": "select relay.nobody_names_calls()",
+    "wait_for_key": "select relay.wait_for_key('pg_class', 1)",
     "is_given": "select relay.is_given(1, '1')",
     "salt_messages": "select relay.salt_messages('{1}')",
     "salt_ledger": "select relay.salt_ledger(0, 1)",
@@ -197,7 +201,7 @@ def test_a_role_calls_what_is_its_own(login: Login, part: str) -> None:
         "auditor": ["latest_messages"],
         "worker": [
             *("archive_messages", "archive_calls", "leave_out_expired", "sequences_left_behind"),
-            *("left_to_do", "record_start"),
+            *("name_calls", "nobody_names_calls", "left_to_do", "record_start"),
         ],
     }
     with login(part) as connection:
@@ -214,7 +218,7 @@ def test_before_any_role_is_made_nobody_may_call_them(rows: Rows) -> None:
         owners=[
             name
             for name in FUNCTIONS
-            if name.startswith(("lock", "record", "open", "step_over", "unused", "is_", "salt"))
+            if name.startswith(("lock", "record", "open", "step_over", "unused", "is_", "salt", "archive_al", "wait_"))
         ],
     )
     assert {row.proname for row in found} == {name.removesuffix(" as ann") for name in FUNCTIONS}
