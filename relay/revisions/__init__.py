@@ -60,8 +60,13 @@ def apply(op: Any, statements: tuple[str, ...], schema: str) -> None:
 
 
 def _run(op: Any, statements: tuple[str, ...], schema: str) -> None:
+    context = op.get_context()
     for statement in statements:
-        op.execute(textwrap.dedent(statement).strip().replace("{schema}", quoted(schema)))
+        text_of_it = textwrap.dedent(statement).strip().replace("{schema}", quoted(schema))
+        if context.as_sql:  # as it is: on its way through SQLAlchemy each % would be doubled
+            context.impl.static_output(text_of_it + context.impl.command_terminator)
+        else:
+            op.execute(text_of_it)
 
 
 @contextmanager
