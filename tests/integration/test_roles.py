@@ -208,6 +208,9 @@ def test_a_role_calls_what_is_its_own(login: Login, part: str) -> None:
         assert [name for name, call in FUNCTIONS.items() if not refused(connection, call)] == own.get(part, [])
 
 
+OWNERS = ("lock", "record", "open", "step_over", "unused", "is_", "salt", "remember", "archive_al", "wait_")
+
+
 def test_before_any_role_is_made_nobody_may_call_them(rows: Rows) -> None:
     """They run with the rights of whoever migrated, perhaps a superuser."""
     found = rows.read(
@@ -215,11 +218,7 @@ def test_before_any_role_is_made_nobody_may_call_them(rows: Rows) -> None:
         "has_function_privilege('pg_monitor', oid, 'execute') as may "
         "from pg_proc where pronamespace = to_regnamespace('relay') and prorettype <> cast('trigger' as regtype) "
         "and (prosecdef or proname = any (:owners))",
-        owners=[
-            name
-            for name in FUNCTIONS
-            if name.startswith(("lock", "record", "open", "step_over", "unused", "is_", "salt", "archive_al", "wait_"))
-        ],
+        owners=[name for name in FUNCTIONS if name.startswith(OWNERS)],
     )
     assert {row.proname for row in found} == {name.removesuffix(" as ann") for name in FUNCTIONS}
     assert len(found) == len(FUNCTIONS)
