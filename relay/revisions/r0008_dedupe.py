@@ -8,7 +8,8 @@ Between that look and the unique index, the message that had the key may be move
 the insert, which sees what was committed meanwhile and refuses: who tries again finds the key. A transaction with one
 snapshot for all of it (repeatable read) could not see that; there the index is asked, by an insert that is undone.
 
-A row of another transaction (a restore) is never passed over: what was there once is to be there again.
+A row of another transaction (a restore) is never passed over: what was there once is to be there again. The functions
+look at that and not the triggers, for a ``when`` is made ready anew by every statement, with a key or without.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ UPGRADE: tuple[str, ...] = (
     create function {schema}.pass_over_known_key() returns trigger language plpgsql security definer
         set search_path = pg_catalog, {schema}, pg_temp as $body$
     begin
-        if exists (select from dedupe d where d.account = new.account and d.dedupe_key = new.dedupe_key) then
+        if new.created_xid = pg_current_xact_id()
+            and exists (select from dedupe d where d.account = new.account and d.dedupe_key = new.dedupe_key)
+        then
             return null;
         end if;
         return new;
@@ -58,14 +61,16 @@ UPGRADE: tuple[str, ...] = (
     r"""
     create trigger outbox_dedupe_is_remembered
         before insert on {schema}.outbox
-        for each row when (new.dedupe_key is not null and new.created_xid = pg_current_xact_id())
+        for each row when (new.dedupe_key is not null)
         execute function {schema}.pass_over_known_key()
     """,
     r"""
     create function {schema}.refuse_known_key() returns trigger language plpgsql security definer
         set search_path = pg_catalog, {schema}, pg_temp as $body$
     begin
-        if current_setting('transaction_isolation') = 'read committed' then
+        if new.created_xid <> pg_current_xact_id() then
+            return null;
+        elsif current_setting('transaction_isolation') = 'read committed' then
             if not exists (select from dedupe d where d.account = new.account and d.dedupe_key = new.dedupe_key) then
                 return null;
             end if;
@@ -90,7 +95,7 @@ UPGRADE: tuple[str, ...] = (
     r"""
     create trigger outbox_dedupe_still_holds
         after insert on {schema}.outbox
-        for each row when (new.dedupe_key is not null and new.created_xid = pg_current_xact_id())
+        for each row when (new.dedupe_key is not null)
         execute function {schema}.refuse_known_key()
     """,
     # What was archived before there was this table, page by page (r0008_catching_up).
