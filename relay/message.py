@@ -142,8 +142,9 @@ class Answered:
     @property
     def is_trouble(self) -> bool:
         """As if the platform had not answered: it blames no message, and it failed, or nobody can tell."""
-        failed = any(result.fault in (Fault.PROVIDER, Fault.UNKNOWN) for result in self.results)
-        return failed and self.blames_no_message
+        if not self.blames_no_message:  # first: the first message that was accepted ends the look
+            return False
+        return any(result.fault in (Fault.PROVIDER, Fault.UNKNOWN) for result in self.results)
 
 
 @dataclass(frozen=True, slots=True)
