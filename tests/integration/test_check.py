@@ -96,7 +96,7 @@ WRONG_TABLES = {
         "constraint content_is_an_object_within_limit is missing",
     ),
     "no default": ("alter table relay.outbox alter attempts drop default", "column outbox.attempts is integer"),
-    "no column": ("alter table relay.pace drop column next_at cascade", "column pace.next_at is missing"),
+    "no column": ("alter table relay.catching_up drop column last", "column catching_up.last is missing"),
     "other function": (
         "create or replace function relay.refuse_undoing() returns trigger language plpgsql as 'begin return new; end'",
         "function refuse_undoing() is returns trigger body",
