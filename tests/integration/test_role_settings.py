@@ -217,7 +217,10 @@ def ledger(admin_url: str) -> list[str]:
     engine = create_engine(admin_url, poolclass=NullPool)
     with engine.connect() as connection:
         connection.execute(text("set search_path = pg_catalog; set datestyle = 'ISO'"))
-        asked = "select actor, action, reason, message_ids, count from relay.action order by id"
+        asked = (
+            "select case when action <> 'start' then actor end, action, reason, message_ids, count "
+            "from relay.action order by id"
+        )
         rows = connection.execute(text(asked))
         return [str(tuple(row)) for row in rows]
 
