@@ -66,7 +66,7 @@ UPGRADE: tuple[str, ...] = (
     """,
     r"""
     create function {schema}.refuse_known_key() returns trigger language plpgsql security definer
-        set search_path = pg_catalog, {schema}, pg_temp as $body$
+        set search_path = pg_catalog, {schema}, pg_temp set exit_on_error = off as $body$
     begin
         if new.created_xid <> pg_current_xact_id() then
             return null;

@@ -41,10 +41,11 @@ _EACH_TIME = """
 UPGRADE: tuple[str, ...] = (
     # Whoever steps does so alone, and looks again once it is alone. A short way is gone id by id, which nobody else can
     # undo who draws meanwhile. The lock is free again at once, for the block ends by an error; sequences go back for
-    # none. Held until the transaction ends, it would keep claims waiting for an application.
+    # none. Held until the transaction ends, it would keep claims waiting for an application. That error is caught, also
+    # in the session of somebody whom any error would cost the connection.
     r"""
     create function {schema}.step_over_used_ids(of_table text) returns void
-        language plpgsql set search_path = pg_catalog, {schema}, pg_temp as $body$
+        language plpgsql set search_path = pg_catalog, {schema}, pg_temp set exit_on_error = off as $body$
     declare
         sequence text := of_table || '_id_seq';
         used bigint;
@@ -74,7 +75,7 @@ UPGRADE: tuple[str, ...] = (
     # Drawn is what this session drew last, in this very transaction.
     r"""
     create function {schema}.is_given(id bigint, created_xid xid8) returns boolean language plpgsql
-        set search_path = pg_catalog, {schema}, pg_temp as $body$
+        set search_path = pg_catalog, {schema}, pg_temp set exit_on_error = off as $body$
     begin
         return created_xid <> pg_current_xact_id() or id <> currval('outbox_id_seq');
     exception when object_not_in_prerequisite_state then
