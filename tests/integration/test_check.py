@@ -212,7 +212,11 @@ def test_a_role_that_may_only_read_is_told_what_it_lacks(check: Check, engine: E
     (found,) = facts["rights"]
     assert "update (status, attempts," in found["sentence"]
     assert "delete on pause" in found["sentence"]
-    assert {fact for fact, state in states(facts).items() if state != "ok"} == {"rights", "sequences", "after migrating"}
+    assert {fact for fact, state in states(facts).items() if state != "ok"} == {
+        "rights",
+        "sequences",
+        "after migrating",
+    }
     run(engine, found["hint"])
     assert states(check())["rights"] == "ok"
 
