@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from relay.errors import RelayError
 from relay.revisions import VERSION_TABLE, quoted
 from relay.revisions.locks import TABLES_SECONDS
+from relay.revisions.standing import as_owner
 from relay.sessions import undisturbed
 
 WAIT_SECONDS = 60.0
@@ -26,6 +27,11 @@ _AUTOCOMMIT = "25P01"
 _T = TypeVar("_T")
 
 # Everybody sees who has which lock, and whose session it is; since when and in what state, only who may.
+_MAY_LOCK = """
+select has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'update')
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = :schema and c.relname = :versions
+"""
 _HOLDERS = """
 select held.virtualtransaction as transaction, held.pid, s.usename as role, s.application_name as application, s.state,
     p.gid, p.owner, extract(epoch from clock_timestamp() - coalesce(s.xact_start, p.prepared)) as seconds,
@@ -121,13 +127,13 @@ def lock(connection: Connection, schema: str, wait_seconds: float) -> None:
     """Wait until nobody else migrates this schema; held until the transaction ends (so it is safe behind a pooler).
 
     This keeps nobody else waiting, and so may last. Where there is a table to lock it is that, for which it takes a
-    right: anybody can have an advisory lock.
+    right: anybody can have an advisory lock. Who has no right to it has nothing to migrate, or is told so next.
     """
     _set(connection, "lock_timeout", f"{_milliseconds(wait_seconds)}ms")
-    versions = _versions(schema)
-    if connection.scalar(text("select to_regclass(:versions)"), {"versions": versions}) is not None:
-        connection.execute(text(f"lock table {versions} in exclusive mode"))
-        return
+    with as_owner(connection, schema, required=False):  # a lock outlasts the role
+        if connection.scalar(text(_MAY_LOCK), {"schema": schema, "versions": VERSION_TABLE}):
+            connection.execute(text(f"lock table {_versions(schema)} in exclusive mode"))
+            return
     connection.execute(text("select pg_advisory_xact_lock(hashtext(:name))"), {"name": _lock_name(schema)})
 
 

@@ -10,10 +10,11 @@ import inspect
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import BigInteger, Engine, text
+from sqlalchemy import BigInteger, DateTime, Engine, func, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -37,6 +38,7 @@ class Order(Base):
 
     tid: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     seller: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
 
 @pytest.fixture

@@ -114,12 +114,16 @@ def test_retry_spreads_messages_over_time_in_the_order_of_ids(engine: Engine, db
         ("retry", {}, "it is pending already"),
         ("retry", FAILED | {"deliver_before": "now() - interval '1s'"}, "its deliver_before has passed"),
         ("retry", HELD | {"deliver_before": "now() - interval '1s'"}, "its deliver_before has passed"),
-        ("retry", FAILED | {"content": "'{\"redacted\": true}'"}, "its content was removed"),
+        ("retry", FAILED | {"created_xid": "'3'", "content": "'{\"redacted\": true}'"}, "its content was removed"),
         ("discard", DONE, "it is done, and done is final"),
         ("discard", FAILED | {"error_code": "'relay.discarded'"}, "it is discarded already"),
         ("redact", {}, "it is pending and would be sent without its content"),
         ("redact", HELD, "it is pending and would be sent without its content"),
-        ("redact", FAILED | {"content": "'{\"redacted\": true}'"}, "its content was removed already"),
+        (
+            "redact",
+            FAILED | {"created_xid": "'3'", "content": "'{\"redacted\": true}'"},
+            "its content was removed already",
+        ),
     ],
 )
 def test_what_is_left_alone_and_why(

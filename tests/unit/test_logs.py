@@ -49,6 +49,7 @@ EVERY: list[tuple[events.Event, str]] = [
     (dataclasses.replace(SETTLED, outcome="unknown"), "warning"),
     (events.CallLost(7), "warning"),
     (events.LeasesRecovered(1, 2), "warning"),
+    (events.LocksTaken("process 7, role x"), "warning"),
     (events.Paused("account:a", 1.0, "throttled", "7"), "warning"),
     (events.Paused("account:a", None, "credentials", "27"), "error"),
     (events.PauseLifted("account:a"), "info"),
@@ -106,7 +107,8 @@ def test_a_line_stays_one_line_whatever_the_platform_says() -> None:
     stream = io.StringIO()
     LogLines(worker="w", style="json", stream=stream)(mad)
     assert stream.getvalue().count("\n") == 1
-    assert json.loads(stream.getvalue())["error_message"] == mad.error_message
+    told = json.loads(stream.getvalue())["error_message"]
+    assert told == r'a\u000ab\u2028c\u0000d "quoted" 退款', "signs that a terminal obeys are told, not written"
 
 
 class Terminal(io.StringIO):
