@@ -151,13 +151,13 @@ class Model:
         call.outcome = _outcome(answer, len(call.message_ids))
         if answer is None:
             return False
-        refused = answer.fault if isinstance(answer, Refused) else None
-        if refused in PAUSING:
+        pausing = _pausing(answer)
+        if pausing:
             self.paused.add(call.account)
-        if refused is Fault.CONTENT and len(call.message_ids) > 1:
+        if isinstance(answer, Refused) and answer.fault is Fault.CONTENT and len(call.message_ids) > 1:
             return True
         for index, fault in enumerate(faults_of(answer, len(call.message_ids))):
-            self._mark(call, index, fault, waits_alone=refused is None)
+            self._mark(call, index, fault, waits_alone=fault not in pausing)
         return False
 
     def split(self, parent_id: int, worker: str, children: Sequence[Batch]) -> None:
@@ -192,7 +192,7 @@ class Model:
             message.fails("relay.attempts_exhausted" if exhausted else message.error_code, call.id, index)
         elif held:
             message.waits = "held"
-        elif waits_alone or fault not in PAUSING:
+        elif waits_alone:
             message.waits = "later"
 
     # What people do.
@@ -218,13 +218,24 @@ def _precedes(one: Message, other: Message) -> bool:
     return one.key is not None and (one.account, one.key) == (other.account, other.key) and one.id < other.id
 
 
+def _pausing(answer: Answer) -> set[Fault]:
+    """Faults for which the whole account waits, and so no message by itself.
+
+    Index by index they pause it as well, unless a neighbour went through. A ban is then each message's own.
+    """
+    if isinstance(answer, Refused):
+        return {answer.fault} & PAUSING
+    faults = {result.fault for result in answer.results}
+    return set() if None in faults else {Fault.CREDENTIALS, Fault.OURS} & faults
+
+
 def _outcome(answer: Answer | None, count: int) -> str:
-    """Of the whole call."""
+    """Of the whole call. A list in which every message is refused, and none for its own sake, is no partial success."""
     if answer is None:
         return "released"
     faults = set(faults_of(answer, count))
-    if faults == {Fault.UNKNOWN}:
-        return "unknown"
-    if not isinstance(answer, Answered):
-        return "rejected"
-    return "ok" if faults == {None} else "partial"
+    if faults == {None}:
+        return "ok"
+    if isinstance(answer, Answered) and faults & {None, *REFUSING}:
+        return "partial"
+    return "unknown" if Fault.UNKNOWN in faults else "rejected"
