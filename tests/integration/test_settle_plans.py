@@ -63,6 +63,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "outcomes": ["ok"] * 50,
         **dict.fromkeys(("http_statuses", "request_ids", "error_codes", "sub_codes", "error_messages"), NONE),
         **dict.fromkeys(("request_bytes", "durations_ms", "sent_seconds_ago"), NONE),
+        "nonces": [0] * 50,
     },
     "MARK_DONE": {"call_ids": [1] * 50, "result_indexes": list(range(50))},
     "MARK_NOT_DONE": {
