@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.pool import QueuePool
 
@@ -203,10 +204,19 @@ def test_a_standby_is_unreachable_not_a_mistake(own: Engine) -> None:
     assert rows.counts() == {"done": 1, "pending": 1}
 
 
-def test_a_statement_that_takes_too_long_may_be_tried_again(rows: Rows, engine: Engine, database_url: str) -> None:
+@pytest.mark.parametrize("limit", ["statement_timeout", "lock_timeout"])
+def test_a_statement_that_takes_too_long_may_be_tried_again(
+    rows: Rows, engine: Engine, database_url: str, limit: str
+) -> None:
     rows.add()
-    hurried = create_engine(database_url, connect_args={"options": "-c statement_timeout=100 -c lock_timeout=50"})
+    hurried = create_engine(database_url)
     store = Store(hurried, worker="w", lease_seconds=60)
+
+    @event.listens_for(hurried, "connect")  # after the store's own, which takes the limits of a role away
+    def limited(raw: Any, _record: object) -> None:
+        raw.execute(f"set {limit} = 100")
+        raw.commit()
+
     with engine.begin() as blocking:
         blocking.execute(text("lock table relay.call in access exclusive mode"))
         with pytest.raises(UnreachableError):
