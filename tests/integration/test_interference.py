@@ -17,6 +17,7 @@ from relay.cli.verbs import relay as command
 from relay.errors import RefusedError
 from relay.events import CallRefused, CallSettled
 from relay.message import Answer, Answered, Batch, Fault, Refused, Result, Scope
+from relay.worker import cycle
 from tests.fixtures.checked import Check
 from tests.fixtures.database import Server
 from tests.fixtures.roles import Roles
@@ -165,8 +166,11 @@ def test_what_is_swallowed_is_told_and_sent_once(
     assert "rule" in told or f"swallows on {table}" in told or f'relation "{table}"' in told
 
 
-def test_a_claim_that_is_swallowed_is_told(worker: Engine, admin: Engine, rows: Rows) -> None:
+def test_a_claim_that_is_swallowed_is_told(
+    worker: Engine, admin: Engine, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A drain went round for ever, without a word."""
+    monkeypatch.setattr(cycle, "_REFUSALS", 2)  # it waits between them, each time longer
     rows.add(2)
     put(admin, trigger("call", "insert"))
     bench = Bench(worker, producer := Scripted())
