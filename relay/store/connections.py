@@ -17,6 +17,7 @@ import socket
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -42,6 +43,13 @@ _NAMES_NO_VALUE = ("0A", "23", "42", "54")
 _CANCEL_SECONDS = 1.0  # for a cancelled statement to end
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Use:
+    """One transaction's use of a connection of the driver; the next one is another, even in the same thread."""
+
+    raw: Any
+
+
 class Connections:
     """The engine is the relay's own: its connections stay READ COMMITTED. A thread uses one of them at a time."""
 
@@ -51,7 +59,7 @@ class Connections:
         self._engine = engine
         self._schema = schema
         self._released = threading.Condition()
-        self._in_use: dict[int, Any] = {}  # by thread
+        self._in_use: dict[int, _Use] = {}  # by thread
         self._committing: set[int] = set()
         self._given_up: set[int] = set()
 
@@ -88,30 +96,30 @@ class Connections:
     def cut_off(self, threads: Collection[int] | None = None) -> None:
         """End what these threads wait for (None: all). Comes back within some two seconds."""
         with self._released:
-            chosen = {t: raw for t, raw in self._in_use.items() if threads is None or t in threads}
+            chosen = {t: use for t, use in self._in_use.items() if threads is None or t in threads}
             self._given_up |= chosen.keys()
-            waiting = {t: raw for t, raw in chosen.items() if t not in self._committing}
-        for raw in waiting.values():
-            Thread(partial(_cancel, raw), name="cancel").start()
+            waiting = {t: use for t, use in chosen.items() if t not in self._committing}
+        for use in waiting.values():
+            Thread(partial(_cancel, use.raw), name="cancel").start()
         with self._released:
             self._released.wait_for(lambda: not self._still(waiting), timeout=_CANCEL_SECONDS if waiting else 0)
             left = self._still(chosen)
         for raw in left:
             _shut(raw)
 
-    def _still(self, chosen: Mapping[int, Any]) -> list[Any]:
-        return [raw for thread, raw in chosen.items() if self._in_use.get(thread) is raw]
+    def _still(self, chosen: Mapping[int, _Use]) -> list[Any]:
+        return [use.raw for thread, use in chosen.items() if self._in_use.get(thread) is use]
 
     def _connect(self, dialect: Any, _record: object, arguments: Any, parameters: Any) -> Any:
         raw = dialect.connect(*arguments, **parameters)
         with self._released:
-            self._in_use[threading.get_ident()] = raw
+            self._in_use[threading.get_ident()] = _Use(raw)
         return raw
 
     def _use(self, connection: Connection) -> None:
         raw: Any = connection.connection.dbapi_connection
         with self._released:
-            self._in_use[threading.get_ident()] = raw
+            self._in_use[threading.get_ident()] = _Use(raw)
         # Whatever the server's default is: the claim is only right with a fresh snapshot for each statement. Once for
         # each connection of the pool; as an execution option it would be set and unset for each transaction.
         if raw.autocommit or raw.isolation_level is not IsolationLevel.READ_COMMITTED:

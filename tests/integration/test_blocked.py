@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -20,7 +21,7 @@ from relay.embedded import EmbeddedPostgres
 from relay.errors import UnreachableError
 from relay.message import ACCEPTED, Answered
 from relay.outcomes import Policy, decide
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store, Turn, connections
 from relay.store.connections import _shut
 from relay.wakeups import Notified
 from relay.worker.threads import Threads
@@ -101,6 +102,24 @@ async def test_a_locked_table_costs_no_more_connections_than_there_are_threads(e
     threads.close()
 
 
+def test_a_transaction_after_one_that_was_cut_off_keeps_its_connection(
+    engine: Engine, worker: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread has gone on to the next one before whoever cuts off looks again: that one is shut for nothing."""
+    store = Store(worker, worker="w", lease_seconds=60)
+    monkeypatch.setattr(connections, "_CANCEL_SECONDS", 0.5)
+    monkeypatch.setattr(store._connections._released, "notify_all", lambda: None)  # it is told too late
+    with engine.connect() as holder, ThreadPoolExecutor(1) as pool:
+        holder.execute(text("lock table relay.outbox in access exclusive mode"))
+        first, second = pool.submit(store.pending), pool.submit(store.pending)
+        eventually(lambda: Rows(engine).one(f"{OURS} and wait_event_type = 'Lock'"))
+        store.cut_off()
+        with pytest.raises(UnreachableError, match="gave no answer in time"):
+            first.result(10)
+        holder.rollback()
+        assert second.result(10) == 0
+
+
 def test_a_server_process_whose_client_has_gone_stops_waiting(engine: Engine, worker: Engine) -> None:
     """Where cancelling is of no use: the process was killed, its host is gone."""
     store = Store(worker, worker="w", lease_seconds=60)
@@ -110,8 +129,8 @@ def test_a_server_process_whose_client_has_gone_stops_waiting(engine: Engine, wo
         waiting = threading.Thread(target=lambda: _quietly(store.pending))
         waiting.start()
         eventually(lambda: _waiting_for_lock(engine) == 1)
-        for raw in store._connections._in_use.copy().values():
-            _shut(raw)
+        for use in store._connections._in_use.copy().values():
+            _shut(use.raw)
         waiting.join(5)
         eventually(lambda: _waiting_for_lock(engine) == 0, deadline_seconds=8)
 
