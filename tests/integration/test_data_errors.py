@@ -177,6 +177,16 @@ async def test_while_nothing_can_be_settled_no_more_is_sent_than_there_are_slots
     rows.run(REFUSING.format(state="42501"))
     producer = Scripted()
     bench = Bench(engine, producer, concurrency=3, batch_size=1, grace_seconds=0.5)
+
+    async def refused() -> bool:
+        return bool(bench.told(events.CallRefused))
+
+    async def no_faster_than_the_first_try() -> None:
+        """However long that takes: until then nobody can know."""
+        if len(producer.calls) > 3:
+            await eventually_async(refused)
+
+    producer.inside = no_faster_than_the_first_try
     with pytest.raises(UnsettledError, match=r"calls that were made are not settled: .* not this one"):
         await bench.drain()
     assert len(producer.calls) <= 12  # what ended while the first were tried, and as many again
