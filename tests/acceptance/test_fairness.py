@@ -40,7 +40,7 @@ def test_promise_7_one_bad_account_and_one_greedy_one_cost_the_others_no_time(
     start_relay: StartRelay, outbox: Outbox
 ) -> None:
     fill(outbox)
-    router = start_relay("sandbox", "--port", "0").wait_for_line(r"RELAY_TMC_URL=(\S+)")[1]
+    router = start_relay("sandbox", "--port", "0").wait_for_line(r"RELAY_TMC_URL=(\S+)", "stdout")[1]
     env = {
         "RELAY_DATABASE_URL": outbox.url,
         "RELAY_TMC_URL": router,

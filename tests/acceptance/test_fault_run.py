@@ -61,7 +61,7 @@ def fill(outbox: Outbox) -> set[int]:
 @pytest.fixture
 def sandbox(start_relay: StartRelay) -> str:
     process = start_relay("sandbox", "--port", "0", *(word for fault in FAULTS for word in ("--fault", fault)))
-    return process.wait_for_line(r"RELAY_TMC_URL=(http://\S+)/router/rest")[1]
+    return process.wait_for_line(r"RELAY_TMC_URL=(http://\S+)/router/rest", "stdout")[1]
 
 
 def variables(url: str, sandbox: str) -> dict[str, str]:

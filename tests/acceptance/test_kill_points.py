@@ -130,7 +130,7 @@ def test_two_workers_and_twelve_kills(outbox: Outbox, env: dict[str, str], start
     """Each worker is the heir of six dead ones, while the other one works."""
     fill(outbox, 3000, keys=100)
     sandbox = start_relay("sandbox", "--port", "0", "--fault", "slow=0.02", "--fault", "refuse-batch=WHOLE")
-    url = sandbox.wait_for_line(r"RELAY_TMC_URL=(http://\S+)/router/rest")[1]
+    url = sandbox.wait_for_line(r"RELAY_TMC_URL=(http://\S+)/router/rest", "stdout")[1]
     env |= SHORT | {
         "RELAY_TMC_URL": f"{url}/router/rest",
         "RELAY_TMC_APP_KEY": "10000001",
