@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 from sqlalchemy import make_url
 
 from tests.acceptance.outbox import Outbox, numbered
@@ -99,12 +101,40 @@ def test_a_database_that_stalls_holds_up_no_end(
     assert outbox.open_calls() == 1
 
 
-def test_a_terminal_that_goes_away_is_a_request_to_stop(env: dict[str, str], start_relay: StartRelay) -> None:
+@pytest.fixture
+def hangup() -> Iterator[Callable[[signal.Handlers], None]]:
+    """What a process that we start inherits for SIGHUP, also where we run under nohup and ignore it ourselves."""
+    before = signal.getsignal(signal.SIGHUP)
+
+    def inherited(handler: signal.Handlers) -> None:
+        signal.signal(signal.SIGHUP, handler)
+
+    yield inherited
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_terminal_that_goes_away_is_a_request_to_stop(
+    env: dict[str, str], start_relay: StartRelay, hangup: Callable[[signal.Handlers], None]
+) -> None:
+    hangup(signal.SIG_DFL)
     worker = start_relay("run", env=env)
     worker.wait_for_line("worker.started")
     worker.send_signal(signal.SIGHUP)
     assert worker.wait(A_FEW_SECONDS) == 0
     worker.wait_for_line("worker.stopped")
+
+
+def test_a_worker_under_nohup_outlives_its_terminal(
+    outbox: Outbox, env: dict[str, str], start_relay: StartRelay, hangup: Callable[[signal.Handlers], None]
+) -> None:
+    hangup(signal.SIG_IGN)
+    worker = start_relay("run", env=env)
+    worker.wait_for_line("worker.started")
+    worker.send_signal(signal.SIGHUP)
+    outbox.insert(numbered(1))
+    eventually(outbox.finished)
+    worker.terminate()
+    assert worker.wait(A_FEW_SECONDS) == 0
 
 
 def test_a_run_that_is_to_end_does_not_wait_for_ever_for_a_database_that_takes_no_writes(
