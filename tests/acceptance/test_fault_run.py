@@ -146,8 +146,8 @@ def test_and_through_a_pooler_in_transaction_mode(
     folder = Path(tempfile.gettempdir()) / f"relay-pooler-{uuid4().hex[:12]}"  # short: it holds a socket
     with pgbouncer(own_postgres.url(), folder) as url:
         workers = run_with_kills(start_relay, outbox, variables(url, sandbox), {})
-        assert_clean_end(outbox, workers, sandbox, refused)
-        for worker in workers:
+        for worker in workers:  # before they are stopped: the last one may have been started a moment ago
             worker.wait_for_line("wakeup.unavailable.*a pooler is in between")
+        assert_clean_end(outbox, workers, sandbox, refused)
         stubborn = start_relay("run", env={**variables(url, sandbox), "RELAY_WAKEUP": "notify"})
         assert stubborn.wait() == 78, stubborn.report()
