@@ -19,7 +19,7 @@ from tests.fixtures.pooler import needs_pgbouncer, pgbouncer
 from tests.fixtures.processes import StartRelay
 from tests.fixtures.strict_platform import StrictPlatform
 
-POOL = 1  # a worker would have six, and one to be woken
+POOL = 2  # a worker would have six, and one to be woken
 QUICK = {"RELAY_SHUTDOWN_GRACE_SECONDS": "1", "RELAY_TMC_TIMEOUT_SECONDS": "1", "RELAY_LEASE_SECONDS": "3"}
 SOON = 8  # after the grace, on a busy machine; what hangs would do so for minutes
 END = """
@@ -49,11 +49,11 @@ def test_a_pool_that_is_too_small_ends_no_worker_and_readyz_says_so(
     ) as url:
         settings = {"RELAY_DATABASE_URL": url, "RELAY_METRICS_PORT": str(free_port), "RELAY_BATCH_SIZE": "2"}
         worker = start_relay("run", env={**env, **QUICK, **settings})
-        outbox.insert(numbered(40, "first"))
+        outbox.insert(numbered(16, "first"))
         eventually(outbox.finished)
         assert eventually(lambda: ready() == 200)
         with _strangers(outbox, url):
-            outbox.insert(numbered(10, "second"))
+            outbox.insert(numbered(4, "second"))
             assert eventually(lambda: ready() == 503)
             worker.wait_for_line("database.lost")
         eventually(outbox.finished)
