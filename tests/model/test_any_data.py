@@ -185,6 +185,7 @@ def assert_adds_up(rows: Rows, producer: Whimsical) -> None:
     assert {(batch.call_id, tuple(m.id for m in batch.messages)) for batch in producer.calls} <= named
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")  # it would tell of a large message, not of a fault
 def test_any_rows_settings_and_answers_leave_a_ledger_that_adds_up(rows: Rows, pytestconfig: pytest.Config) -> None:
     loop = asyncio.new_event_loop()
 
