@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -81,11 +81,17 @@ class PauseInForce:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The texts of a message, letter for letter as they were inserted (or the tombstone of a redaction)."""
+    """The texts of a message, letter for letter as they were inserted (or the tombstone of a redaction).
+
+    And what was said of it, unmasked: of its last error, of each attempt and each call, by the id of the call.
+    """
 
     content: str
     json_ex_content: str | None
     headers: str | None
+    error_message: str | None = None
+    of_attempts: Mapping[int, str | None] = field(default_factory=dict)
+    of_calls: Mapping[int, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,16 +158,22 @@ def redact(connection: Connection, ids: Sequence[int], order: Order, *, schema: 
     return Changed(tuple(chosen), skipped, _record(connection, "redact", recorded, chosen, len(chosen), schema))
 
 
-def reveal(connection: Connection, message_id: int, order: Order, *, schema: str) -> Texts | None:
+def reveal(
+    connection: Connection, message_id: int, order: Order, *, schema: str, calls: Sequence[int] = ()
+) -> Texts | None:
     """What a message says, and that somebody wanted to know; None where there is no such message.
 
-    Commit before anybody sees it: then nothing is ever revealed without its row in the ledger.
+    Of ``calls`` what the platform said of them. Commit before anybody sees it: then nothing is ever revealed without
+    its row in the ledger.
     """
     row = _run(connection, sql.TEXTS, schema, id=message_id).one_or_none()
     if row is None:
         return None
     _record(connection, "reveal", order, [message_id], 1, schema)
-    return Texts(*row)
+    said: dict[bool, dict[int, str | None]] = {True: {}, False: {}}
+    for one in _run(connection, sql.ERROR_TEXTS, schema, id=message_id, calls=list(calls)):
+        said[one.of_attempt][one.call_id] = one.error_message
+    return replace(Texts(*row), of_attempts=said[True], of_calls=said[False])
 
 
 def pause_in_force(connection: Connection, scope: str, *, schema: str) -> PauseInForce | None:

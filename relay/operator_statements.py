@@ -71,11 +71,22 @@ REDACT_ARCHIVED = REDACT.replace("{schema}.outbox", "{schema}.outbox_archive")
 # Exactly what was inserted, for eyes that may see it.
 TEXTS = """
 select cast(content as text) as content, cast(json_ex_content as text) as json_ex_content,
-    cast(headers as text) as headers
+    cast(headers as text) as headers, error_message
 from {schema}.outbox where id = :id
 union all
-select cast(content as text), cast(json_ex_content as text), cast(headers as text)
+select cast(content as text), cast(json_ex_content as text), cast(headers as text), error_message
 from {schema}.outbox_archive where id = :id
+"""
+
+# What was said of its attempts, and of those calls: each by an index, for calls have none from a message to them.
+ERROR_TEXTS = """
+select true as of_attempt, call_id, error_message from {schema}.attempt where message_id = :id
+union all
+select true, call_id, error_message from {schema}.attempt_archive where message_id = :id
+union all
+select false, id, error_message from {schema}.call where id = any (cast(:calls as bigint[]))
+union all
+select false, id, error_message from {schema}.call_archive where id = any (cast(:calls as bigint[]))
 """
 
 # The trigger that keeps calls and attempts from being removed lets this through while the setting is on.

@@ -1,7 +1,8 @@
 """What the tables say to a person: the backlog, the messages, and the history of one of them. Reads only.
 
 Nothing here scans finished rows: every row is kept, and counting them would take longer each month. Contents never
-leave the database through this module; a message shows its length and a digest that an auditor can compare.
+leave the database through this module; a message shows its length and a digest that an auditor can compare. What the
+platform or a person says may repeat a content: it is masked, wherever it was read.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import ColumnElement, FromClause
 
 from relay.schema import attempt, attempt_archive, call, call_archive, outbox, outbox_archive, pause
+from relay.showing import masked
 
 # Written out, not bound: a prepared statement's plan could not know that a partial index fits, and Python has no
 # value for the end of time.
@@ -45,6 +47,17 @@ _RECENT = timedelta(minutes=15)
 _START_OF_TIME = literal_column("timestamptz '-infinity'", DateTime(timezone=True))
 
 
+class _Sentences:
+    """Its fields that are sentences of others are masked when it is made, as the audit views mask them."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        for name in ("error_message", "reason"):
+            if isinstance(said := getattr(self, name, None), str):
+                object.__setattr__(self, name, masked(said))
+
+
 @dataclass(frozen=True, slots=True)
 class FailedCode:
     error_code: str | None
@@ -52,7 +65,7 @@ class FailedCode:
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(_Sentences):
     """``until`` None: until somebody resumes it."""
 
     scope: str
@@ -74,7 +87,7 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(_Sentences):
     """The last ``calls`` all came to nothing, the first of them at ``since``; the rest is what the last one said."""
 
     calls: int
@@ -124,7 +137,7 @@ class MessageLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(_Sentences):
     call_id: int
     result_index: int
     outcome: str
@@ -135,7 +148,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Call(_Sentences):
     """``result_index`` is where the message stood in this call; ``outcome`` None: it is open."""
 
     id: int
@@ -156,7 +169,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class MessageReport:
+class MessageReport(_Sentences):
     """``content_sha256`` is the one of ``audit_message``; ``calls`` and ``attempts`` are in the order they happened."""
 
     id: int

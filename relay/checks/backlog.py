@@ -14,6 +14,7 @@ from relay.checks import Finding, ok, warn
 from relay.revisions import quoted
 from relay.schema import MAX_BYTES, TOMBSTONE, JSONText, outbox
 from relay.settings import Settings
+from relay.showing import masked
 
 OLD_SECONDS = 300
 NAMED_PAUSES = 3
@@ -118,7 +119,7 @@ def pauses(connection: Connection, settings: Settings) -> Iterator[Finding]:
         yield ok("none")
         return
     named = [
-        f"{scope} until {until.isoformat(' ', 'seconds') if until else 'resumed'}: {reason}"
+        f"{scope} until {until.isoformat(' ', 'seconds') if until else 'resumed'}: {masked(reason)}"
         for scope, until, reason in found[:NAMED_PAUSES]
     ]
     more = [f"{len(found) - NAMED_PAUSES} more"] if len(found) > NAMED_PAUSES else []

@@ -11,6 +11,7 @@ import re
 
 from relay.checks import Finding, fail, ok, warn
 from relay.message import Answer, Answered, Fault, Refused
+from relay.showing import masked
 
 _MESSAGES_MISSING = re.compile(r"(?:arguments?|parameters?)\s*:\s*messages\b", re.IGNORECASE)
 
@@ -22,7 +23,7 @@ def judged(answer: Answer, account: str) -> Finding:
             "the platform accepted a call without messages, which it should refuse with code 40",
             "Check RELAY_TMC_URL: is it the platform?",
         )
-    said = f"{answer.sub_code or answer.code}: {answer.message}"
+    said = f"{answer.sub_code or answer.code}: {masked(answer.message or '')}"
     hint = f"relay explain {answer.sub_code or answer.code}"
     match answer.fault:
         case Fault.CONTENT if _misses_the_messages(answer):

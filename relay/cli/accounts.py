@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-import click
 from sqlalchemy import Engine, create_engine
 
 from relay.accounts import DEFAULT, Accounts, Source
@@ -13,6 +12,7 @@ from relay.accounts.query import Query
 from relay.accounts.sources import Folder, Given, TomlFile
 from relay.addresses import normalized_url
 from relay.cli.database import APPLICATION_NAME, CONNECT_TIMEOUT_SECONDS, ENCODING
+from relay.cli.printing import say
 from relay.sessions import make_independent
 from relay.settings import Settings, exposes_secrets, is_there
 from relay.tmc.credential import Credential
@@ -79,7 +79,7 @@ def _engine(settings: Settings) -> Engine:
 
 def _warn(settings: Settings) -> None:
     if exposes_secrets(settings.file):
-        click.echo(
+        say(
             f"warning: {settings.file} contains secrets and can be read by everyone: chmod o-r {settings.file}",
             err=True,
         )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from relay.cli.printing import print_facts, print_json
+from relay.cli.printing import print_facts, print_json, say
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -92,7 +92,7 @@ def tell_preview(found: Preview, *, as_json: bool) -> None:
                 "ordering keys": found.ordering_keys,
             }
         )
-        click.echo("dry run: nothing was changed", err=True)
+        say("dry run: nothing was changed", err=True)
     _tell_skipped(found.skipped)
 
 
@@ -108,11 +108,11 @@ def tell_changed(result: Changed, *, as_json: bool, done: str) -> None:
         )
     else:
         for id_ in result.changed:
-            click.echo(id_)
+            say(id_)
     if result.action is not None:
-        click.echo(f"{count(len(result.changed), 'message')} {done}; row {result.action} of the ledger", err=True)
+        say(f"{count(len(result.changed), 'message')} {done}; row {result.action} of the ledger", err=True)
     elif not result.skipped:
-        click.echo("no message fits: nothing was changed", err=True)
+        say("no message fits: nothing was changed", err=True)
     _tell_skipped(result.skipped)
 
 
@@ -126,7 +126,7 @@ def _skipped(skipped: Mapping[int, str]) -> Sequence[Mapping[str, str]]:
 
 def _tell_skipped(skipped: Mapping[int, str]) -> None:
     for id_, why in skipped.items():
-        click.echo(f"message {id_} is left alone: {why}", err=True)
+        say(f"message {id_} is left alone: {why}", err=True)
     if skipped:
         raise click.exceptions.Exit(NOT_ALL)
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from relay.cli.options import json_option, time
-from relay.cli.printing import print_json
+from relay.cli.printing import print_json, say
 
 
 @click.command()
@@ -43,6 +43,6 @@ def add(topic: str, content: str, as_json: bool, **columns: Any) -> None:
     if as_json:
         print_json({"id": message_id})
     elif message_id is not None:
-        click.echo(message_id)
+        say(message_id)
     if message_id is None:
-        click.echo("a message with this dedupe key is already there: nothing was inserted", err=True)
+        say("a message with this dedupe key is already there: nothing was inserted", err=True)

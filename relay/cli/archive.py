@@ -13,7 +13,7 @@ import click
 
 from relay.cli.acting import count, ledger_options_with, operators_engine, ordered
 from relay.cli.options import duration, json_option
-from relay.cli.printing import print_facts, print_json, print_table
+from relay.cli.printing import print_facts, print_json, print_table, say
 
 if TYPE_CHECKING:
     from relay.archive import Archivable, Month, Moved
@@ -96,7 +96,7 @@ def _move(settings: Settings, older_than: timedelta, order: Order, batch: int, d
     else:
         print_facts({"messages": moved.messages, "attempts": moved.attempts, "calls": moved.calls})
         if moved.busy:
-            click.echo(_BUSY, err=True)
+            say(_BUSY, err=True)
 
 
 def _list(settings: Settings, as_json: bool) -> None:
@@ -129,7 +129,7 @@ def _drop(settings: Settings, month: str, order: Order, dry_run: bool, yes: bool
         print_json(({"dry_run": True} if dry_run else {}) | asdict(found))
     else:
         print_facts({name.replace("_", " "): value for name, value in asdict(found).items()})
-        click.echo("dry run: nothing was dropped" if dry_run else f"{month} is gone from the archive", err=True)
+        say("dry run: nothing was dropped" if dry_run else f"{month} is gone from the archive", err=True)
 
 
 def _confirm(month: Month) -> None:
@@ -144,7 +144,7 @@ def _tell_archivable(found: Archivable, as_json: bool) -> None:
         return
     oldest = None if found.oldest_seconds is None else timedelta(seconds=found.oldest_seconds)
     print_facts({"messages": found.messages, "oldest": oldest, "dedupe keys kept": found.dedupe_keys})
-    click.echo("dry run: nothing was moved", err=True)
+    say("dry run: nothing was moved", err=True)
 
 
 def _summed(batches: Iterator[Moved]) -> Moved:
@@ -156,5 +156,5 @@ def _summed(batches: Iterator[Moved]) -> Moved:
         moved = Moved(moved.messages + one.messages, moved.attempts + one.attempts, moved.calls + one.calls, one.busy)
         if time.monotonic() - told > _QUIET_SECONDS:
             told = time.monotonic()
-            click.echo(f"archived {count(moved.messages, 'message')} and {count(moved.calls, 'call')} so far", err=True)
+            say(f"archived {count(moved.messages, 'message')} and {count(moved.calls, 'call')} so far", err=True)
     return moved

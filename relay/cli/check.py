@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from relay.cli.options import json_option
-from relay.cli.printing import print_json, shown
+from relay.cli.printing import print_json, print_traceback, say, shown
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -45,7 +44,7 @@ def check(account: str, no_platform: bool, as_json: bool) -> None:
         facts.append(fact)
         if not as_json:
             hint = f"  -> {shown(fact.hint)}" if fact.hint else ""
-            click.echo(f"{fact.state:4}  {fact.name:14}  {shown(fact.sentence)}{hint}")
+            say(f"{fact.state:4}  {fact.name:14}  {shown(fact.sentence)}{hint}")
     failed = [fact.name for fact in facts if fact.state == "fail"]
     if as_json:
         print_json({"ok": not failed, "facts": facts})
@@ -86,7 +85,7 @@ def _guarded(name: str, facts: Iterator[Fact]) -> Iterator[Fact]:
         yield Fact(name, State.FAIL, str(error), error.hint or _HINTS[name])
     except Exception as error:
         if click.get_current_context().find_root().params.get("debug"):
-            traceback.print_exception(error)
+            print_traceback(error)
         said = f"cannot be looked at: unexpected {type(error).__name__}"
         yield Fact(name, State.FAIL, said, "relay --debug check shows where it happened.")
 

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import click
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from relay.addresses import normalized_url, told
 from relay.checks.server import encoding_trouble
+from relay.cli.printing import say
 from relay.conninfo import advice, refused_parameter
 from relay.errors import ConfigurationError, RelayError, SchemaError, UnreachableError
 from relay.readable import read_any_text, read_far_times
@@ -88,7 +88,7 @@ def warn_of_encoding(connection: Connection) -> None:
     """Say on stderr what the encoding of the database costs, if it is not UTF-8."""
     raw: Any = connection.connection.dbapi_connection
     if trouble := encoding_trouble(str(raw.info.parameter_status("server_encoding"))):
-        click.echo(f"warning: {trouble}", err=True)
+        say(f"warning: {trouble}", err=True)
 
 
 def explained(error: BaseException, url: URL) -> RelayError:

@@ -16,7 +16,7 @@ import click
 from relay.cli.exported import compare_exports, verify_exports
 from relay.cli.options import duration, json_option
 from relay.cli.options import time as time_with_offset
-from relay.cli.printing import print_json
+from relay.cli.printing import print_json, say, say_exactly
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -120,9 +120,9 @@ def _write(
     if as_json:
         print_json({"sha256": sha256, **asdict(manifest)})
     else:
-        click.echo(f"{sha256}  {folder / 'manifest.json'}")
+        say(f"{sha256}  {folder / 'manifest.json'}")
     rows = sum(file.rows for file in manifest.files)
-    click.echo(f"{rows:,} rows in {len(manifest.files)} files", err=True)
+    say(f"{rows:,} rows in {len(manifest.files)} files", err=True)
 
 
 def _preceding(manifest: Path | None) -> Preceding | None:
@@ -161,9 +161,7 @@ class Progress:
     @classmethod
     @contextmanager
     def on_stderr(cls) -> Iterator[Progress]:
-        told = cls(
-            lambda said: click.echo(said, nl=False, err=True), terminal=sys.stderr.isatty(), clock=time.monotonic
-        )
+        told = cls(lambda said: say_exactly(said, err=True), terminal=sys.stderr.isatty(), clock=time.monotonic)
         try:
             yield told
         finally:

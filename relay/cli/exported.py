@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relay.cli.printing import print_json
+from relay.cli.printing import print_json, say, shown
 
 if TYPE_CHECKING:
     from relay.exports.comparing import Difference
@@ -31,11 +31,11 @@ def verify_exports(folder: Path, previous: Path | None, as_json: bool) -> None:
         print_json({"fits": not found.problems, **asdict(found)})
     elif found.problems:
         for problem in found.problems:
-            click.echo(f"{problem.file}: {problem.what}")
+            say(f"{shown(problem.file)}: {shown(problem.what)}")
     else:
-        click.echo(f"{found.sha256}  {folder / 'manifest.json'}")
+        say(f"{found.sha256}  {folder / 'manifest.json'}")
     if found.previous and not previous:
-        click.echo(f"the preceding manifest, {found.previous}, is compared only with --previous", err=True)
+        say(f"the preceding manifest, {found.previous}, is compared only with --previous", err=True)
     if found.problems:
         raise click.exceptions.Exit(_DOES_NOT_FIT)
 
@@ -52,13 +52,11 @@ def _verify_all(folder: Path, previous: Path | None, as_json: bool) -> None:
         print_json({"fits": not problems, "exports": exports, "problems": problems})
     elif found.problems:
         for problem in found.problems:
-            click.echo(f"{problem.file}: {problem.what}")
+            say(f"{shown(problem.file)}: {shown(problem.what)}")
     else:
         for link in found.links:
-            click.echo(f"{link.sha256}  {link.folder / 'manifest.json'}")
-    click.echo(
-        f"{len(found.links):,} exports; that none is missing at the end only a hash kept elsewhere tells", err=True
-    )
+            say(f"{link.sha256}  {link.folder / 'manifest.json'}")
+    say(f"{len(found.links):,} exports; that none is missing at the end only a hash kept elsewhere tells", err=True)
     if found.problems:
         raise click.exceptions.Exit(_DOES_NOT_FIT)
 
@@ -73,7 +71,7 @@ def compare_exports(older: Path, newer: Path, *, explained: bool, as_json: bool)
     try:
         before, now = opened(older), opened(newer)
     except NotWhatItWas as error:
-        click.echo(f"error: {error}", err=True)
+        say(f"error: {error}", err=True)
         raise click.exceptions.Exit(_DOES_NOT_FIT) from None
     for one in differences(before, now):
         if one.explained is not None:
@@ -82,23 +80,23 @@ def compare_exports(older: Path, newer: Path, *, explained: bool, as_json: bool)
         if one.explained is not None and not explained:
             continue
         if not as_json:
-            click.echo(_line(one))
+            say(_line(one))
         elif len(listed) < _LISTED_IN_JSON:
             listed.append(asdict(one))
     if as_json:
         print_json({"same": not unexplained, "unexplained": unexplained, "explained": told, "differences": listed})
     for what, rows in sorted(told.items()):
-        click.echo(f"{what}: {rows:,} rows", err=True)
+        say(f"{what}: {rows:,} rows", err=True)
     if now.until is not None and now.until < now.seen_at:
         said = f"the newer export knows no act after {now.until}: without --until it explains more"
-        click.echo(said, err=True)
-    click.echo(f"{unexplained:,} rows differ and nothing explains it", err=True)
+        say(said, err=True)
+    say(f"{unexplained:,} rows differ and nothing explains it", err=True)
     if unexplained:
         raise click.exceptions.Exit(_DOES_NOT_FIT)
 
 
 def _line(one: Difference) -> str:
     """``audit_message 17: changed error_message, finished_at``"""
-    key = " ".join("-" if value is None else str(value) for value in one.key.values())
+    key = " ".join(map(shown, one.key.values()))
     said = f"{one.view} {key}".rstrip() + f": {one.kind} {', '.join(one.columns)}".rstrip()
     return said if one.explained is None else f"{said} ({one.explained})"

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import click
 
+from relay.cli.printing import say
 from relay.errors import ConfigurationError, RelayError
 
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
@@ -28,9 +29,9 @@ class Failure(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         for line in self.message.splitlines():
-            click.echo(f"error: {line}", file=file, err=True)
+            say(f"error: {line}", file=file, err=True)
         if self.hint:
-            click.echo(f"hint: {self.hint}", file=file, err=True)
+            say(f"hint: {self.hint}", file=file, err=True)
 
 
 class Unwritten(Failure):

@@ -7,6 +7,7 @@ from datetime import timedelta
 import click
 
 from relay.cli.options import duration
+from relay.cli.printing import say, say_exactly
 
 
 @click.command()
@@ -31,7 +32,7 @@ def migrate(sql: bool, to: str, start: str | None, wait: timedelta, lock_timeout
         raise click.UsageError("--from belongs to --sql: a database knows which revision it is at")
     settings = load()
     if sql:
-        click.echo(migrating.migration_sql(schema=settings.schema_name, to=to, start=start), nl=False)
+        say_exactly(migrating.migration_sql(schema=settings.schema_name, to=to, start=start))
         return
     engine = open_engine(settings)
     try:
@@ -43,11 +44,11 @@ def migrate(sql: bool, to: str, start: str | None, wait: timedelta, lock_timeout
             to=to,
             wait_seconds=wait.total_seconds(),
             lock_timeout_seconds=lock_timeout.total_seconds(),
-            tell=lambda sentence: click.echo(sentence, err=True),
+            tell=lambda sentence: say(sentence, err=True),
         )
     finally:
         engine.dispose()
     for revision in applied:
-        click.echo(f"applied revision {revision}", err=True)
+        say(f"applied revision {revision}", err=True)
     if not applied:
-        click.echo("nothing to do", err=True)
+        say("nothing to do", err=True)

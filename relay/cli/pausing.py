@@ -8,7 +8,7 @@ import click
 
 from relay.cli.acting import F, ledger_options, operators_engine, ordered
 from relay.cli.options import duration, json_option
-from relay.cli.printing import print_json, shown
+from relay.cli.printing import print_json, say, shown
 
 
 def _scope_options(verb: F) -> F:
@@ -47,13 +47,11 @@ def pause(
         if not dry_run:
             until, action = operations.pause(connection, scope, order, schema=settings.schema_name, lasting=lasting)
     if before is not None:
-        click.echo(f"in the place of a pause by {shown(before.by)}: {shown(before.reason)}", err=True)
+        say(f"in the place of a pause by {shown(before.by)}: {shown(before.reason)}", err=True)
     if dry_run:
-        click.echo(f"dry run: {scope} would be paused {f'for {lasting}' if lasting else 'until resumed'}", err=True)
+        say(f"dry run: {scope} would be paused {f'for {lasting}' if lasting else 'until resumed'}", err=True)
     elif not as_json:
-        click.echo(
-            f"{scope} is paused until {shown(until) if until else 'resumed'}; row {action} of the ledger", err=True
-        )
+        say(f"{scope} is paused until {shown(until) if until else 'resumed'}; row {action} of the ledger", err=True)
     if as_json:
         print_json({"scope": scope, "until": until, "action": None if action is None else str(action)})
 
@@ -82,9 +80,9 @@ def resume(
     if before is None or (action is None and not dry_run):
         raise RelayError(f"{scope} is not paused.", "relay status shows what is.")
     if dry_run:
-        click.echo(f"dry run: this pause would end: {shown(before.reason)}", err=True)
+        say(f"dry run: this pause would end: {shown(before.reason)}", err=True)
     elif not as_json:
-        click.echo(f"{scope} is resumed; row {action} of the ledger", err=True)
+        say(f"{scope} is resumed; row {action} of the ledger", err=True)
     if as_json:
         print_json({"scope": scope, "action": None if action is None else str(action)})
 

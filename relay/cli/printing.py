@@ -2,23 +2,35 @@
 
 JSON keys are an interface: they are only added to. Ids are strings there, for JavaScript rounds large numbers; times
 are RFC 3339 with their offset. Text is aligned by what it takes on a terminal, where a Chinese character takes two
-columns, and characters that could steer a terminal are not passed on.
+columns, and characters that could steer a terminal are not passed on. Every verb prints through here.
 """
 
 from __future__ import annotations
 
-import json
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any
+from typing import IO, Any
 from unicodedata import category, east_asian_width
 
 import click
 
+from relay.showing import escaped, json_text
+
+
+def say(text: object = "", *, err: bool = False, nl: bool = True, file: IO[Any] | None = None) -> None:
+    """Text for people, of one line or several. What strangers wrote goes through ``shown``, or they make lines, too."""
+    click.echo(escaped(str(text), keep="\n"), file=file, nl=nl, err=err)
+
+
+def say_exactly(text: str, *, err: bool = False) -> None:
+    """What would mean something else if it were escaped: a script, our own line that is drawn again. Never a row."""
+    click.echo(text, nl=False, err=err)
+
 
 def print_json(document: Mapping[str, Any]) -> None:
-    click.echo(json.dumps(_plain(document), ensure_ascii=False, indent=2, default=_written))
+    click.echo(json_text(_plain(document), indent=2, default=_written))
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
@@ -30,7 +42,7 @@ def print_table(heads: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
     widths = [max(map(width, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (cell + " " * (wide - width(cell)) for cell, wide in zip(line, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
@@ -38,7 +50,11 @@ def print_facts(facts: Mapping[str, object]) -> None:
     longest = max(map(len, facts))
     for name, value in facts.items():
         if value is not None:
-            click.echo(f"{name:{longest}}  {shown(value)}")
+            say(f"{name:{longest}}  {shown(value)}")
+
+
+def print_traceback(error: BaseException) -> None:
+    say("".join(traceback.format_exception(error)), err=True, nl=False)
 
 
 def shown(value: object) -> str:
@@ -49,7 +65,7 @@ def shown(value: object) -> str:
         return value.isoformat(" ", "seconds")
     if isinstance(value, timedelta):
         return str(timedelta(seconds=int(value.total_seconds())))
-    return "".join(character if character.isprintable() else "\ufffd" for character in str(value))
+    return escaped(str(value))
 
 
 def width(text: str) -> int:

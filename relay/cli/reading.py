@@ -11,11 +11,11 @@ import click
 
 from relay.cli.acting import operators_engine, ordered
 from relay.cli.options import duration, json_option
-from relay.cli.printing import print_facts, print_json, print_table, shown
+from relay.cli.printing import print_facts, print_json, print_table, say, shown
 
 if TYPE_CHECKING:
     from relay.operations import Order
-    from relay.reports import MessageReport, Status, Trouble
+    from relay.reports import Status, Trouble
     from relay.settings import Settings
 
 THE_CONDITION_HOLDS = 3
@@ -65,19 +65,20 @@ def list_messages(limit: int, after: int | None, as_json: bool, **wanted: Any) -
     heads = [field.name for field in fields(reports.MessageLine)]
     print_table(heads, (asdict(line).values() for line in lines))
     if following is not None:
-        click.echo(f"more: --after {following}", err=True)
+        say(f"more: --after {following}", err=True)
 
 
 @click.command()
 @click.argument("message_id", metavar="ID", type=click.IntRange(1, _LARGEST_ID))
-@click.option("--reveal", is_flag=True, help="Show the content too; this leaves a row in the ledger.")
-@click.option("--reason", metavar="TEXT", help="Why the content is needed; required with --reveal.")
+@click.option("--reveal", is_flag=True, help="Show content and error texts as they are; leaves a row in the ledger.")
+@click.option("--reason", metavar="TEXT", help="Why they are needed; required with --reveal.")
 @click.option("--actor", metavar="NAME", help="Who wants it.  [default: user@host]")
 @json_option
 def show(message_id: int, reveal: bool, reason: str | None, actor: str | None, as_json: bool) -> None:
     """Show one message with its attempts and calls.
 
-    The content is not shown, only its length and the SHA-256 of its text; unless you ask for it and say why.
+    The content is not shown, only its length and the SHA-256 of its text, and error texts are masked; unless you ask
+    for them and say why.
     """
     from relay import reports
     from relay.cli.database import reading
@@ -92,11 +93,12 @@ def show(message_id: int, reveal: bool, reason: str | None, actor: str | None, a
         found = reports.message(connection, message_id)
     if found is None:
         raise RelayError(f"There is no message {message_id}.", "relay list shows which there are.")
-    texts = _revealed(settings, message_id, order) if order else {}
+    facts = asdict(found)
+    texts = _revealed(settings, facts, order) if order else {}
     if as_json:
-        print_json(asdict(found) | texts)
+        print_json(facts | texts)
     else:
-        _print_message(found)
+        _print_message(facts)
         _print_texts(texts)
 
 
@@ -123,7 +125,7 @@ def _print_status(found: Status) -> None:
         (("worker", "calls", "messages", "lease until"), found.workers),
     ):
         if rows:
-            click.echo()
+            say()
         print_table(heads, (asdict(row).values() for row in rows))
 
 
@@ -134,27 +136,37 @@ def _trouble(trouble: Trouble | None) -> str | None:
     return f"the last {trouble.calls} calls came to nothing, since {shown(trouble.since)}; the last one: {said}"
 
 
-def _revealed(settings: Settings, message_id: int, order: Order) -> dict[str, str]:
-    """The texts that are there, by name, once the ledger has it on record that they were asked for."""
+def _revealed(settings: Settings, facts: dict[str, Any], order: Order) -> dict[str, str]:
+    """The texts that are there, by name, once the ledger has it on record that they were asked for.
+
+    What was said of the message is put into ``facts``, in the place of its masked form.
+    """
     from relay import operations
 
+    calls = [call["id"] for call in facts["calls"]]
     with operators_engine(settings) as engine, engine.begin() as connection:
-        texts = operations.reveal(connection, message_id, order, schema=settings.schema_name)
-    return {name: value for name, value in asdict(texts).items() if value is not None} if texts else {}
+        texts = operations.reveal(connection, facts["id"], order, schema=settings.schema_name, calls=calls)
+    if texts is None:
+        return {}
+    facts["error_message"] = texts.error_message
+    for rows, key, said in ((facts["history"], "call_id", texts.of_attempts), (facts["calls"], "id", texts.of_calls)):
+        for row in rows:
+            row["error_message"] = said.get(row[key], row["error_message"])
+    told = {name: getattr(texts, name) for name in ("content", "json_ex_content", "headers")}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _print_texts(texts: Mapping[str, str]) -> None:
     for name, value in texts.items():
-        click.echo(f"\n{name.replace('_', ' ')}")
+        say(f"\n{name.replace('_', ' ')}")
         for line in value.splitlines():
-            click.echo(shown(line))
+            say(shown(line))
 
 
-def _print_message(found: MessageReport) -> None:
-    facts = asdict(found)
+def _print_message(facts: dict[str, Any]) -> None:
     calls, history = facts.pop("calls"), facts.pop("history")
     print_facts({name.replace("_", " "): value for name, value in facts.items()})
     for title, rows in (("attempts", history), ("calls", calls)):
         if rows:
-            click.echo(f"\n{title}")
+            say(f"\n{title}")
             print_table([name.replace("_", " ") for name in rows[0]], (row.values() for row in rows))

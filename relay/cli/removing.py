@@ -20,7 +20,7 @@ from relay.cli.acting import (
     tell_preview,
 )
 from relay.cli.options import duration, json_option
-from relay.cli.printing import print_facts, print_json
+from relay.cli.printing import print_facts, print_json, say
 
 if TYPE_CHECKING:
     from relay.operations import Pruned
@@ -91,7 +91,7 @@ def _tell_prunable(messages: int, oldest_seconds: float | None, as_json: bool) -
         return
     finished = None if oldest_seconds is None else timedelta(seconds=oldest_seconds)
     print_facts({"messages": messages, "oldest": finished})
-    click.echo("dry run: nothing was deleted", err=True)
+    say("dry run: nothing was deleted", err=True)
 
 
 def _summed(batches: Iterator[Pruned]) -> Pruned:
@@ -103,5 +103,5 @@ def _summed(batches: Iterator[Pruned]) -> Pruned:
         gone = Pruned(gone.messages + one.messages, gone.attempts + one.attempts, gone.calls + one.calls)
         if time.monotonic() - told > _QUIET_SECONDS:
             told = time.monotonic()
-            click.echo(f"deleted {count(gone.messages, 'message')} and {count(gone.calls, 'call')} so far", err=True)
+            say(f"deleted {count(gone.messages, 'message')} and {count(gone.calls, 'call')} so far", err=True)
     return gone

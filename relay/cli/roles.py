@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from relay.cli.printing import print_table
+from relay.cli.printing import print_table, say_exactly
 
 
 @click.command()
@@ -32,4 +32,4 @@ def roles(sql: bool, owner_only: bool, **names: str) -> None:
         return
     if len(set(names.values())) < len(names):
         raise click.UsageError("each role needs a name of its own")
-    click.echo(roles_sql(RoleNames(**names), schema=load().schema_name, owner_only=owner_only), nl=False)
+    say_exactly(roles_sql(RoleNames(**names), schema=load().schema_name, owner_only=owner_only))

@@ -21,6 +21,7 @@ from relay.accounts import Accounts
 from relay.addresses import conninfo, normalized_url
 from relay.cli.accounts import open_accounts
 from relay.cli.database import explained, plain_engine, reading, warn_of_encoding
+from relay.cli.printing import say, shown
 from relay.cli.producing import producer_config
 from relay.cli.starting import record_start
 from relay.errors import ConfigurationError, RelayError
@@ -32,6 +33,7 @@ from relay.outcomes import NO_CREDENTIAL, Policy, lacks_permission
 from relay.producers import load
 from relay.settings import Settings, no_color, service_links
 from relay.settings import load as load_settings
+from relay.showing import masked
 from relay.store import Pause, Store
 from relay.wakeups import Notified, Polling, Wakeup
 from relay.worker import Clock, Options, Report, Until, Worker
@@ -55,7 +57,7 @@ def run(drain: bool, once: bool, concurrency: int | None, batch_size: int | None
     settings = load_settings(concurrency=concurrency, batch_size=batch_size, producer=producer)
     until = Until.DRAINED if drain else Until.ONE_BATCH if once else Until.STOPPED
     for name in service_links():
-        click.echo(
+        say(
             f"warning: {name} comes from a Kubernetes service of that name and is ignored; set enableServiceLinks: "
             "false for the pod, or give the service another name",
             err=True,
@@ -177,7 +179,7 @@ async def _probing(settings: Settings, worker: Worker, metrics: Metrics) -> Asyn
         try:
             await stack.enter_async_context(serving(app, host=settings.metrics_host, port=settings.metrics_port))
         except OSError as error:
-            click.echo(f"warning: {_unserved(settings, error)}", err=True)
+            say(f"warning: {_unserved(settings, error)}", err=True)
         yield
 
 
@@ -217,10 +219,10 @@ def _way_out(refused: list[Pause]) -> str:
 
 def _told(pause: Pause) -> str:
     code = f" ({pause.error_code})" if pause.error_code else ""  # a person gives no code
-    return f"{_masked(pause.scope)} is paused: {pause.reason}{code}"
+    return shown(f"{_ended(pause.scope)} is paused: {masked(pause.reason)}{code}")
 
 
-def _masked(scope: str) -> str:
+def _ended(scope: str) -> str:
     """An app key is shown by its end only."""
     kind, _, name = scope.partition(":")
     return f"{kind} …{name[-4:]}" if kind == "app" else scope

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from relay.cli.printing import say
+
 if TYPE_CHECKING:
     from relay.sandbox.platform import Policy
     from relay.settings import Settings
@@ -58,8 +60,8 @@ def _announce(url: str, settings: Settings) -> None:
         "APP_SECRET": (settings.tmc_app_secret, APP_SECRET),
         "SESSION": (settings.tmc_session, SESSION),
     }
-    click.echo(f"export RELAY_TMC_URL={url}/router/rest")
+    say(f"export RELAY_TMC_URL={url}/router/rest")
     for name, (own, ours) in given.items():
         if own is None:
-            click.echo(f"export RELAY_TMC_{name}={ours}")
-    click.echo(f"\nWhat arrives is shown at {url}/ and listed at {url}/messages. Ctrl-C ends it.", err=True)
+            say(f"export RELAY_TMC_{name}={ours}")
+    say(f"\nWhat arrives is shown at {url}/ and listed at {url}/messages. Ctrl-C ends it.", err=True)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-import click
 from sqlalchemy.exc import DBAPIError
 
 import relay
+from relay.cli.printing import say
 from relay.errors import RelayError
 from relay.settings import SECRETS, Settings
 from relay.store import Store, told
@@ -22,7 +22,7 @@ def record_start(store: Store, settings: Settings) -> None:
     try:
         store.record_start(relay.__version__, in_force(settings))
     except (RelayError, DBAPIError) as error:
-        click.echo(
+        say(
             f"warning: the ledger does not have this start ({told(error)}); if a right is missing, run relay roles "
             "--sql again",
             err=True,

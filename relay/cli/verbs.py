@@ -7,12 +7,13 @@ completion answer at once.
 from __future__ import annotations
 
 import pkgutil
-import traceback
 
 import click
 
 import relay as package
 from relay.cli.failures import failure_of
+from relay.cli.printing import print_traceback
+from relay.showing import escaped
 
 VERBS = {
     "demo": ("relay.cli.demo:demo", "Show everything at work, on a database and a platform of its own."),
@@ -54,13 +55,17 @@ class _Verbs(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except (click.exceptions.Exit, click.ClickException, BrokenPipeError):
+        except click.ClickException as error:
+            # It may quote what it was given.
+            error.message = escaped(error.message, keep="\n")  # type: ignore[misc]  # click calls it final
+            raise
+        except (click.exceptions.Exit, BrokenPipeError):
             raise  # click knows what to do
         except KeyboardInterrupt:
             raise click.exceptions.Exit(INTERRUPTED) from None
         except Exception as error:
             if ctx.params["debug"]:
-                traceback.print_exception(error)
+                print_traceback(error)
             raise failure_of(error) from None
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 import relay
+from relay.cli.printing import say
 
 
 @click.command()
 def version() -> None:
     """Show the version."""
-    click.echo(f"relay {relay.__version__}")
+    say(f"relay {relay.__version__}")

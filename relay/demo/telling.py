@@ -8,17 +8,19 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 
+from relay.showing import escaped
+
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def say(text: str = "") -> None:
     """A line, or several, on stdout; shown at once, also through a pipe, so that progress does not overtake it."""
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(escaped(f"{text}\n", keep="\n"))
     sys.stdout.flush()
 
 
 def progress(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(escaped(f"{text}\n", keep="\n"))
     sys.stderr.flush()
 
 

@@ -1,7 +1,8 @@
 """One structured log line per event, so one per call; ``event`` is its stable key. Written to stderr.
 
-Only what an event carries can be logged, and events carry no contents and no secrets. The libraries below us stay
-silent: an HTTP client or a driver that logs its requests would log sessions and contents.
+Only what an event carries can be logged, and events carry no contents and no secrets; what others say in words may
+name a person, so it is masked like in the audit views. The libraries below us stay silent: an HTTP client or a driver
+that logs its requests would log sessions and contents.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from structlog.typing import EventDict
 
 from relay import events
 from relay.observers.outlet import Outlet
+from relay.showing import escaped, json_text, masked
+
+# Sentences of the platform, of a person or of a library: the rest are names, codes and numbers.
+_SENTENCES = ("error", "error_message", "reason")
 
 _LEVELS: dict[type[Any], str] = {
     events.Claimed: "debug",
@@ -53,13 +58,14 @@ class LogLines:
         renderer: Any = (
             structlog.dev.ConsoleRenderer(colors=colors and on_terminal, sort_keys=False)
             if plain
-            else structlog.processors.JSONRenderer(ensure_ascii=False)
+            else structlog.processors.JSONRenderer(serializer=json_text)
         )
         processors = [
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _what_and_when_first,
-            _printable,
+            _without_persons,
+            *([_printable] if plain else []),  # JSON has escapes of its own
             renderer,
         ]
         self._log = structlog.wrap_logger(
@@ -80,8 +86,15 @@ class LogLines:
 def _printable(_: Any, __: str, fields: EventDict) -> EventDict:
     """Accounts and errors are what others wrote: what steers a terminal or turns texts round is escaped."""
     for name, value in fields.items():
-        if isinstance(value, str) and not value.isprintable():
-            fields[name] = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in value)
+        if isinstance(value, str):
+            fields[name] = escaped(value)
+    return fields
+
+
+def _without_persons(_: Any, __: str, fields: EventDict) -> EventDict:
+    for name in _SENTENCES:
+        if isinstance(value := fields.get(name), str):
+            fields[name] = masked(value)
     return fields
 
 

@@ -14,10 +14,11 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from relay.listeners import listener, url_of
+from relay.showing import json_text
 
 Probe = Callable[[], Awaitable[str]]  # an empty text means well, anything else says what is wrong
 
@@ -37,8 +38,9 @@ def probes(registry: CollectorRegistry, *, alive: Probe, ready: Probe) -> Starle
     return Starlette(routes=[Route("/metrics", metrics), Route("/livez", livez), Route("/readyz", readyz)])
 
 
-def _verdict(trouble: str) -> JSONResponse:
-    return JSONResponse({"ok": not trouble, "reason": trouble}, status_code=503 if trouble else 200)
+def _verdict(trouble: str) -> Response:
+    said = json_text({"ok": not trouble, "reason": trouble})
+    return Response(said, status_code=503 if trouble else 200, media_type="application/json")
 
 
 class _Server(uvicorn.Server):

@@ -34,6 +34,7 @@ from relay.sandbox.answers import Rendered, render
 from relay.sandbox.page import render_page
 from relay.sandbox.platform import Platform
 from relay.sandbox.records import AcceptedMessage, row_of
+from relay.showing import json_text
 
 TRANSPORT = "relay.transport"
 VERBS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -176,5 +177,4 @@ def _packed(request: Request, rendered: Rendered, status: int) -> Response:
 
 def _json(value: object, status: int = 200) -> Response:
     """Readable JSON; a lone surrogate, which UTF-8 cannot carry, goes out as the escape it came in as."""
-    text = json.dumps(value, ensure_ascii=False)
-    return Response(text.encode("utf-8", "backslashreplace"), status, media_type="application/json")
+    return Response(json_text(value), status, media_type="application/json")

@@ -7,6 +7,7 @@ from html import escape
 
 from relay.sandbox.platform import Platform
 from relay.sandbox.records import AcceptedMessage, CallRecord
+from relay.showing import escaped
 
 MAX_SHOWN = 200
 COLUMNS = ("id", "received", "topic", "content", "app key", "request id", "index")
@@ -70,9 +71,9 @@ def _row(message: AcceptedMessage) -> str:
     time = message.received_at[11:23]
     plain = (message.id, time, message.topic)
     after = (message.app_key, message.request_id, message.index)
-    content = f'<td class="content">{escape(message.content)}</td>'
+    content = f'<td class="content">{escape(escaped(message.content))}</td>'
     return f"<tr>{_cells(plain)}{content}{_cells(after)}</tr>"
 
 
 def _cells(values: tuple[object, ...]) -> str:
-    return "".join(f"<td>{escape(str(value))}</td>" for value in values)
+    return "".join(f"<td>{escape(escaped(str(value)))}</td>" for value in values)

@@ -63,6 +63,7 @@ PURE_ROOMS = {
     "outcomes",
     "pacing",
     "schema",
+    "showing",
     "statements",
     "tmc",
 }

@@ -240,7 +240,7 @@ def test_an_archived_content_can_be_shown_revealed_and_removed(rows: Rows, engin
         assert (report.history, report.calls, report.content_sha256) == (hot.history, hot.calls, hot.content_sha256)
         assert len(report.history) == len(report.calls) == 1
         texts = operations.reveal(connection, id_, ORDER, schema="relay")
-        assert texts == operations.Texts(content, None, "{}")
+        assert texts == operations.Texts(content, None, "{}", "no", {report.calls[0].id: None}, {})
         assert operations.preview(connection, "redact", [id_], schema="relay").changing == (id_,)
         assert operations.redact(connection, [id_], ORDER, schema="relay").changed == (id_,)
         again = operations.redact(connection, [id_], ORDER, schema="relay")

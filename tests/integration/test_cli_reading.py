@@ -224,7 +224,7 @@ def test_list_for_people_is_aligned_and_says_how_to_go_on(run: Relay, engine: En
     assert result.stderr == "more: --after 2\n"
     wide = next(line for line in run("list").stdout.splitlines() if "订单" in line)
     plain = next(line for line in run("list").stdout.splitlines() if "long-topic" in line)
-    assert wide.index("  a") + 2 == plain.index("  \ufffd[2Jb"), "two characters that take four columns"
+    assert wide.index("  a") + 2 == plain.index("  \\u001b[2Jb"), "two characters that take four columns"
 
 
 def test_show_tells_the_whole_history_and_never_the_content(run: Relay, engine: Engine) -> None:

@@ -108,7 +108,23 @@ def test_a_line_stays_one_line_whatever_the_platform_says() -> None:
     LogLines(worker="w", style="json", stream=stream)(mad)
     assert stream.getvalue().count("\n") == 1
     told = json.loads(stream.getvalue())["error_message"]
-    assert told == r'a\u000ab\u2028c\u0000d "quoted" 退款', "signs that a terminal obeys are told, not written"
+    assert told == mad.error_message
+    assert r'"a\nb\u2028c\u0000d \"quoted\" 退款"' in stream.getvalue(), "signs that a terminal obeys are not written"
+    stream = io.StringIO()
+    LogLines(worker="w", style="console", stream=stream)(mad)
+    assert stream.getvalue().count("\n") == 1
+    told = stream.getvalue().replace("\\\\", "\\")  # a text with blanks is quoted there
+    assert r"a\u000ab\u2028c\u0000d" in told
+
+
+def test_what_others_say_in_words_is_masked() -> None:
+    said, shown = "buyer 13812345678 has no right", "buyer 138****5678 has no right"
+    settled = dataclasses.replace(SETTLED, error_message=said, request_id="13812345678")
+    first, second, third = lines_of(
+        settled, events.Paused("account:a", None, said, "27"), events.ProducerFailed(7, said)
+    )
+    assert (first["error_message"], second["reason"], third["error"]) == (shown,) * 3
+    assert first["request_id"] == "13812345678", "the platform is asked by it"
 
 
 class Terminal(io.StringIO):

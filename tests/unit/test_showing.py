@@ -1,0 +1,83 @@
+"""What strangers wrote, as it may be shown; and that every verb prints through the place that sees to it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from relay.showing import escaped, json_text, masked
+
+PACKAGE = Path(__file__).parents[2] / "relay"
+HOSTILE = "a\u202eb\u009b31mc\x1b[2J\u200b\u2066\ud800\U000e0041\x7f\u2028\r\0d"
+PLAIN = "退款\u3000né e\u0301 \u00a0🎉 'quoted' \\u202e"
+# What writes without asking relay.showing, and why it may.
+WRITERS = {
+    "cli/printing.py": "where the asking is done",
+    "cli/__init__.py": "nothing is installed yet, and the text is ours",
+    "demo/telling.py": "where the demo asks",
+    "producers/stdout.py": "JSON in ASCII",
+}
+
+
+def steering(text: str) -> list[str]:
+    return [c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp", "Co", "Cn")]
+
+
+def test_text_for_a_terminal_tells_what_it_does_not_write() -> None:
+    shown = escaped(HOSTILE)
+    assert not steering(shown)
+    assert shown.startswith(r"a\u202eb\u009b31mc\u001b[2J\u200b\u2066\ud800\U000e0041\u007f\u2028\u000d\u0000d")
+    assert escaped(PLAIN) == PLAIN, "Chinese spaces, accents and pictures steer nobody"
+    assert escaped("two\nlines\t", keep="\n") == "two\nlines\\u0009"
+
+
+def test_json_is_the_exact_value_and_shows_nothing_else() -> None:
+    document = {"said": HOSTILE, HOSTILE: [PLAIN, 1, None]}
+    for options in ({}, {"indent": 2}):
+        written = json_text(document, **options)
+        assert steering(written.replace("\n", "")) == []
+        assert json.loads(written) == document
+    assert "退款" in json_text([PLAIN]), "people read it too"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("call 13812345678 or +86 138-1234-5678", "call 138****5678 or +86 138****5678"),
+        ("0086 13812345678, (0755)1234567, 0086 755 1234567", "0086 138****5678, (0755)****4567, 0086 755 ****4567"),
+        ("card 110101199003071234 of a@example.com", "card 110*************34 of a***@example.com"),
+        ("１３８１２３４５６７８", "138****5678"),
+        (r"\u0031\\u0033812345678", "138****5678"),
+        ("order 4213000001 ＡＢ１２ \\u0031", "order 4213000001 ＡＢ１２ \\u0031"),
+    ],
+)
+def test_personal_data_is_known_by_its_form(said: str, shown: str) -> None:
+    assert masked(said) == shown
+    assert masked(shown) == shown
+
+
+def writes(path: Path) -> Iterator[int]:
+    """The lines that write by themselves, or make JSON for somebody to look at."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Call(func=ast.Name(id="print")) | ast.Call(func=ast.Attribute(attr="echo" | "secho")):
+                yield node.lineno
+            case ast.Call(func=ast.Attribute(value=ast.Attribute(attr="stdout" | "stderr"), attr="write")):
+                yield node.lineno
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="traceback"), attr=name)) if name.startswith("print"):
+                yield node.lineno
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="json"), attr="dumps")) if path.parent.name in (
+                "cli",
+                "observers",
+            ):
+                yield node.lineno
+
+
+def test_every_door_asks() -> None:
+    found = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if list(writes(path))}
+    assert found == set(WRITERS)
