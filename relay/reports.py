@@ -1,8 +1,9 @@
 """What the tables say to a person: the backlog, the messages, and the history of one of them. Reads only.
 
-Nothing here scans finished rows: every row is kept, and counting them would take longer each month. Contents never
-leave the database through this module; a message shows its length and a digest that an auditor can compare. What the
-platform or a person says may repeat a content: it is masked, wherever it was read.
+Nothing here scans finished rows: every row is kept, and counting them would take longer each month. It is all read
+through the windows, so that operators and auditors need no right on a table, and what the platform or a person says is
+masked. Contents never leave the database through this module; a message shows its length and a digest that an auditor
+can compare.
 """
 
 from __future__ import annotations
@@ -15,13 +16,10 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Connection,
-    DateTime,
     Double,
     Select,
-    Text,
     and_,
     any_,
-    case,
     cast,
     func,
     literal,
@@ -33,29 +31,23 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ColumnElement, FromClause
 
-from relay.schema import attempt, attempt_archive, call, call_archive, outbox, outbox_archive, pause
-from relay.showing import masked
+from relay.windows import read_attempt as attempt
+from relay.windows import read_attempt_archive as attempt_archive
+from relay.windows import read_call as call
+from relay.windows import read_call_archive as call_archive
+from relay.windows import read_outbox as outbox
+from relay.windows import read_outbox_archive as outbox_archive
+from relay.windows import read_pause as pause
 
-# Written out, not bound: a prepared statement's plan could not know that a partial index fits, and Python has no
-# value for the end of time.
-_PENDING = outbox.c.status == literal_column("'pending'")
-_FAILED = outbox.c.status == literal_column("'failed'")
+# Written out, not bound: a prepared statement's plan could not know that a partial index fits.
+_STATUS = {name: outbox.c.status == literal_column(f"'{name}'") for name in ("pending", "done", "failed")}
+# Each half has the condition of one partial index; a plain ``status = 'pending'`` would fit neither of them.
+_PENDING = tuple(
+    _STATUS["pending"] & keyed for keyed in (outbox.c.ordering_key.is_(None), outbox.c.ordering_key.is_not(None))
+)
 _OPEN = call.c.settled_at.is_(None)
-_END_OF_TIME = literal_column("timestamptz 'infinity'", DateTime(timezone=True))
 _NEWEST_CALLS, _BARREN_CALLS = 100, 5
 _RECENT = timedelta(minutes=15)
-_START_OF_TIME = literal_column("timestamptz '-infinity'", DateTime(timezone=True))
-
-
-class _Sentences:
-    """Its fields that are sentences of others are masked when it is made, as the audit views mask them."""
-
-    __slots__ = ()
-
-    def __post_init__(self) -> None:
-        for name in ("error_message", "reason"):
-            if isinstance(said := getattr(self, name, None), str):
-                object.__setattr__(self, name, masked(said))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +57,7 @@ class FailedCode:
 
 
 @dataclass(frozen=True, slots=True)
-class Pause(_Sentences):
+class Pause:
     """``until`` None: until somebody resumes it."""
 
     scope: str
@@ -87,7 +79,7 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble(_Sentences):
+class Trouble:
     """The last ``calls`` all came to nothing, the first of them at ``since``; the rest is what the last one said."""
 
     calls: int
@@ -137,7 +129,7 @@ class MessageLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt(_Sentences):
+class Attempt:
     call_id: int
     result_index: int
     outcome: str
@@ -148,7 +140,7 @@ class Attempt(_Sentences):
 
 
 @dataclass(frozen=True, slots=True)
-class Call(_Sentences):
+class Call:
     """``result_index`` is where the message stood in this call; ``outcome`` None: it is open."""
 
     id: int
@@ -169,7 +161,7 @@ class Call(_Sentences):
 
 
 @dataclass(frozen=True, slots=True)
-class MessageReport(_Sentences):
+class MessageReport:
     """``content_sha256`` is the one of ``audit_message``; ``calls`` and ``attempts`` are in the order they happened."""
 
     id: int
@@ -233,7 +225,7 @@ def status(connection: Connection) -> Status:
     backlog: dict[str, Any] = dict(connection.execute(_backlog()).mappings().one())
     workers = _all(connection, Worker, _workers())
     unresumed = or_(pause.c.until.is_(None), pause.c.until > func.now())
-    failures = select(outbox.c.error_code, func.count()).where(_FAILED)
+    failures = select(outbox.c.error_code, func.count()).where(_STATUS["failed"])
     return Status(
         **backlog,
         in_flight_calls=sum(worker.calls for worker in workers),
@@ -276,15 +268,23 @@ def messages(
     connection: Connection, wanted: Filter, *, limit: int, after: int | None = None
 ) -> tuple[list[MessageLine], int | None]:
     """The newest messages first, and the id to give as ``after`` for the next page (None: this was the last)."""
-    available_at = _finite(outbox.c.available_at)
-    lines = _columns_of(MessageLine, outbox, available_at=available_at).order_by(outbox.c.id.desc()).limit(limit + 1)
-    for name in ("status", "topic", "account", "ordering_key", "error_code"):
-        if (value := getattr(wanted, name)) is not None:
-            lines = lines.where(outbox.c[name] == value)
+    conditions = [
+        outbox.c[name] == value
+        for name in ("topic", "account", "ordering_key", "error_code")
+        if (value := getattr(wanted, name)) is not None
+    ]
     if wanted.since is not None:
-        lines = lines.where(outbox.c.created_at >= func.now() - wanted.since)
+        conditions.append(outbox.c.created_at >= func.now() - wanted.since)
     if after is not None:
-        lines = lines.where(outbox.c.id < after)
+        conditions.append(outbox.c.id < after)
+    lines = _columns_of(MessageLine, outbox).where(*conditions)
+    if wanted.status == "pending":
+        halves = _PENDING if wanted.ordering_key is None else _PENDING[1:]
+        ends = (lines.where(half).order_by(outbox.c.id.desc()).limit(limit + 1) for half in halves)
+        lines = select(union_all(*ends).subquery())
+    elif wanted.status is not None:
+        lines = lines.where(_STATUS[wanted.status])
+    lines = lines.order_by(lines.selected_columns.id.desc()).limit(limit + 1)
     found = _all(connection, MessageLine, lines)
     return list(found[:limit]), found[limit - 1].id if len(found) > limit else None
 
@@ -296,20 +296,11 @@ def message(connection: Connection, message_id: int) -> MessageReport | None:
 
 def _report(connection: Connection, message_id: int, place: _Place) -> MessageReport | None:
     messages, attempts = place.messages.c, place.attempts.c
-    text = cast(messages.content, Text)
-    asked = _columns_of(
-        MessageReport,
-        place.messages,
-        content_characters=func.length(text),
-        content_sha256=case((messages.content_salt.is_not(None), func.encode(messages.content_sha256, "hex"))),
-        available_at=_finite(messages.available_at),
-        deliver_before=_finite(messages.deliver_before),
-        archived=literal(place is _ARCHIVE),
-    ).where(messages.id == message_id)
-    facts: dict[str, Any] | None = connection.execute(asked).mappings().one_or_none()  # type: ignore[assignment]
+    asked = _columns_of(MessageReport, place.messages, archived=literal(place is _ARCHIVE))
+    facts: dict[str, Any] | None = connection.execute(asked.where(messages.id == message_id)).mappings().one_or_none()  # type: ignore[assignment]
     if facts is None:
         return None
-    history = _columns_of(Attempt, place.attempts, retry_at=_finite(attempts.retry_at))
+    history = _columns_of(Attempt, place.attempts)
     return MessageReport(
         **facts,
         history=_all(connection, Attempt, history.where(attempts.message_id == message_id).order_by(attempts.call_id)),
@@ -318,26 +309,18 @@ def _report(connection: Connection, message_id: int, place: _Place) -> MessageRe
 
 
 def _backlog() -> Select[Any]:
-    """Each half has the condition of one partial index; a plain ``status = 'pending'`` would fit neither of them."""
-    pending = (
-        union_all(
-            *(
-                select(outbox.c.available_at, outbox.c.created_at).where(_PENDING, keyed)
-                for keyed in (outbox.c.ordering_key.is_(None), outbox.c.ordering_key.is_not(None))
-            )
-        )
-        .subquery()
-        .c
-    )
-    held = pending.available_at == _END_OF_TIME
-    due = pending.available_at <= func.now()
-    far = and_(~held, pending.available_at > func.now() + timedelta(days=366))
+    """A pending message that is not held and has no time was due since ever."""
+    columns = (outbox.c.held, outbox.c.available_at, outbox.c.created_at)
+    pending = union_all(*(select(*columns).where(half) for half in _PENDING)).subquery().c
+    later = pending.available_at > func.now()
+    due = and_(~pending.held, later.is_not(True))
+    far = pending.available_at > func.now() + timedelta(days=366)
     since = func.min(func.greatest(pending.available_at, pending.created_at)).filter(due)
     return select(
         func.count().label("pending"),
         func.count().filter(due).label("due"),
-        func.count().filter(~due, ~held).label("waiting"),
-        func.count().filter(held).label("held"),
+        func.count().filter(later).label("waiting"),
+        func.count().filter(pending.held).label("held"),
         cast(func.extract("epoch", func.now() - since), Double).label("oldest_due_seconds"),
         func.count().filter(far).label("far"),
         func.max(pending.available_at).filter(far).label("farthest_due"),
@@ -378,7 +361,3 @@ def _columns_of(kind: Any, table: Any, **computed: ColumnElement[Any]) -> Select
 
 def _all(connection: Connection, kind: Any, query: Select[Any]) -> tuple[Any, ...]:
     return tuple(kind(*row) for row in connection.execute(query))
-
-
-def _finite(moment: ColumnElement[Any]) -> ColumnElement[Any]:
-    return func.nullif(func.nullif(moment, _END_OF_TIME), _START_OF_TIME)

@@ -6,11 +6,13 @@ running it again leaves exactly what is written here, and new views and tables o
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from relay.outbox.columns import Columns
 from relay.revisions import VERSION_TABLE, quoted
 from relay.sessions import script_begins
+from relay.windows import WINDOWS, WORKERS
 
 VIEWS = (
     "audit_action",
@@ -30,7 +32,7 @@ MAY = {
     "owner": "own tables, views, functions: relay migrate, redact, prune, archive, show --reveal, all commands",
     "app": "insert messages and learn their ids; read and change nothing",
     "worker": "read messages, write what became of them, archive them; change no content, delete no history",
-    "auditor": "read the views, in which personal data is masked",
+    "auditor": "read the views, in which personal data is masked: relay status, list, show, export",
     "operator": "the same, and relay retry, discard, pause, resume or the functions behind them",
     "metrics": "read the view audit_backlog",
 }
@@ -156,7 +158,7 @@ grant usage on schema {schema} to {others};
 grant insert ({public_columns}), select (id) on {schema}.outbox to {app};
 
 grant select on {schema}.{version_table}, {schema}.outbox, {schema}.call, {schema}.attempt, {schema}.pause,
-    {schema}.pace, {schema}.blocked_keys to {worker};
+    {schema}.pace, {schema}.blocked_keys, {workers_windows} to {worker};
 grant select (id, action) on {schema}.action to {worker};
 grant execute on function {schema}.mask_text(text) to {worker};
 grant update (status, attempts, call_id, result_index, error_code, error_message, available_at, finished_at)
@@ -175,7 +177,7 @@ grant execute on function {schema}.archive_messages(timestamptz, integer, boolea
     {schema}.left_to_do(), {schema}.leave_out_expired(bigint, bigint), {schema}.name_calls(),
     {schema}.nobody_names_calls(), {schema}.record_start(text, text, json) to {worker};
 
-grant select on {views} to {auditor}, {operator};
+grant select on {views}, {windows} to {auditor}, {operator};
 grant execute on function {schema}.mask_text(text), {schema}.mask_value(jsonb), {schema}.mask_at(jsonb, text[]),
     {schema}.mask_content(json, text[]), {schema}.latest_messages(integer) to {auditor}, {operator};
 
@@ -210,13 +212,19 @@ def roles_sql(names: RoleNames, *, schema: str = "relay", owner_only: bool = Fal
         "others": ", ".join(role for part, role in roles.items() if part != "owner"),
         "public_columns": ", ".join(("topic", "content", *Columns.__annotations__)),
         "version_table": VERSION_TABLE,
-        "views": ", ".join(f"{quoted(schema)}.{view}" for view in VIEWS),
+        "views": _listed(VIEWS, schema),
+        "windows": _listed(WINDOWS, schema),
+        "workers_windows": _listed(WORKERS, schema),
     }
     created = "".join(_CREATE.format(literal=_literal(name), role=quoted(name)) for name in made)
     head, may_create, join, own, grant = (
         part.format_map(words) for part in (_HEAD, _MAY_CREATE, _JOIN, _OWN, "" if owner_only else _GRANT)
     )
     return f"{head}{may_create}{created}{join}{own}{grant}commit;\n"
+
+
+def _listed(views: Iterable[str], schema: str) -> str:
+    return ", ".join(f"{quoted(schema)}.{view}" for view in views)
 
 
 def _literal(value: str) -> str:

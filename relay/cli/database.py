@@ -19,7 +19,7 @@ from relay.cli.printing import say
 from relay.conninfo import advice, refused_parameter
 from relay.errors import ConfigurationError, RelayError, SchemaError, UnreachableError
 from relay.readable import read_any_text, read_far_times
-from relay.revisions import require_head
+from relay.revisions import require_head_if_readable
 from relay.schema import SCHEMA
 from relay.sessions import make_independent
 from relay.settings import Settings
@@ -72,13 +72,13 @@ def plain_engine(settings: Settings) -> Engine:
 
 @contextmanager
 def reading(settings: Settings) -> Iterator[Connection]:
-    """A read-only snapshot of a database whose tables are those this version knows."""
+    """A read-only snapshot of a database whose tables are those this version knows, as far as the login may know."""
     engine = open_engine(settings)
     read_any_text(engine)
     try:
         with engine.connect() as connection:
             connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            require_head(connection, settings.schema_name)
+            require_head_if_readable(connection, settings.schema_name)
             yield connection
     finally:
         engine.dispose()

@@ -20,6 +20,7 @@ from relay.revisions import (
     r0008_lookups,
     r0008_masking,
     r0008_owner,
+    r0008_reading,
     r0008_sessions,
     r0008_times,
 )
@@ -40,6 +41,7 @@ _PARTS = (
     r0008_lookups,
     r0008_limits,
     r0008_masking,
+    r0008_reading,
     r0008_locks,  # rewrites what others have written
     r0008_sessions,
 )

@@ -32,6 +32,7 @@ SQL_ROOMS = {
     "settings",
     "statements",
     "store",
+    "windows",
 }
 
 # Library -> the rooms that may import it, at whatever place in their files. A library that is not here is not used.
@@ -66,6 +67,7 @@ PURE_ROOMS = {
     "showing",
     "statements",
     "tmc",
+    "windows",
 }
 ACTING = {"asyncio", "http", "os", "signal", "socket", "ssl", "subprocess", "threading", "urllib.request"}
 

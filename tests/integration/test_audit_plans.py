@@ -1,4 +1,4 @@
-"""Views that an operator looks at daily never scan finished rows, and a question about one thing follows an index.
+"""What an operator looks at daily never scans finished rows, and a question about one thing follows an index.
 
 The same whether what is finished is in the hot tables or in the months of the archive.
 """
@@ -6,16 +6,18 @@ The same whether what is finished is in the hot tables or in the months of the a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.pool import NullPool
 
-from relay import archive
+from relay import archive, reports
+from relay.reports import Filter
 from tests.fixtures.database import Server
+from tests.fixtures.roles import Roles
 
 FINISHED = 200_000
 FEW = 6_000  # messages, or attempts, that a view may touch in a table or month: so few are read whole anyway
@@ -106,6 +108,59 @@ def explain(connection: Connection, query: str) -> list[dict[str, Any]]:
 def test_finished_rows_are_left_alone(full: Connection, query: str) -> None:
     for scan in explain(full, query):
         assert (scan["Node Type"], scan["Relation Name"]) != ("Seq Scan", "outbox"), scan
+        assert touched(scan) <= FEW, scan
+
+
+@pytest.fixture(scope="module")
+def operators(full: Connection, postgres: Server) -> Iterator[Engine]:
+    """A login that may read no table."""
+    url = full.engine.url.render_as_string(hide_password=False)
+    roles = Roles(postgres, url)
+    roles.make()
+    engine = create_engine(roles.url("operator"), poolclass=NullPool)
+    yield engine
+    roles.drop()
+
+
+FILTERS = [
+    Filter(),
+    Filter(status="pending"),
+    Filter(status="pending", account="default", ordering_key="60"),
+    Filter(status="pending", topic="other"),
+    Filter(status="failed"),
+    Filter(status="failed", error_code="isv.x"),
+    Filter(status="failed", topic="other", account="shop"),
+    Filter(status="done"),
+    Filter(since=timedelta(minutes=10)),
+    Filter(since=timedelta(minutes=10), topic="other"),
+]
+ASKED: dict[str, Callable[[Connection], Any]] = {
+    "status": reports.status,
+    "show, done": lambda connection: reports.message(connection, 2000),
+    "show, failed": lambda connection: reports.message(
+        connection, connection.scalar(text("select max(id) from relay.audit_failure"))
+    ),
+    "show, pending": lambda connection: reports.message(connection, FINISHED + 1),
+} | {
+    f"list {wanted}": lambda connection, wanted=wanted: reports.messages(connection, wanted, limit=50)
+    for wanted in FILTERS
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_what_an_operator_asks_leaves_finished_rows_alone(operators: Engine, asked: str) -> None:
+    """Each statement is explained as this login, where it is run."""
+    plans: list[dict[str, Any]] = []
+
+    def explain(_: Any, cursor: Any, statement: str, parameters: Any, *__: Any) -> None:
+        cursor.execute(f"explain (analyze, format json) {statement}", parameters)
+        plans.append(cursor.fetchone()[0][0]["Plan"])
+
+    with operators.connect() as connection:
+        event.listen(connection, "before_cursor_execute", explain)
+        assert ASKED[asked](connection)
+    assert plans
+    for scan in (scan for plan in plans for scan in scans(plan) if scan["Relation Name"].startswith(("outbox", "att"))):
         assert touched(scan) <= FEW, scan
 
 

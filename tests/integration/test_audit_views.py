@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Refused, Res
 from relay.operations import Order
 from relay.outcomes import Policy, decide
 from relay.store import ClaimLimits, Store, Turn
+from relay.windows import WINDOWS
 from tests.fixtures.rows import Rows
 
 VIEWS = {
@@ -56,14 +58,22 @@ def test_every_view_and_column_is_explained_in_both_languages(rows: Rows) -> Non
         "join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 "
         "where c.relkind = 'v' and c.relnamespace = to_regnamespace('relay')"
     )
-    assert {row.name for row in found} == VIEWS
+    assert {row.name for row in found} == {*VIEWS, *WINDOWS}
     for row in found:
-        assert row.options == ["security_barrier=true"], row
+        assert row.options == (["security_barrier=true"] if row.name in VIEWS else None), row
         for words in (row.words, row.of_view):
             english, slash, chinese = (words or "").rpartition(" / ")
             assert slash, row
             assert english.isascii(), row
             assert any("\u4e00" <= character <= "\u9fff" for character in chinese), row
+
+
+def test_a_view_without_a_barrier_hides_no_row(rows: Rows) -> None:
+    """A condition or a join would be something to look behind."""
+    for name in WINDOWS:
+        text = rows.one("select pg_get_viewdef(to_regclass(:name))", name=f"relay.{name}")
+        assert re.fullmatch(rf"(?s) SELECT .*FROM relay\.{name.removeprefix('read_')} \w+;", text), text
+        assert not re.search(r"(?i)select.*select|\bwhere\b|\bjoin\b|\blimit\b", text.replace("\n", " ")), text
 
 
 def test_a_delivered_message_with_its_call_and_the_platforms_answer(rows: Rows, store: Store) -> None:
@@ -93,7 +103,7 @@ def test_the_raw_content_is_in_no_view(rows: Rows, store: Store) -> None:
     said = "card 110101199003071234 of 13812345678, zhang.san@example.com"
     produce(store, Answered((Result(Fault.MESSAGE, "isv.bad", said),), "r-1", 200))
     rows.run("insert into relay.pause (scope, reason, by) values ('account:a', :said, 'w')", said=said)
-    for name in VIEWS:
+    for name in (*VIEWS, *WINDOWS):
         told = str(view(rows, name))
         assert "13812345678" not in told, name
         assert "zhang.san" not in told, name

@@ -276,19 +276,27 @@ def test_a_name_that_the_ddl_cannot_hold_is_refused_before_anything_runs(empty_u
 
 
 def test_who_may_write_a_row_may_write_what_a_revision_adds_to_it(empty: Engine) -> None:
-    """A worker goes on after a migration, before its rights are given anew."""
+    """A worker goes on after a migration, before its rights are given anew. So does who reads a table."""
     role = f"relay_test_{uuid4().hex[:16]}"
     relay.migrate(empty, to="0007")
     asked = text("select has_column_privilege(:role, 'relay.call', 'nonce', 'insert')")
+    reads = text(
+        "select array_agg(relname order by relname) from pg_class where relnamespace = to_regnamespace('relay') "
+        "and relname like 'read%' and has_table_privilege(:role, oid, 'select')"
+    )
     with empty.begin() as connection:
         connection.execute(text(f'create role "{role}"'))
         connection.execute(text(f'grant insert (account, worker, message_ids, lease_until) on relay.call to "{role}"'))
+        connection.execute(text(f'grant select on relay.outbox, relay.pause to "{role}"'))
     try:
         relay.migrate(empty)
         with empty.begin() as connection:
             assert connection.scalar(asked, {"role": role}) is True
+            assert connection.scalar(reads, {"role": role}) == ["read_outbox", "read_pause"]
+            assert connection.scalar(reads, {"role": "public"}) is None
             assert connection.scalar(text("select has_table_privilege('public', 'relay.call', 'insert')")) is False
     finally:
         with empty.begin() as connection:
-            rights = f'revoke all on relay.call from "{role}"; revoke all on all routines in schema relay from "{role}"'
-            connection.execute(text(f'{rights}; drop role "{role}"'))
+            for things in ("tables", "routines"):
+                connection.execute(text(f'revoke all on all {things} in schema relay from "{role}"'))
+            connection.execute(text(f'drop role "{role}"'))

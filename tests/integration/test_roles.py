@@ -21,6 +21,7 @@ from relay.outcomes import Policy, decide
 from relay.revisions import VERSION_TABLE
 from relay.roles import MAY, VIEWS, RoleNames, roles_sql
 from relay.store import ClaimLimits, Store, Turn
+from relay.windows import WINDOWS
 from tests.contract.writers import EVERY
 from tests.fixtures.database import Server
 from tests.fixtures.processes import StartRelay
@@ -69,9 +70,10 @@ FUNCTIONS = {
 }
 READABLE = {
     "app": {"outbox": "id"},
-    "worker": dict.fromkeys(("outbox", "call", "attempt", "pause", "pace", VERSION_TABLE, "blocked_keys"), "*"),
-    "auditor": dict.fromkeys(VIEWS, "*"),
-    "operator": dict.fromkeys(VIEWS, "*"),
+    "worker": dict.fromkeys(("outbox", "call", "attempt", "pause", "pace", VERSION_TABLE, "blocked_keys"), "*")
+    | {f"read_{table}": "*" for table in ("outbox", "call", "attempt", "pause")},
+    "auditor": dict.fromkeys((*VIEWS, *WINDOWS), "*"),
+    "operator": dict.fromkeys((*VIEWS, *WINDOWS), "*"),
     "metrics": {"audit_backlog": "*"},
 }
 INSERT = "insert into relay.outbox (topic, content) values ('t', '{}')"
@@ -171,7 +173,7 @@ def test_promise_10_a_role_reads_what_is_its_own(login: Login, rows: Rows, part:
     rows.run(WRITES["the ledger"])
     assert [view for view in VIEWS if not rows.read(f"select * from relay.{view}")] == []
     with login(part) as connection:
-        for name in sorted(TABLES | set(VIEWS)):
+        for name in sorted(TABLES | {*VIEWS, *WINDOWS}):
             columns = READABLE[part].get(name)
             assert refused(connection, f"select {columns or '*'} from relay.{name}") == (columns is None), name
             if columns != "*":
