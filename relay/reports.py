@@ -141,13 +141,14 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """``result_index`` is where the message stood in this call; ``outcome`` None: it is open."""
+    """``result_index``: where the message stood in it; ``created_by``: the login; ``outcome`` None: it is open."""
 
     id: int
     parent_id: int | None
     result_index: int
     messages: int
     worker: str
+    created_by: str | None
     outcome: str | None
     http_status: int | None
     request_id: str | None

@@ -211,6 +211,7 @@ call = Table(
     Column("request_bytes", Integer),
     Column("duration_ms", Integer),
     Column("nonce", BigInteger, nullable=False, server_default=text("0")),  # the worker's; ids may be given out again
+    Column("created_by", Text, server_default=text("session_user")),  # the login, which no worker can choose
     PrimaryKeyConstraint("id", name="call_pkey"),
     CheckConstraint("cardinality(message_ids) > 0", name="call_names_messages"),
     CheckConstraint("outcome in ('ok', 'partial', 'rejected', 'unknown', 'released')", name="call_outcome_known"),
@@ -246,7 +247,8 @@ def _archive(of: Table, comment: str, key: tuple[str, ...], *more: SchemaItem) -
     columns = [Column(c.name, c.type, nullable=c.nullable and c.name not in known) for c in of.c]
     if "finished_at" not in of.c:
         columns.append(Column("finished_at", _when, nullable=False))
-    columns.sort(key=lambda column: column.name == "nonce")  # it came later than the archive
+    later = {"nonce", "created_by"} if of is call else set()  # than the archive
+    columns.sort(key=lambda column: column.name in later)
     name = f"{of.name}_archive"
     primary = PrimaryKeyConstraint(*key, "finished_at", name=f"{name}_pkey")
     by_month = "RANGE (finished_at)"

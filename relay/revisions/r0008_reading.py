@@ -13,6 +13,7 @@ condition, no join, no function that takes a hidden column and gives it back.
 from __future__ import annotations
 
 from relay.revisions.r0004_comments import COMMENTS
+from relay.revisions.r0008_calls import CREATED_BY
 
 _MESSAGE = r"""
     create view {schema}.read_<table> as
@@ -30,7 +31,8 @@ _CALL = r"""
     create view {schema}.read_<table> as
     select c.id, c.account, c.worker, c.message_ids, c.parent_id, c.claimed_at, c.lease_until, c.sent_at, c.settled_at,
         c.outcome, c.http_status, c.request_id, c.error_code, c.sub_code,
-        {schema}.mask_text(c.error_message) as error_message, c.request_bytes, c.duration_ms
+        {schema}.mask_text(c.error_message) as error_message, c.request_bytes, c.duration_ms,
+        c.created_by
     from {schema}.<table> c
     """
 _ATTEMPT = r"""
@@ -95,7 +97,7 @@ _OF_COLUMNS = {
             "秘密盐值加写入时原文（UTF-8）的 SHA-256"
         ),
     },
-    "call": COMMENTS["audit_call"],
+    "call": COMMENTS["audit_call"] | {"created_by": CREATED_BY},
     "attempt": COMMENTS["audit_delivery"],
     "pause": COMMENTS["audit_pause"] | {"db_user": "Database user who ordered it / 下令的数据库用户"},
 }
@@ -107,7 +109,7 @@ _COLUMNS = {
     ),
     "call": (
         "id account worker message_ids parent_id claimed_at lease_until sent_at settled_at outcome http_status "
-        "request_id error_code sub_code error_message request_bytes duration_ms"
+        "request_id error_code sub_code error_message request_bytes duration_ms created_by"
     ),
     "attempt": "message_id call_id result_index outcome error_code error_message at retry_at",
     "pause": "scope until reason error_code since by db_user",

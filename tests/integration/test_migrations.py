@@ -288,9 +288,16 @@ def test_who_may_write_a_row_may_write_what_a_revision_adds_to_it(empty: Engine)
         connection.execute(text(f'create role "{role}"'))
         connection.execute(text(f'grant insert (account, worker, message_ids, lease_until) on relay.call to "{role}"'))
         connection.execute(text(f'grant select on relay.outbox, relay.pause to "{role}"'))
+        made = "insert into relay.call (account, worker, message_ids, lease_until) values ('a', 'w', '{1}', now())"
+        connection.execute(text(made))
     try:
         relay.migrate(empty)
         with empty.begin() as connection:
+            connection.execute(text(made))
+            logins = connection.execute(text("select created_by from relay.audit_call order by id")).scalars().all()
+            assert logins == [None, connection.scalar(text("select session_user"))], (
+                "nobody is named for what was before"
+            )
             assert connection.scalar(asked, {"role": role}) is True
             assert connection.scalar(reads, {"role": role}) == ["read_outbox", "read_pause"]
             assert connection.scalar(reads, {"role": "public"}) is None

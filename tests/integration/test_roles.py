@@ -297,6 +297,25 @@ def test_the_worker_drains_a_backlog(roles: Roles, rows: Rows, start_relay: Star
     assert rows.counts() == {"done": 120}
 
 
+def test_a_call_bears_the_login_that_made_it(roles: Roles, rows: Rows, login: Login) -> None:
+    made = (
+        "insert into relay.call (account, worker, message_ids, lease_until{}) values ('a', 'another', '{{9}}', now(){})"
+    )
+    with login("worker") as connection:
+        connection.execute(made.format("", "").encode())
+    for forged in (made.format(", created_by", ", 'another'"), "update relay.call set created_by = 'another'"):
+        with login("worker") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(forged.encode())
+    asked = "select worker, created_by from relay.audit_call"
+    with login("auditor") as connection:
+        assert connection.execute(asked.encode()).fetchall() == [("another", roles.login("worker"))]
+    rows.run("update relay.call set settled_at = now(), outcome = 'released'")
+    for _ in ("the month", "the call"):
+        rows.run("select relay.archive_calls(now() + interval '1 s', 10, 'a', 'r', 0)")
+    assert rows.read("select from relay.call") == []
+    assert [tuple(row) for row in rows.read(asked)] == [("another", roles.login("worker"))]
+
+
 def test_the_operators_functions_change_and_record(roles: Roles, rows: Rows, login: Login) -> None:
     failed, held, pending, in_flight, done, expired, redacted = rows.add(7)
     end = "update relay.outbox set status = 'failed', finished_at = now(), error_code = 'isv.x' where id = any (:ids)"
