@@ -125,7 +125,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._aborting = asyncio.Event()
         self.readiness = Readiness(
-            store, self._threads, self._stopping, lambda: self._settling.refused, lambda: self._claims_fail
+            store, self._threads, self._stopping, lambda: self._settling.refused, self._why_nothing_is_sent
         )
         self.heartbeat_monotonic = time.monotonic()  # when the cycle last went round
 
@@ -260,7 +260,7 @@ class Worker:
             slots=slots,
             batch_size=self._limits.messages,
             max_bytes=self._limits.max_bytes,
-            skip_accounts=await self._pauses.accounts_to_skip(),
+            skip_accounts=(*await self._pauses.accounts_to_skip(), *self._settling.left_alone),
             linger_seconds=self._options.linger_seconds,
             failed_holds=self._options.failed_holds,
         )
@@ -280,6 +280,9 @@ class Worker:
             self._limits.claimed(seconds)
             self._events.emit(events.Claimed(len(claim.batches), claim.messages, claim.expired, seconds))
         return claim
+
+    def _why_nothing_is_sent(self) -> str:
+        return self._claims_fail or self._settling.lost
 
     def _tell_of_strangers(self) -> None:
         stranger = self._store.stranger

@@ -5,6 +5,9 @@
 Every call accepted ends as exactly one ``Finished``, also when the producer raises or the process stops. A call whose
 lease may be over, or that would run into a pause, is never started: it is given back. So is, when the process stops, a
 call that waits for its turn or has not begun to send.
+
+What was sent and is not settled is sent again should this process die. So there is only so much of it: a few calls a
+slot however slowly they are settled, nothing more once that is known to fail, and a number of those that are refused.
 """
 
 from __future__ import annotations
@@ -28,6 +31,11 @@ from relay.worker.limits import Limits
 from relay.worker.pauses import Pauses
 
 _REFUSED_SECONDS = 1.0
+
+# Open at once: in flight, waiting for it, not yet settled. Where settling keeps up it is three a slot at most (of a
+# producer that answers at once, while two rounds are being settled); from four on only a settle that lags is felt.
+_OPEN_PER_SLOT = 4
+_REFUSED_AT_MOST = 64  # calls that PostgreSQL takes no outcome of: they are tried again one by one, all their time
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,7 @@ class Flights:
         self._limits = limits
         self._pauses = pauses
         self._deadlines = deadlines
+        self._most_open = _OPEN_PER_SLOT * limits.slots
         self._lease_seconds = lease_seconds
         self._policy = policy
         self._events = observers
@@ -72,7 +81,8 @@ class Flights:
         self._waiting: set[CallKey] = set()  # running, but still waiting for their turn
         self._finished: list[Finished] = []
         self._held_until: dict[CallKey, float] = {}  # every open call of ours → monotonic seconds we surely hold it
-        self.choked = False  # what has finished cannot be settled all at once just now
+        self.choked = False  # what has finished cannot be settled, or not all at once, just now
+        self.refused = 0  # open calls that were to be settled and were refused, each for itself
         self.unsettled_in_a_row = 0  # calls that could not be settled since the last one that could
         self.changed = asyncio.Event()  # a slot is free, or a call was closed
         self.answered = asyncio.Event()  # there is something to settle
@@ -80,8 +90,20 @@ class Flights:
     @property
     def free(self) -> int:
         """How many more calls may be claimed now: none, while nothing that comes of them can be written down."""
-        free = self._limits.calls - len(self._running) - len(self._backlog) - self.unsettled_in_a_row
-        return min(free, 0) if self.choked else free
+        slots = min(self._limits.calls, 1) if self.in_doubt else self._limits.calls - self.unsettled_in_a_row
+        free = min(slots - len(self._running), self._room) - len(self._backlog)
+        return min(free, 0) if self.choked or self.refused >= _REFUSED_AT_MOST else free
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it may be that nothing can be settled: then it is tried with one call at a time, of accounts new to
+        this trouble."""
+        return self.unsettled_in_a_row >= self._limits.calls
+
+    @property
+    def _room(self) -> int:
+        """How many more calls may be sent before others are settled."""
+        return self._most_open - (len(self._held_until) - len(self._backlog) - self.refused)
 
     @property
     def running(self) -> int:
@@ -109,8 +131,8 @@ class Flights:
                 self._held_until[call] = since_monotonic + self._lease_seconds
 
     def launch(self) -> None:
-        """Start what waits, while slots are free."""
-        while self._backlog and len(self._running) < self._limits.calls:
+        """Start what waits, while slots are free and what comes of it can be written down."""
+        while self._backlog and len(self._running) < self._limits.calls and self._room > 0 and not self.choked:
             batch = self._backlog.popleft()
             self._waiting.add(batch.key)
             flight = self._running[batch.key] = asyncio.create_task(self._fly(batch))

@@ -18,7 +18,7 @@ class Limits:
     """Starts at what the settings and the producer allow, follows the answers."""
 
     def __init__(self, *, slots: int, batch_size: int, max_bytes: int, rng: random.Random) -> None:
-        self._slots = slots
+        self.slots = slots
         self._batch_size = batch_size
         self._rng = rng
         self._gate = FULL
@@ -28,7 +28,7 @@ class Limits:
     @property
     def calls(self) -> int:
         """How many calls may be in flight now."""
-        return allowed_calls(self._gate, self._slots, time.monotonic())
+        return allowed_calls(self._gate, self.slots, time.monotonic())
 
     @property
     def messages(self) -> int:
@@ -43,7 +43,7 @@ class Limits:
         """
         if not self._flight_seconds:
             return free
-        coming = 2 * self._slots * self._claim_seconds / self._flight_seconds
+        coming = 2 * self.slots * self._claim_seconds / self._flight_seconds
         return min(free, max(_SMALLEST_PORTION, math.ceil(coming)))
 
     def claimed(self, seconds: float) -> None:
@@ -54,7 +54,7 @@ class Limits:
         self._flight_seconds += _NEWEST * (seconds - self._flight_seconds)
         if isinstance(answer, Answered):
             trouble = answer.is_trouble
-            self._gate = self._after_fault() if trouble else after_success(self._gate, self._slots)
+            self._gate = self._after_fault() if trouble else after_success(self._gate, self.slots)
             return
         if answer.fault in (Fault.PROVIDER, Fault.UNKNOWN):
             self._gate = self._after_fault()

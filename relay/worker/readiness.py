@@ -17,7 +17,8 @@ _ANSWER_SECONDS = 2.0
 
 
 class Readiness:
-    """``unsettled``: why calls that were made cannot be settled, one sentence for each. ``claims``: why claims fail."""
+    """``unsettled``: why calls that were made cannot be settled, one sentence for each. ``lost``: why none can be
+    settled at all, or claims fail, in words."""
 
     def __init__(
         self,
@@ -25,13 +26,13 @@ class Readiness:
         threads: Threads,
         stopping: asyncio.Event,
         unsettled: Callable[[], Sequence[str]] = tuple,
-        claims: Callable[[], str] = str,
+        lost: Callable[[], str] = str,
     ) -> None:
         self._store = store
         self._threads = threads
         self._stopping = stopping
         self._unsettled = unsettled
-        self._claims = claims
+        self._lost = lost
         self._asking: asyncio.Task[str] | None = None
 
     async def trouble(self) -> str:
@@ -47,7 +48,7 @@ class Readiness:
         finished, _ = await asyncio.wait([asking], timeout=_ANSWER_SECONDS)
         if not finished:
             return f"PostgreSQL has not answered for {_ANSWER_SECONDS:.0f} s"
-        return asking.result() or self._claims()
+        return asking.result() or self._lost()
 
     async def _ask(self) -> str:
         try:

@@ -5,7 +5,8 @@ away. Should the leases lapse first, the guard in the database decides whose out
 
 Nor is it thrown away where PostgreSQL refuses what one call has to say. The others are settled, and that one stays
 open, is told, and is tried again and again with its lease running anew. While nothing at all can be settled, nothing
-more is claimed than there are slots: what is sent and never settled would be sent again by the next worker.
+more is claimed of those accounts than there are slots, and nothing at all where PostgreSQL is away: what is sent and
+never settled would be sent again by the next worker. An account with many such calls is left alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from relay.errors import UnreachableError
@@ -27,6 +30,16 @@ from relay.worker.report import Report
 from relay.worker.threads import Outage, Threads, retry_seconds
 
 _REFUSED_MAX_SECONDS = 30.0  # between two tries of what PostgreSQL refuses
+_REFUSED_PER_ACCOUNT = 16  # calls; from then on the other accounts alone have what slots there are
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusals:
+    """Of one call: how often its outcome was refused, and why the last time."""
+
+    account: str
+    times: int
+    reason: str
 
 
 class Settling:
@@ -39,7 +52,8 @@ class Settling:
         self._pauses = pauses
         self._events = observers
         self._report = report
-        self._refused: dict[CallKey, tuple[int, str]] = {}  # call → how often it was refused, and why
+        self._refused: dict[CallKey, _Refusals] = {}
+        self.lost = ""  # why nothing can be settled, in words, while PostgreSQL is away for it
 
     @property
     def stands_still(self) -> bool:
@@ -49,7 +63,14 @@ class Settling:
     @property
     def refused(self) -> list[str]:
         """Why calls that are still open could not be settled, one sentence for each."""
-        return [reason for _, reason in self._refused.values()]
+        return [refusals.reason for refusals in self._refused.values()]
+
+    @property
+    def left_alone(self) -> list[str]:
+        """The accounts of which so many calls are made and cannot be settled that no more are to be made."""
+        enough = 1 if self._flights.in_doubt else _REFUSED_PER_ACCOUNT
+        counted = Counter(refusals.account for refusals in self._refused.values())
+        return [account for account, count in counted.items() if count >= enough]
 
     async def settle_forever(self, patience_seconds: float = math.inf) -> None:
         """Raises UnreachableError when nothing could be written for longer than that."""
@@ -62,10 +83,16 @@ class Settling:
             try:
                 await self._settle(finished)  # takes out of the list what it has dealt with
                 outage.over()
+                self._choke("")
             except UnreachableError as error:
                 self._flights.put_back(finished)
+                self._choke(str(error))
                 self._events.emit(DatabaseLost("settle", str(error), error.cause))
                 await asyncio.sleep(outage.goes_on(error))
+
+    def _choke(self, lost: str) -> None:
+        self.lost, self._flights.choked = lost, bool(lost)
+        self._flights.changed.set()
 
     async def _settle(self, finished: list[Finished]) -> None:
         """All at once; or one by one, where one of them is refused. What is dealt with leaves the list."""
@@ -104,17 +131,19 @@ class Settling:
         self._tell(finished, settled)
         for each in finished:
             self._refused.pop(each.batch.key, None)
+        self._flights.refused = len(self._refused)
         self._flights.unsettled_in_a_row = 0
         self._flights.close(finished)
 
     def _try_again(self, each: Finished, reason: str) -> None:
         """Later and later, but always within a lease, which goes on running anew."""
         call = each.batch.key
-        times, _ = self._refused.get(call, (0, ""))
-        self._refused[call] = times + 1, reason
-        if not times:
+        times = self._refused[call].times + 1 if call in self._refused else 1
+        self._refused[call] = _Refusals(each.batch.account, times, reason)
+        self._flights.refused = len(self._refused)
+        if times == 1:
             self._flights.unsettled_in_a_row += 1
-        seconds = retry_seconds(times + 1, at_most=_REFUSED_MAX_SECONDS)
+        seconds = retry_seconds(times, at_most=_REFUSED_MAX_SECONDS)
         self._flights.set_aside(each, seconds)
         self._events.emit(CallRefused(call.id, each.batch.account, len(each.batch), reason, seconds))
 

@@ -351,6 +351,44 @@ async def test_what_could_not_be_settled_comes_again_and_stays_open(room: Room) 
     assert set(await room.finished(2)) == {1, 2}
 
 
+async def test_what_is_sent_and_not_settled_is_a_few_calls_a_slot(room: Room) -> None:
+    room.producer.gate.set()
+    for call_id in range(1, 12):
+        room.accept(call_id)
+        room.flights.launch()
+        await room.flights.landed(asyncio.Event(), seconds=5)
+        await asyncio.sleep(0)
+    assert (room.producer.entered, room.flights.free) == (list(range(1, 9)), -3)  # four a slot
+    room.flights.close(room.flights.take_finished())
+    room.flights.launch()
+    assert (room.flights.running, room.flights.free) == (2, -1)
+    assert len(await room.finished(2)) == 2
+
+
+async def test_calls_that_are_refused_for_themselves_take_no_room_until_they_are_many(room: Room) -> None:
+    room.producer.gate.set()
+    for call_id in range(1, 65):
+        room.flights.refused = call_id - 1
+        room.accept(call_id)
+        room.flights.launch()
+        await room.flights.landed(asyncio.Event(), seconds=5)
+        await asyncio.sleep(0)
+        assert room.flights.free == 2
+    room.flights.refused = 64
+    assert (len(room.producer.entered), room.flights.free) == (64, 0)
+
+
+async def test_nothing_is_sent_while_it_is_known_that_nothing_can_be_settled(room: Room) -> None:
+    room.producer.gate.set()
+    room.flights.choked = True
+    room.accept(1)
+    room.flights.launch()
+    assert (room.flights.running, room.flights.free, len(room.flights.open_calls)) == (0, 0, 1)
+    room.flights.choked = False
+    room.flights.launch()
+    assert set(await room.finished(1)) == {1}
+
+
 async def test_landing_ends_with_the_last_call_or_the_stop_or_the_time(room: Room) -> None:
     stop = asyncio.Event()
     room.accept(1)
