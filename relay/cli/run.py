@@ -31,6 +31,7 @@ from relay.observers.metrics import Metrics
 from relay.observers.probes import probes, serving
 from relay.outcomes import NO_CREDENTIAL, Policy, lacks_permission
 from relay.producers import load
+from relay.revisions import require_head
 from relay.settings import Settings, no_color, service_links
 from relay.settings import load as load_settings
 from relay.showing import masked
@@ -71,6 +72,7 @@ def run(drain: bool, once: bool, concurrency: int | None, batch_size: int | None
 
 async def _run(settings: Settings, until: Until, accounts: Accounts) -> Report:
     with reading(settings) as connection:  # the database answers, and its tables are those this version knows
+        require_head(connection, settings.schema_name)  # whoever may not know that is no worker
         warn_of_encoding(connection)
         engine = plain_engine(settings)
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import Engine, create_engine, text
@@ -129,7 +130,26 @@ def test_nobody_is_told_what_is_masked(run: Run, rows: Rows, ids: list[str], rol
     assert {"content", "content_salt", "json_ex_content", "headers"} & seen == set()
 
 
-def test_they_have_no_right_on_any_table(rows: Rows, roles: Roles) -> None:
+def test_a_condition_of_their_own_sees_what_is_shown_and_no_more(rows: Rows, ids: list[str], roles: Roles) -> None:
+    """A function that costs nothing is asked first, and tells what it was given."""
+    told: list[str] = []
+    with psycopg.connect(roles.url("operator").replace("+psycopg", ""), autocommit=True) as connection:
+        connection.add_notice_handler(lambda notice: told.append(str(notice.message_primary)))
+        connection.execute(
+            "create function pg_temp.tell(said text) returns boolean language plpgsql cost 0.0001 as "
+            "$$begin raise notice '%', said; return true; end$$"
+        )
+        for name in WINDOWS:
+            connection.execute(f"select from relay.{name} as one where pg_temp.tell(cast(one as text))".encode())
+        connection.execute("select id from relay.read_outbox where pg_temp.tell(error_message) order by id")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("select id from relay.read_outbox for update")
+    assert len(told) >= 10
+    assert "refused for 138****5678" in told
+    assert PHONE not in str(told)
+
+
+def test_they_have_no_right_on_any_table(run: Run, rows: Rows, roles: Roles) -> None:
     asked = """
         select relname, privilege from pg_class
         cross join unnest(array['select', 'insert', 'update', 'references']) as privilege
@@ -137,6 +157,8 @@ def test_they_have_no_right_on_any_table(rows: Rows, roles: Roles) -> None:
           and has_any_column_privilege(cast(:login as name), oid, privilege)
     """
     assert [rows.read(asked, login=roles.login(part)) for part in ("operator", "auditor")] == [[], []]
+    refused = run("run", "--once", "--producer", "stdout", part="operator", code=1).stderr
+    assert refused.startswith("error: permission denied for table alembic_version\nhint: relay roles tells who may")
 
 
 def test_rights_of_the_version_before_are_told_with_the_way_to_these(
