@@ -105,6 +105,8 @@ def test_what_is_archived_is_shown_too(run: Run, rows: Rows, ids: list[str]) -> 
     rows.read("select relay.archive_calls(now() + interval '1 second', 10, 'a', 'r', 0)")
     assert rows.one("select count(*) from relay.outbox_archive") == 5
     assert rows.one("select count(*) from relay.call") == 0
+    refused = run("archive", "--list", part="auditor", code=1).stderr  # the owner's; auditors ask audit_message
+    assert refused.startswith("error: permission denied for table outbox_archive\nhint: relay roles tells who may")
     assert {id_: told(run, "auditor", "show", id_) for id_ in ids[:2]} == {
         id_: found | {"archived": True} for id_, found in hot.items()
     }
