@@ -2,8 +2,9 @@
 
 PostgreSQL makes the values, so that numbers and nested JSON keep its exact text; here they only become lines. Both
 formats are UTF-8. CSV is that of RFC 4180 with two rules of its own, both lossless: null is nothing at all, an empty
-text is ``""``; and a text that a spreadsheet would run as a formula gets one apostrophe in front. So does a text that
-begins with an apostrophe: whoever drops one from each text that begins with one has the exact text again.
+text is ``""``; and where a spreadsheet would find a formula stands one apostrophe. That is at the begin of a text, and
+behind each sign inside of it at which a spreadsheet of another locale begins a cell (a German Excel splits at ``;`` and
+knows no quotes in the middle of one). Apostrophes at such places get one too: whoever drops one at each has the text.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from typing import NamedTuple, Protocol
 
 TIME = "timestamp with time zone"
 _NUMBERS = ("bigint", "integer", "smallint", "numeric")
-_FORMULA = re.compile(r"[=+@'\t\r\n\uff1d\uff0b\uff0d\uff20-]")  # the wide ones are formulas in East Asian locales
+_SIGNS = r"=+@'\uff1d\uff0b\uff0d\uff20\-"  # the wide ones are formulas in East Asian locales
+_AT_FIRST = re.compile(rf"[{_SIGNS}\t\r\n]")
+_SPLITTING = ";|\t\r\n"
+_INSIDE = re.compile(rf'[{_SPLITTING}](?=[{_SIGNS}"])')  # a quote may hide a formula
+_APOSTROPHE = re.compile(rf"([{_SPLITTING}])'")
 _QUOTED = re.compile(r'[",\r\n]|^$')
 
 Values = Sequence[str | None]
@@ -100,8 +105,15 @@ FORMATS: dict[str, type[Format]] = {"jsonl": JsonLines, "csv": Csv}
 
 
 def guarded(text: str) -> str:
-    """The text as no spreadsheet takes it for a formula."""
-    return f"'{text}" if _FORMULA.match(text) else text
+    """The text as no spreadsheet takes it, or a part of it, for a formula."""
+    if any(sign in text for sign in _SPLITTING):  # most texts have none, and are done
+        text = _INSIDE.sub(r"\g<0>'", text)
+    return f"'{text}" if _AT_FIRST.match(text) else text
+
+
+def unguarded(text: str) -> str:
+    """The exact text of a cell."""
+    return _APOSTROPHE.sub(r"\1", text.removeprefix("'"))
 
 
 def _record(cells: Iterable[str | None]) -> bytes:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from relay.errors import RelayError
+from relay.exports.lines import unguarded
 
 _CELL = re.compile(r'(?:^|,)("(?:[^"]|"")*"|[^,"]*)', re.DOTALL)
 _LAST = 1 << 63  # PostgreSQL sorts null behind everything
@@ -96,5 +97,5 @@ def _whole(lines: IO[bytes]) -> Iterator[bytes]:
 
 
 def _cell(raw: str) -> str | None:
-    """What :mod:`relay.exports.lines` wrote, its apostrophe included where one was put in front."""
-    return raw[1:-1].replace('""', '"') if raw.startswith('"') else raw or None
+    """The value that :mod:`relay.exports.lines` wrote."""
+    return unguarded(raw[1:-1].replace('""', '"') if raw.startswith('"') else raw) if raw else None

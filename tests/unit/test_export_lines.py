@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import click
 import pytest
@@ -12,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.cli.export import Progress, moment
-from relay.exports.lines import Column, Csv, JsonLines, guarded
+from relay.exports.lines import Column, Csv, JsonLines, guarded, unguarded
 from relay.exports.manifest import Manifest, NoManifest, Preceding, preceding, sha256_of
+from relay.exports.reading import ExportedFile
 
 TEXT = Column("a", "text")
-CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
+DANGEROUS = st.sampled_from(["=", "+", "-", "@", "'", '"', ";", "|", ",", "\t", "\r", "\n", "\uff1d", "a", "1", " "])
+CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0") | DANGEROUS, max_size=8)
 
 
 def test_a_line_of_json_is_one_line_whatever_white_space_its_json_has() -> None:
@@ -38,8 +42,19 @@ def test_csv_reads_back_as_it_was_and_its_rows_are_counted(rows: list[tuple[str,
     form = Csv([TEXT, TEXT])
     data = b"".join([form.head(), *map(form.line, rows)])
     read = list(csv.reader(io.StringIO(data.decode(), newline=""), strict=True))[1:]
-    assert [tuple(cell.removeprefix("'") for cell in row) for row in read] == rows
+    assert [tuple(map(unguarded, row)) for row in read] == rows
     assert Csv.count(io.BytesIO(data)) == len(rows)
+    file = ExportedFile(Path("rows.csv"), "csv", ["a", "b"])
+    assert [tuple(file.row(form.line(row)).values.values()) for row in rows] == rows
+
+
+@given(st.lists(CELLS, min_size=1, max_size=3))
+def test_no_spreadsheet_finds_a_formula_wherever_it_splits(cells: list[str]) -> None:
+    """At commas, with the quotes of CSV; or at another sign, where the quotes of this file mean little."""
+    line = Csv([TEXT] * len(cells)).line(cells).decode()
+    (read,) = list(csv.reader(io.StringIO(line, newline=""), strict=True))
+    parts = read + [part for sign in (";", "|", "\t", "\r\n") for part in re.split(f"[{sign}]", line.rstrip())]
+    assert [part for part in parts if re.match(r'"*[=+@\uff1d\uff0b\uff0d\uff20-]', part)] == []
 
 
 @pytest.mark.parametrize(
@@ -49,7 +64,22 @@ def test_what_a_spreadsheet_would_run_gets_an_apostrophe(text: str) -> None:
     assert guarded(text) == f"'{text}"
 
 
-@pytest.mark.parametrize("text", ["", "a=1", "1-1", '{"a": 1}', "向阳", " =1"])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (";=1+1", ";'=1+1"),
+        ("a;@x|+1\t-1", "a;'@x|'+1\t'-1"),
+        ('{"a": "x;=1", "b": ";"}', '{"a": "x;\'=1", "b": ";\'"}'),
+        ("a\n=1", "a\n'=1"),
+        (";'=1", ";''=1"),
+    ],
+)
+def test_a_formula_behind_a_sign_that_others_split_at_gets_one_too(text: str, told: str) -> None:
+    assert guarded(text) == told
+    assert unguarded(told) == text
+
+
+@pytest.mark.parametrize("text", ["", "a=1", "1-1", '{"a": 1}', "向阳", " =1", "a\r\n\r\nb; c|d"])
 def test_other_texts_stay(text: str) -> None:
     assert guarded(text) == text
 
