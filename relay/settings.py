@@ -15,7 +15,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
@@ -250,12 +249,12 @@ def is_there(path: Path) -> bool:
         return False
 
 
-def exposes_secrets(path: Path) -> bool:
-    """Whether the TOML file contains secrets and every user of this machine may read it."""
-    if not is_there(path) or not path.stat().st_mode & stat.S_IROTH:
-        return False
-    given = _read_toml(path)
-    return bool(_take_accounts(given)) or any(key in SECRETS for key, _ in _flattened(given))
+def secret_files(toml: Path) -> list[Path]:
+    """The files that secrets come from: those of RELAY_..._FILE, and the TOML file if there are any in it."""
+    named = (os.environ.get(_variable(name) + _IN_A_FILE) for name in SECRETS)
+    given = _read_toml(toml) if is_there(toml) else {}
+    within = bool(_take_accounts(given)) or any(key in SECRETS for key, _ in _flattened(given))
+    return [Path(path) for path in named if path] + ([toml] if within else [])
 
 
 def _variables() -> dict[str, str]:

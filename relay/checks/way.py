@@ -18,22 +18,48 @@ CONNECTIONS = 4  # at once, so that a proxy that takes turns is found out
 
 # Anybody may ask that; no two servers were started at the same moment.
 _WHICH = "select pg_is_in_recovery() as standby, pg_postmaster_start_time() as started"
+# Whom the server hears without TLS: the way has a second part, on which somebody may listen.
+_OPEN_FROM = """
+select host(inet_client_addr())
+where not (select ssl from pg_stat_ssl where pid = pg_backend_pid())
+  and not coalesce((select encrypted from pg_stat_gssapi where pid = pg_backend_pid()), false)
+  and inet_client_addr() is distinct from inet_server_addr()
+  and not inet_client_addr() <<= inet '127.0.0.0/8' and inet_client_addr() <> inet '::1'
+"""
+_VERIFYING = ("verify-ca", "verify-full")
+_VERIFY = "Add sslmode=verify-full and sslrootcert to RELAY_DATABASE_URL: docs/network.md"
 _GSSAPI = "select encrypted from pg_stat_gssapi where pid = pg_backend_pid()"
 
 
 def encryption(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    host, encrypted = _way(connection)
-    if encrypted:
-        yield ok("the connection is encrypted")
-    elif _stays_on_this_machine(host):
-        yield ok("the connection does not leave this machine")
-    elif connection.scalar(text(_GSSAPI)):
-        yield ok("the connection is encrypted by GSSAPI")
-    else:
+    host, encrypted, sslmode = _way(connection)
+    stays = _stays_on_this_machine(host)
+    by_gssapi = not encrypted and connection.scalar(text(_GSSAPI))
+    if not (encrypted or stays or by_gssapi):
+        yield warn(f"the connection to {host} is not encrypted: contents can be read on the way", _VERIFY)
+    elif between := _open_from(connection, encrypted):
         yield warn(
-            f"the connection to {host} is not encrypted: contents can be read on the way",
-            "Add sslmode=require to RELAY_DATABASE_URL, or verify-full with sslrootcert: docs/network.md",
+            f"from {between} on, a pooler or a proxy, the way to PostgreSQL is not encrypted",
+            "Let it speak TLS to the server, as server_tls_sslmode does in PgBouncer: docs/network.md",
         )
+    elif encrypted and not stays and sslmode not in _VERIFYING:
+        yield warn(
+            f"the connection to {host} is encrypted, but with sslmode={sslmode} nobody asks who answers there: whoever "
+            "stands in between can read along",
+            _VERIFY,
+        )
+    elif stays:
+        yield ok("the connection does not leave this machine")
+    else:
+        yield ok("the connection is encrypted by GSSAPI" if by_gssapi else "the connection is encrypted and verified")
+
+
+def _open_from(connection: Connection, encrypted: bool) -> str | None:
+    """The address from which the rest of the way is open. A port that is passed on (Docker's) is no pooler."""
+    if not (encrypted or leads_to_a_pooler(connection)):
+        return None
+    address: str | None = connection.scalar(text(_OPEN_FROM))
+    return address
 
 
 def one_server(connection: Connection, settings: Settings) -> Iterator[Finding]:
@@ -79,11 +105,12 @@ def speaks_for_pgpool(connection: Connection) -> bool:
     return True
 
 
-def _way(connection: Connection) -> tuple[str, bool]:
-    """The address that is connected to, empty for a socket of this machine; and whether by TLS."""
+def _way(connection: Connection) -> tuple[str, bool, str]:
+    """The address that is connected to, empty for a socket of this machine; whether by TLS; and the sslmode."""
     driver: Any = connection.connection.dbapi_connection
     host = driver.info.hostaddr or driver.info.host
-    return "" if host.startswith("/") else host, bool(driver.pgconn.ssl_in_use)
+    sslmode = driver.info.get_parameters().get("sslmode", "prefer")
+    return "" if host.startswith("/") else host, bool(driver.pgconn.ssl_in_use), sslmode
 
 
 def _stays_on_this_machine(host: str) -> bool:

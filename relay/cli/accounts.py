@@ -12,11 +12,12 @@ from relay.accounts.query import Query
 from relay.accounts.sources import Folder, Given, TomlFile
 from relay.addresses import normalized_url
 from relay.cli.database import APPLICATION_NAME, CONNECT_TIMEOUT_SECONDS, ENCODING
-from relay.cli.printing import say
 from relay.sessions import make_independent
-from relay.settings import Settings, exposes_secrets, is_there
+from relay.settings import Settings, is_there, secret_files
+from relay.strangers import readers
 from relay.tmc.credential import Credential
 
+_TOLD = 3  # files, of what may be thousands
 _SILENCE_MS = 10_000  # a server that has vanished from the network is given up after so long
 
 
@@ -41,7 +42,6 @@ def open_accounts(settings: Settings) -> Iterator[Accounts]:
             sources.append(file)
         others = settings.accounts_query or settings.accounts_dir or len(names) > 1
         accounts = Accounts([*sources, Given(_given(settings, needed=not others))])
-        _warn(settings)
         accounts.check()
         accounts.refresh(names)
         yield accounts
@@ -77,9 +77,14 @@ def _engine(settings: Settings) -> Engine:
     return engine
 
 
-def _warn(settings: Settings) -> None:
-    if exposes_secrets(settings.file):
-        say(
-            f"warning: {settings.file} contains secrets and can be read by everyone: chmod o-r {settings.file}",
-            err=True,
+def exposed(settings: Settings) -> list[str]:
+    """A sentence for each file with secrets that others may read, and its mending."""
+    files = secret_files(settings.file)
+    if settings.accounts_dir:
+        files += sorted(settings.accounts_dir.glob("[!.]*/app_secret")) + sorted(
+            settings.accounts_dir.glob("[!.]*/session")
         )
+    found = [(file, who) for file in files if (who := readers(file))]
+    told = [f"{file} contains secrets and can be read by {who}; run: chmod go-r on it" for file, who in found[:_TOLD]]
+    more = len(found) - _TOLD
+    return told + ([f"so can {more} more file{'s' if more > 1 else ''} with secrets"] if more > 0 else [])

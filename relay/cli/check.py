@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _CODES = {"settings": 78, "database": 69}
 # The next step where an error does not say one.
 _HINTS = {
+    "settings": "docs/accounts.md: who may read files with secrets.",
     "database": "Check RELAY_DATABASE_URL and that the server runs.",
     "accounts": "See docs/accounts.md: what a source must give.",
     "platform": "See docs/network.md: the way to the platform.",
@@ -66,12 +67,21 @@ def _facts(account: str, *, ask_platform: bool) -> Iterator[Fact]:
             yield Fact("settings", State.FAIL, problem, error.hint or "The README lists every setting.")
         return
     yield Fact("settings", State.OK, f"producer {settings.producer}, schema {settings.schema_name}")
+    yield from _guarded("settings", _exposed(settings))
     offsets: list[float] = []
     try:
         yield from _guarded("database", _database(engine, settings, offsets))
     finally:
         engine.dispose()
     yield from _guarded("accounts", _credentials(settings, account, offsets[0] if offsets else 0.0, ask_platform))
+
+
+def _exposed(settings: Settings) -> Iterator[Fact]:
+    from relay.checks import Fact, State
+    from relay.cli.accounts import exposed
+
+    for problem in exposed(settings):
+        yield Fact("settings", State.WARN, problem, _HINTS["settings"])
 
 
 def _guarded(name: str, facts: Iterator[Fact]) -> Iterator[Fact]:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from relay import background
 from relay.accounts import Accounts
 from relay.addresses import conninfo, normalized_url
-from relay.cli.accounts import open_accounts
+from relay.cli.accounts import exposed, open_accounts
 from relay.cli.database import explained, plain_engine, reading, warn_of_encoding
 from relay.cli.printing import say, shown
 from relay.cli.producing import producer_config
@@ -63,6 +63,8 @@ def run(drain: bool, once: bool, concurrency: int | None, batch_size: int | None
             "false for the pod, or give the service another name",
             err=True,
         )
+    for problem in exposed(settings):
+        say(f"warning: {problem}", err=True)
     silence_libraries()
     with open_accounts(settings) as accounts:
         report = background.run(_run(settings, until, accounts))

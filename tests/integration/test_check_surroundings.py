@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine, make_url, text
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.pool import NullPool
 
 import relay
 from relay.checks import server, way
@@ -21,28 +22,50 @@ pytestmark = pytest.mark.usefixtures("check_settings")
 
 
 @pytest.mark.parametrize(
-    ("host", "encrypted", "state"),
+    ("host", "encrypted", "sslmode", "sentence"),
     [
-        ("", False, "ok"),
-        ("127.0.0.1", False, "ok"),
-        ("::1", False, "ok"),
-        ("10.1.2.3", True, "ok"),
-        ("10.1.2.3", False, "warn"),
-        ("db.example.com", False, "warn"),
+        ("", False, "prefer", None),
+        ("127.0.0.1", False, "prefer", None),
+        ("::1", True, "prefer", None),
+        ("10.1.2.3", True, "verify-full", None),
+        ("10.1.2.3", True, "verify-ca", None),
+        ("10.1.2.3", True, "require", "10.1.2.3 is encrypted, but with sslmode=require nobody asks who answers there"),
+        ("10.1.2.3", False, "prefer", "the connection to 10.1.2.3 is not encrypted"),
+        ("db.example.com", False, "disable", "the connection to db.example.com is not encrypted"),
     ],
 )
-def test_a_way_that_leaves_this_machine_is_encrypted(
-    check: Check, monkeypatch: pytest.MonkeyPatch, host: str, encrypted: bool, state: str
+def test_a_way_that_leaves_this_machine_is_encrypted_and_verified(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, host: str, encrypted: bool, sslmode: str, sentence: str | None
 ) -> None:
-    monkeypatch.setattr(way, "_way", lambda _: (host, encrypted))
-    (found,) = check()["encryption"]
-    assert found["state"] == state
-    assert state == "ok" or f"the connection to {host} is not encrypted" in found["sentence"]
-
-
-def test_the_way_itself_is_looked_at(engine: Engine) -> None:
+    monkeypatch.setattr(way, "_way", lambda _: (host, encrypted, sslmode))
+    monkeypatch.setattr(way, "_open_from", lambda *_: None)
     with engine.connect() as connection:
-        assert way._way(connection) in (("", False), ("127.0.0.1", False))
+        (found,) = way.encryption(connection, None)  # type: ignore[arg-type]
+    assert found.state == ("warn" if sentence else "ok")
+    assert (sentence or "") in found.sentence
+    assert "sslmode=verify-full" in found.hint or not sentence
+
+
+@pytest.mark.parametrize(("heard", "state"), [("10.9.9.9", "warn"), ("127.0.0.1", "ok"), ("null", "ok")])
+def test_the_way_from_a_pooler_on_is_looked_at_too(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, heard: str, state: str
+) -> None:
+    address = "null::inet" if heard == "null" else f"inet '{heard}'"
+    monkeypatch.setattr(way, "_OPEN_FROM", way._OPEN_FROM.replace("inet_client_addr()", f"({address})"))
+    monkeypatch.setattr(way, "leads_to_a_pooler", lambda _: True)
+    with engine.connect() as connection:
+        (found,) = way.encryption(connection, None)  # type: ignore[arg-type]
+    assert found.state == state
+    assert state == "ok" or found.sentence.startswith("from 10.9.9.9 on, a pooler or a proxy, ")
+
+
+def test_the_way_itself_is_looked_at(engine: Engine, database_url: str) -> None:
+    with engine.connect() as connection:
+        assert way._way(connection) in (("", False, "prefer"), ("127.0.0.1", False, "prefer"))
+        assert way._open_from(connection, False) is None
+    url = make_url(database_url).update_query_dict({"sslmode": "disable"})
+    with create_engine(url, poolclass=NullPool).connect() as connection:
+        assert way._way(connection)[1:] == (False, "disable")
 
 
 @pytest.mark.usefixtures("engine")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import Engine, text
 
 import relay
-from relay.cli.accounts import open_accounts
+from relay.cli.accounts import exposed, open_accounts
+from relay.cli.verbs import relay as command
 from relay.errors import ConfigurationError, UnreachableError
 from relay.settings import load
 from relay.tmc.credential import Credential
@@ -92,18 +95,27 @@ def test_with_another_source_it_is_not_but_half_of_it_is_a_mistake(empty_place: 
         pass
 
 
-def test_a_file_with_secrets_that_everyone_may_read_is_warned_of(
-    empty_place: Path, capsys: pytest.CaptureFixture[str]
+def test_files_with_secrets_that_others_may_read_are_warned_of(
+    empty_place: Path, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
-    path = empty_place / "relay.toml"
-    write_file(path, "file")
-    for mode, warning in ((0o600, ""), (0o644, "warning: relay.toml contains secrets and can be read by everyone")):
-        path.chmod(mode)
-        with open_accounts(load()):
-            said = capsys.readouterr()
-        assert said.out == ""
-        assert said.err.startswith(warning)
-        assert bool(said.err) is bool(warning)
+    write_file(empty_place / "relay.toml", "file")
+    (empty_place / "url").write_text(database_url)
+    monkeypatch.setenv("RELAY_DATABASE_URL_FILE", str(empty_place / "url"))
+    monkeypatch.setenv("RELAY_ACCOUNTS_DIR", str(empty_place / "accounts"))
+    files = [empty_place / "url", Path("relay.toml")]
+    write_folder(empty_place / "accounts", "a", "b", "..data")
+    files += [empty_place / "accounts" / account / "app_secret" for account in ("a", "b", "..data")]
+    for file in files:
+        file.chmod(0o600)
+    assert exposed(load()) == []
+    for file in files:
+        file.chmod(0o644)
+    told = exposed(load())
+    assert [line.partition(" contains")[0] for line in told[:2]] == [str(file) for file in files[:2]]
+    assert told[0].endswith("contains secrets and can be read by everyone; run: chmod go-r on it")
+    assert told[3:] == ["so can 1 more file with secrets"]
+    found = json.loads(CliRunner().invoke(command, ["check", "--no-platform", "--json"]).stdout)
+    assert [fact["state"] for fact in found["facts"] if fact["name"] == "settings"] == ["ok"] + ["warn"] * 4
 
 
 def test_sources_that_cannot_answer_stop_the_start(empty_place: Path, database_url: str) -> None:

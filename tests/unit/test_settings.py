@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from relay.errors import ConfigurationError
-from relay.settings import SECRETS, database_url, exposes_secrets, load, no_color, schema_name, service_links
+from relay.settings import SECRETS, database_url, load, no_color, schema_name, secret_files, service_links
 
 SECRET = "s3cret-do-not-show"
 
@@ -173,7 +173,7 @@ def test_a_working_directory_that_may_not_be_looked_into_has_no_file(monkeypatch
 
     monkeypatch.setattr(Path, "exists", forbidden)
     assert load().batch_size == 50
-    assert not exposes_secrets(load().file)
+    assert secret_files(load().file) == []
     monkeypatch.setenv("RELAY_CONFIG", "/nowhere/relay.toml")
     assert "/nowhere/relay.toml" in refusal()
 

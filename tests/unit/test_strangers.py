@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from relay import strangers
 from relay.errors import ConfigurationError
 from relay.settings import load
-from relay.strangers import stranger
+from relay.strangers import readers, stranger
 
 NOBODY = 65534
 
@@ -69,3 +71,54 @@ def test_a_group_may_write_only_where_it_is_the_users_own(file: Path, monkeypatc
     assert stranger(file, named=False) is None
     monkeypatch.setattr(strangers, "_private", lambda group_id, user_id: False)
     assert "can be written by a group" in (stranger(file, named=True) or "")
+
+
+@pytest.mark.parametrize(
+    ("mode", "group", "expected"),
+    [
+        (0o600, "staff", None),
+        (0o604, "staff", "everyone"),
+        (0o644, "ann", "everyone"),
+        (0o640, "staff", "the group staff"),
+        (0o640, "ann", None),
+    ],
+)
+def test_who_else_may_read_a_secret(
+    file: Path, monkeypatch: pytest.MonkeyPatch, mode: int, group: str, expected: str | None
+) -> None:
+    monkeypatch.setattr(grp, "getgrgid", lambda _: grp.struct_group((group, "x", 7, [])))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: pwd.struct_passwd(("ann", "x", 7, 7, "", "/", "/bin/sh")))
+    file.chmod(mode)
+    assert readers(file) == expected
+    assert readers(Path("nowhere")) is None
+
+
+def test_a_group_without_a_name_is_ours_if_it_is_that_of_this_process(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container has users and groups that nobody has written down."""
+
+    def unknown(_: int) -> grp.struct_group:
+        raise KeyError
+
+    monkeypatch.setattr(grp, "getgrgid", unknown)
+    file.chmod(0o640)
+    monkeypatch.setattr(os, "getegid", lambda: file.stat().st_gid)
+    assert readers(file) is None
+    monkeypatch.setattr(os, "getegid", lambda: file.stat().st_gid + 1)
+    assert readers(file) == f"the group {file.stat().st_gid}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "read_only", "expected"), [("tmpfs", True, None), ("tmpfs", False, "everyone"), ("ext4", True, "everyone")]
+)
+def test_a_secret_that_a_container_mounts_is_nobody_elses(
+    file: Path, monkeypatch: pytest.MonkeyPatch, kind: str, read_only: bool, expected: str | None
+) -> None:
+    device = file.stat().st_dev
+    mount = f"36 35 {os.major(device)}:{os.minor(device)} / /run/secrets ro,relatime - {kind} {kind} rw"
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: f"22 1 0:0 / / rw - overlay overlay rw\n{mount}\n")
+    found = os.statvfs(file)
+    flags = os.ST_RDONLY if read_only else 0
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((*found[:8], flags, found[9])))
+    assert readers(file) == expected
