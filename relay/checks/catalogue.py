@@ -50,7 +50,7 @@ _QUESTIONS = {
         select format('%s(%s)', proname, pg_get_function_identity_arguments(oid)),
             concat_ws(' ', 'returns', prorettype::regtype, case when prosecdef then 'security definer' end,
                 replace(array_to_string(proconfig, ' '), :schema || ', ', 'SCHEMA, '),
-                'body ' || md5(prosrc))
+                'body ' || md5(replace(prosrc, 'from ' || :schema || '.', 'from ')))
         from pg_proc where pronamespace = to_regnamespace(:schema)""",
 }
 _HAS_A_SAY = ("constraint", "trigger")

@@ -14,6 +14,7 @@ from relay.revisions import (
     r0008_evidence,
     r0008_final,
     r0008_ids,
+    r0008_inserts,
     r0008_ledger,
     r0008_limits,
     r0008_locks,
@@ -40,6 +41,7 @@ _PARTS = (
     r0008_catching_up,
     r0008_lookups,
     r0008_limits,
+    r0008_inserts,
     r0008_masking,
     r0008_reading,
     r0008_locks,  # rewrites what others have written

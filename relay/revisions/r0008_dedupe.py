@@ -1,8 +1,8 @@
 """Revision 0008, dedupe keys that are remembered. Frozen once released: never edit, add one.
 
 A key is unique in the outbox, and rows leave it: archived, or pruned. Whoever deletes one leaves its key behind in a
-narrow table, in the same transaction, and an insert looks there before it is made: what is known is passed over in
-silence, like any key that is in the outbox. Without a key none of this runs.
+narrow table, in the same transaction, and an insert looks there before it is made (``r0008_inserts``): what is known
+is passed over in silence, like any key that is in the outbox. Without a key none of this runs.
 
 Between that look and the unique index, the message that had the key may be moved away. So there is a second look after
 the insert, which sees what was committed meanwhile and refuses: who tries again finds the key. A transaction with one
@@ -46,43 +46,36 @@ UPGRADE: tuple[str, ...] = (
         execute function {schema}.remember_key()
     """,
     r"""
-    create function {schema}.pass_over_known_key() returns trigger language plpgsql security definer
-        set search_path = pg_catalog, {schema}, pg_temp as $body$
+    create function {schema}.refuse_known_key() returns trigger language plpgsql security definer as $body$
     begin
-        if new.created_xid = pg_current_xact_id()
-            and exists (select from dedupe d where d.account = new.account and d.dedupe_key = new.dedupe_key)
+        if new.created_xid operator(pg_catalog.=) pg_catalog.pg_current_xact_id()
+            and (pg_catalog.current_setting('transaction_isolation') operator(pg_catalog.<>) 'read committed'
+                or exists (
+                    select from {schema}.dedupe d
+                    where d.account operator(pg_catalog.=) new.account
+                      and d.dedupe_key operator(pg_catalog.=) new.dedupe_key))
         then
-            return null;
+            execute pg_catalog.concat(
+                'select ', pg_catalog.quote_ident(tg_table_schema), '.refuse_key_if_known($1, $2, $3)')
+                using new.account, new.dedupe_key, new.id;
         end if;
-        return new;
+        return null;
     end
     $body$
     """,
     r"""
-    create trigger outbox_dedupe_is_remembered
-        before insert on {schema}.outbox
-        for each row when (new.dedupe_key is not null)
-        execute function {schema}.pass_over_known_key()
-    """,
-    r"""
-    create function {schema}.refuse_known_key() returns trigger language plpgsql security definer
-        set search_path = pg_catalog, {schema}, pg_temp set exit_on_error = off as $body$
+    create function {schema}.refuse_key_if_known(account text, dedupe_key text, id bigint) returns void
+        language plpgsql set search_path = pg_catalog, {schema}, pg_temp set exit_on_error = off as $body$
     begin
-        if new.created_xid <> pg_current_xact_id() then
-            return null;
-        elsif current_setting('transaction_isolation') = 'read committed' then
-            if not exists (select from dedupe d where d.account = new.account and d.dedupe_key = new.dedupe_key) then
-                return null;
-            end if;
-        else
+        if current_setting('transaction_isolation') <> 'read committed' then
             begin
-                insert into dedupe (account, dedupe_key, message_id) values (new.account, new.dedupe_key, new.id);
+                insert into dedupe (account, dedupe_key, message_id) values ($1, $2, $3);
                 raise exception using errcode = 'RL001';
             exception
                 when unique_violation then
                     null;
                 when sqlstate 'RL001' then
-                    return null;
+                    return;
             end;
         end if;
         raise exception using
@@ -92,6 +85,7 @@ UPGRADE: tuple[str, ...] = (
     end
     $body$
     """,
+    "revoke execute on function {schema}.refuse_key_if_known(text, text, bigint) from public",
     r"""
     create trigger outbox_dedupe_still_holds
         after insert on {schema}.outbox
@@ -121,8 +115,7 @@ DOWNGRADE: tuple[str, ...] = (
     "drop function {schema}.remember_page(integer, bigint, bigint)",
     "drop trigger outbox_dedupe_still_holds on {schema}.outbox",
     "drop function {schema}.refuse_known_key()",
-    "drop trigger outbox_dedupe_is_remembered on {schema}.outbox",
-    "drop function {schema}.pass_over_known_key()",
+    "drop function {schema}.refuse_key_if_known(text, text, bigint)",
     "drop trigger outbox_dedupe_keys_stay on {schema}.outbox",
     "drop function {schema}.remember_key()",
     "drop table {schema}.dedupe",

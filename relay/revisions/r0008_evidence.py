@@ -11,9 +11,8 @@ The setting ``relay.salting`` keeps accidents away, as ``relay.redacting`` does;
 
 from __future__ import annotations
 
-from relay.revisions import r0004, r0004_comments, r0006, r0006_views, r0008_ids
+from relay.revisions import r0004, r0004_comments, r0006, r0006_views
 
-_TOMBSTONE = """'{"redacted": true}'"""
 _SALTING = "coalesce(current_setting('relay.salting', true), '') = 'on'"
 _GOES = """
     coalesce(current_setting('relay.redacting', true), '') = 'on' and new.content_sha256 = old.content_sha256
@@ -27,27 +26,6 @@ def _found(begin: str, statements: tuple[str, ...]) -> str:
 
 
 _ARCHIVE_FACTS = _found("create trigger outbox_archive_facts_stay", r0006.GUARDS)
-_KEEP_EVIDENCE = _found("function {schema}.keep_evidence()", r0008_ids.UPGRADE)
-_BEFORE = """
-        if new.content_sha256 is null
-            or cast(new.content as pg_catalog.text) operator(pg_catalog.<>) '{"redacted": true}'
-        then
-            new.content_sha256 := pg_catalog.sha256(
-                pg_catalog.convert_to(cast(new.content as pg_catalog.text), 'UTF8'));
-        end if;
-"""
-# Salt and hash of a row that a restore brings stay as they are, also where they do not fit: that is evidence. So does
-# the hash of a content that was removed before there were salts.
-_SALTED = """
-        if (new.content_salt is null or new.content_sha256 is null)
-            and (new.content_sha256 is null
-                 or cast(new.content as pg_catalog.text) operator(pg_catalog.<>) '{"redacted": true}')
-        then
-            new.content_salt := pg_catalog.uuid_send(pg_catalog.gen_random_uuid());
-            new.content_sha256 := pg_catalog.sha256(new.content_salt operator(pg_catalog.||)
-                pg_catalog.convert_to(cast(new.content as pg_catalog.text), 'UTF8'));
-        end if;
-"""
 
 
 def _evidence_stays(table: str) -> str:
@@ -72,7 +50,6 @@ def _salt_goes(table: str) -> str:
 TABLES = (
     "alter table {schema}.outbox add column content_salt bytea",
     "alter table {schema}.outbox_archive add column content_salt bytea",
-    _KEEP_EVIDENCE.replace(_BEFORE, _SALTED),
     "drop trigger outbox_evidence_stays on {schema}.outbox",
     _evidence_stays("outbox"),
     "drop trigger outbox_archive_facts_stay on {schema}.outbox_archive",
@@ -245,7 +222,6 @@ DOWNGRADE: tuple[str, ...] = (
     _HASHES_BEFORE.replace("TABLE", "outbox"),
     _ARCHIVE_FACTS,
     _found("create trigger outbox_evidence_stays", r0004.EVIDENCE),
-    _KEEP_EVIDENCE,
     "alter table {schema}.outbox_archive drop column content_salt",
     "alter table {schema}.outbox drop column content_salt",
 )

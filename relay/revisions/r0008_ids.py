@@ -6,14 +6,13 @@ message is lost without a word; for a claim it is an error that ends it. So whoe
 and nothing lies beyond the sequence, and steps over what is taken. Forwards only.
 
 The look costs an index probe. Claims and the ledger make it each time; the outbox once in a tenth of a second and
-session, and whenever an id is lower than the one before. What runs at each insert has no SET clause, which would cost
-as much as the rest of it: names are qualified instead. Security definer, because whoever inserts has no rights on
-sequences and need not be able to read.
+session, and whenever an id is lower than the one before (``r0008_inserts``). Security definer, because whoever inserts
+has no rights on sequences and need not be able to read.
 """
 
 from __future__ import annotations
 
-from relay.revisions import r0002, r0003, r0004
+from relay.revisions import r0002, r0003
 
 # Nothing lies beyond a sequence as a rule, so the look ends at once, also while dead rows cannot be cleaned up. It
 # reads the sequence after its snapshot was taken: what it sees was drawn before. The plan stays in the session from a
@@ -164,31 +163,6 @@ UPGRADE: tuple[str, ...] = (
     end
     $body$
     """,
-    # The hash of a content that was removed is what proves it afterwards: it survives a restore. The id is looked at
-    # in the same function, because another trigger would cost each row a tenth.
-    r"""
-    create or replace function {schema}.keep_evidence() returns trigger language plpgsql security definer as $body$
-    begin
-        if new.content_sha256 is null
-            or cast(new.content as pg_catalog.text) operator(pg_catalog.<>) '{"redacted": true}'
-        then
-            new.content_sha256 := pg_catalog.sha256(
-                pg_catalog.convert_to(cast(new.content as pg_catalog.text), 'UTF8'));
-        end if;
-        if (new.id operator(pg_catalog.>)
-                cast('0' operator(pg_catalog.||) pg_catalog.current_setting('relay.last_id', true) as bigint)
-            and 1000 operator(pg_catalog.*) pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())
-                operator(pg_catalog.<)
-                cast('0' operator(pg_catalog.||) pg_catalog.current_setting('relay.look_again', true) as bigint)
-            and new.created_xid operator(pg_catalog.=) pg_catalog.pg_current_xact_id()) is not true
-        then
-            execute pg_catalog.concat('select ', pg_catalog.quote_ident(tg_table_schema), '.unused_id($1, $2)')
-                into new.id using new.id, new.created_xid;
-        end if;
-        return new;
-    end
-    $body$
-    """,
     # A transaction that has notified cannot be prepared. Whoever will prepare one says: set local relay.wake = off
     r"""
     create or replace function {schema}.wake() returns trigger language plpgsql as $body$
@@ -214,7 +188,6 @@ def _as_before(name: str, statements: tuple[str, ...]) -> str:
 
 DOWNGRADE: tuple[str, ...] = (
     _as_before("wake", r0003.UPGRADE),
-    _as_before("keep_evidence", r0004.UPGRADE),
     _as_before("keep_order", r0002.UPGRADE),
     "drop function {schema}.sequences_left_behind()",
     "drop function {schema}.is_given(bigint, xid8)",

@@ -87,9 +87,9 @@ WRONG_TABLES = {
         "trigger outbox_facts_stay is DISABLED",
     ),
     "wrong check": (
-        "alter table relay.outbox drop constraint outbox_status_known, "
-        "add constraint outbox_status_known check (status in ('pending', 'done'))",
-        "constraint outbox_status_known is CHECK",
+        "alter table relay.attempt drop constraint attempt_outcome_known, "
+        "add constraint attempt_outcome_known check (outcome in ('retry', 'failed'))",
+        "constraint attempt_outcome_known is CHECK",
     ),
     "no check of the content": (
         "alter domain relay.content drop constraint content_is_an_object_within_limit",

@@ -136,24 +136,37 @@ def test_a_content_is_counted_in_characters(engine: Engine) -> None:
             add(connection, of_length(MAX_CONTENT_CHARACTERS + 1))
 
 
-@pytest.mark.parametrize(
-    ("row", "constraint"),
-    [
-        ({"topic": "t" * 257}, "outbox_topic_within_limit"),
-        ({"topic": "  "}, "outbox_topic_within_limit"),
-        ({"account": ""}, "outbox_account_not_blank"),
-        ({"status": "sending", "finished_at": "2026-01-01T00:00:00Z"}, "outbox_status_known"),
-        ({"attempts": -1}, "outbox_attempts_not_negative"),
-        ({"status": "failed"}, "outbox_finished_when_not_pending"),
-        ({"status": "done", "finished_at": "2026-01-01T00:00:00Z"}, "outbox_done_names_its_call"),
-    ],
-    ids=repr,
-)
-def test_what_a_row_cannot_be(row: dict[str, Any], constraint: str, engine: Engine) -> None:
+STATES = {"status", "attempts", "call_id", "result_index", "finished_at"}
+UNSOUND: list[tuple[dict[str, Any], str]] = [
+    ({"topic": "t" * 257}, "outbox_topic_within_limit"),
+    ({"topic": "  "}, "outbox_topic_within_limit"),
+    ({"account": ""}, "outbox_account_not_blank"),
+    ({"ordering_key": ""}, "outbox_ordering_key_not_empty"),
+    ({"status": "sending", "finished_at": "2026-01-01T00:00:00Z"}, "outbox_status_known"),
+    ({"attempts": -1}, "outbox_attempts_not_negative"),
+    ({"status": "failed"}, "outbox_finished_when_not_pending"),
+    ({"status": "done", "finished_at": "2026-01-01T00:00:00Z"}, "outbox_done_names_its_call"),
+]
+
+
+@pytest.mark.parametrize("created_xid", ["pg_current_xact_id()", "'3'"], ids=["inserted", "restored"])
+@pytest.mark.parametrize(("row", "constraint"), UNSOUND, ids=repr)
+def test_what_a_row_cannot_be(row: dict[str, Any], constraint: str, created_xid: str, engine: Engine) -> None:
     whole = {"topic": "topic", "content": "{}"} | row
     names, marks = ", ".join(whole), ", ".join(f":{name}" for name in whole)
-    with engine.connect() as connection, pytest.raises(IntegrityError, match=constraint):
-        connection.execute(text(f"insert into relay.outbox ({names}) values ({marks})"), whole)
+    sql = f"insert into relay.outbox ({names}, created_xid) values ({marks}, {created_xid})"
+    with engine.connect() as connection, pytest.raises(IntegrityError, match=constraint) as refused:
+        connection.execute(text(sql), whole)
+    assert refused.value.orig.diag.constraint_name == constraint  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("row", "constraint"), [case for case in UNSOUND if case[0].keys() & STATES], ids=repr)
+def test_what_a_row_cannot_become(row: dict[str, Any], constraint: str, engine: Engine) -> None:
+    changes = ", ".join(f"{name} = :{name}" for name in row)
+    with engine.connect() as connection, pytest.raises(IntegrityError, match=constraint) as refused:
+        add(connection, "{}")
+        connection.execute(text(f"update relay.outbox set {changes}"), row)
+    assert refused.value.orig.diag.constraint_name == constraint  # type: ignore[union-attr]
 
 
 def test_the_id_cannot_be_chosen(engine: Engine) -> None:

@@ -23,7 +23,7 @@ from tests.fixtures.roles import Roles
 from tests.fixtures.scripted import Bench, Scripted
 
 # These run at each insert, where a setting would be felt.
-EACH_INSERT = ("keep_evidence", "keep_limits", "keep_order", "wake")
+EACH_INSERT = ("keep_evidence", "keep_order", "refuse_known_key", "wake")
 PLANTED = EVIL.replace("create schema evil;", "").replace("grant usage on schema evil to public;", "")
 
 
