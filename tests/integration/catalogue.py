@@ -35,7 +35,8 @@ _QUESTIONS = {
         where typtype = 'd' and typnamespace = to_regnamespace(:schema)""",
     "functions": """
         select format('%s %s %s %s %s', proname, prorettype::regtype, prosecdef,
-                      replace(array_to_string(proconfig, ' '), :schema || ', ', 'SCHEMA, '), replace(prosrc, 'from ' || :schema || '.', 'from '))
+                      replace(array_to_string(proconfig, ' '), :schema || ', ', 'SCHEMA, '),
+                      replace(prosrc, 'from ' || :schema || '.', 'from '))
         from pg_proc where pronamespace = to_regnamespace(:schema)""",
     "views": """
         select format('%s %s', relname, pg_get_viewdef(oid)) from pg_class
