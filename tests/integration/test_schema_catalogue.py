@@ -163,9 +163,10 @@ def test_what_a_row_cannot_be(row: dict[str, Any], constraint: str, created_xid:
 @pytest.mark.parametrize(("row", "constraint"), [case for case in UNSOUND if case[0].keys() & STATES], ids=repr)
 def test_what_a_row_cannot_become(row: dict[str, Any], constraint: str, engine: Engine) -> None:
     changes = ", ".join(f"{name} = :{name}" for name in row)
-    with engine.connect() as connection, pytest.raises(IntegrityError, match=constraint) as refused:
+    with engine.connect() as connection:
         add(connection, "{}")
-        connection.execute(text(f"update relay.outbox set {changes}"), row)
+        with pytest.raises(IntegrityError, match=constraint) as refused:
+            connection.execute(text(f"update relay.outbox set {changes}"), row)
     assert refused.value.orig.diag.constraint_name == constraint  # type: ignore[union-attr]
 
 
