@@ -8,6 +8,7 @@ this one.
 from __future__ import annotations
 
 from relay.revisions import (
+    r0008_archiving,
     r0008_calls,
     r0008_catching_up,
     r0008_dedupe,
@@ -20,7 +21,6 @@ from relay.revisions import (
     r0008_locks,
     r0008_lookups,
     r0008_masking,
-    r0008_owner,
     r0008_reading,
     r0008_sessions,
     r0008_times,
@@ -30,7 +30,6 @@ REVISION = "0008"
 DOWN_REVISION: str | None = "0007"
 
 _PARTS = (
-    r0008_owner,
     r0008_ids,
     r0008_calls,
     r0008_times,
@@ -44,7 +43,8 @@ _PARTS = (
     r0008_inserts,
     r0008_masking,
     r0008_reading,
-    r0008_locks,  # rewrites what others have written
+    r0008_locks,
+    r0008_archiving,
     r0008_sessions,
 )
 

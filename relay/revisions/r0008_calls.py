@@ -7,26 +7,13 @@ worker of the version before knows no nonce: its calls have 0.
 A worker gives itself its name; ``created_by`` is the login that made the call, and no role of the relay's has the right
 to name another. A call of before has none: the login of whoever migrates would be a lie.
 
-The columns come last in both tables, so in the archive behind ``finished_at``: what moves calls names its columns.
+The columns come last in both tables, so in the archive behind ``finished_at``; ``r0008_archiving`` moves calls by name.
 Whoever may insert calls may give them a nonce, without ``relay roles`` being run first.
 """
 
 from __future__ import annotations
 
-from relay.revisions import r0004_comments, r0006_functions, r0006_views
-
-_COLUMNS = (
-    "id, account, worker, message_ids, parent_id, claimed_at, lease_until, sent_at, settled_at, outcome, http_status, "
-    "request_id, error_code, sub_code, error_message, request_bytes, duration_ms"
-)
-_BY_PLACE = "insert into call_archive select * from gone"
-_BY_NAME = _BY_PLACE.replace("call_archive", f"call_archive ({_COLUMNS}, nonce, created_by, finished_at)")
-
-_MOVE_CALLS = next(
-    text.replace("create function", "create or replace function")
-    for text in r0006_functions.UPGRADE
-    if "function {schema}.archive_calls(" in text
-)
+from relay.revisions import r0004_comments, r0006_views
 
 (_BEFORE,) = (text for text in r0006_views.UPGRADE if "view {schema}.audit_call " in text)
 _VIEW = _BEFORE.replace("duration_ms from", "duration_ms, created_by from").replace(
@@ -41,7 +28,6 @@ UPGRADE: tuple[str, ...] = (
     "alter table {schema}.call add column created_by text",
     "alter table {schema}.call alter column created_by set default session_user",
     "alter table {schema}.call_archive add column created_by text",
-    _MOVE_CALLS.replace(_BY_PLACE, _BY_NAME),
     _VIEW,
     f"comment on column {{schema}}.audit_call.created_by is '{CREATED_BY}'",
     r"""
@@ -66,7 +52,6 @@ DOWNGRADE: tuple[str, ...] = (
     "drop view {schema}.audit_call",
     _BEFORE.replace("create or replace", "create"),
     *(text for text in r0004_comments.UPGRADE if "{schema}.audit_call" in text),
-    _MOVE_CALLS,
     "alter table {schema}.call_archive drop column created_by, drop column nonce",
     "alter table {schema}.call drop column created_by, drop column nonce",
 )

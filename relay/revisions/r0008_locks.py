@@ -13,28 +13,7 @@ has the lock of those who write the outbox too.
 from __future__ import annotations
 
 _TABLES = ("archive_lock", "ids_lock", "naming_lock")
-_ARCHIVERS = (
-    "archive_messages(timestamptz, integer, boolean, text, text, bigint)",
-    "archive_calls(timestamptz, integer, text, text, bigint)",
-)
-_ADVISORY = "pg_try_advisory_xact_lock(cast(cast(''outbox'' as regclass) as integer), 257)"
 _FUNCTIONS = ("archive_alone()", "name_calls()", "nobody_names_calls()", "wait_for_key(regclass, integer)")
-
-
-def _rewritten(before: str, after: str) -> str:
-    """The functions as they are, whatever other parts of this revision have made of them, with another lock."""
-    names = ", ".join(f"cast('{{schema}}.{name}' as regprocedure)" for name in _ARCHIVERS)
-    return f"""
-    do $rewrite$
-    declare
-        function regprocedure;
-    begin
-        foreach function in array array[{names}] loop
-            execute replace(pg_get_functiondef(function), '{before}', '{after}');
-        end loop;
-    end
-    $rewrite$
-    """
 
 
 _ALONE = r"""
@@ -134,11 +113,9 @@ UPGRADE: tuple[str, ...] = (
     _WAIT,
     f"revoke execute on function {', '.join(f'{{schema}}.{name}' for name in _FUNCTIONS)} from public",
     _GRANT,
-    _rewritten(_ADVISORY, "archive_alone()"),
 )
 
 DOWNGRADE: tuple[str, ...] = (
-    _rewritten("archive_alone()", _ADVISORY),
     *(f"drop function {{schema}}.{name}" for name in _FUNCTIONS),
     *(f"drop table {{schema}}.{table}" for table in _TABLES),
 )

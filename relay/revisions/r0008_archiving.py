@@ -1,0 +1,30 @@
+"""Revision 0008, who moves to the archive is alone by a lock that needs a right. Frozen once released: never edit.
+
+The two functions that move, each written once for all of this revision. They wait for nobody: ``archive_alone()``
+(``r0008_locks``) says whether somebody is at it. Calls are moved column by column, for in the archive later columns
+stand behind ``finished_at``.
+
+Databases that came to 0006 with its first text have functions here that only a superuser can define, so that nobody
+else could restore a dump of them. Taking this revision back gives everybody the text that 0006 has now.
+"""
+
+from __future__ import annotations
+
+from relay.revisions import r0006_functions
+
+_ADVISORY = "pg_try_advisory_xact_lock(cast(cast('outbox' as regclass) as integer), 257)"
+_BY_PLACE = "insert into call_archive select * from gone"
+_BY_NAME = _BY_PLACE.replace(
+    "call_archive",
+    "call_archive (id, account, worker, message_ids, parent_id, claimed_at, lease_until, sent_at, settled_at, outcome, "
+    "http_status, request_id, error_code, sub_code, error_message, request_bytes, duration_ms, nonce, created_by, "
+    "finished_at)",
+)
+
+DOWNGRADE: tuple[str, ...] = tuple(
+    text.replace("create function", "create or replace function") for text in r0006_functions.MOVERS
+)
+
+UPGRADE: tuple[str, ...] = tuple(
+    text.replace(_ADVISORY, "archive_alone()").replace(_BY_PLACE, _BY_NAME) for text in DOWNGRADE
+)
