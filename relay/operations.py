@@ -22,6 +22,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine, Row
 
 from relay import operator_statements as sql
+from relay.errors import RelayError
 from relay.schema import TOMBSTONE
 from relay.statements import statement
 
@@ -212,6 +213,11 @@ def prune(engine: Engine, older_than: timedelta, order: Order, *, schema: str, b
     contents' hashes and what goes out of the books of each day. A dedupe key stays known. What another
     transaction has locked stays until the next time.
     """
+    if older_than < timedelta(0):
+        raise RelayError(
+            "Only what finished in the past is pruned, and this time is still to come.",
+            "Say how long ago it finished at least, for example 180 days.",
+        )
     with engine.begin() as connection:
         cutoff: datetime = _run(connection, sql.CUTOFF, schema, older_than=older_than).scalar_one()
     for table, text in (("outbox", sql.PRUNE_MESSAGES), ("call", sql.PRUNE_CALLS)):
@@ -230,6 +236,20 @@ def prune(engine: Engine, older_than: timedelta, order: Order, *, schema: str, b
                 yield Pruned(messages=len(page.ids), attempts=page.attempts)
             else:
                 yield Pruned(calls=len(page.ids))
+
+
+def forget_keys(engine: Engine, older_than: timedelta, order: Order, *, schema: str, batch: int) -> Iterator[int]:
+    """Forget dedupe keys of messages that left the outbox longer ago than that: each may be used once more.
+
+    Yields how many of them, batch by batch, once that is committed. PostgreSQL refuses less than a day.
+    """
+    forgotten = batch
+    while forgotten == batch:
+        with engine.begin() as connection:
+            cutoff = _run(connection, sql.CUTOFF, schema, older_than=older_than).scalar_one()
+            told = {"before": cutoff, "batch": batch, "actor": order.actor, "reason": order.reason}
+            forgotten = _run(connection, sql.FORGET_KEYS, schema, **told).scalar_one()
+        yield forgotten
 
 
 def _facts(page: Row[Any], table: str) -> dict[str, Any]:

@@ -156,6 +156,11 @@ select max(id) as after, coalesce(min(claimed_at) < :cutoff, false) as more,
 from page
 """
 
+# Keys whose messages left before; the function of revision 0008 says how.
+FORGET_KEYS = """
+select {schema}.forget_keys(:before, :batch, :actor, :reason)
+"""
+
 COUNT_PRUNABLE = """
 select count(*) as messages, cast(extract(epoch from now() - min(finished_at)) as double precision) as oldest_seconds
 from {schema}.outbox where status <> 'pending' and finished_at < now() - cast(:older_than as interval)

@@ -252,6 +252,15 @@ outbox_archive = _archive(
     outbox,
     "Finished messages, by the month in which they finished (UTC) / 已结束的消息，按结束月份（UTC）分区",
     ("id",),
+    # Audit: all of an order. Not in the outbox, where each settling would pay for it.
+    Index("outbox_archive_keys", "ordering_key", postgresql_where=text("ordering_key is not null")),
+    # Audit: what was delivered on a day.
+    Index(
+        "outbox_archive_finished",
+        "finished_at",
+        postgresql_using="brin",
+        postgresql_with={"pages_per_range": "32", "autosummarize": "on"},
+    ),
     # Audit: what failed.
     Index("outbox_archive_failed", "error_code", "id", postgresql_where=text("status = 'failed'")),
     # Audit: what was inserted on a day. The last range of a month is never summarized, so it had better be short.
@@ -356,6 +365,8 @@ dedupe = Table(
     Column("left_at", _when, nullable=False, server_default=_now),
     # Insert: a key whose message has left the outbox is known still.
     PrimaryKeyConstraint("account", "dedupe_key", name="dedupe_pkey"),
+    # Prune: what left longest ago is forgotten first, where a setting says after how long.
+    Index("dedupe_left", "left_at"),
     comment="Dedupe keys of messages that left the outbox / 已离开发件箱的消息的去重键",
 )
 

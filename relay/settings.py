@@ -16,7 +16,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -63,16 +63,14 @@ def _postgresql(url: str) -> str:
         raise ValueError(f"{error}; {error.hint[0].lower()}{error.hint[1:]}" if error.hint else str(error)) from None
 
 
-def _trimmed(value: object) -> object:
-    return trimmed(value) if isinstance(value, str) else value
+def _of_text(change: Callable[[str], str]) -> BeforeValidator:
+    return BeforeValidator(lambda value: change(value) if isinstance(value, str) else value)
 
 
-def _secret(value: object) -> object:
-    return secret(value) if isinstance(value, str) else value
-
-
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
+def _for_ever_or_a_day(days: float) -> float:
+    if 0 < days < 1:
+        raise ValueError("must be 0 (for ever) or at least 1: a key that is forgotten lets its message go twice")
+    return days
 
 
 def _identifier(name: str) -> str:
@@ -81,10 +79,10 @@ def _identifier(name: str) -> str:
     return name
 
 
-_Text = Annotated[str, BeforeValidator(_trimmed)]
+_Text = Annotated[str, _of_text(trimmed)]
 _Url = Annotated[_Text, AfterValidator(_postgresql)]
-_Secret = Annotated[str, BeforeValidator(_secret)]
-_HiddenSecret = Annotated[SecretStr, BeforeValidator(_secret)]
+_Secret = Annotated[str, _of_text(secret)]
+_HiddenSecret = Annotated[SecretStr, _of_text(secret)]
 
 
 class Settings(BaseSettings):
@@ -136,11 +134,12 @@ class Settings(BaseSettings):
     on_unknown: Literal["resend", "hold"] = "resend"
     on_failed_head: Literal["release", "hold"] = "release"  # what a failed message does to its ordering key
     archive_after_days: float = Field(0, ge=0, le=36_500)  # workers move what finished before; 0: nobody does
+    dedupe_keep_days: Annotated[float, AfterValidator(_for_ever_or_a_day)] = Field(0, ge=0, le=36_500)  # 0: for ever
     shutdown_grace_seconds: float = Field(25, ge=0, le=_A_DAY)
 
     metrics_host: str = "*"  # every address of this machine, IPv6 and IPv4; or one of them
     metrics_port: int = Field(9464, ge=0, le=65535)  # 0: no metrics, no probes
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _of_text(str.lower)] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"  # auto: console on a terminal, else json
 
     @field_validator("tmc_url")

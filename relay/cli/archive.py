@@ -14,6 +14,7 @@ import click
 from relay.cli.acting import count, ledger_options_with, operators_engine, ordered
 from relay.cli.options import duration, json_option
 from relay.cli.printing import print_facts, print_json, print_table, say
+from relay.cli.removing import forgotten_keys
 
 if TYPE_CHECKING:
     from relay.archive import Archivable, Month, Moved
@@ -59,8 +60,8 @@ def archive(
     """Move finished messages to the archive; list and drop its months.
 
     They go with their attempts and calls, in small batches that hold nobody up, and the audit views go on showing them.
-    The dedupe key stays known: a second insert with it does nothing. May be stopped and run again at any time. Nothing
-    is deleted but by --drop, the oldest month first.
+    The dedupe key stays known: a second insert with it does nothing, until RELAY_DEDUPE_KEEP_DAYS have passed. May be
+    stopped and run again at any time. Nothing is deleted but by --drop, the oldest month first.
     """
     from relay.settings import load
 
@@ -91,10 +92,12 @@ def _move(settings: Settings, older_than: timedelta, order: Order, batch: int, d
             failed_holds=failed_holds,
         )  # fmt: skip
         moved = _summed(batches)
+        forgotten = forgotten_keys(engine, settings, order.actor, batch)
     if as_json:
-        print_json(asdict(moved))
+        print_json(asdict(moved) | forgotten)
     else:
-        print_facts({"messages": moved.messages, "attempts": moved.attempts, "calls": moved.calls})
+        facts = {"messages": moved.messages, "attempts": moved.attempts, "calls": moved.calls} | forgotten
+        print_facts({name.replace("_", " "): value for name, value in facts.items()})
         if moved.busy:
             say(_BUSY, err=True)
 

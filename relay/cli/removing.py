@@ -23,7 +23,10 @@ from relay.cli.options import duration, json_option
 from relay.cli.printing import print_facts, print_json, say
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from relay.operations import Pruned
+    from relay.settings import Settings
 
 _QUIET_SECONDS = 2.0  # whoever waits for longer is told how far it is
 _LARGEST_BATCH = 10_000  # so many ids the ledger keeps in a row
@@ -63,7 +66,7 @@ def prune(
     """Delete messages that finished long ago, with their attempts and calls.
 
     In small batches, each committed with its row in the ledger. The dedupe key stays known: a second insert with
-    it does nothing. May be stopped and run again at any time.
+    it does nothing, until RELAY_DEDUPE_KEEP_DAYS have passed. May be stopped and run again at any time.
     """
     from relay import operations
     from relay.settings import load
@@ -78,11 +81,24 @@ def prune(
             _tell_prunable(messages, oldest, as_json)
             return
         gone = _summed(operations.prune(engine, older_than, order, schema=schema, batch=batch))
-    facts = {"messages": gone.messages, "attempts": gone.attempts, "calls": gone.calls}
+        forgotten = forgotten_keys(engine, settings, order.actor, batch)
+    facts = {"messages": gone.messages, "attempts": gone.attempts, "calls": gone.calls} | forgotten
     if as_json:
         print_json(facts)
     else:
-        print_facts(facts)
+        print_facts({name.replace("_", " "): value for name, value in facts.items()})
+
+
+def forgotten_keys(engine: Engine, settings: Settings, actor: str, batch: int) -> dict[str, int]:
+    """Forget old dedupe keys, if a setting says after how long; nothing where they are kept for ever."""
+    from relay import operations
+
+    days = settings.dedupe_keep_days
+    if not days:
+        return {}
+    order = operations.Order(actor, f"left more than {days:g} days ago (RELAY_DEDUPE_KEEP_DAYS)", {})
+    batches = operations.forget_keys(engine, timedelta(days=days), order, schema=settings.schema_name, batch=batch)
+    return {"forgotten_dedupe_keys": sum(batches)}
 
 
 def _tell_prunable(messages: int, oldest_seconds: float | None, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from relay.exports.ledger import Explained, Ledger
 from relay.exports.reading import Row
@@ -34,6 +35,13 @@ _OPEN_CALL = {
     "messages", "message_ids", "lease_until", "sent_at", "settled_at", "outcome", "http_status", "request_id",
     "error_code", "sub_code", "error_message", "request_bytes", "duration_ms",
 }  # fmt: skip
+
+
+def _but_hashes(act: Row) -> dict[str, Any]:
+    """What a redaction says beside the hashes of what it removed, which got a salt as well."""
+    facts = act.facts("selection")
+    hashed = facts.pop("sha256", None) or facts.pop("salted_sha256", None) or {}
+    return {**facts, "hashed": sorted((id_, sorted(parts)) for id_, parts in dict(hashed).items())}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,7 @@ class Explanations:
                 yield self.ledger.named(id_, "redact"), _REMOVED
             if old.text("content_sha256") is None:
                 yield Explained("its hash got a salt"), {"content_sha256"}
+            yield self.ledger.salted(id_, "outbox", "archive"), {"content_sha256"}
             yield self._went_on(old.text("status") == "pending", new.moment("finished_at")), _STATE
             if old.text("status") == "failed":
                 yield self.ledger.named(id_, "retry"), _STATE
@@ -88,6 +97,8 @@ class Explanations:
             if old.text("final_request_id") is None or "accepted" not in (old.text("what_came_of_it") or ""):
                 yield self.ledger.named(old.number("message_id"), "retry"), _WHAT_CAME
                 yield self.ledger.named(old.number("message_id"), "discard"), {"what_came_of_it"}
+        elif view == "audit_action" and _but_hashes(old) == _but_hashes(new):
+            yield self.ledger.salted(old.number("id"), "ledger"), {"selection"}
         elif view == "audit_call":
             yield self._went_on(old.text("settled_at") is None, new.moment("settled_at")), _OPEN_CALL
         yield self.ledger.any("mask"), _MASKED

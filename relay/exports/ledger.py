@@ -50,11 +50,14 @@ class Ledger:
         self._removals: list[_Removal] = []
         self._call_removals: list[_Removal] = []
         self._general: dict[str, int] = {}
+        self._salted: dict[str, tuple[int, int]] = {}  # which table -> up to which id, and the act
         database.execute(_TABLE)
 
     def add(self, row: Row) -> None:
         act, action, facts = row.number("id") or 0, row.text("action") or "", row.facts("selection")
         named = row.numbers("message_ids")
+        if action == "salt":
+            self._salted[str(facts.get("table"))] = (int(facts.get("last_id") or 0), act)
         self._general[action] = act
         if named:
             self._database.executemany(_INSERT, ((id_, action, act) for id_ in named))
@@ -78,6 +81,11 @@ class Ledger:
     def any(self, *actions: str) -> Explained | None:
         """Whether there was such an act at all: for those that name no message."""
         return next((Explained(action, self._general[action]) for action in actions if action in self._general), None)
+
+    def salted(self, number: int | None, *tables: str) -> Explained | None:
+        """Whether hashes of an earlier version got a salt since, in one of these tables, this one among them."""
+        found = (self._salted[table] for table in tables if table in self._salted)
+        return next((Explained("salt", act) for last, act in found if number is not None and number <= last), None)
 
     def removed(self, message_id: int | None, ended: datetime | None) -> Explained | None:
         """Where the message went; ``ended`` None: after the older export, or not known."""

@@ -15,13 +15,14 @@ from relay.revisions import quoted
 from relay.revisions.standing import as_owner
 
 BATCH = 1000
-_STUCK_SECONDS = 0.5  # before the next look at a row that somebody has locked
+_STUCK_SECONDS = 0.5  # before the next look at what somebody has locked
 _TELL_SECONDS = 5.0
 _STEPS = {
     "keys": "dedupe keys of archived messages are remembered",
     "ledger": "hashes of what was redacted get a salt",
     "outbox": "hashes get a salt",
     "archive": "hashes in the archive get a salt",
+    "index": "months of the archive get an index by ordering key",
 }
 
 
@@ -40,10 +41,11 @@ def catch_up(
         now = time.monotonic()
         if told is None or now - told >= _TELL_SECONDS or reached >= last:
             told = now
-            tell(f"{_STEPS.get(step, step)}: up to id {reached} of {last}")
+            tell(f"{_STEPS.get(step, step)}: up to {'number' if step == 'index' else 'id'} {reached} of {last}")
         began_waiting = (began_waiting or now) if stuck else None
         if began_waiting is not None and now - began_waiting >= wait_seconds:
-            tell(f"somebody has the row after id {reached} locked; run this again when that has ended")
+            what = "is archiving, or reads the archive" if step == "index" else f"has the row after id {reached} locked"
+            tell(f"somebody {what}; run this again when that has ended")
             return
         time.sleep(_STUCK_SECONDS if stuck else (now - started) / 2)
 

@@ -14,6 +14,7 @@ from relay.revisions import (
     r0008_dedupe,
     r0008_evidence,
     r0008_final,
+    r0008_forgetting,
     r0008_ids,
     r0008_inserts,
     r0008_ledger,
@@ -21,7 +22,12 @@ from relay.revisions import (
     r0008_locks,
     r0008_lookups,
     r0008_masking,
+    r0008_owner,
+<<<<<<< HEAD
     r0008_reading,
+=======
+    r0008_past,
+>>>>>>> b57c012 (Look-ups of auditors at two million messages: calls only for who asks, an index by ordering key in the archive; dedupe keys may be forgotten by a setting, hashes that got a salt stand in the ledger, nothing of the future is archived)
     r0008_sessions,
     r0008_times,
 )
@@ -32,11 +38,13 @@ DOWN_REVISION: str | None = "0007"
 _PARTS = (
     r0008_ids,
     r0008_calls,
+    r0008_past,
     r0008_times,
     r0008_final,
     r0008_ledger,
     r0008_evidence,
     r0008_dedupe,
+    r0008_forgetting,
     r0008_catching_up,
     r0008_lookups,
     r0008_limits,

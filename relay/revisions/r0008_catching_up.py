@@ -6,7 +6,11 @@ done, and an interrupted one goes on where it was. Rows that somebody has locked
 before the first of them.
 
 What is redacted comes first, with its ledger: both have to have the same hash. Messages move to the archive meanwhile
-and never back, so the archive comes last.
+and never back, so the archive comes after the outbox. Its index comes last (``r0008_lookups``), when rows stay as they
+are.
+
+A hash that changes is evidence that changes: the ledger says once for each step that it begins, and up to which id. A
+step that has not begun is at -1.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ UPGRADE: tuple[str, ...] = (
     """,
     r"""
     insert into {schema}.catching_up (step, reached, last)
-    select step, 0, last from (
+    select step, -1, last from (
         select 'keys' as step, max(id) as last from {schema}.outbox_archive
         union all
         select 'ledger', max(id) from {schema}.action
@@ -101,6 +105,20 @@ UPGRADE: tuple[str, ...] = (
     end
     $body$
     """,
+    r"""
+    create function {schema}.record_salting(step text, last bigint) returns void language plpgsql
+        set search_path = pg_catalog, {schema}, pg_temp as $body$
+    declare
+        number bigint := (select l.rows from left_to_do() l where l.step = record_salting.step);
+    begin
+        if number > 0 then
+            insert into action (actor, action, reason, selection, count)
+            values (session_user, 'salt', 'hashes of a version before 0008 get a salt',
+                json_build_object('table', step, 'last_id', last), number);
+        end if;
+    end
+    $body$
+    """,
     # One batch of the first step there is, null where none is left. ``stuck``: somebody has the next row locked.
     r"""
     create function {schema}.catch_up(batch integer,
@@ -111,15 +129,19 @@ UPGRADE: tuple[str, ...] = (
     begin
         lock table catching_up in share row exclusive mode;
         select c.step, c.reached, c.last into step, before, last from catching_up c
-        order by array_position(array['keys', 'ledger', 'outbox', 'archive'], c.step) limit 1;
+        order by array_position(array['keys', 'ledger', 'outbox', 'archive', 'index'], c.step) limit 1;
         if step is null then
             return;
+        end if;
+        if before < 0 and step in ('ledger', 'outbox', 'archive') then
+            perform record_salting(step, last);
         end if;
         case step
             when 'keys' then reached := remember_page(batch, before, last);
             when 'ledger' then reached := salt_ledger(before, last);
             when 'outbox' then reached := salt_page('outbox', batch, before, last);
             when 'archive' then reached := salt_page('outbox_archive', batch, before, last);
+            when 'index' then reached := index_month(last);
         end case;
         stuck := reached <= before and reached < last;
         if reached >= last then
@@ -146,20 +168,22 @@ UPGRADE: tuple[str, ...] = (
             when 'archive' then (
                 select count(*) from outbox_archive o
                 where o.id > c.reached and o.id <= c.last and o.content_salt is null)
+            when 'index' then c.last - c.reached
         end
         from catching_up c
     $body$
     """,
     r"""
     revoke execute on function {schema}.salt_ledger(bigint, bigint),
-        {schema}.salt_page(text, integer, bigint, bigint), {schema}.catch_up(integer), {schema}.left_to_do()
-        from public
+        {schema}.salt_page(text, integer, bigint, bigint), {schema}.catch_up(integer), {schema}.left_to_do(),
+        {schema}.record_salting(text, bigint) from public
     """,
 )
 
 DOWNGRADE: tuple[str, ...] = (
     "drop function {schema}.left_to_do()",
     "drop function {schema}.catch_up(integer)",
+    "drop function {schema}.record_salting(text, bigint)",
     "drop function {schema}.salt_page(text, integer, bigint, bigint)",
     "drop function {schema}.salt_ledger(bigint, bigint)",
     "drop table {schema}.catching_up",

@@ -309,8 +309,8 @@ STARTS = (
 )
 
 _ACTIONS = (
-    "retry, discard, redact, reveal, prune, archive, drop, pause, resume, mask, start / "
-    "重试、关闭、清除、查看原文、清理、归档、删除归档、暂停、恢复、脱敏规则、进程启动"
+    "retry, discard, redact, reveal, prune, archive, drop, pause, resume, mask, start, compare, salt, forget / "
+    "重试、关闭、清除、查看原文、清理、归档、删除归档、暂停、恢复、脱敏规则、进程启动、比对、加盐、遗忘去重键"
 )
 _PAUSE_COMMENTS = {
     "db_user": "Database user who ordered it / 下令的数据库用户",

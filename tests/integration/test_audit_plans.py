@@ -14,8 +14,13 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.pool import NullPool
 
+<<<<<<< HEAD
 from relay import archive, reports
 from relay.reports import Filter
+=======
+from relay import archive
+from tests.docs.markdown import ROOT, blocks
+>>>>>>> b57c012 (Look-ups of auditors at two million messages: calls only for who asks, an index by ordering key in the archive; dedupe keys may be forgotten by a setting, hashes that got a salt stand in the ledger, nothing of the future is archived)
 from tests.fixtures.database import Server
 from tests.fixtures.roles import Roles
 
@@ -34,8 +39,8 @@ select 'default', 'w', array(select generate_series(n * 50 - 49, n * 50)), now()
 from generate_series(1, {FINISHED} / 50) n;
 insert into relay.outbox (topic, content, ordering_key) select 't', '{{}}', nullif(n / 51 * n, 0)::text
 from generate_series(1, 100) n;
-insert into relay.outbox (topic, content, status, finished_at, error_code) select 't', '{{}}', 'failed', now(), 'isv.x'
-from generate_series(1, 100) n;
+insert into relay.outbox (topic, content, ordering_key, status, finished_at, error_code)
+select 't', '{{}}', 'order-' || n, 'failed', now(), 'isv.x' from generate_series(1, 100) n;
 insert into relay.call (account, worker, message_ids, lease_until)
 values ('default', 'w', array(select generate_series({FINISHED} + 1, {FINISHED} + 50)), now());
 insert into relay.attempt (message_id, call_id, result_index, outcome)
@@ -63,7 +68,7 @@ ONE = [
     "select * from relay.audit_call where request_id = 'request-77'",
     "select * from relay.audit_integrity where id = 777",
     "select * from relay.audit_possible_duplicate where message_id = 2000",
-    "select * from relay.audit_failure where id = 200101",
+    "select * from relay.audit_failure where id = 200102",
 ]
 
 
@@ -111,6 +116,7 @@ def test_finished_rows_are_left_alone(full: Connection, query: str) -> None:
         assert touched(scan) <= FEW, scan
 
 
+<<<<<<< HEAD
 @pytest.fixture(scope="module")
 def operators(full: Connection, postgres: Server) -> Iterator[Engine]:
     """A login that may read no table."""
@@ -164,6 +170,37 @@ def test_what_an_operator_asks_leaves_finished_rows_alone(operators: Engine, ask
         assert touched(scan) <= FEW, scan
 
 
+=======
+IN_THE_ARCHIVE = [
+    "select id, status, request_id from relay.audit_message where ordering_key = 'order-50'",
+    "select message_id, request_id from relay.audit_delivery "
+    "where outcome = 'done' and at >= now() - interval '40 days' and at < now() - interval '39 days'",
+]
+
+
+@pytest.mark.parametrize("query", IN_THE_ARCHIVE)
+def test_what_is_read_whole_in_the_outbox_is_looked_up_in_the_archive(full: Connection, query: str) -> None:
+    """There an index costs nobody but who archives; in the outbox each settling would pay for it."""
+    for scan in explain(full, query):
+        assert scan["Relation Name"] in ("outbox", "attempt") or touched(scan) <= FEW, scan
+    assert full.execute(text(query)).all()
+
+
+def test_all_of_a_transaction_is_found_by_its_time(full: Connection) -> None:
+    (question,) = (block.text for block in blocks(ROOT / "docs" / "audit.md") if "created_xid = (" in block.text)
+    for scan in explain(full, question.replace("17", "777")):
+        assert touched(scan) <= FEW, scan
+
+
+def test_the_call_of_a_message_is_looked_up_for_those_who_ask_for_it_alone(full: Connection) -> None:
+    (plan,) = full.execute(text("explain (format json) select id, status from relay.audit_message")).scalar_one()
+    assert [scan for scan in scans(plan["Plan"]) if scan["Relation Name"].startswith("call")] == []
+    assert plan["Plan"]["Plan Rows"] < 2 * FINISHED, "the planner knows how many there are"
+    asked = "select request_id from relay.audit_message where id = 777"
+    assert full.execute(text(asked)).scalar_one() == "request-16"
+
+
+>>>>>>> b57c012 (Look-ups of auditors at two million messages: calls only for who asks, an index by ordering key in the archive; dedupe keys may be forgotten by a setting, hashes that got a salt stand in the ledger, nothing of the future is archived)
 def test_the_latest_messages_are_found_from_the_end(full: Connection) -> None:
     """However many there are: what the function reads is in the statistics of its session."""
     counted = "select sum(seq_tup_read + idx_tup_fetch) from pg_stat_xact_all_tables where relname like 'outbox%'"

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from click.testing import CliRunner, Result
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -14,6 +15,8 @@ from sqlalchemy.pool import NullPool
 
 import relay
 from relay import archive, operations
+from relay.cli.verbs import relay as command
+from relay.errors import RelayError
 from relay.operations import Order
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
@@ -146,3 +149,66 @@ def test_nobody_but_the_owner_reads_what_keys_are_known(roles: Roles, part: str)
     denied = pytest.raises(DBAPIError, match="permission denied")
     with create_engine(roles.url(part), poolclass=NullPool).connect() as connection, denied:
         connection.execute(text("select * from relay.dedupe"))
+
+
+def keep_days(monkeypatch: pytest.MonkeyPatch, url: str, days: str, *line: str) -> Result:
+    monkeypatch.setenv("RELAY_DATABASE_URL", url)
+    monkeypatch.setenv("RELAY_DEDUPE_KEEP_DAYS", days)
+    return CliRunner().invoke(command, [*line, "--older-than", "90d", "--actor", "ann"])
+
+
+def test_keys_are_forgotten_after_the_days_of_the_setting_and_the_ledger_says_so(
+    rows: Rows, shop: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archived(rows)
+    rows.run(
+        "insert into relay.dedupe select 'a', 'old-' || n, n, now() - interval '401 days' from generate_series(1, 5) n"
+    )
+    rows.run("update relay.dedupe set left_at = now() - interval '399 days' where dedupe_key = 'once'")
+    assert keep_days(monkeypatch, database_url, "0", "prune").exit_code == 0
+    assert rows.one("select count(*) from relay.dedupe") == 6, "for ever, where nothing is set"
+    told = keep_days(monkeypatch, database_url, "400", "prune", "--batch", "2")
+    assert "forgotten dedupe keys  5" in told.output
+    assert rows.read("select dedupe_key from relay.dedupe") == [("once",)]
+    ledger = "select actor, action, reason, sum(count) from relay.action where action = 'forget' group by 1, 2, 3"
+    why = "left more than 400 days ago (RELAY_DEDUPE_KEEP_DAYS)"
+    assert rows.read(ledger) == [("ann", "forget", why, 5)]
+    with shop.begin() as connection:
+        assert add(connection) == [None]
+    told = keep_days(monkeypatch, database_url, "398.5", "archive", "--json")
+    assert '"forgotten_dedupe_keys": 1' in told.output
+    with shop.begin() as connection:
+        assert add(connection) != [None]
+
+
+def test_nobody_but_the_owner_makes_keys_forgotten_and_none_of_today(rows: Rows, roles: Roles) -> None:
+    asked = "select relay.forget_keys(now() - cast(:ago as interval), 10, 'a', 'r')"
+    for part in ("app", "worker", "auditor", "operator", "metrics"):
+        denied = pytest.raises(DBAPIError, match="permission denied")
+        with create_engine(roles.url(part), poolclass=NullPool).connect() as connection, denied:
+            connection.execute(text(asked), {"ago": "400 days"})
+    with create_engine(roles.url("owner"), poolclass=NullPool).connect() as connection:
+        assert connection.scalar(text(asked), {"ago": "400 days"}) == 0
+        with pytest.raises(DBAPIError, match="a dedupe key is kept for a day at least"):
+            connection.execute(text(asked), {"ago": "1 hour"})
+
+
+@pytest.mark.parametrize(
+    "mover",
+    [
+        "archive_messages(now() + interval '1 minute', 10, false, 'a', 'r', 0)",
+        "archive_calls(now() + interval '1 minute', 10, 'a', 'r', 0)",
+        "archive_messages('infinity', 10, false, 'a', 'r', 0)",
+    ],
+)
+def test_what_has_not_finished_yet_is_not_to_be_archived(rows: Rows, roles: Roles, mover: str) -> None:
+    with create_engine(roles.url("worker"), poolclass=NullPool).connect() as connection:
+        with pytest.raises(DBAPIError, match="only what finished in the past is archived"):
+            connection.execute(text(f"select relay.{mover}"))
+    assert rows.one("select count(*) from relay.outbox") == 1
+
+
+def test_what_has_not_finished_yet_is_not_to_be_pruned(rows: Rows) -> None:
+    with pytest.raises(RelayError, match="Only what finished in the past is pruned"):
+        list(operations.prune(rows.engine, timedelta(seconds=-1), ORDER, schema="relay", batch=10))
+    assert rows.one("select count(*) from relay.outbox") == 1

@@ -69,8 +69,8 @@ async def fill(engine: Engine) -> None:
     rows.add(30, key="old")
     await Bench(engine, Scripted(), concurrency=2).drain()
     rows.run("select relay.open_archive(cast(now() at time zone 'UTC' as date))")
-    rows.run("select relay.archive_messages(now() + interval '1 day', 100, false, 'w', 'old', 0)")
-    rows.run("select relay.archive_calls(now() + interval '1 day', 100, 'w', 'old', 0)")
+    rows.run("select relay.archive_messages(now(), 100, false, 'w', 'old', 0)")
+    rows.run("select relay.archive_calls(now(), 100, 'w', 'old', 0)")
     rows.add(10, key_each="k")
     await Bench(engine, Scripted(), concurrency=2).drain()
     with engine.begin() as connection:

@@ -61,6 +61,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "on_unknown": "resend",
         "on_failed_head": "release",
         "archive_after_days": 0,
+        "dedupe_keep_days": 0,
         "shutdown_grace_seconds": 25,
         "metrics_host": "*",
         "metrics_port": 9464,
