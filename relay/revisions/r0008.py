@@ -23,11 +23,8 @@ from relay.revisions import (
     r0008_lookups,
     r0008_masking,
     r0008_owner,
-<<<<<<< HEAD
-    r0008_reading,
-=======
     r0008_past,
->>>>>>> b57c012 (Look-ups of auditors at two million messages: calls only for who asks, an index by ordering key in the archive; dedupe keys may be forgotten by a setting, hashes that got a salt stand in the ledger, nothing of the future is archived)
+    r0008_reading,
     r0008_sessions,
     r0008_times,
 )

@@ -14,13 +14,9 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.pool import NullPool
 
-<<<<<<< HEAD
 from relay import archive, reports
 from relay.reports import Filter
-=======
-from relay import archive
 from tests.docs.markdown import ROOT, blocks
->>>>>>> b57c012 (Look-ups of auditors at two million messages: calls only for who asks, an index by ordering key in the archive; dedupe keys may be forgotten by a setting, hashes that got a salt stand in the ledger, nothing of the future is archived)
 from tests.fixtures.database import Server
 from tests.fixtures.roles import Roles
 
@@ -116,7 +112,6 @@ def test_finished_rows_are_left_alone(full: Connection, query: str) -> None:
         assert touched(scan) <= FEW, scan
 
 
-<<<<<<< HEAD
 @pytest.fixture(scope="module")
 def operators(full: Connection, postgres: Server) -> Iterator[Engine]:
     """A login that may read no table."""
@@ -170,7 +165,6 @@ def test_what_an_operator_asks_leaves_finished_rows_alone(operators: Engine, ask
         assert touched(scan) <= FEW, scan
 
 
-=======
 IN_THE_ARCHIVE = [
     "select id, status, request_id from relay.audit_message where ordering_key = 'order-50'",
     "select message_id, request_id from relay.audit_delivery "
@@ -200,7 +194,6 @@ def test_the_call_of_a_message_is_looked_up_for_those_who_ask_for_it_alone(full:
     assert full.execute(text(asked)).scalar_one() == "request-16"
 
 
->>>>>>> b57c012 (Look-ups of auditors at two million messages: calls only for who asks, an index by ordering key in the archive; dedupe keys may be forgotten by a setting, hashes that got a salt stand in the ledger, nothing of the future is archived)
 def test_the_latest_messages_are_found_from_the_end(full: Connection) -> None:
     """However many there are: what the function reads is in the statistics of its session."""
     counted = "select sum(seq_tup_read + idx_tup_fetch) from pg_stat_xact_all_tables where relname like 'outbox%'"
