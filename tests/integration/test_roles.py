@@ -63,6 +63,9 @@ FUNCTIONS = {
     "salt_ledger": "select relay.salt_ledger(0, 1)",
     "salt_page": "select relay.salt_page('outbox', 1, 0, 1)",
     "content_is": "select relay.content_is(1, '{}', 'r')",
+    "forget_keys": "select relay.forget_keys(now() - interval '9 days', 1, 'a', 'r')",
+    "index_month": "select relay.index_month(1)",
+    "record_salting": "select relay.record_salting('outbox', 1)",
     "remember_page": "select relay.remember_page(1, 0, 1)",
     "catch_up": "select relay.catch_up(1)",
     "left_to_do": "select relay.left_to_do()",
@@ -210,7 +213,7 @@ def test_a_role_calls_what_is_its_own(login: Login, part: str) -> None:
         assert [name for name, call in FUNCTIONS.items() if not refused(connection, call)] == own.get(part, [])
 
 
-OWNERS = ("lock", "record", "open", "step_over", "unused", "is_", "salt", "remember", "archive_al", "wait_")
+OWNERS = ("lock", "record", "open", "index", "step_over", "unused", "is_", "salt", "remember", "archive_al", "wait_")
 
 
 def test_before_any_role_is_made_nobody_may_call_them(rows: Rows) -> None:
