@@ -22,8 +22,6 @@ from relay.revisions import (
     r0008_locks,
     r0008_lookups,
     r0008_masking,
-    r0008_owner,
-    r0008_past,
     r0008_reading,
     r0008_sessions,
     r0008_times,
@@ -35,7 +33,6 @@ DOWN_REVISION: str | None = "0007"
 _PARTS = (
     r0008_ids,
     r0008_calls,
-    r0008_past,
     r0008_times,
     r0008_final,
     r0008_ledger,

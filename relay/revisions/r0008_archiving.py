@@ -4,6 +4,9 @@ The two functions that move, each written once for all of this revision. They wa
 (``r0008_locks``) says whether somebody is at it. Calls are moved column by column, for in the archive later columns
 stand behind ``finished_at``.
 
+Whoever says that everything before tomorrow is to be archived means something else, or means harm: what finishes from
+now on would go at once, before anybody has seen it. A time that is still to come is refused.
+
 Databases that came to 0006 with its first text have functions here that only a superuser can define, so that nobody
 else could restore a dump of them. Taking this revision back gives everybody the text that 0006 has now.
 """
@@ -21,10 +24,20 @@ _BY_NAME = _BY_PLACE.replace(
     "finished_at)",
 )
 
+_BEGIN = "        busy := not "
+_REFUSES = """        if before > now() then
+            raise exception using
+                errcode = 'invalid_parameter_value',
+                message = 'only what finished in the past is archived, and this time is still to come: ' || before,
+                hint = 'Name a time that is over, for example: now() - interval ''30 days''';
+        end if;
+"""
+
 DOWNGRADE: tuple[str, ...] = tuple(
     text.replace("create function", "create or replace function") for text in r0006_functions.MOVERS
 )
 
 UPGRADE: tuple[str, ...] = tuple(
-    text.replace(_ADVISORY, "archive_alone()").replace(_BY_PLACE, _BY_NAME) for text in DOWNGRADE
+    text.replace(_ADVISORY, "archive_alone()").replace(_BY_PLACE, _BY_NAME).replace(_BEGIN, _REFUSES + _BEGIN)
+    for text in DOWNGRADE
 )
