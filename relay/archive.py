@@ -22,6 +22,7 @@ from sqlalchemy import Connection, text
 from relay import operator_statements as sql
 from relay.errors import RelayError
 from relay.revisions import quoted
+from relay.revisions.patience import named_if_in_the_way
 from relay.statements import statement
 
 _LOCK_TIMEOUT = "500ms"  # below any usual deadlock_timeout: it is never a reader who has to give way
@@ -133,8 +134,8 @@ def drop_month(connection: Connection, month: str, *, actor: str, reason: str, s
     in ``relay.outbox``, and with the last of them to finish, so whatever names it is in its month or in an older one.
 
     Raises RelayError where there is no such month, where it is not over, where an older one is still there, and while
-    somebody archives. Whoever reads the archive is waited for, but not for long; claims and settling never wait for
-    this.
+    somebody archives. Whoever reads the archive is waited for, but not for long, and then named (InTheWay); claims and
+    settling never wait for this.
     """
     if not _run(connection, sql.LOCK_OUT_ARCHIVERS, schema).scalar_one():
         raise RelayError("Somebody is archiving just now; nothing was dropped.", "Try again when that has ended.")
@@ -153,8 +154,9 @@ def drop_month(connection: Connection, month: str, *, actor: str, reason: str, s
         count=found.messages,
     )
     connection.execute(text(f"set local lock_timeout = '{_LOCK_TIMEOUT}'"))
-    parts = ", ".join(f"{quoted(schema)}.{table}{_suffix(month)}" for table in _TABLES)
-    connection.execute(text(f"drop table {parts}"))
+    parts = [f"{table}{_suffix(month)}" for table in _TABLES]
+    with named_if_in_the_way(connection, schema, [*_TABLES, *parts]):
+        connection.execute(text(f"drop table {', '.join(f'{quoted(schema)}.{part}' for part in parts)}"))
     return found
 
 

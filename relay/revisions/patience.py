@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Row, text
@@ -34,8 +35,8 @@ where n.nspname = :schema and c.relname = :versions
 """
 _HOLDERS = """
 select held.virtualtransaction as transaction, held.pid, s.usename as role, s.application_name as application, s.state,
-    p.gid, p.owner, extract(epoch from clock_timestamp() - coalesce(s.xact_start, p.prepared)) as seconds,
-    extract(epoch from clock_timestamp() - s.query_start) as query_seconds, current_user as me,
+    p.gid, p.owner, extract(epoch from statement_timestamp() - coalesce(s.xact_start, p.prepared)) as seconds,
+    extract(epoch from statement_timestamp() - s.query_start) as query_seconds, current_user as me,
     coalesce(bool_or(held.relation = to_regclass(:versions) and held.mode = 'ExclusiveLock'
         or held.locktype = 'advisory'), false) as migrates
 from pg_locks held
@@ -45,8 +46,9 @@ left join (pg_locks x join pg_prepared_xacts p on p.transaction = x.transactioni
 where held.granted and held.pid is distinct from pg_backend_pid()
   and held.database = (select oid from pg_database where datname = current_database())
   and (held.locktype = 'relation'
-       and held.relation in (select oid from pg_class where relnamespace = to_regnamespace(:quoted))
-    or held.locktype = 'advisory' and held.objsubid = 1
+       and held.relation in (select oid from pg_class where relnamespace = to_regnamespace(:quoted)
+            and (relname = any (cast(:tables as text[])) or cast(:tables as text[]) is null))
+    or held.locktype = 'advisory' and held.objsubid = 1 and cast(:tables as text[]) is null
        and (cast(held.classid as bigint) << 32) | cast(held.objid as bigint) = cast(hashtext(:lock) as bigint))
 group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 order by migrates desc, seconds desc nulls last, held.pid
@@ -54,7 +56,10 @@ order by migrates desc, seconds desc nulls last, held.pid
 
 
 class InTheWay(RelayError):  # noqa: N818 the name says what is the case
-    """Somebody has what a migration needs; nothing was changed. ``transactions`` tells them apart in the next try."""
+    """Somebody has what a migration needs, or who drops a month; nothing was changed.
+
+    ``transactions`` tells them apart in the next try.
+    """
 
     def __init__(self, holders: Sequence[Row[Any]], known: frozenset[str]) -> None:
         self.transactions = frozenset(holder.transaction for holder in holders)
@@ -120,7 +125,22 @@ def turn(
             ) from error
         if _state(error) not in _BUSY:
             raise
-        raise InTheWay(_holders(connection, schema), known) from error
+        raise InTheWay(holders(connection, schema), known) from error
+
+
+@contextmanager
+def named_if_in_the_way(connection: Connection, schema: str, tables: Sequence[str]) -> Iterator[None]:
+    """Raises InTheWay, with who has one of these tables, where a lock on them cannot be had in time.
+
+    What was done inside is undone then, and the caller's transaction lasts.
+    """
+    try:
+        with connection.begin_nested():
+            yield
+    except (DBAPIError, RelayError) as error:
+        if _state(error) not in _BUSY:
+            raise
+        raise InTheWay(holders(connection, schema, tables), frozenset()) from error
 
 
 def lock(connection: Connection, schema: str, wait_seconds: float) -> None:
@@ -161,11 +181,11 @@ def _state(error: BaseException) -> str | None:
     return None
 
 
-def _holders(connection: Connection, schema: str) -> Sequence[Row[Any]]:
+def holders(connection: Connection, schema: str, tables: Sequence[str] | None = None) -> Sequence[Row[Any]]:
+    """Who has locks on these tables; None: on any of the relay's, or the lock of those who migrate."""
+    asked = {"quoted": quoted(schema), "versions": _versions(schema), "lock": _lock_name(schema)}
     with undisturbed(connection):
-        return connection.execute(
-            text(_HOLDERS), {"quoted": quoted(schema), "versions": _versions(schema), "lock": _lock_name(schema)}
-        ).all()
+        return connection.execute(text(_HOLDERS), asked | {"tables": tables and list(tables)}).all()
 
 
 def _told(holder: Row[Any]) -> str:

@@ -160,11 +160,13 @@ def test_who_reads_the_month_is_named_as_the_reason(run: Relay, db: Connection, 
     run("--older-than", "0s")
     with engine.begin() as auditor:
         auditor.execute(text("select * from relay.audit_message")).all()
+        pid = auditor.scalar(text("select pg_backend_pid()"))
         refused = run("--drop", "2026-01", "--yes", *WHY, code=1)
-    assert refused.stderr.splitlines() == [
-        "error: somebody is using these tables; nothing was changed",
-        "hint: Try again when they have finished.",
-    ]
+    error, hint = refused.stderr.splitlines()
+    assert f"error: process {pid}, role " in error
+    assert error.endswith(" is using the relay's tables; nothing was changed")
+    assert f"pg_terminate_backend({pid})" in hint
+    assert count(db, "action") == 1
     assert count(db, "outbox_archive") == 5
 
 
