@@ -31,7 +31,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
 from relay.errors import ConfigurationError
-from relay.producers.authorities import require_authorities
+from relay.producers.authorities import trusting_context
 
 _CHUNK_BYTES = 64 * 1024
 _MAX_HEADER_BYTES = 128 * 1024
@@ -48,8 +48,7 @@ class PostingTransport(httpx.AsyncBaseTransport):
         self._proxy = _environment_proxy(httpx.URL(url))
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds)
         self._keepalive_seconds = keepalive_seconds
-        require_authorities()
-        self._tls = httpx.create_ssl_context()
+        self._tls = trusting_context()
         self._tls.set_alpn_protocols(["http/1.1"])
         self._all: list[_Line] = []
         self._idle: list[_Line] = []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -10,7 +12,7 @@ from click.testing import CliRunner
 
 from relay.cli.verbs import relay as command
 from relay.errors import ConfigurationError
-from relay.producers.authorities import require_authorities
+from relay.producers.authorities import trusting_context
 from relay.producers.posting import PostingTransport
 
 CERTIFICATES = httpx.create_ssl_context().get_ca_certs(binary_form=True)
@@ -50,15 +52,22 @@ def test_authorities_that_cannot_be_read_are_told_by_variable_and_file(
     assert "docs/network.md" in caught.value.hint
 
 
-def test_authorities_that_can_be_read_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ssl
+def test_authorities_that_can_be_read_are_taken_and_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, create = list[ssl.SSLContext](), ssl.create_default_context
 
+    def counted(*arguments: Any, **parameters: Any) -> ssl.SSLContext:
+        made.append(create(*arguments, **parameters))
+        return made[-1]
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
     Path("mine").write_text(ssl.DER_cert_to_PEM_cert(CERTIFICATES[0]))
     Path("folder", "1a2b3c4d.0").write_text(Path("mine").read_text())
     monkeypatch.setenv("SSL_CERT_DIR", "folder")
-    require_authorities()
+    assert trusting_context() is made.pop()
     monkeypatch.setenv("SSL_CERT_FILE", "mine")
-    require_authorities()
+    context = trusting_context()
+    assert context.get_ca_certs(binary_form=True) == CERTIFICATES[:1]
+    assert made == [context]
 
 
 def test_authorities_of_no_use_end_no_verb_that_calls_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
