@@ -14,6 +14,8 @@ import re
 from enum import StrEnum
 from typing import NamedTuple
 
+from relay import certificates
+
 
 class Kind(StrEnum):
     """The stable key of a cause, in the log and for whoever decides what to do about it."""
@@ -102,15 +104,12 @@ _BY_WORDS = tuple(
         (r"role .* does not exist|not permitted to log in|no such user|permission denied for database", _LOGIN),
         (r"server login failed|login rejected", _LOGIN),
         (r"database .* does not exist|no such database|not currently accepting connections", _NO_DATABASE),
-        (r"certificate has expired|certificate expired", _TLS._replace(words="the server's certificate has expired")),
-        (
-            r"certificate verify failed|self.signed certificate|unknown ca\b|local issuer",
-            _TLS._replace(words="the server's certificate is not trusted: an unknown authority, or it has expired"),
-        ),
-        (
-            r"does not match host name|certificate contains no",
-            _TLS._replace(words="the server's certificate is for another host"),
-        ),
+        # An alert is what the other side says.
+        (r"alert (certificate|bad certificate|unknown ca)\b", _TLS._replace(words=certificates.OURS_REFUSED)),
+        (r"certificate has expired|certificate expired", _TLS._replace(words=certificates.EXPIRED)),
+        (r"self.signed certificate|unknown ca\b|local issuer", _TLS._replace(words=certificates.UNTRUSTED)),
+        (r"certificate verify failed", _TLS._replace(words=certificates.NOT_SAID)),
+        (r"does not match host name|certificate contains no", _TLS._replace(words=certificates.OF_ANOTHER_HOST)),
         (
             r"root certificate file|certificate file|private key file",
             Cause(Kind.SETTING, "a certificate file that the URL names cannot be read", True),
@@ -147,6 +146,13 @@ def cause_of(error: BaseException | None) -> Cause:
         if (of_the_way or cause is _SETTING) and pattern.search(words):
             return cause
     return _LOST if of_the_way else Cause(Kind.OTHER, type(error).__name__, False)
+
+
+def looked_into(error: BaseException | None) -> Cause:
+    """The same, and of a certificate that is refused what is wrong with it: for that the server is asked once more."""
+    cause = cause_of(error)
+    words = certificates.trouble_of_postgresql(error) if cause.kind is Kind.TLS else None
+    return cause._replace(words=words) if words else cause
 
 
 def _of_state(state: str) -> Cause:

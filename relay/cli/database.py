@@ -14,6 +14,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from relay.addresses import normalized_url, told
+from relay.certificates import trouble_of_postgresql
 from relay.checks.server import encoding_trouble
 from relay.cli.printing import say
 from relay.conninfo import advice, refused_parameter
@@ -111,7 +112,7 @@ def explained(error: BaseException, url: URL) -> RelayError:
         )
     if state is None or state.startswith(_AWAY):
         return UnreachableError(
-            f"cannot reach PostgreSQL {told(url)}: {_reason(error)}",
+            f"cannot reach PostgreSQL {told(url)}: {trouble_of_postgresql(error) or _reason(error)}",
             "Check RELAY_DATABASE_URL and that the server runs.",
         )
     if state in _NO_SUCH:

@@ -20,7 +20,7 @@ from dataclasses import replace
 
 import httpx
 
-from relay import __version__
+from relay import __version__, certificates
 from relay.message import Answer, Batch, Fault, Refused, Scope
 from relay.producers import NotSent, ProducerConfig
 from relay.producers.posting import PostingTransport
@@ -111,8 +111,9 @@ class TmcProducer:
         except httpx.RemoteProtocolError as error:
             return sending.refused("relay.connection_cut", str(error), body)
         except httpx.HTTPError as error:
-            # The name alone: a text may repeat what was sent.
-            return sending.refused("relay.connection_cut", type(error.__cause__ or error).__name__, body)
+            # Our words, or the name alone: a text may repeat what was sent.
+            reason = certificates.trouble(error) or type(error.__cause__ or error).__name__
+            return sending.refused("relay.connection_cut", reason, body)
         if isinstance(answer, UnpackingError) and response.status_code == 200:
             return replace(sending.refused(UNREADABLE, str(answer), body), http_status=200)
         return read_answer(

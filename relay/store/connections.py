@@ -29,7 +29,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from relay import statements as sql
 from relay.background import Thread
 from relay.conninfo import refused_parameter
-from relay.database_errors import Kind, cause_of
+from relay.database_errors import Kind, cause_of, looked_into
 from relay.errors import RefusedError, RelayError, UnreachableError
 from relay.store.preparing import give_up_if_outdated, keep_plans
 from relay.store.running import fetch
@@ -171,7 +171,7 @@ def _shut(raw: Any) -> None:
 
 def lost(error: DBAPIError) -> UnreachableError:
     """Why, in words and by its key; never what the server said, which may quote a row."""
-    cause = cause_of(error.orig)
+    cause = looked_into(error.orig)
     state = getattr(error.orig, "sqlstate", None)
     return UnreachableError(f"PostgreSQL was lost: {cause.words}{f' ({state})' if state else ''}.", cause=cause.kind)
 

@@ -40,7 +40,7 @@ LIBRARIES = {
     "aiohttp": {"producers.posting"},
     "alembic": {"revisions"},
     "click": {"cli"},
-    "httpx": {"producers.posting", "producers.tmc"},
+    "httpx": {"producers.authorities", "producers.posting", "producers.tmc"},
     "prometheus_client": {"observers"},
     "psycopg": {"addresses", "outbox", "readable", "sessions", "store", "wakeups"},
     "pydantic": {"settings"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from relay import certificates
 from relay.database_errors import Kind, cause_of
 
 _AT = 'connection failed: connection to server at "10.1.2.3", port 5432 failed: '
@@ -74,6 +75,21 @@ def test_without_a_state_libpqs_words_tell_causes_apart(said: str, kind: Kind) -
     assert cause.kind is kind
     for secret in ("10.1.2.3", "relay_worker", "db.example", "shop", "/etc/ca.pem", '"'):
         assert secret not in cause.words
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("SSL error: sslv3 alert certificate expired", certificates.OURS_REFUSED),  # an alert comes from the server
+        ("SSL error: tlsv1 alert unknown ca", certificates.OURS_REFUSED),
+        ("SSL error: certificate has expired", certificates.EXPIRED),
+        ("SSL error: unable to get local issuer certificate", certificates.UNTRUSTED),
+        ("SSL error: certificate verify failed", certificates.NOT_SAID),
+        ('server certificate for "a" does not match host name "b"', certificates.OF_ANOTHER_HOST),
+    ],
+)
+def test_what_is_wrong_with_a_certificate_and_whose_it_is_is_told_apart(said: str, words: str) -> None:
+    assert cause_of(psycopg.OperationalError(_AT + said)) == (Kind.TLS, words, True)
 
 
 @pytest.mark.parametrize(("state", "kind"), STATES.items())
