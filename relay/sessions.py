@@ -127,11 +127,11 @@ SCRIPT = (
 )
 
 # The limit first, for this one too; the names bear their schema, for nothing is set yet.
-_ASK = (
+ASK = (
     "set local statement_timeout = 0; "
     "select pg_catalog.pg_backend_pid(), pg_catalog.current_setting('server_version_num')"
 )
-_TRIES = 5  # before it is gone, the tiniest limit may end the statement that takes it away
+TRIES = 5  # before it is gone, the tiniest limit may end the statement that takes it away
 _CANCELLED = "57014"
 _POOLED = "server behind the pooler"  # in the info of a connection: its version
 
@@ -281,14 +281,14 @@ class _InZone(TimestamptzLoader):
 
 def _asked(raw: Any) -> tuple[int, int]:
     """The process and the version of the server, from itself: a pooler has answers of its own."""
-    cursor = _insisted(raw, _ASK)
+    cursor = _insisted(raw, ASK)
     cursor.nextset()
     pid, version = cursor.fetchone()
     return int(pid), int(version)
 
 
 def _insisted(raw: Any, statements: str) -> Any:
-    for _ in range(_TRIES - 1):
+    for _ in range(TRIES - 1):
         try:
             return raw.execute(statements)
         except raw.OperationalError as error:

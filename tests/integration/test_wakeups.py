@@ -7,7 +7,9 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
@@ -59,6 +61,30 @@ async def test_an_insert_wakes_who_sleeps(engine: Engine, wakeup: Notified) -> N
     assert await wakeup.arm() is Arming.BEGUN
     await asyncio.to_thread(insert, engine)
     assert await heard(wakeup, 5)
+
+
+async def test_a_limit_of_the_role_ends_no_wake_up_not_even_its_first_question(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question takes the limit away in the same breath, and is put again where the limit was quicker."""
+    execute, asked, cancelled = psycopg.AsyncConnection.execute, list[bytes](), [True, False, True, False]
+
+    async def executed(connection: Any, query: Any, *arguments: Any, **parameters: Any) -> Any:
+        asked.append(query)
+        if cancelled and cancelled.pop(0):
+            raise psycopg.errors.QueryCanceled("canceling statement due to statement timeout")
+        return await execute(connection, query, *arguments, **parameters)
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "execute", executed)
+    made = Notified(f"{conninfo(database_url)}{'&' if '?' in database_url else '?'}options=-cstatement_timeout%3D200")
+    await made.open()
+    assert made.trouble is None
+    await made.close()
+    assert (asked[0], asked[2]) == (asked[1], asked[3])
+    assert [question.split(b";")[0] for question in asked[:4:2]] == [
+        b"set local statement_timeout = 0",
+        b"set statement_timeout = '0'",
+    ]
 
 
 async def test_nobody_is_notified_while_nobody_sleeps(engine: Engine, wakeup: Notified) -> None:
