@@ -27,7 +27,7 @@ where not (select ssl from pg_stat_ssl where pid = pg_backend_pid())
   and not inet_client_addr() <<= inet '127.0.0.0/8' and inet_client_addr() <> inet '::1'
 """
 _VERIFYING = ("verify-ca", "verify-full")
-_VERIFY = "Add sslmode=verify-full and sslrootcert to RELAY_DATABASE_URL: docs/network.md"
+_VERIFY = "Add sslmode=verify-full and sslrootcert to its URL: docs/network.md"
 _GSSAPI = "select encrypted from pg_stat_gssapi where pid = pg_backend_pid()"
 
 

@@ -31,7 +31,7 @@ def open_accounts(settings: Settings) -> Iterator[Accounts]:
         sources: list[Source] = []
         names = [DEFAULT]
         if settings.accounts_query:
-            engine = _engine(settings)
+            engine = accounts_engine(settings)
             stack.callback(engine.dispose)
             sources.append(Query(engine, settings.accounts_query))
         if settings.accounts_dir:
@@ -54,7 +54,7 @@ def _given(settings: Settings, *, needed: bool) -> dict[str, Credential]:
     return {}
 
 
-def _engine(settings: Settings) -> Engine:
+def accounts_engine(settings: Settings) -> Engine:
     """One connection, apart from those the worker claims and settles with."""
     engine = create_engine(
         normalized_url(settings.accounts_database_url or settings.database_url),

@@ -124,8 +124,26 @@ def _credentials(settings: Settings, account: str, offset_seconds: float, ask_pl
         else:
             hint = "Configure them, or name another account: relay check --account NAME"
             yield Fact("accounts", State.WARN, f"{account} has no credentials", hint)
+        if not accounts.trouble:
+            yield from _guarded("accounts", _way_to_accounts(settings))
         if known and tmc and ask_platform:
             yield from _guarded("platform", _platform(settings, accounts, account, offset_seconds))
+
+
+def _way_to_accounts(settings: Settings) -> Iterator[Fact]:
+    """What is wrong with the way to a database of their own: secrets come over it."""
+    from relay.checks import State, fact, way
+    from relay.cli.accounts import accounts_engine
+
+    if not (settings.accounts_query and settings.accounts_database_url):
+        return
+    engine = accounts_engine(settings)
+    try:
+        with engine.connect() as connection:
+            found = [finding for finding in way.encryption(connection, settings) if finding.state is not State.OK]
+    finally:
+        engine.dispose()
+    yield from (fact("accounts", finding) for finding in found)
 
 
 def _platform(settings: Settings, accounts: Accounts, account: str, offset_seconds: float) -> Iterator[Fact]:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from sqlalchemy import Engine, text
 
 import relay
+from relay.checks import way
 from relay.cli.accounts import exposed, open_accounts
 from relay.cli.verbs import relay as command
 from relay.errors import ConfigurationError, UnreachableError
@@ -116,6 +117,26 @@ def test_files_with_secrets_that_others_may_read_are_warned_of(
     assert told[3:] == ["so can 1 more file with secrets"]
     found = json.loads(CliRunner().invoke(command, ["check", "--no-platform", "--json"]).stdout)
     assert [fact["state"] for fact in found["facts"] if fact["name"] == "settings"] == ["ok"] + ["warn"] * 4
+
+
+def test_the_way_to_a_database_of_their_own_is_looked_at(
+    empty_place: Path, engine: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_table(engine, "default")
+    for name, value in {
+        "DATABASE_URL": database_url,
+        "ACCOUNTS_DATABASE_URL": database_url,
+        "ACCOUNTS_QUERY": QUERY,
+    }.items():
+        monkeypatch.setenv(f"RELAY_{name}", value)
+
+    def told() -> list[tuple[str, str]]:
+        found = json.loads(CliRunner().invoke(command, ["check", "--no-platform", "--json"]).stdout)["facts"]
+        return [(fact["state"], fact["sentence"][:30]) for fact in found if fact["name"] == "accounts"]
+
+    assert told() == [("ok", "default has credentials")]
+    monkeypatch.setattr(way, "_way", lambda _: ("10.1.2.3", False, "prefer"))
+    assert told()[1:] == [("warn", "the connection to 10.1.2.3 is ")]
 
 
 def test_sources_that_cannot_answer_stop_the_start(empty_place: Path, database_url: str) -> None:
