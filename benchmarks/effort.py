@@ -26,6 +26,7 @@ class Effort:
     waiting_rows: int
     long_drain: int
     processes: tuple[int, ...]
+    audited: int
 
     def null_messages(self, contender: str) -> int:
         return self.messages(_NULL[contender])
@@ -53,6 +54,7 @@ FULL = Effort(
     waiting_rows=100_000,
     long_drain=200_000,
     processes=(1, 2, 4),
+    audited=2_000_000,
 )
 QUICK = Effort(
     repeats=1,
@@ -65,4 +67,5 @@ QUICK = Effort(
     waiting_rows=10_000,
     long_drain=50_000,
     processes=(1, 2),
+    audited=200_000,
 )

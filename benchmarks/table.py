@@ -34,6 +34,7 @@ class Table:
     rows: Sequence[Row]
     note: str = ""
     first_over: bool = False  # the ratio is the first row's value over this one's
+    compared: bool = True  # or there is no ratio, for rows that are no rivals
 
     @property
     def columns(self) -> list[str]:
@@ -56,15 +57,18 @@ class Table:
 
     def as_json(self) -> dict[str, Any]:
         rows = [{"label": row.label, "runs": list(row.runs)} for row in self.rows]
-        return {"title": self.title, "rows": rows, "note": self.note, "first_over": self.first_over}
+        kept = {"title": self.title, "rows": rows, "note": self.note, "first_over": self.first_over}
+        return kept if self.compared else kept | {"compared": False}
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Table:
         rows = [Row(row["label"], row["runs"]) for row in kept["rows"]]
-        return cls(kept["title"], rows, kept["note"], kept["first_over"])
+        return cls(kept["title"], rows, kept["note"], kept["first_over"], kept.get("compared", True))
 
     def _cells(self) -> list[list[str]]:
         heads = ["", *self.columns, f"{self.rows[0].label} / this" if self.first_over else "ratio"]
+        if not self.compared:
+            return [heads[:-1], *([r.label, *(_spread(r.values(c)) for c in self.columns)] for r in self.rows)]
         return [heads, *([r.label, *(_spread(r.values(c)) for c in self.columns), self._ratio(r)] for r in self.rows)]
 
     def _ratio(self, row: Row) -> str:

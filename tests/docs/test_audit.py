@@ -134,8 +134,11 @@ def test_the_answers_are_right(told: Roles) -> None:
     assert [row[4] for row in answer("where 17 = any (message_ids)")] == ["reveal"]
     assert answer("'15r3nxoq4'") == [(17, 0, "done", None), (19, 1, "failed", "isv.not-authorised")]
     assert [row[0] for row in answer("created_xid = (")] == [17, 19]
-    assert [row[0] for row in answer("relay.audit_possible_duplicate")] == [21]
-    assert answer("relay.audit_integrity") == [(5, 0, 0)]
+    assert [row[0] for row in answer("last_unknown_at desc")] == [21]
+    assert answer("relay.audit_integrity;") == [(5, 0, 0)]
+    assert answer("select min(id)") == [(5, 0, 0)]
+    assert [row[:3] for row in answer("where ordering_key = ")] == [(17, "taobao_jds_TradeTrace", "done")]
+    assert [row[1:] for row in answer("m.created_at >= cast")] == [(4, 1, 2, 1, 1)]
     assert [row[3] for row in answer("not in ('archive', 'prune', 'start')")] == ["pause", "reveal"]
     assert [row[1:3] for row in answer("as worker")] == [("w", told.login("worker"))]
     assert (sum(row[1] for row in answer("as books")), sum(row[3] for row in answer("as books"))) == (6, 3)
