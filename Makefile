@@ -1,6 +1,7 @@
 # make demo    everything on an embedded PostgreSQL and a local platform, in one command
 # make test    the whole suite                make lint    style, types, floors
 # make bench   speed side by side with other ways: seven minutes, QUICK=1 one; MEASURES='drains peers' picks some
+# make bench MEASURES=audit   the questions of docs/audit.md, asked of two million messages
 # make bench-figures   put the newest complete results into the documents
 # make clean   forget the virtual environment and every cache
 #

@@ -238,6 +238,11 @@ def prune(engine: Engine, older_than: timedelta, order: Order, *, schema: str, b
                 yield Pruned(calls=len(page.ids))
 
 
+def may_forget_keys(connection: Connection, *, schema: str) -> bool:
+    """Whether this login may: as a rule the owner alone."""
+    return bool(_run(connection, sql.MAY_FORGET_KEYS, schema).scalar_one())
+
+
 def forget_keys(engine: Engine, older_than: timedelta, order: Order, *, schema: str, batch: int) -> Iterator[int]:
     """Forget dedupe keys of messages that left the outbox longer ago than that: each may be used once more.
 

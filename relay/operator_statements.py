@@ -161,6 +161,10 @@ FORGET_KEYS = """
 select {schema}.forget_keys(:before, :batch, :actor, :reason)
 """
 
+MAY_FORGET_KEYS = """
+select has_function_privilege('{schema}.forget_keys(timestamptz, integer, text, text)', 'execute')
+"""
+
 COUNT_PRUNABLE = """
 select count(*) as messages, cast(extract(epoch from now() - min(finished_at)) as double precision) as oldest_seconds
 from {schema}.outbox where status <> 'pending' and finished_at < now() - cast(:older_than as interval)

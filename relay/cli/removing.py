@@ -96,6 +96,10 @@ def forgotten_keys(engine: Engine, settings: Settings, actor: str, batch: int) -
     days = settings.dedupe_keep_days
     if not days:
         return {}
+    with engine.connect() as connection:
+        if not operations.may_forget_keys(connection, schema=settings.schema_name):
+            say("the owner of the tables alone forgets dedupe keys: none was; run relay prune as the owner", err=True)
+            return {}
     order = operations.Order(actor, f"left more than {days:g} days ago (RELAY_DEDUPE_KEEP_DAYS)", {})
     batches = operations.forget_keys(engine, timedelta(days=days), order, schema=settings.schema_name, batch=batch)
     return {"forgotten_dedupe_keys": sum(batches)}

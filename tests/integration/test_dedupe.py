@@ -181,6 +181,14 @@ def test_keys_are_forgotten_after_the_days_of_the_setting_and_the_ledger_says_so
         assert add(connection) != [None]
 
 
+def test_who_archives_without_the_right_to_forget_is_told_so(
+    rows: Rows, roles: Roles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = keep_days(monkeypatch, roles.url("worker"), "1", "archive", "--json")
+    assert (told.exit_code, "forgotten" in told.stdout) == (0, False)
+    assert "the owner of the tables alone forgets dedupe keys" in told.stderr
+
+
 def test_no_key_of_today_is_forgotten(rows: Rows) -> None:
     with pytest.raises(DBAPIError, match="a dedupe key is kept for a day at least"):
         rows.read("select relay.forget_keys(now() - interval '1 hour', 10, 'a', 'r')")

@@ -270,6 +270,13 @@ def test_the_longest_retry_is_not_below_the_shortest() -> None:
     assert refusal(retry_base_seconds=10, retry_max_seconds=5).startswith("RELAY_RETRY_MAX_SECONDS: must not be less")
 
 
+def test_keys_are_not_forgotten_on_the_day_they_left() -> None:
+    for days in (0, 1, 400.5):
+        assert load(dedupe_keep_days=days).dedupe_keep_days == days
+    assert "RELAY_DEDUPE_KEEP_DAYS: must be 0 (for ever) or at least 1" in refusal(dedupe_keep_days=0.5)
+    assert refusal(dedupe_keep_days=-1).startswith("RELAY_DEDUPE_KEEP_DAYS: ")
+
+
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:1/r", "http://[::1]/r", "http://localhost/r", "https://example.com/r"]
 )
