@@ -131,6 +131,14 @@ _BY_WORDS = tuple(
     )
 )
 
+# No session could be had or kept, whatever was asked in it.
+_AWAY = frozenset(
+    {
+        *(Kind.LOST, Kind.POOLER, Kind.LOGIN, Kind.NO_DATABASE, Kind.CROWDED, Kind.RESOURCES),
+        *(Kind.STARTING, Kind.STOPPED, Kind.IDLED),
+    }
+)
+
 # What the driver raises when a server was not reached or lost; its other errors without a state are mistakes of ours.
 _OF_THE_WAY = {"OperationalError", "InterfaceError"}
 
@@ -140,12 +148,20 @@ def cause_of(error: BaseException | None) -> Cause:
     state = getattr(error, "sqlstate", None)
     if state:
         return _of_state(str(state))
-    words = str(error)
-    of_the_way = bool(_OF_THE_WAY & {kind.__name__ for kind in type(error).__mro__})
+    words, of_the_way = str(error), _is_of_the_way(error)
     for pattern, cause in _BY_WORDS:
         if (of_the_way or cause is _SETTING) and pattern.search(words):
             return cause
     return _LOST if of_the_way else Cause(Kind.OTHER, type(error).__name__, False)
+
+
+def is_away(error: BaseException | None) -> bool:
+    """Whether the server, or the way to it, is to blame and no statement: for whom no other one would fare better."""
+    return cause_of(error).kind in _AWAY if getattr(error, "sqlstate", None) else _is_of_the_way(error)
+
+
+def _is_of_the_way(error: BaseException | None) -> bool:
+    return bool(_OF_THE_WAY & {kind.__name__ for kind in type(error).__mro__})
 
 
 def looked_into(error: BaseException | None) -> Cause:

@@ -21,7 +21,9 @@ from sqlalchemy.exc import DataError, SQLAlchemyError
 from relay.accounts import Found
 from relay.accounts.sources import credential_of
 from relay.addresses import told
+from relay.certificates import trouble_of_postgresql
 from relay.conninfo import advice, refused_parameter
+from relay.database_errors import Kind, cause_of, is_away
 from relay.errors import ConfigurationError, RelayError, UnreachableError
 from relay.settings import CREDENTIAL_PARTS
 
@@ -33,8 +35,6 @@ _AS_THE_ROLE = (
     f"set local statement_timeout = '{LIMIT_SECONDS}s'; "
     "set local search_path to default; set local row_security to default"
 )
-_AWAY = ("08", "28", "3D", "40", "53", "57P")  # connection, password, database, run it again, resources, shutdown
-_CANCELED = "57014"
 _SYNTAX_ERROR = "42601"
 _NOT_AS_WRITTEN = "42"  # no such table, column, right: such a sentence quotes names only
 
@@ -117,12 +117,13 @@ def _explained(error: SQLAlchemyError, url: URL) -> RelayError:
     if cause is not None and state is None and (bad := refused_parameter(str(cause))):
         variable = "RELAY_ACCOUNTS_DATABASE_URL, or RELAY_DATABASE_URL where that is not set"
         return ConfigurationError(f"{QUERY}: the parameter {bad} of the connection is refused", advice(bad, variable))
-    if state == _CANCELED:
+    kind = cause_of(cause).kind
+    if kind is Kind.TOO_SLOW:
         return UnreachableError(f"{QUERY} had no answer within {LIMIT_SECONDS} s")
-    if name in ("OperationalError", "InterfaceError") or (state or "").startswith(_AWAY):
-        reason = (
-            said or (str(cause).splitlines() or [name])[0].rpartition(" failed: ")[2].removeprefix("FATAL:").strip()
-        )
+    if is_away(cause) or kind is Kind.REPEATABLE:
+        first_line = (str(cause).splitlines() or [name])[0]
+        reason = said or trouble_of_postgresql(cause) or first_line.rpartition(" failed: ")[2]
+        reason = reason.removeprefix("FATAL:").strip()
         return UnreachableError(f"{QUERY} cannot reach PostgreSQL {told(url)}: {reason}", "Check that the server runs.")
     if state == _SYNTAX_ERROR and cause is not None and cause.diag.statement_position:
         said = f"syntax error at character {cause.diag.statement_position}"

@@ -18,6 +18,7 @@ from relay.certificates import trouble_of_postgresql
 from relay.checks.server import encoding_trouble
 from relay.cli.printing import say
 from relay.conninfo import advice, refused_parameter
+from relay.database_errors import Kind, cause_of, is_away
 from relay.errors import ConfigurationError, RelayError, SchemaError, UnreachableError
 from relay.readable import read_any_text, read_far_times
 from relay.revisions import require_head_if_readable
@@ -31,13 +32,8 @@ DEAD_PEER_SECONDS = 20
 ENCODING = "utf8"  # before that of the URL and PGCLIENTENCODING: another one has no signs for most contents
 
 
-_NO_RIGHT = "42501"
 _OF_POLICIES = "check_enable_rls"  # the function of the server that says so, in whatever language
-_NO_SUCH = ("42P01", "42703", "42883", "3F000")  # table, column, function, schema
-_IN_USE = "55P03"  # a lock could not be had in time
 _NOT_IN_THIS_ENCODING = ("22021", "22P05")
-_CANNOT_CONNECT = frozenset({"OperationalError", "InterfaceError"})  # what libpq says without a state
-_AWAY = ("08", "28", "3D", "53", "57P")  # connection, password, database, resources, shutdown
 
 
 def open_engine(settings: Settings) -> Engine:
@@ -94,13 +90,13 @@ def warn_of_encoding(connection: Connection) -> None:
 
 def explained(error: BaseException, url: URL) -> RelayError:
     """What an error of psycopg means, in a sentence of ours."""
-    state = getattr(error, "sqlstate", None)
+    state, kind = getattr(error, "sqlstate", None), cause_of(error).kind
     if state is None and (bad := refused_parameter(str(error))):
         return ConfigurationError(
             f"PostgreSQL was not even tried: the parameter {bad} of the connection is refused",
             advice(bad, "RELAY_DATABASE_URL"),
         )
-    if state is None and not {kind.__name__ for kind in type(error).__mro__} & _CANNOT_CONNECT:
+    if state is None and not is_away(error):
         return RelayError(
             f"a value in the database, or for it, cannot be converted ({type(error).__name__})",
             "relay check names rows that are strange.",
@@ -110,23 +106,23 @@ def explained(error: BaseException, url: URL) -> RelayError:
             f"PostgreSQL refused: {type(error).__name__}: the database is in an encoding that lacks a character",
             "Use a database with the encoding UTF8: relay check tells which one this is.",
         )
-    if state is None or state.startswith(_AWAY):
+    if is_away(error):
         return UnreachableError(
             f"cannot reach PostgreSQL {told(url)}: {trouble_of_postgresql(error) or _reason(error)}",
             "Check RELAY_DATABASE_URL and that the server runs.",
         )
-    if state in _NO_SUCH:
+    if kind is Kind.MISSING:
         return SchemaError(
             f"The relay tables are missing or older than this relay: {_reason(error)}", "Run: relay migrate"
         )
-    if state == _IN_USE:
+    if kind is Kind.LOCKED:
         return RelayError("somebody is using these tables; nothing was changed", "Try again when they have finished.")
-    if state == _NO_RIGHT and getattr(getattr(error, "diag", None), "source_function", None) == _OF_POLICIES:
+    if kind is Kind.NO_RIGHT and getattr(getattr(error, "diag", None), "source_function", None) == _OF_POLICIES:
         return RelayError(
             f"PostgreSQL would hide rows from the relay: {_reason(error)}",
             "Drop what was put there: alter table ... disable row level security. relay check tells more.",
         )
-    if state == _NO_RIGHT:
+    if kind is Kind.NO_RIGHT:
         user = url.username or "the database user"
         return RelayError(
             _reason(error),

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from relay import certificates
-from relay.database_errors import Kind, cause_of
+from relay.database_errors import Kind, cause_of, is_away
 
 _AT = 'connection failed: connection to server at "10.1.2.3", port 5432 failed: '
 
@@ -95,6 +95,21 @@ def test_what_is_wrong_with_a_certificate_and_whose_it_is_is_told_apart(said: st
 @pytest.mark.parametrize(("state", "kind"), STATES.items())
 def test_the_state_decides_whatever_the_words_are(state: str, kind: Kind) -> None:
     assert cause_of(psycopg.errors.lookup(state)("connection refused")).kind is kind
+
+
+AWAY = ("08006", "08P01", "28000", "28P01", "3D000", "53100", "53300", "57P01", "57P03", "25P03")
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_that_the_server_is_away_is_told_from_what_a_statement_is_to_blame_for(state: str) -> None:
+    assert is_away(psycopg.errors.lookup(state)("connection refused")) is (state in AWAY)
+
+
+def test_without_a_state_the_server_is_away_whatever_the_words_are() -> None:
+    assert is_away(psycopg.OperationalError("quoi ?"))
+    assert is_away(psycopg.errors.ConnectionTimeout("connection timeout expired"))
+    assert not is_away(psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes"))
+    assert not is_away(None)
 
 
 @pytest.mark.parametrize(
