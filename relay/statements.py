@@ -299,6 +299,10 @@ where id = any (cast(:ids as bigint[])) and status = 'pending'
 returning id
 """
 
+ACCOUNTS_OF = """
+select distinct account from {schema}.outbox where id = any (cast(:ids as bigint[]))
+"""
+
 COUNT_PENDING = """
 select (select count(*) from {schema}.outbox where status = 'pending' and ordering_key is null)
     + (select count(*) from {schema}.outbox where status = 'pending' and ordering_key is not null)

@@ -33,12 +33,12 @@ from relay.store.evidence import plainer
 from relay.store.floors import Floors
 from relay.store.running import fetch
 from relay.store.settling import Sent
-from relay.store.sieve import unreadable
+from relay.store.sieve import Unreadable, unreadable
 from relay.store.unheard import Unheard
 from relay.store.values import Claim, ClaimLimits, Pause, Settled, Turn
 from relay.store.writers import Writers
 
-__all__ = ["Claim", "ClaimLimits", "Moved", "Pause", "Sent", "Settled", "Store", "Turn", "told"]
+__all__ = ["Claim", "ClaimLimits", "Moved", "Pause", "Sent", "Settled", "Store", "Turn", "Unreadable", "told"]
 
 _LAPSED_AT_ONCE = 100
 _NONE: Mapping[str, Any] = {}
@@ -178,17 +178,30 @@ class Store:
         with self._transaction() as connection:
             return sorted(self._value(connection, sql.PENDING_IDS) or ())
 
-    def fail_unreadable(self, ids: Sequence[int]) -> tuple[int, ...]:
-        """End those of these messages that cannot be read; their ids. Nobody could ever send them."""
+    def fail_unreadable(self, ids: Sequence[int]) -> Unreadable:
+        """End those of these messages that cannot be read: nobody could ever send them."""
 
         def read(some: Sequence[int]) -> None:
             with self._transaction() as connection:
                 self._fetch(connection, sql.READ_TEXTS, {"ids": list(some)})
 
-        if not (culprits := list(unreadable(ids, read))):
-            return ()
-        with self._transaction() as connection:
-            return tuple(row.id for row in self._fetch(connection, sql.FAIL_UNREADABLE, {"ids": culprits}))
+        culprits = list(unreadable(ids, read))
+        failed = self._each_allowed(sql.FAIL_UNREADABLE, culprits)
+        left = [id_ for id_ in culprits if id_ not in {row.id for row in failed}]
+        accounts = {row.account for row in self._each_allowed(sql.ACCOUNTS_OF, left)}
+        return Unreadable(tuple(row.id for row in failed), frozenset(accounts))
+
+    def _each_allowed(self, text: str, ids: Sequence[int]) -> list[Any]:
+        """The rows of this statement about these messages, but for those for which it is refused, for any reason."""
+        if not ids:
+            return []
+        try:
+            with self._transaction() as connection:
+                return self._fetch(connection, text, {"ids": list(ids)})
+        except UnreachableError:
+            raise
+        except Exception:
+            return [] if len(ids) == 1 else [row for id_ in ids for row in self._each_allowed(text, [id_])]
 
     def lapsed(self) -> tuple[int, ...]:
         """The calls that ``recover`` would settle now."""

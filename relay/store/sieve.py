@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from relay.errors import RefusedError
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Messages that cannot be read: those that failed by name, and the accounts of those that somebody's rule or
+    trigger keeps as they are."""
+
+    failed: tuple[int, ...] = ()
+    accounts: frozenset[str] = frozenset()
 
 
 def unreadable(ids: Sequence[int], read: Callable[[Sequence[int]], object]) -> Iterator[int]:

@@ -260,7 +260,11 @@ class Worker:
             slots=slots,
             batch_size=self._limits.messages,
             max_bytes=self._limits.max_bytes,
-            skip_accounts=(*await self._pauses.accounts_to_skip(), *self._settling.left_alone),
+            skip_accounts=(
+                *await self._pauses.accounts_to_skip(),
+                *self._settling.left_alone,
+                *self._isolation.left_alone,
+            ),
             linger_seconds=self._options.linger_seconds,
             failed_holds=self._options.failed_holds,
         )
@@ -301,7 +305,7 @@ class Worker:
         """Whether nothing is pending or in flight anywhere, but for what only a person can set in motion."""
         if not self._flights.idle:
             return self._settling.stands_still
-        skip = await self._pauses.accounts_to_skip(only_endless=True)
+        skip = (*await self._pauses.accounts_to_skip(only_endless=True), *self._isolation.left_alone)
         holds = self._options.failed_holds
         if await self._threads.run(lambda: self._store.still_moving(skip, failed_holds=holds)):
             return False

@@ -319,3 +319,33 @@ async def test_a_probe_says_what_is_made_and_not_settled(rows: Rows, engine: Eng
     async with bench.running():
         await eventually_async(told)
         assert "not this one" in await bench.worker.readiness.trouble()
+
+
+STUBBORN = """
+create function stubborn() returns trigger language plpgsql as $$
+begin
+    if new.error_code = 'relay.unreadable' then {what}; end if;
+    return new;
+end $$;
+create trigger stubborn before update on relay.outbox for each row execute function stubborn()
+"""
+
+
+@pytest.mark.parametrize("what", ["raise exception 'no' using errcode = '42501'", "return null"])
+async def test_what_can_neither_be_read_nor_failed_holds_up_its_own_account_alone(sql_ascii: Engine, what: str) -> None:
+    rows = Rows(sql_ascii)
+    rows.run(
+        r"insert into relay.outbox (topic, content, account) values (convert_from('\xd6d0', 'sql_ascii'), '{}', 'a')"
+    )
+    rows.run(STUBBORN.format(what=what))
+    good = rows.add(60, account="b") + rows.add(60, account="c")
+    producer = Scripted()
+    bench = Bench(sql_ascii, producer)
+    report = await bench.drain()
+    assert producer.produced == dict.fromkeys(good, 1)
+    assert (report.done, report.left) == (120, 1)
+    assert not bench.told(events.MessageUnreadable)
+    assert {told.stage for told in bench.told(events.DatabaseRefused)} == {"claim"}
+    rows.run("drop trigger stubborn on relay.outbox")
+    bench = Bench(sql_ascii, producer)
+    assert (await bench.drain()).failed == 1
