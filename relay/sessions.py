@@ -47,6 +47,7 @@ _TIME = "how long a statement of ours may take is for us to say"
 _STRINGS = "decides what a text in a statement means"
 _READ = "the driver reads this form only"
 _PLAN = "every statement of ours has its index, and is slow without"
+_LOG = "no content gets into the server's log by a fault of ours"
 _DOOR = "what protects the tables from accidents is opened for one transaction at a time"
 
 # The first one comes first: the others shall not be cut off by it.
@@ -78,7 +79,10 @@ SETTINGS = (
     Setting("default_table_access_method", "heap", "rows are locked and updated"),
     Setting("check_function_bodies", "on", "a faulty function is refused when it is made"),
     Setting("client_min_messages", "notice", "what the server thinks while it works is not sent to us"),
-    Setting("log_parameter_max_length_on_error", "0", "no content gets into the server's log by a fault of ours"),
+    Setting("log_parameter_max_length_on_error", "0", _LOG),
+    Setting("debug_print_parse", "off", _LOG),
+    Setting("debug_print_rewritten", "off", _LOG),
+    Setting("debug_print_plan", "off", _LOG),
     Setting("relay.redacting", "off", _DOOR),
     Setting("relay.pruning", "off", _DOOR),
     Setting("relay.salting", "off", _DOOR),

@@ -21,20 +21,59 @@ _NOT_PLAIN = re.compile(r"[^ -~]")
 # Control and format characters, halves of surrogate pairs, private ones, separators of lines, and those unknown yet.
 _STEERING = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
-_DIGIT = re.compile(r"\\+u(?:003|[fF][fF]1)([0-9])")
-_SIGNS = ((re.compile(r"\\+u0040"), "@"), (re.compile(r"\\+u002[bB]"), "+"), (re.compile(r"\\+u002[dD]"), "-"))
-_NARROW = {0xFF10 + digit: str(digit) for digit in range(10)} | {0xFF0B: "+", 0xFF0D: "-", 0xFF20: "@"}
+_ESCAPES = tuple(
+    (re.compile(rf"\\+u(?:{codes})"), sign)
+    for codes, sign in (
+        ("(?:003|[fF][fF]1|066|06[fF])([0-9])", r"\1"),
+        ("0040|[fF][fF]20", "@"),
+        ("(?:002|[fF][fF]0)[bB]", "+"),
+        ("002[dD]|201[0-5]|2212|[fF][fF]0[dD]", "-"),
+        ("0020|00[aA]0|3000|200[0-9aA]|202[fF]", " "),
+        ("200[b-dB-D]|2060|[fF][eE][fF][fF]|00[aA][dD]", ""),
+    )
+)
+_DIGITS = {first + digit: str(digit) for first in (0xFF10, 0x0660, 0x06F0) for digit in range(10)}
+_NARROW: dict[int, str | None] = {
+    **_DIGITS,
+    **dict.fromkeys((0xFF0D, *range(0x2010, 0x2016), 0x2212, 0xFE63), "-"),
+    **dict.fromkeys((0x00A0, 0x3000, 0x202F, 0x205F, *range(0x2000, 0x200B)), " "),
+    **dict.fromkeys((0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF, 0x00AD)),
+    **dict(zip((0xFF0B, 0xFF20, 0xFF0E, 0xFF08, 0xFF09, 0xFF38, 0xFF58), "+@.()XX", strict=True)),
+}
+# Those signs count as part of a number only where they stand at a digit.
+_WORTH = re.compile(
+    r"[\uff10-\uff19\uff20\u0660-\u0669\u06f0-\u06f9]"
+    r"|[0-9][\uff0b\uff0d\uff0e\uff08\uff09\uff38\uff58\u2010-\u2015\u2212\ufe63\u00a0\u00ad\u3000\u2000-\u200d\u202f"
+    r"\u205f\u2060\ufeff]|[\uff0b\uff08][0-9]"
+)
+_GAP = "[ -]{0,2}"
+_DATE = "(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])"
+_LETTER = r"\u00a1-\u1fff\u2070-\u2fff\u3040-\ufeff"
 # In the order of mask_text (revision 0008): the identity card first, for it has a mobile number inside.
 _FORMS = (
     (
-        r"(?<![0-9])([1-9][0-9]{2})[0-9]{3}(?:18|19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{2}"
-        r"([0-9][0-9Xx])(?![0-9])",
+        f"(?<![0-9])([1-9][0-9]{{2}})[0-9]{{3}}{_GAP}(?:18|19|20)[0-9]{{2}}{_DATE}{_GAP}[0-9]{{2}}([0-9][0-9Xx])(?![0-9])",
         r"\1*************\2",
     ),
-    (r"(?<![0-9])((?:(?:\+|00)?86[ -]?)?1[3-9][0-9])[ -]?[0-9]{4}[ -]?([0-9]{4})(?![0-9])", r"\1****\2"),
-    (r"(?<![0-9])(\(?0[1-9][0-9]{1,2}\)?[ -]?)[0-9]{3,4}[ -]?([0-9]{4})(?![0-9])", r"\1****\2"),
-    (r"(?<![0-9])((?:\+|00)86[ -]?[1-9][0-9]{1,2}[ -]?)[0-9]{3,4}[ -]?([0-9]{4})(?![0-9])", r"\1****\2"),
-    (r"([A-Za-z0-9])[A-Za-z0-9._+-]*@([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)", r"\1***@\2"),
+    (
+        "(?<![0-9])((?:1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[12])[0-9])[0-9]{5}"
+        f"{_DATE}[0-9]([0-9]{{2}})(?![0-9])",
+        r"\1**********\2",
+    ),
+    (
+        rf"(?<![0-9])((?:(?:\+|00)?86{_GAP})?\(?1[3-9][0-9]\)?)(?:{_GAP}[0-9]{{4}}{_GAP}|\.[0-9]{{4}}\.)"
+        "([0-9]{4})(?![0-9])",
+        r"\1****\2",
+    ),
+    (rf"(?<![0-9])(\(?0[1-9][0-9]{{1,2}}\)?{_GAP})[0-9]{{3,4}}{_GAP}([0-9]{{4}})(?![0-9])", r"\1****\2"),
+    (
+        rf"(?<![0-9])((?:\+|00)86{_GAP}\(?[1-9][0-9]{{1,2}}\)?{_GAP})[0-9]{{3,4}}{_GAP}([0-9]{{4}})(?![0-9])",
+        r"\1****\2",
+    ),
+    (
+        f"([A-Za-z0-9{_LETTER}])[A-Za-z0-9._+{_LETTER}-]*@([A-Za-z0-9{_LETTER}-]+(?:\\.[A-Za-z0-9{_LETTER}-]+)+)",
+        r"\1***@\2",
+    ),
 )
 _MASKS = tuple((re.compile(form), shown) for form, shown in _FORMS)
 
@@ -53,10 +92,10 @@ def masked(text: str) -> str:
     """What ``mask_text`` of the database makes of it; masking twice changes nothing more."""
     plain = text
     if "\\u" in plain:
-        plain = _DIGIT.sub(r"\1", plain)
-        for escape, sign in _SIGNS:
+        for escape, sign in _ESCAPES:
             plain = escape.sub(sign, plain)
-    plain = plain.translate(_NARROW)
+    if not plain.isascii() and _WORTH.search(plain):
+        plain = plain.translate(_NARROW)
     found = plain
     for form, shown in _MASKS:
         found = form.sub(shown, found)

@@ -161,7 +161,9 @@ def _view(name: str, replacing: dict[str, str]) -> str:
     return text
 
 
-VIEWS = (_view("audit_message", {_HASH: _SHOWN}), _view("audit_integrity", _INTEGRITY))
+# Any other text there would be shown as it is.
+_TRACE = {'"([0-9a-f-]+)"': '"([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})"'}
+VIEWS = (_view("audit_message", {_HASH: _SHOWN} | _TRACE), _view("audit_integrity", _INTEGRITY))
 
 _COMMENTS = {
     ("audit_message", "content_sha256"): (

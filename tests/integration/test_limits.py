@@ -176,5 +176,6 @@ def test_what_is_too_large_to_be_read_blinds_no_view(old_rows: Rows, roles: Role
         found = connection.execute(text("select id, traceparent from relay.audit_message order by id")).all()
     assert len(found) == old_rows.one("select count(*) from relay.outbox")
     assert [row.traceparent for row in found if row.traceparent] == []
-    insert(old_rows.engine, "headers", '{"traceparent":"00-abcd"}')
-    assert old_rows.one("select traceparent from relay.audit_message order by id desc limit 1") == "00-abcd"
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    insert(old_rows.engine, "headers", f'{{"traceparent":"{trace}"}}')
+    assert old_rows.one("select traceparent from relay.audit_message order by id desc limit 1") == trace

@@ -53,6 +53,27 @@ def test_a_form_is_recognised(db: Connection, said: str, expected: str) -> None:
     assert db.execute(text("select relay.mask_text(:said)"), {"said": said}).scalar_one() == expected
 
 
+def test_forms_that_are_written_in_other_signs_are_recognised(db: Connection) -> None:
+    """One test, for a database each would cost more than the forms are worth."""
+    forms = {
+        "138.0013.8000 138  0013  8000": "138****8000 138****8000",
+        "138\u20130013\u20118000, 138\u00a00013\u30008000": "138****8000, 138****8000",
+        "1\u200b38\u20600013\ufeff8000": "138****8000",
+        "+86(138)0013-8000, (138)00138000": "+86(138)****8000, (138)****8000",
+        "\u0661\u0663\u0668\u0660\u0660\u0661\u0663\u0668\u0660\u0660\u0660": "138****8000",
+        r"1\u200b38\u00a00013\u20108000": "138****8000",
+        "邮箱：张三@example.com": "邮箱：张***@example.com",
+        "zhang@例子.中国。": "z***@例子.中国。",
+        "11010119900307123\uff38": "110*************3X",
+        "110101 19900307 1234": "110*************34",
+        "110101900307123": "110**********23",
+    }
+    mask = text("select relay.mask_text(:said)")
+    assert {said: db.scalar(mask, {"said": said}) for said in forms} == forms
+    others = ("1380013.8000", "1500000.0000", "138.00138000", "991234560507123", "２０２６年１１月")
+    assert [said for said in others if db.scalar(mask, {"said": said}) != said] == []
+
+
 @pytest.mark.parametrize(
     "said",
     ["4213000001", "192837465012345678", "2026-11-11 09:30:00", "1138123456789", "张三", "v1.2.3", "", "26@home"],
@@ -106,6 +127,47 @@ def test_pointers_hide_whole_values_of_their_topic(db: Connection) -> None:
         "a/b": "***",
     }
     assert masked(db, '{"buyer": {"name": "三"}}', topic="another") == {"buyer": {"name": "三"}}
+
+
+def test_pointers_through_arrays_in_arrays_hide_what_they_name_and_nothing_else(db: Connection) -> None:
+    for pointer in ("/a/*/b/*/c", "/m/*/*", "/k/*/n", "/w/*"):
+        hide(db, pointer)
+    content = {
+        "a": [{"b": [{"c": 1, "d": 1}, {"d": 2}, 3]}, {"b": []}, {"b": {"*": {"c": 1}}}, 4, {"b": [{"c": None}]}],
+        "m": [[1, 2], [], {"*": 3}, "x"],
+        "k": {"*": {"n": 1}, "n": 2},
+        "w": "not a list",
+    }
+    assert masked(db, json.dumps(content)) == {
+        "a": [
+            {"b": [{"c": "***", "d": 1}, {"d": 2}, 3]},
+            *({"b": []}, {"b": {"*": {"c": "***"}}}, 4, {"b": [{"c": "***"}]}),
+        ],
+        "m": [["***", "***"], [], {"*": "***"}, "x"],
+        "k": {"*": {"n": "***"}, "n": 2},
+        "w": "not a list",
+    }
+
+
+def test_depth_and_length_hide_nothing_and_cost_no_more_than_they_have_to(db: Connection) -> None:
+    db.execute(text("set statement_timeout = '5s'"))
+    masked(db, '{"deep": ' + "[" * 900 + '"13812345678"' + "]" * 900 + "}")
+    add = text("insert into relay.outbox (topic, content) values ('t', cast(:content as json))")
+    db.execute(add, {"content": '{"deep": ' + "[" * 3000 + '"13812345678"' + "]" * 3000 + "}"})
+    shown = text("select cast(content as text) from relay.audit_message order by id desc limit 1")
+    assert "[[138****5678]]" in str(db.scalar(shown)).replace('"', "")
+    hide(db, "/items/*/n")
+    many = masked(db, json.dumps({"items": [{"n": 1}] * 9_000, "m": ["13812345678"] * 500}))
+    assert many == {"items": [{"n": "***"}] * 9_000, "m": ["138****5678"] * 500}
+
+
+def test_only_a_trace_context_is_shown_of_headers(db: Connection) -> None:
+    context = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    for said in (context, "13812345678", "00-13812345678"):
+        add = text("insert into relay.outbox (topic, content, headers) values ('t', '{}', cast(:headers as json))")
+        db.execute(add, {"headers": json.dumps({"traceparent": said})})
+    shown = db.scalars(text("select traceparent from relay.audit_message order by id")).all()
+    assert shown == [context, None, None]
 
 
 def test_a_star_as_the_topic_means_all_of_them(db: Connection) -> None:
