@@ -34,6 +34,8 @@ from relay.message import Answer, Answered, Batch, CallKey, Fault, Message, Outc
 
 HELD = float("inf")  # a due time that never comes: the message waits for a person
 EXHAUSTED = "relay.attempts_exhausted"
+# What only the relay can know. A producer that answers one of these (a platform said it, perhaps) would be believed.
+_NO_ANSWERS = {EXHAUSTED, "relay.discarded", "relay.expired", "relay.unreadable", "relay.lease_expired"}
 THROTTLE_SECONDS = 1.0  # when the platform names no time; its clients wait as long
 LONGEST_THROTTLE_SECONDS = 86_400.0  # every quota starts anew within a day, so more is a mistake
 NO_CREDENTIAL = "none"  # in the place of a fingerprint: any credential that is configured ends such a pause
@@ -211,6 +213,7 @@ def _answered(batch: Batch, answer: Answered, policy: Policy, rng: random.Random
             done.append((message.id, index))
         else:
             paused = pause is not None and result.fault in _PAUSING
+            result = replace(result, code=_told(result.code)) if result.code in _NO_ANSWERS else result
             verdicts.append(_verdict(message.id, index, message.attempts, result, policy, rng, paused=paused))
     return Settlement(
         batch.call_id,
@@ -226,6 +229,10 @@ def _answered(batch: Batch, answer: Answered, policy: Policy, rng: random.Random
         pause=pause,
         nonce=batch.nonce,
     )
+
+
+def _told(code: str | None) -> str | None:
+    return f"producer:{code}" if code in _NO_ANSWERS else code
 
 
 def _outcome(answer: Answered) -> str:
@@ -253,6 +260,7 @@ def _pause_for_all(account: str, answer: Answered) -> PauseOrder | None:
 
 def _refused(batch: Batch, answer: Refused, policy: Policy, rng: random.Random) -> Settlement:
     splitting = answer.fault is Fault.CONTENT and len(batch) > 1
+    answer = replace(answer, code=_told(answer.code), sub_code=_told(answer.sub_code))
     # The sub code says more than the code ("15" alone means nothing), so it is what a message shows.
     result = Result(answer.fault, answer.sub_code or answer.code, answer.message, answer.pause_seconds)
     verdicts = () if splitting else _same_for_all(batch, result, policy, rng)

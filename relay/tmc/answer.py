@@ -19,7 +19,7 @@ from dataclasses import replace
 from relay.message import Answered, Fault, Refused
 from relay.tmc.codes import classify_call, classify_status, proves_nothing, quota_seconds, retry_after_seconds
 from relay.tmc.document import Fields, read_document
-from relay.tmc.fields import code_text, message_text, truth
+from relay.tmc.fields import code_text, message_text, truth, word_text
 from relay.tmc.reconcile import reconcile
 from relay.tmc.stranger import described
 
@@ -48,7 +48,7 @@ def read_answer(
     """
     root, mended = read_document(body)
     fields = _fields(root)
-    request_id = code_text(fields.get("request_id")) or code_text(root.get("request_id")) or None
+    request_id = word_text(fields.get("request_id")) or word_text(root.get("request_id")) or None
     if _has_error(fields):
         refused = _refused_by_code(fields, root, status)
     elif status != 200:

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 MAX_CODE = 128
 MAX_MESSAGE = 500
+OURS = "relay."  # how the codes begin by which the relay says what the platform did not say
 
 _UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -25,7 +26,13 @@ def truth(value: object) -> bool | None:
 
 
 def code_text(value: object) -> str:
-    """A code, number or text, as one short word; empty when there is none."""
+    """A code as one short word; empty when there is none. One that looks like the relay's own bears whose it is."""
+    word = word_text(value)
+    return f"platform:{word}"[:MAX_CODE] if word.startswith(OURS) else word
+
+
+def word_text(value: object) -> str:
+    """Number or text as one short word; empty when there is none."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):

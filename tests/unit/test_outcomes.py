@@ -290,3 +290,12 @@ def test_any_answer_names_every_message_exactly_once_and_done_only_the_accepted(
 )
 def test_which_pauses_no_other_credential_lifts(code: str | None, expected: bool) -> None:
     assert lacks_permission(code) is expected
+
+
+@pytest.mark.parametrize("code", [EXHAUSTED, "relay.discarded", "relay.expired", "relay.unreadable"])
+def test_what_only_the_relay_can_say_is_believed_of_no_producer(code: str) -> None:
+    """A refusal for good would be tried again as exhausted, and a discarded message is a person's alone."""
+    told = decide(batch_of(0, 0), Answered((ACCEPTED, Result(Fault.MESSAGE, code, "no"))), POLICY, RNG)
+    assert (told.done, [verdict.row_code for verdict in told.verdicts]) == (((101, 0),), [f"producer:{code}"])
+    whole = decide(batch_of(0), Refused(Fault.MESSAGE, "27", sub_code=code), POLICY, RNG)
+    assert (whole.sub_code, whole.verdicts[0].row_code) == (f"producer:{code}", f"producer:{code}")
