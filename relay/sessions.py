@@ -48,6 +48,7 @@ _STRINGS = "decides what a text in a statement means"
 _READ = "the driver reads this form only"
 _PLAN = "every statement of ours has its index, and is slow without"
 _LOG = "no content gets into the server's log by a fault of ours"
+_COST = "plans are chosen as they were when they were tried: to look up a few rows is cheaper than to read all"
 _DOOR = "what protects the tables from accidents is opened for one transaction at a time"
 
 # The first one comes first: the others shall not be cut off by it.
@@ -57,7 +58,7 @@ SETTINGS = (
     Setting("lock_timeout", "0", _TIME),
     Setting("idle_in_transaction_session_timeout", "0", _TIME),
     Setting("idle_session_timeout", "0", "a worker that has nothing to do keeps its connections"),
-    Setting("quote_all_identifiers", "off", "definitions are compared with those of the migrations"),
+    Setting("quote_all_identifiers", "off", "else names are quoted in definitions that are kept or compared"),
     Setting("search_path", "pg_catalog, pg_temp", "no function or operator that somebody else has made is ever called"),
     Setting("client_encoding", "UTF8", "another one has no signs for most contents"),
     Setting("standard_conforming_strings", "on", _STRINGS),
@@ -97,6 +98,11 @@ SETTINGS = (
     Setting("enable_sort", "on", _PLAN),
     Setting("enable_partition_pruning", "on", "only the months that are asked for are read"),
     Setting("constraint_exclusion", "partition", "only the months that are asked for are read"),
+    Setting("seq_page_cost", "1", _COST),
+    Setting("random_page_cost", "4", _COST),
+    Setting("cpu_tuple_cost", "0.01", _COST),
+    Setting("cpu_index_tuple_cost", "0.005", _COST),
+    Setting("cpu_operator_cost", "0.0025", _COST),
     Setting("from_collapse_limit", "8", _PLAN),
     Setting("join_collapse_limit", "8", _PLAN),
     Setting("geqo_threshold", "12", _PLAN),
@@ -121,6 +127,7 @@ end $body$
 SCRIPT = (
     "search_path",
     "client_encoding",
+    "quote_all_identifiers",
     "standard_conforming_strings",
     "transform_null_equals",
     "array_nulls",
@@ -130,9 +137,10 @@ SCRIPT = (
     "default_table_access_method",
 )
 
-# The limit first, for this one too; the names bear their schema, for nothing is set yet.
+# The limit first, for this one too; the names bear their schema, for nothing is set yet. A standby answers nobody whose
+# transaction would be serializable.
 ASK = (
-    "set local statement_timeout = 0; "
+    "set local statement_timeout = 0; set local transaction_isolation = 'read committed'; "
     "select pg_catalog.pg_backend_pid(), pg_catalog.current_setting('server_version_num')"
 )
 TRIES = 5  # before it is gone, the tiniest limit may end the statement that takes it away
@@ -286,7 +294,8 @@ class _InZone(TimestamptzLoader):
 def _asked(raw: Any) -> tuple[int, int]:
     """The process and the version of the server, from itself: a pooler has answers of its own."""
     cursor = _insisted(raw, ASK)
-    cursor.nextset()
+    while cursor.nextset():  # to the last one, which answers
+        pass
     pid, version = cursor.fetchone()
     return int(pid), int(version)
 

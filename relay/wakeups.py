@@ -172,7 +172,8 @@ class Notified:
         assert self._connection is not None
         info = self._connection.info
         asked = await self._insisted(ASK)
-        asked.nextset()
+        while asked.nextset():  # to the last one, which answers
+            pass
         pid, version = (int(str(value)) for value in await asked.fetchone() or ())
         if pid != info.backend_pid:
             # A pooler makes up the pid it tells its clients. In transaction mode neither LISTEN nor a lock stays ours.

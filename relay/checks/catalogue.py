@@ -23,7 +23,8 @@ from relay.settings import Settings
 
 Catalogue = Mapping[str, Mapping[str, str]]  # kind -> name -> definition
 
-# Each question answers with the name of an object and how it is defined. Bodies are compared by their digest. A view is
+# Each question answers with the name of an object and how it is defined. Where a function looks names up was written
+# down with quotes if whoever restored it had ``quote_all_identifiers``. Bodies are compared by their digest. A view is
 # its columns, for its text is written differently by each version of PostgreSQL, and so are constraints "not null".
 _QUESTIONS = {
     "column": """
@@ -49,7 +50,9 @@ _QUESTIONS = {
     "function": """
         select format('%s(%s)', proname, pg_get_function_identity_arguments(oid)),
             concat_ws(' ', 'returns', prorettype::regtype, case when prosecdef then 'security definer' end,
-                replace(array_to_string(proconfig, ' '), :schema || ', ', 'SCHEMA, '),
+                replace(
+                    replace(array_to_string(proconfig, ' '), '"', ''), replace(:schema, '"', '') || ', ', 'SCHEMA, '
+                ),
                 'body ' || md5(replace(prosrc, 'from ' || :schema || '.', 'from ')))
         from pg_proc where pronamespace = to_regnamespace(:schema)""",
 }

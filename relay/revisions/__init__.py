@@ -12,6 +12,7 @@ nothing of the living ``schema.py``. The revision reached is kept in ``alembic_v
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -31,6 +32,11 @@ HEAD: str = REVISIONS[-1].REVISION
 VERSION_TABLE = "alembic_version"
 # The name also stands inside literals and in texts that SQLAlchemy and the driver look through for parameters.
 _NOT_IN_A_NAME = frozenset("':%\\")
+# What quotes stand around in our DDL: bodies of functions, names, remarks, literals with escapes, plain literals.
+_QUOTED = re.compile(
+    r"""(?P<tag>\$\w*\$).*?(?P=tag)|"[^"]*"|--[^\n]*|/\*.*?\*/|\b[eE]'(?:[^'\\]|\\.|'')*'|(?P<plain>'(?:[^']|'')*')""",
+    re.DOTALL,
+)
 
 
 def upgrade(op: Any, *, to: str, schema: str = "relay", start: str | None = None) -> list[str]:
@@ -64,9 +70,22 @@ def _run(op: Any, statements: tuple[str, ...], schema: str) -> None:
     for statement in statements:
         text_of_it = textwrap.dedent(statement).strip().replace("{schema}", quoted(schema))
         if context.as_sql:  # as it is: on its way through SQLAlchemy each % would be doubled
-            context.impl.static_output(text_of_it + context.impl.command_terminator)
+            context.impl.static_output(_as_meant(text_of_it) + context.impl.command_terminator)
         else:
             op.execute(text_of_it)
+
+
+def _as_meant(statement: str) -> str:
+    """Its literals mean the same whatever ``standard_conforming_strings`` is.
+
+    A script sets that for itself. But who sends it in one piece has all of it read before any of it is run.
+    """
+
+    def escaped(found: re.Match[str]) -> str:
+        plain = found["plain"]
+        return "E" + plain.replace("\\", "\\\\") if plain and "\\" in plain else found[0]
+
+    return _QUOTED.sub(escaped, statement)
 
 
 @contextmanager

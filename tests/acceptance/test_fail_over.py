@@ -13,10 +13,12 @@ import json
 import threading
 from collections import Counter
 
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.pool import NullPool
 
 import relay
 from relay.embedded import EmbeddedPostgres
+from relay.sessions import make_independent
 from tests.acceptance.outbox import TOPIC, Outbox
 from tests.fixtures.processes import RelayProcess, StartRelay
 from tests.fixtures.proxy import proxied, way_to
@@ -53,6 +55,7 @@ def test_after_a_fail_over_nothing_is_done_that_was_not_sent(
     now = [own_postgres.url()]
     with following(own_postgres) as standby, proxied(lambda: way_to(make_url(now[0]))) as proxy:
         url = f"postgresql://postgres:{(own_postgres.home / 'password').read_text()}@127.0.0.1:{proxy.port}/postgres"
+        _assert_told_apart(standby)
         settings = env | {"RELAY_DATABASE_URL": url, "RELAY_BATCH_SIZE": "1"}
         settings |= {"RELAY_TMC_TIMEOUT_SECONDS": "50", "RELAY_LEASE_SECONDS": "120"}
         survivor = start_relay("run", env=settings | {"RELAY_CONCURRENCY": str(FLYING)})
@@ -94,6 +97,15 @@ def _fall_behind(primary: Outbox, standby: Standby, platform: StrictPlatform, ga
     flying = primary.select("select id, message_ids[1] from relay.call where settled_at is null")
     assert {id_ for id_, _ in flying} == {id_ for _, id_ in flying}  # one sequence as far as the other
     return {id_ for id_, _ in flying}
+
+
+def _assert_told_apart(standby: Standby) -> None:
+    """Also where transactions are serializable by default, which no standby can do."""
+    serializable = {"options": "-c default_transaction_isolation=serializable"}
+    engine = create_engine(standby.url(), poolclass=NullPool, connect_args=serializable)
+    make_independent(engine)
+    with engine.connect() as connection:
+        assert connection.scalar(text("select pg_is_in_recovery()")) is True
 
 
 def _order(outbox: Outbox, count: int, since: str) -> None:

@@ -36,6 +36,7 @@ def fill(outbox: Outbox) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.usefixtures("path_of_the_user")
 def test_promise_7_one_bad_account_and_one_greedy_one_cost_the_others_no_time(
     start_relay: StartRelay, outbox: Outbox
 ) -> None:

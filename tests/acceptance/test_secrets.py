@@ -16,6 +16,7 @@ import relay
 from relay.embedded import EmbeddedPostgres
 from tests.acceptance.outbox import TOPIC, Outbox
 from tests.acceptance.patience import eventually
+from tests.fixtures.hostility import takes_back
 from tests.fixtures.processes import RelayProcess, StartRelay
 from tests.fixtures.strict_platform import (
     Behaviour,
@@ -83,6 +84,7 @@ def _failed(results: list[object], text: str) -> list[object]:
     return [{"is_success": False, "error_code": "isp.odd", "error_message": text} for _ in results]
 
 
+@takes_back("log_parameter_max_length_on_error")  # by which an application has contents in the server's log
 def test_promise_9_secrets_and_contents_appear_nowhere(
     own_outbox: Outbox,
     own_postgres: EmbeddedPostgres,

@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.pool import NullPool
 
 import relay
 from relay.checks import server, vacuum
@@ -55,6 +56,7 @@ def test_for_people_each_fact_is_a_line(superuser: Engine, monkeypatch: pytest.M
     assert [line for line in lines if "-> Give the relay a role of its own" in line]
 
 
+@pytest.mark.usefixtures("independent")  # as ``relay check`` reads it
 def test_the_expected_catalogue_is_what_the_revisions_make(engine: Engine, pytestconfig: pytest.Config) -> None:
     with engine.connect() as connection:
         there = read_catalogue(connection, "relay")
@@ -65,7 +67,10 @@ def test_the_expected_catalogue_is_what_the_revisions_make(engine: Engine, pytes
 
 
 def test_in_a_schema_of_another_name(check: Check, empty_url: str) -> None:
+    """Also after a restore that wrote down with quotes where functions look names up."""
     relay.migrate(empty_url, schema="Odd Name")
+    restored = 'alter function "Odd Name".archive_alone() set search_path = pg_catalog, "Odd Name", pg_temp'
+    run(create_engine(empty_url, poolclass=NullPool), "set quote_all_identifiers = on", restored)
     assert "fail" not in states(check(RELAY_DATABASE_URL=empty_url, RELAY_SCHEMA="Odd Name")).values()
 
 

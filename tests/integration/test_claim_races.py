@@ -141,13 +141,10 @@ def settled(store: Store, settlements: list[Settlement]) -> None:
 
 
 @pytest.fixture
-def repeatable(crowd: Engine, database_url: str) -> Iterator[Engine]:
-    """An engine on a server whose transactions are REPEATABLE READ unless they say otherwise."""
-    Rows(crowd).run(
-        "do $$ begin execute format('alter database %I set default_transaction_isolation to %L', "
-        "current_database(), 'repeatable read'); end $$"
-    )
-    engine = create_engine(database_url)
+def repeatable(database_url: str) -> Iterator[Engine]:
+    """An engine whose transactions are REPEATABLE READ unless they say otherwise."""
+    set_by_somebody = {"options": r"-c default_transaction_isolation=repeatable\ read"}
+    engine = create_engine(database_url, connect_args=set_by_somebody)
     yield engine
     engine.dispose()
 

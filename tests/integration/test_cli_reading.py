@@ -116,6 +116,7 @@ def test_status_shows_calls_in_flight_failures_and_pauses(engine: Engine) -> Non
     assert [pause.scope for pause in found.pauses] == ["account:a", "app:2"]
 
 
+@pytest.mark.usefixtures("independent")
 def test_status_never_scans_finished_messages(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(

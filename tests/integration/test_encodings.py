@@ -48,7 +48,7 @@ def test_migrate_run_and_check_say_what_another_encoding_costs(run: Any, url: st
     if encoding == "SQL_ASCII":
         engine = create_engine(url, connect_args={"client_encoding": "utf8"})
         Rows(engine).run(
-            r"insert into relay.outbox (topic, content) values (convert_from('\xd6d0', 'sql_ascii'), '{}')"
+            "insert into relay.outbox (topic, content) values (convert_from(decode('d6d0', 'hex'), 'sql_ascii'), '{}')"
         )
         engine.dispose()
         for verb in (("list",), ("list", "--json"), ("show", "1"), ("status",)):

@@ -40,7 +40,7 @@ def db(engine: Engine) -> Iterator[Connection]:
 @pytest.mark.parametrize("named", ["", ", content_sha256"], ids=["unnamed", "named-by-the-writer"])
 def test_the_hash_is_that_of_the_exact_text(db: Connection, named: str) -> None:
     content = '{ "买家": "向阳aa",  "tid": 1, "tid": 2 }'
-    value = ", '\\x00'" if named else ""
+    value = ", decode('00', 'hex')" if named else ""
     db.execute(
         text(f"insert into relay.outbox (topic, content{named}) values ('t', cast(:content as json){value})"),
         {"content": content},

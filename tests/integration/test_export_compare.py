@@ -108,7 +108,7 @@ TAMPERED = {
     "a message more": (
         [
             "insert into relay.outbox (topic, content, created_at, content_sha256) "
-            "values ('t', '{}', now() - interval '5 days', '\\x00')"
+            "values ('t', '{}', now() - interval '5 days', decode('00', 'hex'))"
         ],
         ["audit_message 4: added"],
     ),

@@ -23,6 +23,7 @@ from tests.fixtures.floors import Clock, resting_floors, round_of
 from tests.fixtures.rows import Rows
 from tests.fixtures.telling import tell_statements
 
+pytestmark = pytest.mark.usefixtures("independent")  # before the first connection of any fixture is made
 ONE = ClaimLimits(slots=1)
 EIGHT = ClaimLimits(slots=8)
 ONE_CALL_EACH = """

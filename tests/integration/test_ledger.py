@@ -162,6 +162,7 @@ def test_whoever_changes_a_mask_is_in_the_ledger(rows: Rows, roles: Roles, login
     assert (found[2].selection["added"], found[4].selection["removed"]) == (mask, [mask])
 
 
+@pytest.mark.usefixtures("path_of_the_user")
 def test_a_worker_tells_its_version_and_settings_and_no_secret(
     rows: Rows, roles: Roles, start_relay: StartRelay
 ) -> None:

@@ -19,6 +19,7 @@ from relay.errors import MessageError
 from relay.outbox.columns import Columns
 from relay.revisions import r0008_limits
 from relay.schema import MAX_BYTES, TOMBSTONE
+from tests.fixtures.hostility import takes_back
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 from tests.fixtures.scripted import Bench, Scripted
@@ -71,6 +72,7 @@ def test_what_is_within_its_limit_is_taken_and_one_byte_more_is_not(application:
     assert Rows(engine).counts() == {"pending": len(MAX_BYTES)}
 
 
+@takes_back("log_parameter_max_length_on_error")  # by which the server itself tells what was to be inserted
 def test_random_keys_and_compressible_ones_are_refused_with_a_sentence_not_by_an_index(application: Engine) -> None:
     for name in KEYS:
         for value in ("x" * 200_000, "".join(chr(0x4E00 + n * 7919 % 20000) for n in range(900))):

@@ -18,6 +18,7 @@ from relay.errors import RelayError
 from relay.revisions import HEAD, REVISIONS
 from relay.revisions.migrating import migration_sql
 from relay.roles import RoleNames, roles_sql
+from relay.sessions import make_independent
 from tests.fixtures.plain import Plain
 
 ALL = [revision.REVISION for revision in REVISIONS]
@@ -52,7 +53,9 @@ def alembic(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def assert_migrated(plain: Plain, login: str, *, owner: str | None = None, url: str | None = None) -> None:
-    with create_engine(url or plain.url(login), poolclass=NullPool).connect() as connection:
+    engine = create_engine(url or plain.url(login), poolclass=NullPool)
+    make_independent(engine)  # as ``relay check`` reads it
+    with engine.connect() as connection:
         assert read_catalogue(connection, "relay") == expected_catalogue()
         assert connection.scalars(text(OWNERS)).all() == [owner or login]
 

@@ -29,6 +29,16 @@ from tests.integration.catalogue import catalogue, catalogue_at
 
 ALL = [revision.REVISION for revision in REVISIONS]
 ROOT = Path(__file__).parents[2]
+ODD = " ".join(
+    f"-c {name}={value}"
+    for name, value in {
+        "standard_conforming_strings": "off",
+        "quote_all_identifiers": "on",
+        "transform_null_equals": "on",
+        "array_nulls": "off",
+        "datestyle": "German",
+    }.items()
+)
 SCHEMAS = ["relay", "outbox", "My Schema", 'quote"d', "出库"]
 
 
@@ -116,8 +126,9 @@ def test_many_at_once(empty_url: str, wanted: dict[str, set[str]]) -> None:
 
 @pytest.mark.parametrize("schema", SCHEMAS)
 def test_the_printed_script_does_the_same(schema: str, empty_url: str, wanted: dict[str, set[str]]) -> None:
+    """Whatever is set; also in one piece, of which all is read before any of it is run."""
     conninfo = make_url(empty_url).set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(conninfo, autocommit=True) as connection:
+    with psycopg.connect(conninfo, autocommit=True, options=ODD) as connection:
         connection.execute(migration_sql(schema=schema).encode())
     assert catalogue_at(empty_url, schema) == wanted
     assert relay.migrate(empty_url, schema=schema) == []

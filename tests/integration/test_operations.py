@@ -28,7 +28,7 @@ HELD = {"available_at": "'infinity'", "error_code": "'relay.timeout'", "attempts
 
 
 @pytest.fixture
-def db(engine: Engine) -> Iterator[Connection]:
+def db(engine: Engine, independent: None) -> Iterator[Connection]:
     """Every statement is committed at once, and the operation under test has a transaction of its own."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         yield connection

@@ -6,6 +6,7 @@ Pages, not milliseconds: they are the same on every machine. The bounds are abou
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from sqlalchemy import Connection, Engine, text
 from relay import claim_statements as sql
 from relay.statements import statement
 from relay.store import ClaimLimits, Store, Turn
-from tests.fixtures.plans import nodes
+from tests.fixtures.plans import nodes, spoilt_engine
 from tests.fixtures.rows import Rows
 
 FINISHED = """
@@ -76,6 +77,13 @@ def lock_ready(engine: Engine, **parameters: Any) -> Explained:
             found = explained(connection, str(statement(sql.LOCK_READY, "relay")), READY | parameters)
     found.assert_the_outbox_is_not_read_through()
     return found
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    made = spoilt_engine(database_url)
+    yield made
+    made.dispose()
 
 
 @pytest.fixture

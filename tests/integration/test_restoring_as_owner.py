@@ -19,13 +19,16 @@ from relay import archive
 from relay.checks.catalogue import expected_catalogue, read_catalogue
 from relay.cli.verbs import relay as command
 from relay.embedded import find_binaries
+from relay.sessions import make_independent
 from relay.store import Store
+from tests.fixtures import hostility
 from tests.fixtures.database import Server
 from tests.fixtures.drained import drain
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 from tests.integration.catalogue import catalogue_at
 
+DUMP = ("pg_dump", "--exclude-schema=evil")  # which a hostile database has already, and of a superuser
 TABLES = """
 select c.relname from pg_class c where c.relnamespace = to_regnamespace('relay') and c.relkind in ('r', 'p')
 order by c.relname
@@ -59,7 +62,8 @@ def programs(engine: Engine) -> Path:
 def run(folder: Path, program: str, *arguments: str, url: str) -> str:
     dbname = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     line = [str(folder / program), *arguments, "--dbname", dbname]
-    done = subprocess.run(line, env={"PATH": os.defpath}, capture_output=True, text=True, check=False)
+    environment = {"PATH": os.defpath} | hostility.ENVIRONMENT
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -97,6 +101,7 @@ def assert_the_same_and_goes_on(engine: Engine, restored: Engine, monkeypatch: p
     url = restored.url.render_as_string(hide_password=False)
     assert contents(restored) == contents(engine)
     assert catalogue_at(url) == catalogue_at(engine.url.render_as_string(hide_password=False))
+    make_independent(restored)  # as ``relay check`` reads it
     with restored.connect() as connection:
         assert read_catalogue(connection, "relay") == expected_catalogue()
     monkeypatch.setenv("RELAY_DATABASE_URL", url)
@@ -124,7 +129,7 @@ def test_a_plain_dump_restored_by_its_owner(
         made: Roles = request.getfixturevalue("roles")
         assert made.names.owner
     engine, folder = rows.engine, programs(rows.engine)
-    (tmp_path / "dump.sql").write_text(run(folder, "pg_dump", url=engine.url.render_as_string(hide_password=False)))
+    (tmp_path / "dump.sql").write_text(run(folder, *DUMP, url=engine.url.render_as_string(hide_password=False)))
     url = postgres.url(target)
     run(folder, "psql", "-q", "-X", "-v", "ON_ERROR_STOP=1", "-f", str(tmp_path / "dump.sql"), url=url)
     restored = create_engine(url, poolclass=NullPool)
@@ -139,7 +144,7 @@ def test_a_custom_dump_restored_by_another_owner(
     rows: Rows, target: str, postgres: Server, superuser: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, folder, dump = rows.engine, programs(rows.engine), str(tmp_path / "dump")
-    run(folder, "pg_dump", "-Fc", "-f", dump, url=engine.url.render_as_string(hide_password=False))
+    run(folder, *DUMP, "-Fc", "-f", dump, url=engine.url.render_as_string(hide_password=False))
     other = f"{target}_owner"
     with superuser.begin() as connection:
         connection.execute(text(f"create role {other} login password 'p'; alter database {target} owner to {other}"))

@@ -11,6 +11,7 @@ from sqlalchemy.pool import NullPool
 
 from relay.outbox.columns import Columns
 from relay.schema import MAX_CONTENT_CHARACTERS, metadata, outbox
+from tests.fixtures.hostility import takes_back
 from tests.integration.catalogue import catalogue_at
 
 ADD = "insert into relay.outbox (topic, content) values (:topic, cast(:content as json)) returning id"
@@ -21,6 +22,7 @@ def add(connection: Connection, content: str = '{"n":1}', topic: str = "topic") 
     return int(connection.execute(text(ADD), {"topic": topic, "content": content}).scalar_one())
 
 
+@takes_back("standard_conforming_strings")
 def test_the_living_schema_is_the_migrated_schema(empty_url: str, database_url: str) -> None:
     engine = create_engine(empty_url, poolclass=NullPool)
     with engine.begin() as connection:

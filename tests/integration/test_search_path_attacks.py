@@ -68,7 +68,7 @@ def test_a_login_with_a_schema_of_its_own_undoes_nothing(attacked: Roles, postgr
     """Each trigger function looks its names up in fixed places, whatever the path of the session is."""
     assert engine.url.database
     superuser = postgres.admin_url(engine.url.database)
-    run(superuser, EVIL)
+    run(superuser, EVIL.replace("evil", "own"))
     run(superuser, "insert into relay.outbox (topic, content) values ('t', '{}')")
     updates = (
         "update relay.outbox set topic = 'x'",
@@ -78,7 +78,7 @@ def test_a_login_with_a_schema_of_its_own_undoes_nothing(attacked: Roles, postgr
     )
     for update in updates:
         with pytest.raises(psycopg.Error, match=r"stays as it is|nothing is removed"):
-            run(superuser, f"set search_path = evil, pg_catalog; {update}")
+            run(superuser, f"set search_path = own, pg_catalog; {update}")
 
 
 def test_a_type_of_a_login_s_own_is_not_taken_for_postgresql_s(roles: Roles, engine: Engine) -> None:

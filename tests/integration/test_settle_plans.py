@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, Engine, text
 from relay import statements
 from relay.statements import statement
 from relay.store.preparing import KEPT_PLANS
-from tests.fixtures.plans import nodes
+from tests.fixtures.plans import nodes, spoilt_engine
 from tests.fixtures.rows import Rows
 
 # So few that reading all of them through looks cheaper than to look for fifty.
@@ -26,6 +27,13 @@ OPEN = """
 insert into relay.call (account, worker, message_ids, lease_until)
 select 'default', 'w', array[n], now() from generate_series(1, 50) n returning id
 """
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    made = spoilt_engine(database_url)
+    yield made
+    made.dispose()
 
 
 @pytest.fixture
