@@ -59,7 +59,7 @@ open_turn as materialized (
     left join unnest(cast(:floor_accounts as text[]), cast(:floors_us as bigint[]), cast(:floor_ids as bigint[]))
         as floor (account, due_us, id) using (account)
     where turn.account is not null and turn.nth <= cast(:accounts as integer)
-      and turn.account <> all (cast(:skip_accounts as text[]))
+      and turn.account not in (select unnest(cast(:skip_accounts as text[])))
       and not exists (
           select from {schema}.pause
           where scope = 'account:' || turn.account and (until is null or until > now()))
@@ -146,8 +146,7 @@ union all
 select turn.nth, null, turn.account, null, null, null, null, null,
     (select case when max(step) >= (select 2 * messages from share) then max(ordering_key) end
      from head where head.account = turn.account), null, null, false, false, false,
-    case when cast(:remember as boolean) and open_turn.account is not null
-         then cast(extract(epoch from now()) * 1000000 as bigint) end,
+    case when open_turn.account is not null then cast(extract(epoch from now()) * 1000000 as bigint) end,
     found.keys, found.ids, found.in_flight
 from turn left join open_turn using (account)
 left join lateral (
@@ -164,6 +163,40 @@ LOCK_READY = "\nwith recursive" + _IN_FLIGHT + _EVERY_TURN + _OPEN_TURN + _EVERY
 # the accounts, and from the places, that are known (see relay/store/floors.py).
 LOCK_KNOWN = "\nwith" + _IN_FLIGHT + _KNOWN_TURN + _OPEN_TURN + _KNOWN_HEAD + _READY
 
+# The same for accounts that are known, with all their keys: where most accounts are left alone (see
+# relay/store/roster.py), nobody steps over them to come to the others.
+LOCK_AMONG = "\nwith recursive" + _IN_FLIGHT + _KNOWN_TURN + _OPEN_TURN + _EVERY_HEAD + _READY
+
+# There, this goes along all accounts and locks nothing. The limit keeps the planner from reading all pauses.
+_AHEAD = """
+ahead as (select * from turn where account is not null)
+select turn.account, paused.account is not null or turn.account in (select unnest(cast(:skip_accounts as text[])))
+    as left_alone
+from ahead turn
+left join lateral (
+    select turn.account from {schema}.pause
+    where scope = 'account:' || turn.account and (until is null or until > now()) limit 1) as paused on true
+order by turn.nth
+"""
+
+ACCOUNTS_AHEAD = "\nwith recursive" + _EVERY_TURN + _AHEAD
+
+# And this finds the accounts of new messages, wherever they stand among the others.
+ACCOUNTS_OF_NEW = """
+select new.account, new.newest_id, not new.pending or paused.account is not null as left_alone
+from (
+    select account, max(id) as newest_id, bool_or(status = 'pending') as pending
+    from (
+        select id, account, status from {schema}.outbox
+        where id > coalesce(cast(:after as bigint), (select max(id) from {schema}.outbox) - cast(:most as integer))
+        order by id limit cast(:most as integer)) as message
+    group by account) as new
+left join lateral (
+    select new.account from {schema}.pause
+    where new.pending and scope = 'account:' || new.account and (until is null or until > now()) limit 1) as paused
+    on true
+"""
+
 # Accounts and keys that are not known yet have new messages, and new messages have new ids.
 LOOK_FOR_NEW = """
 select account, ordering_key, bool_or(status = 'pending') as pending, max(id) as newest_id
@@ -173,6 +206,15 @@ from (
     order by id limit cast(:most as integer)
 ) as new
 group by account, ordering_key
+"""
+
+# Of these, whoever has no credentials may be paused for that already.
+NOT_PAUSED = """
+select new.account from unnest(cast(:accounts as text[])) as new (account)
+left join lateral (
+    select new.account from {schema}.pause
+    where scope = 'account:' || new.account and (until is null or until > now()) limit 1) as paused on true
+where paused.account is null
 """
 
 # A message that somebody retries lies before the floors. The last hundred rows of the ledger: ids commit in any order.

@@ -104,12 +104,14 @@ class Paused:
     seconds: float | None
     reason: str
     error_code: str | None
+    more: int | None = None  # so many accounts besides this one, for the same reason at the same moment
 
 
 @dataclass(frozen=True, slots=True)
 class PauseLifted:
     name: ClassVar[str] = "pause.lifted"
     scope: str
+    more: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

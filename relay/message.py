@@ -165,3 +165,12 @@ class Refused:
 
 
 Answer = Answered | Refused
+
+
+NO_CREDENTIALS = "relay.no_credentials"
+
+
+def no_credentials(account: str) -> Refused:
+    """What is said in the place of an answer where there is nothing to make the call with."""
+    message = f"no app key and secret are configured for the account {account!r}"
+    return Refused(Fault.CREDENTIALS, NO_CREDENTIALS, message=message, scope=Scope.ACCOUNT)

@@ -30,7 +30,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from relay.backoff import delay_seconds
-from relay.message import Answer, Answered, Batch, CallKey, Fault, Message, Outcome, Refused, Result, Scope
+from relay.message import (
+    Answer,
+    Answered,
+    Batch,
+    CallKey,
+    Fault,
+    Message,
+    Outcome,
+    Refused,
+    Result,
+    Scope,
+    no_credentials,
+)
 
 HELD = float("inf")  # a due time that never comes: the message waits for a person
 EXHAUSTED = "relay.attempts_exhausted"
@@ -323,6 +335,13 @@ def _verdict(
         attempts + 1, base_seconds=policy.retry_base_seconds, max_seconds=policy.retry_max_seconds, rng=rng
     )
     return Verdict(message_id, index, outcome, True, False, code, text, code, text, delay)
+
+
+def without_credentials(account: str) -> PauseOrder:
+    """For an account that no call can be made for."""
+    order = _pause(account, no_credentials(account))
+    assert order is not None
+    return order
 
 
 def _pause(account: str, answer: Refused) -> PauseOrder | None:

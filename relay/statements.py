@@ -183,10 +183,7 @@ order by lease_until limit cast(:calls as integer)
 """
 
 # A pause without an end outlasts one with an end; of two ends the later one counts.
-PAUSE = """
-insert into {schema}.pause as p (scope, until, reason, error_code, credential, by)
-values (:scope, now() + make_interval(secs => cast(:seconds as double precision)), :reason, :error_code,
-    :credential, :by)
+_OR_LONGER = """
 on conflict (scope) do update set
     until = case when p.until is null or excluded.until is null then null
                  else greatest(p.until, excluded.until) end,
@@ -196,6 +193,25 @@ on conflict (scope) do update set
     by = case when p.until is null then p.by else excluded.by end,
     since = case when p.until <= now() then excluded.since else p.since end
 """
+PAUSE = (
+    """
+insert into {schema}.pause as p (scope, until, reason, error_code, credential, by)
+values (:scope, now() + make_interval(secs => cast(:seconds as double precision)), :reason, :error_code,
+    :credential, :by)"""
+    + _OR_LONGER
+)
+
+# Accounts without credentials, each once: all that were met together, and in an order that all workers keep. One that
+# is paused without an end already stays as it is.
+PAUSE_ALL = (
+    """
+insert into {schema}.pause as p (scope, reason, error_code, credential, by)
+select v.scope, v.reason, :error_code, :credential, :by
+from unnest(cast(:scopes as text[]), cast(:reasons as text[])) as v (scope, reason)
+order by v.scope"""
+    + _OR_LONGER
+    + "where p.until is not null\n"
+)
 
 # An end that never comes is none; and before PostgreSQL 17 nothing can be subtracted from it.
 _IN_FORCE = """
@@ -203,18 +219,37 @@ select scope, case when isfinite(until) then extract(epoch from until - now()) e
     until is null or not isfinite(until) as endless, {words}, credential
 from {schema}.pause where (until is null or until > now())
 """
-PAUSES = _IN_FORCE.replace("{words}", "reason, error_code")
-
+_WORDS = "reason, error_code"
 # In a database that is not in UTF-8 a person may have written what nobody else can read. Accounts with such a name are
 # left alone by the claim itself.
-PAUSES_WITHOUT_WORDS = (
-    _IN_FORCE.replace("{words}", "'paused' as reason, cast(null as text) as error_code") + " and scope ~ '^[ -~]+$'"
-)
+_NO_WORDS = "'paused' as reason, cast(null as text) as error_code"
+_READABLE = " and scope ~ '^[ -~]+$'"
+PAUSES = _IN_FORCE.replace("{words}", _WORDS)
+PAUSES_WITHOUT_WORDS = _IN_FORCE.replace("{words}", _NO_WORDS) + _READABLE
+
+# The pauses of app keys, and of a few accounts. Others may be paused by the hundred thousand, and that is for the claim
+# to heed. Scopes are account:NAME or app:KEY: in whatever order texts are, the latter come after 'ad'.
+_OF_APPS = " and scope > 'ad' and scope like 'app:%'"
+_OF_THESE = " and scope = any (cast(:scopes as text[]))"
+PAUSES_OF = f"{PAUSES}{_OF_APPS} union all {PAUSES}{_OF_THESE}"
+PAUSES_OF_WITHOUT_WORDS = f"{PAUSES_WITHOUT_WORDS}{_OF_APPS} union all {PAUSES_WITHOUT_WORDS}{_OF_THESE}"
+
+# Pauses of accounts for a credential, some after some.
+REFUSED_ACCOUNTS = """
+select scope, credential from {schema}.pause
+where scope > cast(:after as text) and scope < 'ad' and credential is not null and (until is null or until > now())
+order by scope limit cast(:most as integer)
+"""
 
 # A pause for a refused credential ends when the credential is another one. Guarded by what was read.
-LIFT_PAUSE = """
-delete from {schema}.pause where scope = :scope and credential = :credential
-returning scope
+LIFT_PAUSES = """
+with lifted as materialized (
+    select p.scope, p.credential from {schema}.pause p
+    join unnest(cast(:scopes as text[]), cast(:credentials as text[])) as v (scope, credential)
+        on p.scope = v.scope and p.credential = v.credential
+    order by p.scope for update of p)
+delete from {schema}.pause p using lifted where p.scope = lifted.scope and p.credential = lifted.credential
+returning p.scope
 """
 
 # Calls of one app key keep their distance, whichever worker makes them: each call reserves the next moment.

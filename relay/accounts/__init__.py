@@ -21,6 +21,7 @@ from relay.tmc.credential import Credential
 
 DEFAULT = "default"
 FRESH_SECONDS = 5.0
+_CROWD = 10_000  # accounts, from which on those are forgotten that had nothing
 
 Found = Credential | RelayError  # a credential, or why what is there for the account is of no use
 
@@ -73,6 +74,7 @@ class Accounts:
         self._forgotten: set[str] = set()
         self._resting: dict[Source, _Rest] = {}
         self._useless: dict[str, RelayError] = {}
+        self._crowd = _CROWD
         self._looking = Lock()  # one look-up at a time; whoever only reads takes no lock
 
     def credential(self, account: str) -> Credential | None:
@@ -146,8 +148,21 @@ class Accounts:
             credential = self.credential(account) if isinstance(answer, RelayError) else answer
             identity = (credential.app_key, credential.fingerprint) if credential else None
             self._entries[account] = _Entry(asked_monotonic, credential, identity)
+        if len(self._entries) > self._crowd:
+            self._forget_the_unknown(asked_monotonic)
         troubles = [*(rest.error for rest in self._resting.values()), *self._useless.values()]
         self.trouble = _told(troubles) if troubles else None
+
+    def _forget_the_unknown(self, now: float) -> None:
+        """Anybody can make up accounts: those that had nothing are kept for as long as that is fresh."""
+        oldest = now - self._fresh_seconds
+        kept = [
+            (name, entry) for name, entry in self._entries.items() if entry.credential or entry.asked_monotonic > oldest
+        ]
+        self._entries = dict(kept)
+        self._useless = {name: error for name, error in self._useless.items() if name in self._entries}
+        self._forgotten &= self._entries.keys()
+        self._crowd = max(_CROWD, 2 * len(kept))
 
 
 def _unforeseen(source: Source, error: Exception) -> RelayError:

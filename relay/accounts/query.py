@@ -3,20 +3,19 @@
     select app_key, app_secret, session from shop where name = :account
     select name as account, app_key, app_secret, session from shop where name = any(:accounts)
 
-The first form is run once for each account, the second once for many. Either runs in a read-only transaction with a
-time limit, its columns are taken by name, and neither its text nor a value is part of an error: a query may well
-contain the key that decrypts a column.
+The first form is run once for each account, but sent for all of them in one piece, the second once for many. Either
+runs in a read-only transaction with a time limit, its columns are taken by name, and neither its text nor a value is
+part of an error: a query may well contain the key that decrypts a column.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, text
-from sqlalchemy.exc import DataError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 
 from relay.accounts import Found
 from relay.accounts.sources import credential_of
@@ -56,7 +55,7 @@ class Query:
 
     def look_up(self, accounts: Collection[str]) -> Mapping[str, Found]:
         try:
-            return self._all_at_once(accounts) if self._takes_many else self._one_by_one(accounts)
+            return self._all_at_once(accounts) if self._takes_many else self._one_by_one(list(accounts))
         except SQLAlchemyError as error:
             raise _explained(error, self._engine.url) from None
 
@@ -68,19 +67,16 @@ class Query:
             of.get(str(row["account"]), []).append(row)
         return {account: _found(account, rows) for account, rows in of.items() if rows}
 
-    def _one_by_one(self, accounts: Collection[str]) -> dict[str, Found]:
-        found: dict[str, Found] = {}
-        left = deque(accounts)
-        while left:
-            try:
-                with self._reading() as connection:
-                    while left:
-                        if rows := self._rows(connection, {"account": left[0]}):
-                            found[left[0]] = _found(left[0], rows)
-                        left.popleft()
-            except DataError as error:  # this name cannot be compared, to a number for instance; the others may
-                found[left.popleft()] = _explained(error, self._engine.url)
-        return found
+    def _one_by_one(self, accounts: Sequence[str]) -> dict[str, Found]:
+        """Each by itself, but in one round trip: the driver does not wait for an answer before it asks the next."""
+        try:
+            with self._reading() as connection:
+                return {account: _found(account, rows) for account, rows in self._each(connection, accounts) if rows}
+        except DataError as error:  # a name cannot be compared, to a number for instance; the others may
+            if len(accounts) == 1:
+                return {accounts[0]: _explained(error, self._engine.url)}
+        middle = len(accounts) // 2
+        return self._one_by_one(accounts[:middle]) | self._one_by_one(accounts[middle:])
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -89,15 +85,32 @@ class Query:
             connection.exec_driver_sql(_AS_THE_ROLE)
             yield connection
 
+    def _each(self, connection: Connection, accounts: Sequence[str]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """Every account with its rows, by the driver: SQLAlchemy has no such way. An error is a DBAPIError even so."""
+        statement = str(self._statement.compile(dialect=self._engine.dialect))
+        driver: Any = self._engine.dialect.dbapi
+        try:
+            cursor: Any = connection.connection.cursor()
+            cursor.executemany(statement, [{"account": account} for account in accounts], returning=True)
+            for account in accounts:
+                columns = [column.name for column in cursor.description or ()]
+                yield account, _ours(columns, cursor.fetchall() if columns else [])
+                cursor.nextset()
+        except driver.Error as error:
+            raise DBAPIError.instance(statement, None, error, driver.Error, hide_parameters=True) from error
+
     def _rows(self, connection: Connection, parameters: Mapping[str, Any], *more: str) -> list[dict[str, Any]]:
-        """Only the columns that are ours."""
         result = connection.execute(self._statement, parameters)
-        columns = list(result.keys()) if result.returns_rows else []
-        wanted = [*CREDENTIAL_PARTS, *more]
-        wrong = [name for name in wanted if columns.count(name) != 1 and (name != "session" or name in columns)]
-        if wrong:
-            raise ConfigurationError(f"{QUERY} must return one column {' and one column '.join(wrong)}")
-        return [{name: row[columns.index(name)] for name in wanted if name in columns} for row in result]
+        return _ours(list(result.keys()) if result.returns_rows else [], result, *more)
+
+
+def _ours(columns: Sequence[str], rows: Iterable[Sequence[Any]], *more: str) -> list[dict[str, Any]]:
+    """Only the columns that are ours."""
+    wanted = [*CREDENTIAL_PARTS, *more]
+    wrong = [name for name in wanted if columns.count(name) != 1 and (name != "session" or name in columns)]
+    if wrong:
+        raise ConfigurationError(f"{QUERY} must return one column {' and one column '.join(wrong)}")
+    return [{name: row[columns.index(name)] for name in wanted if name in columns} for row in rows]
 
 
 def _found(account: str, rows: Sequence[Mapping[str, Any]]) -> Found:

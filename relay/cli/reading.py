@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,11 @@ from relay.cli.printing import print_facts, print_json, print_table, say, shown
 
 if TYPE_CHECKING:
     from relay.operations import Order
-    from relay.reports import Status, Trouble
+    from relay.reports import Pause, Status, Trouble
     from relay.settings import Settings
 
 THE_CONDITION_HOLDS = 3
+_MOST_PAUSES = 30
 _LARGEST_ID = 2**63 - 1
 
 
@@ -119,14 +120,26 @@ def _print_status(found: Status) -> None:
             "platform": _trouble(found.trouble),
         }
     )
+    shown_pauses = _first(found.pauses)
     for heads, rows in (
         (("failed", "messages"), found.failed),
-        (("paused", "until", "reason", "error code", "since", "by"), found.pauses),
+        (("paused", "until", "reason", "error code", "since", "by"), shown_pauses),
         (("worker", "calls", "messages", "lease until"), found.workers),
     ):
         if rows:
             say()
         print_table(heads, (asdict(row).values() for row in rows))
+        if rows is shown_pauses and (more := len(found.pauses) - len(rows)):
+            say(f"and {more} more pauses: see relay status --json, or relay.audit_pause where in_force")
+
+
+def _first(pauses: Sequence[Pause]) -> Sequence[Pause]:
+    """What fits on a page: accounts without credentials may be a hundred thousand, so they come last."""
+    if len(pauses) <= _MOST_PAUSES:
+        return pauses
+    from relay.message import NO_CREDENTIALS
+
+    return sorted(pauses, key=lambda pause: (pause.error_code == NO_CREDENTIALS, pause.scope))[:_MOST_PAUSES]
 
 
 def _trouble(trouble: Trouble | None) -> str | None:

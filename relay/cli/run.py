@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import os
 import secrets
 import signal
@@ -39,6 +40,7 @@ from relay.store import Pause, Store
 from relay.wakeups import Notified, Polling, Wakeup
 from relay.worker import Clock, Options, Report, Until, Worker
 
+_NAMED_PAUSES = 3
 _STALE_LEASES = 3  # the cycle has not gone round for so many leases: it hangs
 
 
@@ -94,6 +96,9 @@ async def _run(settings: Settings, until: Until, accounts: Accounts) -> Report:
         wakeup=await _wakeup(settings),
     )
     _stop_on_signals(worker)
+    # What is here by now stays: if each collection looked at it again, the loop would stand still for 60 ms.
+    gc.collect()
+    gc.freeze()
     try:
         async with _probing(settings, worker, metrics):
             return await worker.run(until)
@@ -202,7 +207,9 @@ def _left(report: Report) -> RelayError:
     endless = [pause for pause in report.pauses if pause.seconds_left is None]
     if not endless:
         return RelayError(f"{count}, held for a person to decide.", "See: relay list --status pending")
-    reasons = "; ".join(map(_told, endless))
+    reasons = "; ".join(map(_told, endless[:_NAMED_PAUSES]))
+    if (more := len(endless) - _NAMED_PAUSES) > 0:
+        reasons += f"; {more} more pause{'s' if more > 1 else ''}"
     if refused := [pause for pause in endless if pause.credential is not None]:
         return ConfigurationError(f"{count}. {reasons}.", _way_out(refused))
     return RelayError(f"{count}. {reasons}.", "See: relay status")

@@ -62,7 +62,7 @@ class Metrics:
                 self._recovered.inc(event.calls)
                 self._outcomes.labels("unknown").inc(event.messages)
             case events.Paused():
-                self._pauses.inc()
+                self._pauses.inc(1 + (event.more or 0))
             case events.DatabaseLost():
                 self._database_lost.labels(event.stage).inc()
             case events.DatabaseRefused():

@@ -6,6 +6,7 @@ set ``RELAY_PRODUCER`` to that name. The contract that every producer keeps:
 - ``factory(config)`` does nothing yet; ``open`` and ``close`` may be called twice, ``close`` also unopened;
 - ``produce`` may run many times at once, and never raises for what the platform or the network does: that is a
   ``Refused``, with ``Fault.UNKNOWN`` where nobody can tell whether something was accepted;
+- a class with ``needs_credentials = True`` is given no batch of an account that has none: that account is paused;
 - cancelling ``produce`` passes through; the caller then knows that it does not know. A producer that is certain that
   nothing was sent yet says so by raising ``NotSent``, and the messages are free again at once.
 """

@@ -21,7 +21,7 @@ from dataclasses import replace
 import httpx
 
 from relay import __version__, certificates
-from relay.message import Answer, Batch, Fault, Refused, Scope
+from relay.message import Answer, Batch, Fault, Refused, Scope, no_credentials
 from relay.producers import NotSent, ProducerConfig
 from relay.producers.posting import PostingTransport
 from relay.producers.unpacking import UnpackingError, unpacked
@@ -47,6 +47,8 @@ _HEADERS = httpx.Headers(
 
 
 class TmcProducer:
+    needs_credentials = True
+
     def __init__(self, config: ProducerConfig) -> None:
         self.max_batch = min(config.batch_size, MAX_MESSAGES)
         self.max_bytes = MAX_BYTES
@@ -70,7 +72,7 @@ class TmcProducer:
     async def produce(self, batch: Batch) -> Answer:
         credential = self._config.credentials(batch.account)
         if credential is None:
-            return _no_credentials(batch.account)
+            return no_credentials(batch.account)
         body = request_body(
             credential,
             batch.messages,
@@ -88,7 +90,7 @@ class TmcProducer:
         """What the platform says to a call without messages: code 40 where it accepts the account's credentials."""
         credential = self._config.credentials(account)
         if credential is None:
-            return _no_credentials(account)
+            return no_credentials(account)
         body = probe_body(
             credential,
             unix_seconds=self._config.now(),
@@ -161,11 +163,6 @@ class _Sending:
             return Refused(Fault.UNKNOWN, code, message=reason, request_bytes=len(body))
         message = f"nothing was sent: {reason}"
         return Refused(Fault.PROVIDER, "relay.unreachable", message=message, request_bytes=len(body), scope=Scope.APP)
-
-
-def _no_credentials(account: str) -> Refused:
-    message = f"no app key and secret are configured for the account {account!r}"
-    return Refused(Fault.CREDENTIALS, "relay.no_credentials", message=message, scope=Scope.ACCOUNT)
 
 
 def _blot(answer: bytes, credential: Credential) -> bytes:

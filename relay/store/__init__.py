@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -26,14 +26,16 @@ from relay import statements as sql
 from relay.archive import Moved, archive
 from relay.errors import RefusedError, SwallowedError, UnreachableError
 from relay.message import CallKey
-from relay.outcomes import History, Policy, Settlement, exhausted_ids, lapsed, spared
+from relay.outcomes import History, PauseOrder, Policy, Settlement, exhausted_ids, lapsed, spared
 from relay.store import claiming, settling
 from relay.store.connections import Connections, told
-from relay.store.evidence import plainer
+from relay.store.evidence import plainer, storable
 from relay.store.floors import Floors
-from relay.store.running import fetch
+from relay.store.roster import Roster
+from relay.store.running import fetch, run
 from relay.store.settling import Sent
 from relay.store.sieve import Unreadable, unreadable
+from relay.store.swallowed import Swallowed
 from relay.store.unheard import Unheard
 from relay.store.values import Claim, ClaimLimits, Pause, Settled, Turn
 from relay.store.writers import Writers
@@ -61,6 +63,7 @@ class Store:
         self._lease_seconds = lease_seconds
         self._schema = schema
         self._floors = floors or Floors()
+        self._roster = Roster()
         self._unheard = Unheard(lease_seconds)
         self._writers = Writers()
 
@@ -79,6 +82,7 @@ class Store:
                 turn,
                 limits,
                 self._floors,
+                self._roster,
                 self._writers,
                 worker=self._worker,
                 lease_seconds=self._lease_seconds,
@@ -89,6 +93,10 @@ class Store:
         if trace.told is not None:  # the round over all accounts goes on later from where it is
             claim = replace(claim, turn=replace(turn, accounts=claim.turn.accounts, fruitless=claim.turn.fruitless))
         return claim
+
+    def expect(self, accounts: Iterable[str]) -> None:
+        """Let claims look at these soon: they may be claimed now, and could not be before. For any thread."""
+        self._roster.expect(accounts)
 
     @property
     def stranger(self) -> str:
@@ -210,24 +218,59 @@ class Store:
 
     def pauses(self) -> tuple[Pause, ...]:
         """The pauses in force. Where a reason cannot be read, those of which that much can be told."""
+        return self._pauses(sql.PAUSES, sql.PAUSES_WITHOUT_WORDS, _NONE)
+
+    def pauses_of(self, accounts: Collection[str]) -> tuple[Pause, ...]:
+        """The same, of all app keys and of these accounts alone."""
+        scopes = [f"account:{account}" for account in accounts]
+        return self._pauses(sql.PAUSES_OF, sql.PAUSES_OF_WITHOUT_WORDS, {"scopes": scopes})
+
+    def refused_accounts(self, after: str, most: int) -> dict[str, str]:
+        """Accounts that are paused for a credential, and its fingerprint; at most so many, those ``after`` this one."""
+        first = len("account:")
+        parameters = {"after": f"account:{after}", "most": most}
+        with self._transaction() as connection:
+            rows = self._fetch(connection, sql.REFUSED_ACCOUNTS, parameters)
+        return {row.scope[first:]: row.credential for row in rows}
+
+    def pause_all(self, orders: Sequence[PauseOrder]) -> None:
+        """Write down pauses without an end, of one kind, for an account each."""
+        if not orders:
+            return
+        parameters = {
+            "scopes": [order.scope for order in orders],
+            "reasons": [storable(order.reason) for order in orders],
+            "error_code": orders[0].error_code,
+            "credential": orders[0].credential,
+            "by": self._worker,
+        }
+        with self._transaction() as connection:
+            if run(connection, sql.PAUSE_ALL, self._schema, parameters) < len(orders):
+                Swallowed(connection, self._schema).if_somebody_else_has_a_say("pause", orders[0].scope)
+
+    def lift_pauses(self, refused: Mapping[str, str]) -> tuple[str, ...]:
+        """End pauses that a credential caused (scope → its fingerprint); those that were still there."""
+        parameters = {"scopes": list(refused), "credentials": list(refused.values())}
+        with self._transaction() as connection:
+            return tuple(sorted(row.scope for row in self._fetch(connection, sql.LIFT_PAUSES, parameters)))
+
+    def lift_pause(self, scope: str, credential: str) -> bool:
+        """The same of one; False when it is gone already."""
+        return bool(self.lift_pauses({scope: credential}))
+
+    def _pauses(self, text: str, without_words: str, parameters: Mapping[str, Any]) -> tuple[Pause, ...]:
         try:
             with self._transaction() as connection:
-                rows = self._fetch(connection, sql.PAUSES)
+                rows = self._fetch(connection, text, parameters)
         except RefusedError:
             with self._transaction() as connection:
-                rows = self._fetch(connection, sql.PAUSES_WITHOUT_WORDS)
+                rows = self._fetch(connection, without_words, parameters)
         return tuple(
             Pause(
                 row.scope, None if row.endless else float(row.seconds_left), row.reason, row.error_code, row.credential
             )
             for row in rows
         )
-
-    def lift_pause(self, scope: str, credential: str) -> bool:
-        """End a pause that was ordered because of this credential; False when it is gone already."""
-        with self._transaction() as connection:
-            parameters = {"scope": scope, "credential": credential}
-            return bool(self._fetch(connection, sql.LIFT_PAUSE, parameters))
 
     def reserve(self, app_key: str, step_seconds: float) -> float:
         """Reserve the next call of this app key for this worker; how many seconds to wait until it may be made."""

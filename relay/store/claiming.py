@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -16,12 +16,26 @@ from relay.message import Batch, Message
 from relay.statements import numbers
 from relay.store.floors import Floors, Told, Trace, Visit
 from relay.store.locking import lock_ready
-from relay.store.looking import find_first_open_call, look_for_new, look_for_retries
+from relay.store.looking import find_first_open_call, look_for_new, look_for_retries, not_paused
+from relay.store.roster import Roster
 from relay.store.running import fetch
 from relay.store.swallowed import Swallowed
-from relay.store.turns import Found, next_turn, visits
+from relay.store.turns import FRUITLESS, After, Found, next_turn, visits
 from relay.store.values import FEW_ACCOUNTS, Claim, ClaimLimits, Turn
 from relay.store.writers import Writers
+
+
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """Which accounts a claim looks at: the next ones of all from ``turn`` on, those ``told``, or ``among`` these.
+
+    ``unmet``: accounts that have to be met first.
+    """
+
+    turn: Turn
+    unmet: set[str]
+    told: Told | None = None
+    among: Sequence[str] | None = None
 
 
 def claim(
@@ -30,6 +44,7 @@ def claim(
     turn: Turn,
     limits: ClaimLimits,
     floors: Floors,
+    roster: Roster,
     writers: Writers,
     *,
     worker: str,
@@ -39,17 +54,14 @@ def claim(
 
     The trace is for ``floors.note``, once this transaction is committed.
     """
-    if turn.accounts <= FEW_ACCOUNTS:  # of each that is looked at rows are locked: no more than can be served
-        turn = replace(turn, accounts=min(turn.accounts, limits.slots))
-    told = None
     if floors.resting or floors.remembering:
         look_for_retries(connection, schema, floors)
-    if floors.resting:
-        told = _told(connection, schema, floors, turn, limits)
-        turn = replace(floors.turn, accounts=turn.accounts, fruitless=turn.fruitless, crowded_until=0.0, in_vain=False)
+    where = _where(connection, schema, turn, limits, floors, roster)
     started = time.monotonic()
-    locked = lock_ready(connection, schema, turn, limits, floors, told)
+    locked = lock_ready(connection, schema, where.turn, limits, floors, where.told, where.among)
     seconds = time.monotonic() - started
+    if limits.acquainted is not None:
+        where.unmet.update(locked.leave_out_all_but(limits.acquainted))
     expired = _fail_expired(connection, schema, locked.expired)
     alive = writers.without_written(connection, schema, locked.ready)
     chosen, left_out = cut_batches(
@@ -59,7 +71,7 @@ def claim(
         max_bytes=limits.max_bytes,
         may_wait=locked.may_wait,
     )
-    known = {(account, key): id_ for account, key, id_ in told.heads} if told else {}
+    known = {(account, key): id_ for account, key, id_ in where.told.heads} if where.told else {}
     batches = _name_calls(connection, schema, chosen, worker, lease_seconds, known, floors.open_from)
     found = Found(
         ready=len(alive),
@@ -69,16 +81,54 @@ def claim(
         named=sum(map(len, batches)),
         expired=expired,
     )
-    after = next_turn(turn, locked.reports, found, more=locked.more, left_out=left_out, now=started)
+    after = next_turn(where.turn, locked.reports, found, more=locked.more, left_out=left_out, now=started)
     seen: list[Visit] = []
-    if told or floors.remembering:
+    if where.told or floors.remembering:
         taken = {message.id for batch in chosen for message in batch} | set(locked.expired)
         first = {message.id for batch in batches for message in batch.messages}
-        passed_over = turn.crowded_until > 0
+        passed_over = where.turn.crowded_until > 0
         seen = list(visits(locked.reports, locked.due, taken=taken, first=first, known=known, passed_over=passed_over))
-    trace = Trace(told, seen, len(locked), seconds, after.round_over, after.turn)
-    everywhere = after.everywhere and told is None
-    return Claim(batches, after.turn, expired, after.exhausted, everywhere), trace
+    trace = Trace(where.told, seen, len(locked), seconds, after.round_over, after.turn)
+    left_alone = len(where.unmet) + sum(report.due_us is None for report in locked.reports)
+    return _claimed(turn, where, after, batches, expired, roster, left_alone), trace
+
+
+def _where(
+    connection: Connection, schema: str, turn: Turn, limits: ClaimLimits, floors: Floors, roster: Roster
+) -> _Where:
+    """At which accounts to look now; nothing of this locks a row."""
+    resting = floors.resting
+    crowded = roster.crowded and not resting
+    if crowded:
+        turn = roster.turn
+    if turn.accounts <= FEW_ACCOUNTS:  # of each that is looked at rows are locked: no more than can be served
+        turn = replace(turn, accounts=min(turn.accounts, limits.slots))
+    if resting:
+        told, unmet = _told(connection, schema, floors, turn, limits)
+        turn = replace(floors.turn, accounts=turn.accounts, fruitless=turn.fruitless, crowded_until=0.0, in_vain=False)
+        return _Where(turn, unmet, told=told)
+    if crowded:
+        unmet = roster.look_around(connection, schema, limits)
+        return _Where(turn, unmet, among=roster.tell(turn.accounts + 1))
+    return _Where(turn, set())
+
+
+def _claimed(
+    turn: Turn, where: _Where, after: After, batches: tuple[Batch, ...], expired: int, roster: Roster, left_alone: int
+) -> Claim:
+    """What the worker is told, and what the roster learns of it."""
+    exhausted, everywhere = after.exhausted and not where.unmet, after.everywhere
+    for batch in batches:
+        roster.came_by(batch.account)
+    if where.among is not None:
+        exhausted = exhausted and not (roster.in_a_hurry and after.turn.fruitless < FRUITLESS)
+        roster.turn, everywhere = after.turn, False
+    elif where.told is not None:
+        turn, everywhere = after.turn, False
+    else:
+        turn = after.turn
+        roster.went_round(left_alone, round_over=after.round_over)
+    return Claim(batches, turn, expired, exhausted, everywhere, frozenset(where.unmet))
 
 
 def batches_of(rows: Sequence[Any], by_id: Mapping[int, Message]) -> tuple[Batch, ...]:
@@ -91,11 +141,15 @@ def nonces(count: int) -> list[int]:
     return [1 + secrets.randbelow(2**63 - 1) for _ in range(count)]
 
 
-def _told(connection: Connection, schema: str, floors: Floors, turn: Turn, limits: ClaimLimits) -> Told:
+def _told(
+    connection: Connection, schema: str, floors: Floors, turn: Turn, limits: ClaimLimits
+) -> tuple[Told, set[str]]:
+    """Where to look, and the accounts of new messages that have to be met first."""
     if floors.open_from_is_old:
         find_first_open_call(connection, schema, floors)
-    look_for_new(connection, schema, floors)
-    return floors.tell(turn.accounts + 1, limits.slots * limits.batch_size)
+    new, acquainted = look_for_new(connection, schema, floors), limits.acquainted
+    unmet = set() if acquainted is None else not_paused(connection, schema, new.difference(acquainted))
+    return floors.tell(turn.accounts + 1, limits.slots * limits.batch_size, acquainted), unmet
 
 
 def _fail_expired(connection: Connection, schema: str, ids: list[int]) -> int:

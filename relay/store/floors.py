@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
 
@@ -137,18 +137,19 @@ class Floors:
             self._rest_until = self._clock()
         self.newest_action_id, self._retries = newest_action_id, retries
 
-    def tell(self, accounts: int, messages: int) -> Told:
-        """The next so many accounts, and of their keys twice as many as there may be messages."""
+    def tell(self, accounts: int, messages: int, acquainted: Collection[str] | None = None) -> Told:
+        """The next so many accounts (of these; None: of all), of their keys twice as many as there may be messages."""
         after = self.turn.after_account
-        chosen = nsmallest(accounts, (account for account in self._places if account > after))
+        known = self._places if acquainted is None else (each for each in self._places if each in acquainted)
+        chosen = nsmallest(accounts, (account for account in known if account > after))
         most = 2 * max(1, messages // max(1, len(chosen)))
         heads: list[tuple[str, str, int]] = []
         cursors: dict[str, str] = {}
         for account in chosen:
-            known = self._places[account].heads
+            first = self._places[account].heads
             after_key = self.turn.keys.get(account, "")
-            keys = nsmallest(most + 1, (key for key in known if key > after_key))
-            heads += [(account, key, known[key]) for key in keys[:most]]
+            keys = nsmallest(most + 1, (key for key in first if key > after_key))
+            heads += [(account, key, first[key]) for key in keys[:most]]
             if len(keys) > most:
                 cursors[account] = keys[most - 1]
         return Told({account: self._places[account] for account in chosen}, heads, cursors)

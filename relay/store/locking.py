@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -47,11 +47,24 @@ class Locked:
     def __len__(self) -> int:
         return len(self.ready) + len(self.expired)
 
+    def leave_out_all_but(self, acquainted: Collection[str]) -> tuple[str, ...]:
+        """Take out what nobody here may produce yet: the accounts that were not left alone, and have to be met."""
+        unmet = {r.account for r in self.reports if r.due_us is not None and r.account not in acquainted}
+        if unmet:
+            self.ready = [(nth, message) for nth, message in self.ready if message.account not in unmet]
+        return tuple(sorted(unmet))
+
 
 def lock_ready(
-    connection: Connection, schema: str, turn: Turn, limits: ClaimLimits, floors: Floors, told: Told | None
+    connection: Connection,
+    schema: str,
+    turn: Turn,
+    limits: ClaimLimits,
+    floors: Floors,
+    told: Told | None,
+    among: Sequence[str] | None = None,
 ) -> Locked:
-    """Lock messages that are ready, of the next accounts or of those ``told``."""
+    """Lock messages that are ready: of the next accounts, of those ``told``, or ``among`` these."""
     parameters = {
         "open_from": floors.open_from,
         "accounts": turn.accounts,
@@ -62,10 +75,12 @@ def lock_ready(
         "linger_seconds": limits.linger_seconds,
         "pass_over": turn.crowded_until > 0,
     }
-    if told is None:
-        text, where = sql.LOCK_READY, _everywhere(turn, floors)
-    else:
+    if told is not None:
         text, where = sql.LOCK_KNOWN, _as_told(told)
+    elif among is not None:
+        text, where = sql.LOCK_AMONG, _everywhere(turn, floors) | {"known_accounts": list(among)}
+    else:
+        text, where = sql.LOCK_READY, _everywhere(turn, floors)
     locked = _sorted_out(fetch_many(connection, text, schema, parameters | where))
     locked.more = len(locked.reports) > turn.accounts
     del locked.reports[turn.accounts :]

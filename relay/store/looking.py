@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Connection
@@ -14,14 +15,21 @@ _MOST = 5000  # new messages that are looked at before a claim
 _OVERLAP = 1000  # ids are committed in any order; what is committed later still waits for the next full round
 
 
-def look_for_new(connection: Connection, schema: str, floors: Floors) -> None:
-    """Make the accounts and keys of new messages known."""
+def look_for_new(connection: Connection, schema: str, floors: Floors) -> set[str]:
+    """Make the accounts and keys of new messages known; those accounts."""
     after = None if floors.newest_id is None else floors.newest_id - _OVERLAP
     new = fetch(connection, sql.LOOK_FOR_NEW, schema, {"after": after, "most": _MOST})
     for row in new:
         if row.pending:
             floors.meet(row.account, row.ordering_key)
     floors.newest_id = max((row.newest_id for row in new), default=floors.newest_id)
+    return {row.account for row in new if row.pending}
+
+
+def not_paused(connection: Connection, schema: str, accounts: Collection[str]) -> set[str]:
+    """Those of these accounts."""
+    rows = fetch(connection, sql.NOT_PAUSED, schema, {"accounts": list(accounts)}) if accounts else []
+    return {row.account for row in rows}
 
 
 def look_for_retries(connection: Connection, schema: str, floors: Floors) -> None:

@@ -16,7 +16,7 @@ _MANY_ACCOUNTS = 256
 # full: what was left or given back before would wait for nothing. And not where somebody else locks the rows, as a
 # foreign key does that refers to them: a claim would walk over all of them and find none.
 _CROWDED_SECONDS = 1.0
-_FRUITLESS = 8  # claims in a row that found nothing: thousands of accounts or keys may be waiting, so take a rest
+FRUITLESS = 8  # claims in a row that found nothing: thousands of accounts or keys may be waiting, so take a rest
 
 
 class Found(NamedTuple):
@@ -70,7 +70,7 @@ def next_turn(
     fruitless = 0 if found.named or found.expired else turn.fruitless + 1
     everywhere = from_the_start and not turn.keys and not keys and not turn.crowded_until
     exhausted = (
-        fruitless > 0 and not found.in_vain and not turn.crowded_until and (everywhere or fruitless >= _FRUITLESS)
+        fruitless > 0 and not found.in_vain and not turn.crowded_until and (everywhere or fruitless >= FRUITLESS)
     )
     crowded_until, in_vain = _crowding(turn, found, ended, now)
     # Looking far costs little when nothing is found, and much when each account looked at has messages to lock.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from relay.message import Batch, CallKey
@@ -30,6 +30,7 @@ class ClaimLimits:
 
     A batch that is not full is left alone until its oldest message has been due for ``linger_seconds``. Accounts in
     ``skip_accounts`` are left alone altogether. ``failed_holds``: a failed message holds its ordering key.
+    ``acquainted``: the accounts that have credentials, as far as is known; no call is named for any other. None: all.
     """
 
     slots: int
@@ -38,6 +39,7 @@ class ClaimLimits:
     skip_accounts: tuple[str, ...] = ()
     linger_seconds: float = 0.0
     failed_holds: bool = False
+    acquainted: Collection[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Claim:
     """What was claimed. ``exhausted``: nothing was found, everywhere or often enough to take a rest now.
 
     ``everywhere``: there was no account or ordering key with something pending that this claim did not look at.
+    ``unmet``: accounts with something pending that are not paused, of which it is not known whether they have
+    credentials.
     """
 
     batches: tuple[Batch, ...]
@@ -52,6 +56,7 @@ class Claim:
     expired: int
     exhausted: bool
     everywhere: bool
+    unmet: frozenset[str] = frozenset()
 
     @property
     def messages(self) -> int:

@@ -1,5 +1,6 @@
 """The cycle: claim → produce → settle, with many calls in flight. Knows neither SQL nor HTTP nor signals.
 
+acquaintance.py  looks up whose accounts turn up, pauses those without credentials, ends pauses for a credential
 cycle.py     claims while slots are free, ends a run, stops in two stages
 flights.py   the calls claimed and in flight, and their leases as this process knows them
 settling.py  writes down everything that finished meanwhile, in one transaction
@@ -8,6 +9,7 @@ isolation.py finds messages that cannot be read, when claims are refused
 leases.py    lets the leases of open calls run anew; settles calls whose worker is gone
 pauses.py    which accounts are left alone because their app key is paused
 readiness.py what a probe is told, soon, however the database is
+tasks.py     waits for tasks and ends them
 threads.py   runs the store's blocking transactions beside the event loop
 """
 

@@ -11,11 +11,9 @@ import math
 import random
 import time
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from typing import Any
 
 from relay import events
 from relay.errors import RefusedError, UnreachableError, UnsettledError
@@ -23,9 +21,10 @@ from relay.outcomes import Policy
 from relay.producers import Producer
 from relay.store import Claim, ClaimLimits, Store, Turn
 from relay.wakeups import Arming, Polling, Wakeup
+from relay.worker.acquaintance import Acquaintance
 from relay.worker.clock import Clock
 from relay.worker.deadlines import Deadlines
-from relay.worker.directory import Directory
+from relay.worker.directory import Directory, needs_credentials
 from relay.worker.flights import Flights
 from relay.worker.housekeeping import Housekeeping
 from relay.worker.isolation import CLAIM_MAX_SECONDS, Isolation
@@ -35,6 +34,7 @@ from relay.worker.pauses import Pauses
 from relay.worker.readiness import Readiness
 from relay.worker.report import Report
 from relay.worker.settling import Settling
+from relay.worker.tasks import cancel, until_first, within
 from relay.worker.threads import Outage, Threads, retry_seconds
 
 _PATIENCE_SECONDS = 10.0  # a transaction without an answer for so long (or a third of the lease) is cut off
@@ -97,7 +97,8 @@ class Worker:
         self._wakeup = wakeup or Polling()
         self._report = Report()
         self._threads = Threads(store.cut_off, patience_seconds=min(_PATIENCE_SECONDS, max(1.0, lease / 3)))
-        self._pauses = Pauses(store, self._threads, directory, observers, calls_per_second=options.calls_per_second)
+        pace, needed = options.calls_per_second, needs_credentials(producer, directory)
+        self._pauses = Pauses(store, self._threads, directory, observers, calls_per_second=pace, known_only=needed)
         self._limits = Limits(
             slots=options.concurrency,
             batch_size=min(options.batch_size, producer.max_batch),
@@ -106,6 +107,8 @@ class Worker:
         )
         gates = (self._limits, self._pauses, Deadlines(store, self._threads, self._clock))
         self._flights = Flights(producer, *gates, lease_seconds=lease, policy=policy, observers=observers, rng=rng)
+        self._pauses.in_hand = lambda: self._flights.accounts
+        self._acquaintance = Acquaintance(store, self._threads, self._pauses, directory, observers, self._flights)
         self._settling = Settling(
             store, self._threads, self._flights, self._pauses, observers=observers, report=self._report
         )
@@ -154,21 +157,22 @@ class Worker:
         claiming = asyncio.create_task(self._claim_until(until, patience))
         aborting = asyncio.create_task(self._aborting_came())
         stopping = asyncio.create_task(self._stopping_came())
-        others = [recovering, asyncio.create_task(self._hear_forever()), *self._housekeeping()]
+        meeting = map(asyncio.create_task, self._acquaintance.tasks())
+        others = [recovering, asyncio.create_task(self._hear_forever()), *meeting, *self._housekeeping()]
         landing_seconds = self._options.grace_seconds
         try:
-            await _until_first([claiming, aborting, stopping], others=[settling, extending, measuring, *others])
+            await until_first([claiming, aborting, stopping], others=[settling, extending, measuring, *others])
             landing_seconds = await self._after_a_claim_under_way(claiming, aborting)
         finally:
             self._stopping.set()
             self._flights.changed.set()
             self._flights.release_unsent()
             await asyncio.wait([claiming], timeout=_LAST_CLAIM_SECONDS)
-            await _cancel([claiming, aborting, stopping, *others])
+            await cancel([claiming, aborting, stopping, *others])
             await self._land(settling, landing_seconds)
-            await _cancel([settling, extending, measuring])
-            await _within(_LAST_CLOSE_SECONDS, self._wakeup.close())
-            await _within(_LAST_CLOSE_SECONDS, self._producer.close())
+            await cancel([settling, extending, measuring])
+            await within(_LAST_CLOSE_SECONDS, self._wakeup.close())
+            await within(_LAST_CLOSE_SECONDS, self._producer.close())
             self._threads.close()
             self._events.emit(events.WorkerStopped(self._report.calls, self._report.done, self._report.failed))
         if self._settling.refused:
@@ -190,6 +194,8 @@ class Worker:
     async def _claim_until(self, until: Until, patience_seconds: float) -> None:
         """Claim whenever slots are free; returns when stopped, or when ``until`` holds."""
         outage, refusals = Outage(patience_seconds), 0
+        if until is not Until.STOPPED:
+            await self._unless_stopped(self._acquaintance.looked_once())
         while not self._stopping.is_set():
             self.heartbeat_monotonic = time.monotonic()
             self._flights.changed.clear()
@@ -203,6 +209,7 @@ class Worker:
                 if not self._clock.measured:  # before anything is signed
                     await self._clock.measure(self._store, self._threads)
                 claim = await self._claim(1 if until is Until.ONE_BATCH else self._limits.portion(self._flights.free))
+                news = self._acquaintance.offer(claim.unmet)
                 if until is Until.ONE_BATCH and (claim.batches or claim.exhausted):
                     return await self._until_idle()
                 if claim.exhausted and until is Until.DRAINED and await self._drained():
@@ -224,6 +231,10 @@ class Worker:
                     await self._wait(self._poll_seconds())
             elif claim.exhausted:
                 await self._rest()
+            elif (
+                claim.unmet and not news
+            ):  # they are being looked up; an account nobody has met yet is no reason to wait
+                await self._wait(self._poll_seconds())
         return None
 
     async def _refused(self, error: RefusedError, failures: int) -> int:
@@ -267,6 +278,7 @@ class Worker:
             ),
             linger_seconds=self._options.linger_seconds,
             failed_holds=self._options.failed_holds,
+            acquainted=self._pauses.acquainted,
         )
         started = time.monotonic()
         claim = await self._threads.run(lambda: self._store.claim(self._turn, limits))
@@ -355,7 +367,7 @@ class Worker:
         """Wait for it, but not when we are to stop: a name that is looked up may take a minute."""
         opened, stopped = asyncio.create_task(opening), asyncio.create_task(self._stopping.wait())
         finished, _ = await asyncio.wait([opened, stopped], return_when=asyncio.FIRST_COMPLETED)
-        await _cancel([opened, stopped])
+        await cancel([opened, stopped])
         if opened in finished:
             opened.result()
 
@@ -366,27 +378,6 @@ class Worker:
                 await self._flights.changed.wait()
         except TimeoutError:
             return
-
-
-async def _until_first(ends: Sequence[asyncio.Task[None]], *, others: Sequence[asyncio.Task[None]]) -> None:
-    """Wait until one of ``ends`` is over; raise at once what any task raises."""
-    pending = {*ends, *others}
-    while all(end in pending for end in ends):
-        finished, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        for task in finished:
-            task.result()
-
-
-async def _within(seconds: float, closing: Coroutine[None, None, None]) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await closing
-
-
-async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _unsettled(reasons: Sequence[str]) -> UnsettledError:

@@ -44,6 +44,11 @@ class Nobody:
         return None
 
 
+def needs_credentials(producer: object, directory: Directory) -> bool:
+    """Whether no call can be made for an account that the directory does not know."""
+    return not isinstance(directory, Nobody) and getattr(producer, "needs_credentials", False)
+
+
 class Troubles:
     """Tells what troubles a directory: when that begins, when it changes, when it is over."""
 

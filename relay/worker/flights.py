@@ -83,6 +83,7 @@ class Flights:
         self._held_until: dict[CallKey, float] = {}  # every open call of ours → monotonic seconds we surely hold it
         self.choked = False  # what has finished cannot be settled, or not all at once, just now
         self.refused = 0  # open calls that were to be settled and were refused, each for itself
+        self._account_of: dict[CallKey, str] = {}
         self.unsettled_in_a_row = 0  # calls that could not be settled since the last one that could
         self.changed = asyncio.Event()  # a slot is free, or a call was closed
         self.answered = asyncio.Event()  # there is something to settle
@@ -118,11 +119,17 @@ class Flights:
     def open_calls(self) -> list[CallKey]:
         return list(self._held_until)
 
+    @property
+    def accounts(self) -> set[str]:
+        """Whose calls are open."""
+        return set(self._account_of.values())
+
     def accept(self, batches: Iterable[Batch], claimed_monotonic: float) -> None:
         """Take over claimed calls; their leases count from before the claim was made, to be on the safe side."""
         for batch in batches:
             self._backlog.append(batch)
             self._held_until[batch.key] = claimed_monotonic + self._lease_seconds
+            self._account_of[batch.key] = batch.account
 
     def extended(self, calls: Iterable[CallKey], since_monotonic: float) -> None:
         """The leases of these calls have been running anew since then."""
@@ -190,6 +197,7 @@ class Flights:
         """These calls are settled."""
         for each in finished:
             del self._held_until[each.batch.key]
+            del self._account_of[each.batch.key]
         self.changed.set()
 
     async def _fly(self, batch: Batch) -> Finished:

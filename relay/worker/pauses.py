@@ -1,16 +1,18 @@
 """Which accounts are left alone because they or their app key are paused, which pauses end because a credential
 changed, and the pace of calls.
 
-Pauses of accounts are heeded by the claim itself. Which account uses which app key is known here alone: credentials
-live outside the database, or in the application's own tables. A pause that an answer has just ordered counts here at
-once, before it is settled: what is claimed meanwhile is given back and not sent into the same wall.
+Pauses of accounts are heeded by the claim itself, however many they are: of those only what concerns a call in hand is
+read here (and ``acquaintance.py`` ends those that a credential caused). Which account uses which app key is known here
+alone: credentials live outside the database, or in the application's own tables. A pause that an answer has just
+ordered counts here at once, before it is settled: what is claimed meanwhile is given back and not sent into the same
+wall.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from relay.events import Events, PauseLifted
 from relay.outcomes import PauseOrder
@@ -24,11 +26,24 @@ _KNOWN_SECONDS = 1.0  # how long an account that was looked up is not looked up 
 
 
 class Pauses:
-    """``calls_per_second`` is for one app key and the whole fleet; 0: no limit."""
+    """``calls_per_second`` is for one app key and the whole fleet; 0: no limit.
+
+    ``known_only``: no call is made for an account without credentials; then ``acquainted`` are those that had some when
+    they were last looked up. None: nobody needs any.
+    """
 
     def __init__(
-        self, store: Store, threads: Threads, directory: Directory, observers: Events, *, calls_per_second: float = 0.0
+        self,
+        store: Store,
+        threads: Threads,
+        directory: Directory,
+        observers: Events,
+        *,
+        calls_per_second: float = 0.0,
+        known_only: bool = False,
     ) -> None:
+        self.acquainted: set[str] | None = set() if known_only else None
+        self.in_hand: Callable[[], Collection[str]] = tuple  # accounts of calls that are open
         self._store = store
         self._threads = threads
         self._directory = directory
@@ -37,6 +52,7 @@ class Pauses:
         self._calls_per_second = calls_per_second
         self._accounts = {"default": float("-inf")}  # all that this process has met → when last looked up
         self._paused: dict[str, float] = {}  # scope → monotonic seconds of its end, infinity without one
+        self._of_apps: tuple[object, tuple[str, ...]] = (None, ())  # for which look, and the accounts it found
         self._read_monotonic = self._stale_monotonic = float("-inf")
 
     async def meet(self, accounts: Iterable[str]) -> None:
@@ -49,6 +65,12 @@ class Pauses:
             await self._threads.run(lambda: self._directory.refresh(names))
             self._troubles.tell()
             self._accounts.update(dict.fromkeys(names, now))
+            if self.acquainted is not None:
+                self._know(self.acquainted, names)
+
+    def is_stranger(self, account: str) -> bool:
+        """Whether no call can be made for it, as far as is known."""
+        return self.acquainted is not None and account not in self.acquainted
 
     def ordered(self, order: PauseOrder) -> None:
         """An answer ordered this pause; it is not settled yet."""
@@ -68,13 +90,12 @@ class Pauses:
         if self._read_monotonic <= max(self._stale_monotonic, time.monotonic() - _FRESH_SECONDS):
             await self._read()
         after = float("inf") if only_endless else time.monotonic()
-        if not any(end >= after for end in self._paused.values()):
-            return ()
-        return tuple(account for account in sorted(self._accounts) if self._end(account) >= after)
+        paused = frozenset(scope for scope, end in self._paused.items() if end >= after)
+        return (*(scope[8:] for scope in sorted(paused) if scope.startswith("account:")), *self._accounts_of(paused))
 
     def is_paused(self, account: str) -> bool:
-        """Whether it or its app key is paused, as far as is known without asking."""
-        return self._end(account) > time.monotonic()
+        """Whether it or its app key is paused, as far as is known without asking, or it has no credentials."""
+        return self.is_stranger(account) or self._end(account) > time.monotonic()
 
     async def wait_for_turn(self, account: str) -> None:
         """Wait until the fleet's pace allows one more call with this account's app key."""
@@ -90,11 +111,29 @@ class Pauses:
         scopes = (f"account:{account}", f"app:{self._app_key(account)}")
         return max(self._paused.get(scope, float("-inf")) for scope in scopes)
 
+    def _accounts_of(self, paused: frozenset[str]) -> tuple[str, ...]:
+        """Those whose app key is paused: they may be thousands, so it is looked for them once."""
+        apps = {scope[4:] for scope in paused if scope.startswith("app:")}
+        if not apps:
+            return ()
+        look = (paused, self._read_monotonic, len(self._accounts))
+        if self._of_apps[0] != look:
+            self._of_apps = look, tuple(name for name in sorted(self._accounts) if self._app_key(name) in apps)
+        return self._of_apps[1]
+
+    def _know(self, acquainted: set[str], looked_up: Iterable[str]) -> None:
+        """Those without credentials are not kept: anybody can make up any number of them."""
+        for account in looked_up:
+            if self._directory.identity(account) is None:
+                acquainted.discard(account)
+                del self._accounts[account]
+            else:
+                acquainted.add(account)
+
     async def _read(self) -> None:
-        asked = time.monotonic()
-        pauses = await self._threads.run(self._store.pauses)
-        named = [pause.scope.removeprefix("account:") for pause in pauses if pause.credential is not None]
-        await self.meet(name for name in [*named, "default"] if not name.startswith("app:"))
+        asked, accounts = time.monotonic(), set(self.in_hand())
+        pauses = await self._threads.run(lambda: self._store.pauses_of(accounts))
+        await self.meet(["default", *accounts])
         self._paused = {pause.scope: _end(pause.seconds_left) for pause in pauses if not await self._lifted(pause)}
         self._read_monotonic = asked
 

@@ -120,6 +120,22 @@ def test_the_pause_of_a_person_has_no_code(outbox: Outbox, env: dict[str, str], 
     assert_explained(process, 1, r"1 message is left\. account:default is paused: lunch\.", "See: relay status")
 
 
+def test_a_drain_names_three_of_many_accounts_without_credentials(
+    outbox: Outbox, env: dict[str, str], start_relay: StartRelay
+) -> None:
+    insert = "insert into relay.outbox (topic, content, account) select 't', '{}', 'shop-' || n"
+    outbox.execute(f"{insert} from generate_series(101, 400) n")
+
+    process = start_relay("run", "--drain", env=env)
+
+    unknown = r"account:shop-10\d is paused: [^;]* for the account 'shop-10\d' \(relay\.no_credentials\)"
+    sentence = rf"300 messages are left\. {unknown}; {unknown}; {unknown}; 297 more pauses\."
+    assert_explained(
+        process, 78, sentence, "Configure the credentials of these accounts: that ends the pause by itself."
+    )
+    assert outbox.scalar("select count(*) from relay.call") == 0
+
+
 def test_an_expired_session_and_its_renewal(
     outbox: Outbox, platform: StrictPlatform, env: dict[str, str], start_relay: StartRelay
 ) -> None:

@@ -18,7 +18,7 @@ open_turn as materialized (
     left join unnest(cast(%(floor_accounts)s as text[]), cast(%(floors_us)s as bigint[]), cast(%(floor_ids)s as bigint[]))
         as floor (account, due_us, id) using (account)
     where turn.account is not null and turn.nth <= cast(%(accounts)s as integer)
-      and turn.account <> all (cast(%(skip_accounts)s as text[]))
+      and turn.account not in (select unnest(cast(%(skip_accounts)s as text[])))
       and not exists (
           select from relay.pause
           where scope = 'account:' || turn.account and (until is null or until > now()))
@@ -79,8 +79,7 @@ union all
 select turn.nth, null, turn.account, null, null, null, null, null,
     (select case when max(step) >= (select 2 * messages from share) then max(ordering_key) end
      from head where head.account = turn.account), null, null, false, false, false,
-    case when cast(%(remember)s as boolean) and open_turn.account is not null
-         then cast(extract(epoch from now()) * 1000000 as bigint) end,
+    case when open_turn.account is not null then cast(extract(epoch from now()) * 1000000 as bigint) end,
     found.keys, found.ids, found.in_flight
 from turn left join open_turn using (account)
 left join lateral (

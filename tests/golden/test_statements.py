@@ -9,7 +9,18 @@ from relay import claim_statements, statements
 from tests.fixtures.golden import GOLDEN, Golden
 
 PSYCOPG = URL.create("postgresql+psycopg").get_dialect()()
-HOT = ("LOCK_READY", "LOCK_KNOWN", "KEYS_BEING_WRITTEN", "NAME_CALLS", "CLOSE_CALLS", "MARK_DONE", "MARK_NOT_DONE")
+HOT = (
+    "LOCK_READY",
+    "LOCK_KNOWN",
+    "LOCK_AMONG",
+    "ACCOUNTS_AHEAD",
+    "ACCOUNTS_OF_NEW",
+    "KEYS_BEING_WRITTEN",
+    "NAME_CALLS",
+    "CLOSE_CALLS",
+    "MARK_DONE",
+    "MARK_NOT_DONE",
+)
 
 
 def text_of(name: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from hashlib import md5
+from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
@@ -187,3 +189,25 @@ def test_ten_thousand_accounts_are_found_at_once(engine: Engine, change: Change)
     accounts.refresh(f"shop{number}" for number in range(1, 10001))
     assert accounts.credential("shop10000") == Credential("10000", "secret10000")
     assert accounts.credential("shop1") == Credential("1", "secret1")
+
+
+def test_either_form_asks_for_many_in_one_round_trip(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that costs a round trip for each keeps everybody waiting when thousands of accounts turn up at once."""
+    waits = 0
+    wait = psycopg.Connection.wait
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        nonlocal waits
+        waits += 1
+        return wait(*args, **kwargs)
+
+    monkeypatch.setattr(psycopg.Connection, "wait", counting)
+    needed = []
+    for statement in (ONE, MANY):
+        query = Query(engine, statement)
+        query.look_up(["one"])
+        waits = 0
+        found = query.look_up(["one", "two", *(f"nobody{number}" for number in range(300))])
+        assert found.keys() == {"one", "two"}
+        needed.append(waits)
+    assert needed[0] <= needed[1] + 5, needed

@@ -166,6 +166,19 @@ def test_status_for_people(run: Relay, engine: Engine) -> None:
     assert any(line.split()[:3] == ["w1", "1", "1"] for line in lines)
 
 
+def test_status_prints_the_first_pauses_of_very_many_and_programs_get_all(run: Relay, engine: Engine) -> None:
+    """Accounts without credentials come last, for an application can make up any number of them."""
+    with engine.begin() as connection:
+        for scope, code in (("'account:ghost-' || n", "'relay.no_credentials'"), ("'app:' || n % 2", "'25'")):
+            paused = f"select distinct {scope}, 'x', {code}, 'w' from generate_series(1, 1000) n"
+            connection.execute(text(f"insert into relay.pause (scope, reason, error_code, by) {paused}"))
+    lines = run("status").stdout.splitlines()
+    shown = [line for line in lines if line.startswith(("account:", "app:"))]
+    assert (len(shown), shown[0].split()[0], shown[1].split()[0]) == (30, "app:0", "app:1")
+    assert "and 972 more pauses: see relay status --json, or relay.audit_pause where in_force" in lines
+    assert len(json.loads(run("status", "--json").stdout)["pauses"]) == 1002
+
+
 def test_list_goes_through_pages_newest_first(run: Relay, engine: Engine) -> None:
     with engine.begin() as connection:
         ids = [insert(connection) for _ in range(5)]

@@ -208,3 +208,33 @@ def test_naming_looks_at_open_calls_and_earlier_heads_alone(rows: Rows, engine: 
         rows.run("analyze relay.outbox, relay.call")
     found = name_calls(engine, unkeyed + keyed, [None] * 50 + [f"z{n:06}" for n in range(1, 51)])
     assert (found.rows, found.pages <= 800) == (1, True)
+
+
+def test_promise_8_accounts_that_are_paused_are_stepped_over_without_a_lock_and_cost_the_others_nothing(
+    rows: Rows, engine: Engine
+) -> None:
+    """The one who walks over them pays some ten pages for each, and is no claim; new messages tell where to claim."""
+    rows.add(account="zoo")
+    claim = {**READY, "known_accounts": ["zoo"]}
+    new, ahead = {"after": None, "most": 100}, {"after_account": "", "accounts": 255, "skip_accounts": []}
+    alone = among(engine, sql.LOCK_AMONG, claim)
+    rows.run(
+        "insert into relay.outbox (topic, content, account) "
+        "select 't', '{}', 'ghost-' || n from generate_series(1, 3000) n"
+    )
+    rows.run("insert into relay.pause (scope, reason, by) select 'account:' || account, 'x', 'me' from relay.outbox")
+    rows.run("delete from relay.pause where scope = 'account:zoo'")
+    assert among(engine, sql.LOCK_AMONG, claim).pages <= alone.pages * 1.2 + 2
+    assert among(engine, sql.ACCOUNTS_OF_NEW, new).pages <= 100 * 5
+    walk = among(engine, sql.ACCOUNTS_AHEAD, ahead)
+    assert (walk.rows, walk.pages <= 256 * 12) == (256, True)
+    assert "for update" not in sql.ACCOUNTS_AHEAD + sql.ACCOUNTS_OF_NEW
+
+
+def among(engine: Engine, text_of: str, parameters: dict[str, Any]) -> Explained:
+    """As a worker's session plans it."""
+    for _ in range(2):
+        with engine.connect() as connection:
+            connection.exec_driver_sql("set enable_seqscan = off; set enable_bitmapscan = off")
+            found = explained(connection, str(statement(text_of, "relay")), parameters)
+    return found

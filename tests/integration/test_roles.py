@@ -17,7 +17,7 @@ import relay
 from relay.cli.verbs import relay as command
 from relay.message import ACCEPTED, Answered, Batch, Fault, Refused, Result
 from relay.outbox.columns import Columns
-from relay.outcomes import Policy, decide
+from relay.outcomes import Policy, decide, without_credentials
 from relay.revisions import VERSION_TABLE
 from relay.roles import MAY, VIEWS, RoleNames, roles_sql
 from relay.store import ClaimLimits, Store, Turn
@@ -286,6 +286,12 @@ def test_the_worker_does_all_that_a_worker_does(roles: Roles, rows: Rows) -> Non
     store.settle([decide(claim(store), no_session, Policy(), rng)], {})
     assert [pause.scope for pause in store.pauses()] == ["account:b"]
     assert store.lift_pause("account:b", "f")
+    store.pause_all([without_credentials(account) for account in ("b", "nobody")])
+    store.pause_all([without_credentials(account) for account in ("b", "one more")])
+    assert store.refused_accounts("", 2) == {"b": "none", "nobody": "none"}
+    assert store.refused_accounts("nobody", 2) == {"one more": "none"}
+    assert [pause.scope for pause in store.pauses_of(["b", "c"])] == ["account:b"]
+    assert store.lift_pauses({"account:b": "none", "account:nobody": "another"}) == ("account:b",)
     assert store.reserve("1", 0.5) == store.reserve("2", 0.5) == 0.0
     assert store.pending() == 1
     assert not store.still_moving(["b"])

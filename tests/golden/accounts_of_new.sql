@@ -1,0 +1,12 @@
+select new.account, new.newest_id, not new.pending or paused.account is not null as left_alone
+from (
+    select account, max(id) as newest_id, bool_or(status = 'pending') as pending
+    from (
+        select id, account, status from relay.outbox
+        where id > coalesce(cast(%(after)s as bigint), (select max(id) from relay.outbox) - cast(%(most)s as integer))
+        order by id limit cast(%(most)s as integer)) as message
+    group by account) as new
+left join lateral (
+    select new.account from relay.pause
+    where new.pending and scope = 'account:' || new.account and (until is null or until > now()) limit 1) as paused
+    on true

@@ -1,0 +1,95 @@
+with recursive
+in_flight as materialized (
+    select unnest(message_ids) as id from relay.call where settled_at is null and id >= cast(%(open_from)s as bigint)
+),
+turn (nth, account) as (
+    select known.nth, known.account
+    from unnest(cast(%(known_accounts)s as text[])) with ordinality as known (account, nth)
+),
+open_turn as materialized (
+    select turn.nth, turn.account, after.ordering_key as after_key,
+        case when floor.id is null then '-infinity'
+             else least(timestamptz 'epoch' + floor.due_us * interval '1 microsecond', now() - interval '1 second')
+        end as floor_at,
+        coalesce(floor.id, 0) as floor_id
+    from turn
+    left join unnest(cast(%(key_accounts)s as text[]), cast(%(keys)s as text[])) as after (account, ordering_key)
+        using (account)
+    left join unnest(cast(%(floor_accounts)s as text[]), cast(%(floors_us)s as bigint[]), cast(%(floor_ids)s as bigint[]))
+        as floor (account, due_us, id) using (account)
+    where turn.account is not null and turn.nth <= cast(%(accounts)s as integer)
+      and turn.account not in (select unnest(cast(%(skip_accounts)s as text[])))
+      and not exists (
+          select from relay.pause
+          where scope = 'account:' || turn.account and (until is null or until > now()))
+),
+share (messages) as (
+    select cast(%(batch)s as integer) * greatest(1, cast(%(slots)s as integer) / greatest(1, count(*))) from open_turn
+),
+head (account, ordering_key, id, available_at, step) as (
+    select first.account, first.ordering_key, first.id, first.available_at, 1
+    from open_turn t cross join lateral (
+        select o.account, o.ordering_key, o.id, o.available_at from relay.outbox o
+        where o.status = 'pending' and o.ordering_key is not null and o.account = t.account
+          and o.ordering_key > coalesce(t.after_key, '')
+        order by o.ordering_key, o.id limit 1) first
+    union all
+    select next.account, next.ordering_key, next.id, next.available_at, head.step + 1
+    from head cross join lateral (
+        select o.account, o.ordering_key, o.id, o.available_at from relay.outbox o
+        where o.status = 'pending' and o.ordering_key is not null and o.account = head.account
+          and o.ordering_key > head.ordering_key
+        order by o.ordering_key, o.id limit 1) next
+    where head.step < (select 2 * messages from share)
+),
+candidate as (
+    select t.nth, ready.* from open_turn t cross join lateral (
+        select o.id, o.account, o.topic, cast(o.content as text) as content, o.target_group, o.target_app_key,
+            cast(o.json_ex_content as text) as json_ex_content, o.ordering_key, o.attempts,
+            cast(extract(epoch from o.deliver_before) as double precision) as deliver_before,
+            coalesce(o.deliver_before <= now(), false) as expired,
+            o.available_at > now() - make_interval(secs => cast(%(linger_seconds)s as double precision)) as may_wait,
+            o.xmax = 0 as fresh,
+            case when cast(%(remember)s as boolean)
+                 then cast(extract(epoch from greatest(o.available_at, 'epoch')) * 1000000 as bigint) end as due_us
+        from relay.outbox o
+        where o.status = 'pending' and o.ordering_key is null and o.account = t.account
+          and (o.available_at, o.id) > (t.floor_at, t.floor_id) and o.available_at <= now()
+          and case when cast(%(pass_over)s as boolean) then o.xmax = 0 else o.id not in (select id from in_flight) end
+        order by o.available_at, o.id limit (select messages from share)
+        for update of o skip locked) ready
+    union all
+    select t.nth, ready.* from open_turn t cross join lateral (
+        select o.id, o.account, o.topic, cast(o.content as text) as content, o.target_group, o.target_app_key,
+            cast(o.json_ex_content as text) as json_ex_content, o.ordering_key, o.attempts,
+            cast(extract(epoch from o.deliver_before) as double precision) as deliver_before,
+            coalesce(o.deliver_before <= now(), false) as expired,
+            o.available_at > now() - make_interval(secs => cast(%(linger_seconds)s as double precision)) as may_wait,
+            false as fresh, cast(null as bigint) as due_us
+        from head join relay.outbox o using (id)
+        where head.account = t.account and head.available_at <= now() and o.status = 'pending'
+          and o.available_at <= now() and o.id not in (select id from in_flight)
+          and not (cast(%(failed_holds)s as boolean) and exists (
+              select from relay.outbox earlier
+              where earlier.status = 'failed' and earlier.ordering_key is not null and earlier.account = o.account
+                and earlier.ordering_key = o.ordering_key and earlier.id < o.id
+                and earlier.error_code is distinct from 'relay.discarded'))
+        order by o.id limit (select messages from share)
+        for update of o skip locked) ready
+)
+select nth, id, account, topic, content, target_group, target_app_key, json_ex_content, ordering_key, attempts,
+    deliver_before, expired, may_wait, fresh, due_us, null as head_keys, null as head_ids, null as heads_in_flight
+from candidate
+union all
+select turn.nth, null, turn.account, null, null, null, null, null,
+    (select case when max(step) >= (select 2 * messages from share) then max(ordering_key) end
+     from head where head.account = turn.account), null, null, false, false, false,
+    case when open_turn.account is not null then cast(extract(epoch from now()) * 1000000 as bigint) end,
+    found.keys, found.ids, found.in_flight
+from turn left join open_turn using (account)
+left join lateral (
+    select array_agg(head.ordering_key) as keys, array_agg(head.id) as ids,
+        array_agg(head.id in (select id from in_flight)) as in_flight
+    from head
+    where cast(%(remember)s as boolean) and head.account = turn.account) as found on true
+where turn.account is not null
