@@ -134,8 +134,10 @@ class Connections:
 
     def _meant(self, error: DBAPIError, thread: int) -> Exception:
         if thread in self._given_up:
+            waited = getattr(error.orig, "sqlstate", None) == _CANCELLED  # the server is there, and heeds us
             return UnreachableError(
-                f"PostgreSQL gave no answer in time{self._in_the_way(error)}.", cause=Kind.NO_ANSWER
+                f"PostgreSQL gave no answer in time{self._in_the_way(error)}.",
+                cause=Kind.TOO_SLOW if waited else Kind.NO_ANSWER,
             )
         if not is_passing(error) and not give_up_if_outdated(self._engine, error):
             return error if is_for_a_person(error) else RefusedError(f"PostgreSQL refused: {told(error)}.")

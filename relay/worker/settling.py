@@ -7,6 +7,9 @@ Nor is it thrown away where PostgreSQL refuses what one call has to say. The oth
 open, is told, and is tried again and again with its lease running anew. While nothing at all can be settled, nothing
 more is claimed of those accounts than there are slots, and nothing at all where PostgreSQL is away: what is sent and
 never settled would be sent again by the next worker. An account with many such calls is left alone.
+
+A row that somebody has locked is no outage: where all at once waited in vain on a server that is there, they are
+settled one by one, and only the call that waits again is set aside like one that is refused.
 """
 
 from __future__ import annotations
@@ -16,9 +19,10 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+from relay.database_errors import Kind
 from relay.errors import UnreachableError
 from relay.events import CallLost, CallRefused, CallSettled, DatabaseLost, Events, Paused
 from relay.message import CallKey
@@ -30,16 +34,18 @@ from relay.worker.report import Report
 from relay.worker.threads import Outage, Threads, retry_seconds
 
 _REFUSED_MAX_SECONDS = 30.0  # between two tries of what PostgreSQL refuses
+_WAITED_ENOUGH = 4  # times that a call waits for a lock in vain, of ten seconds each, before a drain gives up
 _REFUSED_PER_ACCOUNT = 16  # calls; from then on the other accounts alone have what slots there are
 
 
 @dataclass(frozen=True, slots=True)
 class _Refusals:
-    """Of one call: how often its outcome was refused, and why the last time."""
+    """Of one call: how often its outcome was refused, and why the last time; ``enough``: so often that it will be."""
 
     account: str
     times: int
     reason: str
+    enough: int = 1
 
 
 class Settling:
@@ -54,11 +60,13 @@ class Settling:
         self._report = report
         self._refused: dict[CallKey, _Refusals] = {}
         self.lost = ""  # why nothing can be settled, in words, while PostgreSQL is away for it
+        self._waited = False  # in vain, the last time, on a server that is there
 
     @property
     def stands_still(self) -> bool:
-        """Whether all that is left are calls that could not be settled."""
-        return not self._flights.idle and set(self._flights.open_calls) <= set(self._refused)
+        """Whether all that is left are calls that could not be settled, and not only had to wait for a moment."""
+        given_up = {call for call, refusals in self._refused.items() if refusals.times >= refusals.enough}
+        return not self._flights.idle and set(self._flights.open_calls) <= given_up
 
     @property
     def refused(self) -> list[str]:
@@ -83,8 +91,10 @@ class Settling:
             try:
                 await self._settle(finished)  # takes out of the list what it has dealt with
                 outage.over()
+                self._waited = False
                 self._choke("")
             except UnreachableError as error:
+                self._waited = error.cause == Kind.TOO_SLOW
                 self._flights.put_back(finished)
                 self._choke(str(error))
                 self._events.emit(DatabaseLost("settle", str(error), error.cause))
@@ -95,36 +105,56 @@ class Settling:
         self._flights.changed.set()
 
     async def _settle(self, finished: list[Finished]) -> None:
-        """All at once; or one by one, where one of them is refused. What is dealt with leaves the list."""
-        finished[:] = await self._spared(finished)
-        started = time.monotonic()
+        """All at once, but for those that failed before; or one by one. What is dealt with leaves the list."""
+        finished[:] = sorted(await self._spared(finished), key=self._failed_before)
+        fresh = [each for each in finished if not self._failed_before(each)]
+        settled_some = False
+        if fresh and not self._waited:
+            started = time.monotonic()
+            try:
+                at_once = partial(self._store.settle, _settlements(fresh), _sent(fresh), _tried(fresh))
+                settled = await self._threads.run(at_once)
+            except UnreachableError:
+                raise
+            except Exception:  # of whatever kind: these calls were made, and no fault of one may hold up the others
+                self._flights.choked = True
+            else:
+                self._settled(fresh, settled, started)
+                settled_some = True
+                del finished[: len(fresh)]
         try:
-            at_once = partial(self._store.settle, _settlements(finished), _sent(finished), _tried(finished))
-            settled = await self._threads.run(at_once)
-        except UnreachableError:
-            raise
-        except Exception:  # of whatever kind: these calls were made, and no fault of one may hold up the others
-            await self._settle_each(finished)
-            return
-        self._settled(finished, settled, started)
-
-    async def _settle_each(self, finished: list[Finished]) -> None:
-        self._flights.choked = True
-        try:
-            while finished:
-                each, started = finished[0], time.monotonic()
-                try:
-                    plainly = partial(self._store.settle_plainly, each.settlement, _sent([each]), _tried([each]))
-                    settled = await self._threads.run(plainly)
-                except UnreachableError:
-                    raise
-                except Exception as error:
-                    self._try_again(each, told(error))
-                else:
-                    self._settled([each], settled, started)
-                del finished[0]
+            await self._settle_each(finished, settled_some=settled_some)
         finally:
             self._flights.choked = False
+
+    def _failed_before(self, each: Finished) -> bool:
+        return each.batch.key in self._refused
+
+    async def _settle_each(self, finished: list[Finished], *, settled_some: bool) -> None:
+        """Raises UnreachableError where PostgreSQL is away, or seems so: two wait in vain, and none was settled."""
+        in_vain = 0
+        while finished:
+            each, started = finished[0], time.monotonic()
+            try:
+                plainly = partial(self._store.settle_plainly, each.settlement, _sent([each]), _tried([each]))
+                settled = await self._threads.run(plainly)
+            except UnreachableError as error:
+                if error.cause != Kind.TOO_SLOW:
+                    raise
+                finished[:1] = [replace(each, tried=True)]
+                if not (settled_some or len(finished) == 1 or self._failed_before(each)):
+                    finished.append(finished.pop(0))
+                    in_vain += 1
+                    if in_vain > 1:
+                        raise
+                    continue
+                self._try_again(finished[0], told(error), enough=_WAITED_ENOUGH)
+            except Exception as error:
+                self._try_again(each, told(error))
+            else:
+                self._settled([each], settled, started)
+                settled_some = True
+            del finished[0]
 
     def _settled(self, finished: Sequence[Finished], settled: Settled, started_monotonic: float) -> None:
         self._flights.accept(settled.children, started_monotonic)
@@ -135,11 +165,11 @@ class Settling:
         self._flights.unsettled_in_a_row = 0
         self._flights.close(finished)
 
-    def _try_again(self, each: Finished, reason: str) -> None:
+    def _try_again(self, each: Finished, reason: str, *, enough: int = 1) -> None:
         """Later and later, but always within a lease, which goes on running anew."""
         call = each.batch.key
         times = self._refused[call].times + 1 if call in self._refused else 1
-        self._refused[call] = _Refusals(each.batch.account, times, reason)
+        self._refused[call] = _Refusals(each.batch.account, times, reason, enough)
         self._flights.refused = len(self._refused)
         if times == 1:
             self._flights.unsettled_in_a_row += 1

@@ -52,6 +52,30 @@ async def test_what_is_sent_while_a_lock_keeps_all_from_being_settled_is_bounded
     assert rows.one("select count(*) from relay.attempt") == 0
 
 
+async def test_a_message_that_somebody_has_locked_keeps_no_other_from_being_settled(rows: Rows, engine: Engine) -> None:
+    """An open transaction in somebody's terminal: its message waits, and is not sent again."""
+    added = rows.add(60)
+    producer = Scripted(gated=True)
+    bench = Bench(engine, producer, concurrency=SLOTS, batch_size=5, lease_seconds=3.0)
+
+    async def done(count: int) -> bool:
+        return rows.counts().get("done") == count
+
+    with engine.connect() as holder:
+        async with bench.running():
+            await producer.entered.wait()
+            locked = producer.calls[0].messages[0].id
+            holder.execute(text("select from relay.outbox where id = :id for update"), {"id": locked})
+            producer.gate.set()
+            await eventually_async(lambda: done(55), deadline_seconds=20)
+            await eventually_async(bench.worker.readiness.trouble)
+            assert "1 made and not settled: " in await bench.worker.readiness.trouble()
+            holder.rollback()
+            await eventually_async(lambda: done(60), deadline_seconds=20)
+    assert producer.produced == dict.fromkeys(added, 1)
+    assert rows.one("select count(*) from relay.attempt") == 0
+
+
 class Away(Store):
     """It can claim and it cannot settle, until somebody says so; ``claims_in_vain``: those begun while it knew."""
 
