@@ -35,7 +35,10 @@ def judged(answer: Answer, account: str) -> Finding:
         case Fault.CREDENTIALS:
             return fail(f"refuses the credentials of the account {account}: {said}", hint)
         case Fault.PROVIDER | Fault.UNKNOWN:
-            return fail(f"gives no answer: {said}", "Check RELAY_TMC_URL, proxies and the way out of this network.")
+            return fail(
+                f"gives no answer: {said}",
+                "Check RELAY_TMC_URL, proxies and the way out of this network: docs/network.md.",
+            )
         case _:
             return fail(f"cannot read our requests: {said}", hint)
 

@@ -1,4 +1,4 @@
-"""POSTs over kept connections: an httpx transport made of aiohttp's connections. The only file that knows aiohttp.
+"""POSTs over kept connections: an httpx transport made of aiohttp's connections. With ``unreached`` all that knows it.
 
 Requests and responses stay httpx's; aiohttp moves the bytes at less than half of the CPU. What stays true:
 
@@ -9,7 +9,7 @@ Requests and responses stay httpx's; aiohttp moves the bytes at less than half o
 - A connection is used again only within some seconds, after an answer that was read to its end, and if nothing came
   since: not an end, and no second answer that would be taken for that of the next call.
 - A connection that is given up is dropped at once, also in the middle of a handshake.
-- Whatever aiohttp raises is an ``httpx.TransportError`` with the original as its cause.
+- Whatever aiohttp raises is an ``httpx.TransportError`` in words of ours, with the original as its cause.
 
 As many sessions as there were calls at once, each with one connection, and the one used last comes first: aiohttp's own
 pool hands out the one that was idle longest, and with it the most likely to be closed by the other side just now.
@@ -21,6 +21,7 @@ import asyncio
 import io
 import select
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -32,9 +33,11 @@ from aiohttp.connector import Connection
 
 from relay.errors import ConfigurationError
 from relay.producers.authorities import trusting_context
+from relay.producers.unreached import Way, address, cut, unreached
 
 _CHUNK_BYTES = 64 * 1024
 _MAX_HEADER_BYTES = 128 * 1024
+_PORTS = {"http": 80, "https": 443}
 
 
 class PostingTransport(httpx.AsyncBaseTransport):
@@ -45,7 +48,7 @@ class PostingTransport(httpx.AsyncBaseTransport):
     """
 
     def __init__(self, url: str, *, connect_seconds: float, keepalive_seconds: float) -> None:
-        self._proxy = _environment_proxy(httpx.URL(url))
+        self._proxy, self._way = _environment_proxy(httpx.URL(url), connect_seconds)
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds)
         self._keepalive_seconds = keepalive_seconds
         self._tls = trusting_context()
@@ -60,10 +63,8 @@ class PostingTransport(httpx.AsyncBaseTransport):
         except BaseException as error:
             line.drop()
             self._idle.append(line)
-            if type(error) is aiohttp.ClientResponseError:  # another protocol, or heads without end
-                raise httpx.RemoteProtocolError("what came back cannot be read as HTTP") from error
             if isinstance(error, Exception):
-                raise httpx.TransportError(type(error).__name__) from error
+                raise httpx.TransportError(cut(error) if line.begun else unreached(error, self._way)) from error
             raise
         stream = _Answer(answer, line, self._idle.append)
         return httpx.Response(answer.status, headers=answer.raw_headers, stream=stream, request=request)
@@ -104,6 +105,7 @@ class _Line:
             middlewares=(self._lend,),
             trace_configs=[trace],
         )
+        self.begun = False
         self._sending: Callable[[], None] = lambda: None
         self._protocol: ResponseHandler | None = None
         self._transport: asyncio.Transport | None = None
@@ -111,6 +113,7 @@ class _Line:
     async def post(self, request: httpx.Request) -> aiohttp.ClientResponse:
         if self._something_came():
             self.drop()
+        self.begun = False
         self._sending = request.extensions["sending"]
         return await self.session.request(
             request.method,
@@ -137,6 +140,7 @@ class _Line:
         return self._protocol.should_close or _is_readable(self._transport.get_extra_info("socket").fileno())
 
     async def _connected(self, _session: aiohttp.ClientSession, _context: SimpleNamespace, _told: object) -> None:
+        self.begun = True
         self._sending()
 
     async def _lend(self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -168,7 +172,7 @@ class _Answer(httpx.AsyncByteStream):
             async for chunk in self._answer.content.iter_chunked(_CHUNK_BYTES):
                 yield chunk
         except Exception as error:
-            raise httpx.TransportError(type(error).__name__) from error
+            raise httpx.TransportError(cut(error)) from error
 
     async def aclose(self) -> None:
         if self._answer.connection is not None:
@@ -183,27 +187,31 @@ def _is_readable(descriptor: int) -> bool:
     return bool(poll.poll(0))
 
 
-def _environment_proxy(url: httpx.URL) -> str | None:
+def _environment_proxy(url: httpx.URL, connect_seconds: float) -> tuple[str | None, Way]:
     """From HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in capitals or not, as urllib reads them."""
+    way = Way(address(url.host, url.port or _PORTS.get(url.scheme)), connect_seconds)
     if proxy_bypass(url.host) or proxy_bypass(url.netloc.decode()):
-        return None
+        return None, way
     told = getproxies()
-    proxy = told.get(url.scheme) or told.get("all")
+    kind = url.scheme if told.get(url.scheme) else "all"
+    proxy = told.get(kind)
     if not proxy:
-        return None
+        return None, way
+    variable = f"{kind.upper()}_PROXY"
     if "://" not in proxy:
         proxy = f"http://{proxy}"
     if not proxy.lower().startswith(("http://", "https://")):
         scheme = proxy.partition(":")[0]
         raise ConfigurationError(
-            f"the environment names a proxy of the kind {scheme!r}", "name one that speaks HTTP, or add NO_PROXY"
+            f"{variable} names a proxy of the kind {scheme!r}", "name one that speaks HTTP, or add NO_PROXY"
         )
     try:
-        there = urlsplit(proxy).hostname and urlsplit(proxy).port != 0
+        parts = urlsplit(proxy)
+        host, port = parts.hostname, _PORTS[parts.scheme] if parts.port is None else parts.port
     except ValueError:
-        there = False
-    if not there:  # its text may contain a password
+        host, port = None, 0
+    if not host or not port:  # its text may contain a password
         raise ConfigurationError(
-            "the proxy that the environment names has no host or no valid port", "write it as http://host:3128"
+            f"the proxy that {variable} names has no host or no valid port", "write it as http://host:3128"
         )
-    return proxy
+    return proxy, replace(way, proxy=address(host, port), variable=variable)

@@ -20,7 +20,7 @@ from dataclasses import replace
 
 import httpx
 
-from relay import __version__, certificates
+from relay import __version__
 from relay.message import Answer, Batch, Fault, Refused, Scope, no_credentials
 from relay.producers import NotSent, ProducerConfig
 from relay.producers.posting import PostingTransport
@@ -110,12 +110,8 @@ class TmcProducer:
             raise NotSent from None  # the name is being looked up, or the other side does not answer yet
         except TimeoutError:
             return sending.refused("relay.timeout", f"no answer in {self._config.timeout_seconds:g} s", body)
-        except httpx.RemoteProtocolError as error:
+        except httpx.HTTPError as error:  # in the transport's own words: a foreign text may repeat what was sent
             return sending.refused("relay.connection_cut", str(error), body)
-        except httpx.HTTPError as error:
-            # Our words, or the name alone: a text may repeat what was sent.
-            reason = certificates.trouble(error) or type(error.__cause__ or error).__name__
-            return sending.refused("relay.connection_cut", reason, body)
         if isinstance(answer, UnpackingError) and response.status_code == 200:
             return replace(sending.refused(UNREADABLE, str(answer), body), http_status=200)
         return read_answer(

@@ -37,7 +37,7 @@ SQL_ROOMS = {
 
 # Library -> the rooms that may import it, at whatever place in their files. A library that is not here is not used.
 LIBRARIES = {
-    "aiohttp": {"producers.posting"},
+    "aiohttp": {"producers.posting", "producers.unreached"},
     "alembic": {"revisions"},
     "click": {"cli"},
     "httpx": {"producers.authorities", "producers.posting", "producers.tmc"},

@@ -111,7 +111,8 @@ async def test_what_is_wrong_with_the_certificate_of_the_platform_is_told(
         answer = await producer.produce(Batch(1, "default", (Message(1, "t", "{}"),)))
         await producer.close()
     assert isinstance(answer, Refused)
-    assert (answer.code, answer.message) == ("relay.unreachable", f"nothing was sent: {said}")
+    told = f"nothing was sent: localhost:{port}: {said} (docs/network.md)"
+    assert (answer.code, answer.message) == ("relay.unreachable", told)
 
 
 @pytest.mark.parametrize(("name", "said"), WRONG.items())

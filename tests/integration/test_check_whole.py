@@ -72,7 +72,7 @@ def test_a_stage_that_breaks_is_a_failure_and_the_document_is_whole(
         ("SSL_CERT_FILE", "missing", "SSL_CERT_FILE: missing cannot be read: No such file or directory"),
         ("SSL_CERT_FILE", "garbage", "SSL_CERT_FILE: garbage holds no certificate in PEM form"),
         ("SSL_CERT_DIR", "missing", "SSL_CERT_DIR: missing cannot be read: No such file or directory"),
-        ("HTTPS_PROXY", "socks5://h:1", "the environment names a proxy of the kind 'socks5'"),
+        ("HTTPS_PROXY", "socks5://h:1", "HTTPS_PROXY names a proxy of the kind 'socks5'"),
     ],
 )
 def test_a_way_to_the_platform_that_cannot_be_taken_is_a_fact_and_ends_a_worker_as_configuration(

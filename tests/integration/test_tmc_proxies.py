@@ -98,7 +98,8 @@ async def test_the_password_of_a_proxy_is_in_no_error(monkeypatch: pytest.Monkey
             said = await producer.produce(BATCH)
     assert refusal(said) == (Fault.PROVIDER, "relay.unreachable")
     assert isinstance(said, Refused)
-    assert said.message == "nothing was sent: ClientHttpProxyError"
+    assert "user:password" not in str(said)
+    assert f"the proxy 127.0.0.1:{port} (HTTPS_PROXY) answers HTTP 407" in str(said.message)
 
 
 @pytest.mark.parametrize(

@@ -82,5 +82,5 @@ def test_a_proxy_that_is_no_address_is_a_mistake_and_not_a_platform_that_is_away
     for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", proxy)
-    with pytest.raises(ConfigurationError, match="proxy that the environment names"):
+    with pytest.raises(ConfigurationError, match="proxy that HTTPS_PROXY names"):
         PostingTransport("https://h/", connect_seconds=1, keepalive_seconds=1)
