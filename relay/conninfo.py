@@ -30,6 +30,27 @@ _OF_OTHERS = {
     "useSSL": "JDBC",
     "prepared_statement_cache_size": "SQLAlchemy with asyncpg",
 }
+# Where libpq takes it from if the URL does not have it: its tables PQconninfoOptions and EnvironmentOptions.
+_VARIABLES = {
+    "TimeZone": "PGTZ",
+    "DateStyle": "PGDATESTYLE",
+    "geqo": "PGGEQO",
+    "client_encoding": "PGCLIENTENCODING",
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+    "port": "PGPORT",
+    "service": "PGSERVICE",
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslnegotiation": "PGSSLNEGOTIATION",
+    "ssl_min_protocol_version": "PGSSLMINPROTOCOLVERSION",
+    "ssl_max_protocol_version": "PGSSLMAXPROTOCOLVERSION",
+    "gssencmode": "PGGSSENCMODE",
+    "channel_binding": "PGCHANNELBINDING",
+    "require_auth": "PGREQUIREAUTH",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
+    "load_balance_hosts": "PGLOADBALANCEHOSTS",
+}
+_OF_THE_SESSION = ("TimeZone", "DateStyle", "geqo")  # no parameter of a URL but in its "options"
 
 
 def refused_parameter(said: str) -> str | None:
@@ -44,4 +65,7 @@ def advice(parameter: str, variable: str) -> str:
     """What to do about it. ``variable``: where the URL is given."""
     if parameter in _OF_OTHERS:
         return f"{parameter} is a parameter of {_OF_OTHERS[parameter]}, not of PostgreSQL: leave it out of {variable}."
-    return f"Correct or leave out {parameter} in {variable}."
+    set_by = _VARIABLES.get(parameter, "PGOPTIONS")
+    if parameter in _OF_THE_SESSION:
+        return f"Correct {set_by} in the environment, or {parameter} in the options of {variable}."
+    return f"Correct or leave out {parameter} in {variable}, or in {set_by} where that does not name it."

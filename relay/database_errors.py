@@ -64,6 +64,7 @@ _NO_ANSWER = Cause(Kind.NO_ANSWER, "the server did not answer in time", True)
 _REFUSED = Cause(Kind.REFUSED, "nobody listens there: the server is down, or the port is wrong", True)
 _UNKNOWN_HOST = Cause(Kind.UNKNOWN_HOST, "the host's name cannot be resolved", True)
 _POOLER = Cause(Kind.POOLER, "the pooler gave no server connection", True)
+_STATEMENT_MODE = Cause(Kind.POOLER, "the pooler refuses transactions: set pool_mode=transaction in it", True)
 _SETTING = Cause(Kind.SETTING, "the connection parameters are wrong", False)
 _MISSING = Cause(Kind.MISSING, "a table, column or function is missing", False)
 _TLS = Cause(Kind.TLS, "no encrypted connection could be made", True)
@@ -146,6 +147,8 @@ _OF_THE_WAY = {"OperationalError", "InterfaceError"}
 def cause_of(error: BaseException | None) -> Cause:
     """The cause of an error of the driver (not of SQLAlchemy's, whose ``orig`` it is)."""
     state = getattr(error, "sqlstate", None)
+    if is_statement_mode(error):
+        return _STATEMENT_MODE
     if state:
         return _of_state(str(state))
     words, of_the_way = str(error), _is_of_the_way(error)
@@ -153,6 +156,11 @@ def cause_of(error: BaseException | None) -> Cause:
         if (of_the_way or cause is _SETTING) and pattern.search(words):
             return cause
     return _LOST if of_the_way else Cause(Kind.OTHER, type(error).__name__, False)
+
+
+def is_statement_mode(error: BaseException | None) -> bool:
+    """Whether PgBouncer refuses what takes more than one statement. Its SQLSTATE is that of any broken conversation."""
+    return getattr(error, "sqlstate", None) == "08P01" and "statement pooling" in str(error)
 
 
 def is_away(error: BaseException | None) -> bool:

@@ -14,6 +14,7 @@ who may call those needs no right on a table. What stays true:
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
@@ -23,8 +24,10 @@ from sqlalchemy import Connection, Engine, Row
 
 from relay import operator_statements as sql
 from relay.errors import RelayError
+from relay.outbox.columns import line
 from relay.schema import TOMBSTONE
 from relay.statements import statement
+from relay.texts import UnusableText, secret
 
 Verb = Literal["retry", "discard", "redact"]
 
@@ -125,6 +128,10 @@ def retry(
     ``attempts`` starts at 0 again, so that the whole schedule of retries lies before the message; what happened before
     stays in ``relay.attempt``. A message with an ordering key may be accepted after later ones of its key.
     """
+    if per_second is not None and not 0 < per_second < math.inf:
+        raise RelayError(
+            f"{per_second:g} messages a second is no rate.", "Give a number above 0, or None: all at once."
+        )
     return _changed(_run(connection, sql.RETRY, schema, ids=list(ids), per_second=per_second, **_told(order)).one())
 
 
@@ -188,10 +195,26 @@ def pause(
 ) -> tuple[datetime | None, int]:
     """Pause ``account:NAME`` or ``app:KEY``, for so long or until resumed, instead of any pause there is.
 
-    Gives back when it ends and the id of the ledger row. Calls in flight go on.
+    Gives back when it ends and the id of the ledger row. Calls in flight go on. Raises RelayError for what no message
+    can have, which would be paused for nothing.
     """
+    require_possible(scope)
     row = _run(connection, sql.PAUSE, schema, scope=scope, lasting=lasting, **_told(order)).one()
     return row.until, row.action
+
+
+def require_possible(scope: str) -> None:
+    """Raises RelayError where no message can have this account, or no credential this app key."""
+    kind, _, name = scope.partition(":")
+    if kind == "account":
+        line("account", name)
+        return
+    try:
+        usable = kind == "app" and secret(name) == name != ""
+    except UnusableText:
+        usable = False
+    if not usable:
+        raise RelayError(f"{json.dumps(scope)} names no app key.", "Look it up: relay status, or your settings.")
 
 
 def resume(connection: Connection, scope: str, order: Order, *, schema: str) -> int | None:

@@ -312,7 +312,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     if problem := stranger(path, named=path != _DEFAULT_FILE):
         raise ConfigurationError(f"{path} {problem}")
     try:
-        return tomllib.loads(read_text(path))
+        return tomllib.loads(read_text(path, again=True))
     except UnusableText as error:
         raise ConfigurationError(f"{path} {error}") from None
     except tomllib.TOMLDecodeError as error:

@@ -11,6 +11,7 @@ Refusals say what kind of character is in the way and where, and never which: a 
 from __future__ import annotations
 
 import codecs
+import stat
 import unicodedata
 from pathlib import Path
 
@@ -25,16 +26,33 @@ _OTHER_ENCODINGS = {
 }
 
 
+_MOST_BYTES = 16 * 1024 * 1024  # a device may have no end
+_MOST_BYTES_OF_A_VALUE = 64 * 1024
+
+
 class UnusableText(ValueError):  # noqa: N818 the name says what is the case
     """The end of a sentence that begins with a file, a variable or a column: "is empty"."""
 
 
-def read_text(path: Path) -> str:
-    """What is in the file, without a byte order mark. Raises UnusableText, also where it cannot be read."""
+def read_text(path: Path, *, again: bool = False, most_bytes: int = _MOST_BYTES) -> str:
+    """What is in the file, without a byte order mark. Raises UnusableText, also where it cannot be read.
+
+    What is read ``again`` must be a regular file: opening a pipe waits for whoever writes, and it is empty afterwards.
+    """
     try:
-        data = path.read_bytes()
+        if again and not _is_kept(path.stat().st_mode):
+            raise UnusableText("is no regular file, and it is read more than once: write it to one")
+        with path.open("rb") as file:
+            data = file.read(most_bytes + 1)
     except OSError as error:
         raise UnusableText(f"cannot be read: {error.strerror or type(error).__name__}") from None
+    if len(data) > most_bytes:
+        raise UnusableText(f"has more than {most_bytes:,} bytes: is it the right file?")
+    return text_of(data)
+
+
+def text_of(data: bytes) -> str:
+    """The same of bytes that were read already."""
     for mark, encoding in _OTHER_ENCODINGS.items():
         if data.startswith(mark):
             raise UnusableText(f"is {encoding} text: save it as UTF-8")
@@ -47,9 +65,9 @@ def read_text(path: Path) -> str:
     return text
 
 
-def read_value(path: Path) -> str:
+def read_value(path: Path, *, again: bool = False) -> str:
     """The one value that is in the file. Raises UnusableText, also where there is none."""
-    value = trimmed(read_text(path))
+    value = trimmed(read_text(path, again=again, most_bytes=_MOST_BYTES_OF_A_VALUE))
     if not value:
         raise UnusableText("is empty")
     return value
@@ -71,6 +89,10 @@ def secret(text: str) -> str:
         if not (character.isascii() and character.isprintable()):
             raise UnusableText(f"contains {_kind(character)} (character {position}): only printable ASCII is possible")
     return value
+
+
+def _is_kept(mode: int) -> bool:
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)  # reading a directory says what it is
 
 
 def _kind(character: str) -> str:

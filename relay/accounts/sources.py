@@ -99,7 +99,7 @@ def _parts(place: Path) -> dict[str, str]:
             pass  # reading it says why
         try:
             # Also one without anything in it: whoever renews a session may be about to write it.
-            parts[name] = secret(read_value(place / name))
+            parts[name] = secret(read_value(place / name, again=True))
         except UnusableText as error:
             raise ConfigurationError(f"{DIRECTORY}: {place / name} {error}") from None
     return parts

@@ -31,8 +31,7 @@ def add(topic: str, content: str, as_json: bool, **columns: Any) -> None:
     from relay.settings import load
 
     settings = load()
-    # As bytes: JSON is UTF-8 whatever the locale says, and what is not UTF-8 is refused.
-    data = sys.stdin.buffer.read() if content == "-" else content
+    data = _standard_input() if content == "-" else content
     given = {name: value for name, value in columns.items() if value is not None}
     engine = open_engine(settings)
     try:
@@ -46,3 +45,14 @@ def add(topic: str, content: str, as_json: bool, **columns: Any) -> None:
         say(message_id)
     if message_id is None:
         say("a message with this dedupe key is already there: nothing was inserted", err=True)
+
+
+def _standard_input() -> str:
+    """As bytes: JSON is UTF-8 whatever the locale says, perhaps with a mark before it, and all else is refused."""
+    from relay.errors import MessageError
+    from relay.texts import UnusableText, text_of
+
+    try:
+        return text_of(sys.stdin.buffer.read())
+    except UnusableText as error:
+        raise MessageError(f"content {error}", "Encode JSON text as UTF-8.") from None

@@ -18,7 +18,7 @@ from relay.certificates import trouble_of_postgresql
 from relay.checks.server import encoding_trouble
 from relay.cli.printing import say
 from relay.conninfo import advice, refused_parameter
-from relay.database_errors import Kind, cause_of, is_away
+from relay.database_errors import Kind, cause_of, is_away, is_statement_mode
 from relay.errors import ConfigurationError, RelayError, SchemaError, UnreachableError
 from relay.readable import read_any_text, read_far_times
 from relay.revisions import require_head_if_readable
@@ -106,10 +106,20 @@ def explained(error: BaseException, url: URL) -> RelayError:
             f"PostgreSQL refused: {type(error).__name__}: the database is in an encoding that lacks a character",
             "Use a database with the encoding UTF8: relay check tells which one this is.",
         )
+    if is_statement_mode(error):
+        return ConfigurationError(
+            f"the pooler refuses transactions: {_reason(error)}", "Set pool_mode=transaction in the pooler."
+        )
     if is_away(error):
         return UnreachableError(
             f"cannot reach PostgreSQL {told(url)}: {trouble_of_postgresql(error) or _reason(error)}",
             "Check RELAY_DATABASE_URL and that the server runs.",
+        )
+    if kind is Kind.READ_ONLY:
+        return RelayError(
+            f"PostgreSQL refused: {_reason(error)}",
+            "A standby, or default_transaction_read_only is on: name the primary in RELAY_DATABASE_URL, with several "
+            "hosts and target_session_attrs=read-write. relay check tells more.",
         )
     if kind is Kind.MISSING:
         return SchemaError(

@@ -23,6 +23,7 @@ from relay.cli.acting import (
     tell_preview,
 )
 from relay.cli.options import duration, json_option
+from relay.cli.options import rate as a_rate
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -57,7 +58,7 @@ def _selecting(*statuses: str) -> Callable[[F], F]:
 
 @click.command()
 @_selecting("failed", "held")
-@click.option("--rate", type=click.FloatRange(0.001, 1_000_000), metavar="N", help="So many a second, not all at once.")
+@click.option("--rate", type=a_rate, metavar="N", help="So many a second, not all at once.")
 @ledger_options
 @json_option
 def retry(rate: float | None, **chosen: Any) -> None:

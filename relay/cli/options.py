@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime, timedelta
 
@@ -31,6 +32,17 @@ def time(text: str) -> datetime:
     if moment is None or moment.tzinfo is None:
         raise click.BadParameter(f"{text!r} is no time with an offset; write 2026-11-11T00:00:00+08:00.")
     return moment
+
+
+def rate(text: str) -> float:
+    """So many a second. ``click.FloatRange`` lets NaN through, which is neither below nor above anything."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0.001 <= number <= 1_000_000:
+        raise click.BadParameter(f"{text!r} is no rate; write a number from 0.001 to 1000000.")
+    return number
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")

@@ -39,6 +39,7 @@ def pause(
     from relay.settings import load
 
     scope = _scope(account, app)
+    operations.require_possible(scope)
     order = ordered(reason, actor, dry_run, {"scope": scope, "for": lasting})
     settings = load()
     with operators_engine(settings) as engine, engine.begin() as connection:

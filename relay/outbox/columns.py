@@ -86,7 +86,8 @@ def _moment(name: str, value: object) -> datetime:
         hint = "Give it a zone: datetime.now(timezone.utc), or .replace(tzinfo=ZoneInfo('Asia/Shanghai'))"
         raise MessageError(f"{name} has no time zone, so it names no moment.", hint)
     if not FIRST_TIME <= value < END_OF_TIMES:
-        raise MessageError(f"{name} is outside the years 1 to 9999.", "Leave it out if there is no such limit.")
+        sentence = f"{name} is outside the years 1 to 9999, without their first and last day."
+        raise MessageError(sentence, "Leave it out if there is no such limit.")
     return value
 
 

@@ -112,6 +112,9 @@ def _verified(value: str | bytes | bytearray, name: str) -> str:
     except UnicodeError:
         raise MessageError(f"{name} is not valid UTF-8 text.", "Encode JSON text as UTF-8.") from None
     except json.JSONDecodeError as error:
+        if text.startswith("\ufeff"):
+            hint = "Decode bytes as utf-8-sig, which takes it away."
+            raise MessageError(f"{name} begins with a byte order mark, which is no part of JSON.", hint) from None
         # Not chained: the foreign error carries the whole text.
         sentence = f"{name} is not JSON: {error.msg} at character {error.pos}, counted from 0."
         raise MessageError(sentence, 'Names and texts stand in double quotes: {"tid": 1}') from None

@@ -185,7 +185,7 @@ _REFUSE_MESSAGE = r"""
         elsif what = 'years' then
             raise exception using
                 errcode = 'check_violation',
-                message = 'a time of this message is outside the years 1 to 9999',
+                message = 'a time of this message is outside the years 1 to 9999, without their first and last day',
                 hint = 'Milliseconds taken for seconds? to_timestamp takes seconds.';
         end if;
         select columns.* into named, size, most from (values

@@ -17,6 +17,7 @@ from relay.cli.verbs import relay
 from relay.embedded import EmbeddedPostgres
 from relay.errors import UnreachableError
 from relay.settings import load
+from tests.fixtures.pooler import needs_pgbouncer, pgbouncer
 
 PASSWORD = "s3cret-do-not-show"
 READING = [["status"], ["list"], ["show", "1"]]
@@ -148,3 +149,43 @@ def test_a_wrong_password_is_refused_without_showing_it() -> None:
     assert result.exit_code == 69
     assert 'password authentication failed for user "postgres"' in result.stderr
     assert PASSWORD not in result.output
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["add", "t", "{}"],
+        ["pause", "--account", "a", "--reason", "r"],
+        ["prune", "--older-than", "1d"],
+        ["archive", "--older-than", "1d"],
+    ],
+    ids=lambda verb: verb[0],
+)
+def test_a_server_that_takes_no_writes_is_told_with_the_way_out(
+    run: Callable[..., Result], database_url: str, verb: list[str]
+) -> None:
+    read_only = make_url(database_url).update_query_dict({"options": "-c default_transaction_read_only=on"})
+    result = run(read_only.render_as_string(hide_password=False), *verb)
+    assert result.exit_code == 1
+    assert "hint: A standby, or default_transaction_read_only is on: name the primary" in result.stderr
+
+
+@needs_pgbouncer
+def test_a_pooler_that_refuses_transactions_is_told_by_its_setting(
+    run: Callable[..., Result], own_postgres: EmbeddedPostgres
+) -> None:
+    folder = Path(tempfile.gettempdir()) / f"relay-test-{uuid4().hex[:12]}"
+    with pgbouncer(own_postgres.url(), folder, mode="statement") as pooled:
+        result = run(pooled, "status")
+    assert result.exit_code == 78
+    assert result.stderr.splitlines()[-1] == "hint: Set pool_mode=transaction in the pooler."
+
+
+def test_a_mark_before_the_content_is_no_part_of_it(engine: Engine, database_url: str) -> None:
+    env = {"RELAY_DATABASE_URL": database_url}
+    added = CliRunner().invoke(relay, ["add", "t"], env=env, input='\ufeff{"a": 1}\r\n'.encode())
+    assert added.exit_code == 0, added.output
+    with engine.connect() as connection:
+        assert connection.scalar(text("select content ->> 'a' from relay.outbox")) == "1"
+    refused = CliRunner().invoke(relay, ["add", "t"], env=env, input='{"a": 1}'.encode("utf-16"))
+    assert refused.stderr.splitlines()[0] == "error: content is UTF-16 text: save it as UTF-8"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pty
 import subprocess
@@ -15,8 +16,10 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import Connection, Engine, text
 
+from relay import operations
 from relay.cli import removing
 from relay.cli.verbs import relay
+from relay.errors import RelayError
 from relay.operations import Pruned
 
 Relay = Callable[..., Result]
@@ -181,7 +184,7 @@ def test_a_dry_run_tells_how_many_how_old_and_which_keys_and_writes_nothing(
         (["retry", "1", "--topic", "t", *WHY], "ids and filters exclude each other"),
         (["retry", "--status", "done", *WHY], "'done' is not one of 'failed', 'held'"),
         (["retry", "x", *WHY], "'x' is not a valid integer"),
-        (["retry", "1", "--rate", "0", *WHY], "0.0 is not in the range"),
+        (["retry", "1", "--rate", "0", *WHY], "'0' is no rate"),
         (["redact", *WHY], "Missing argument"),
         (["pause", *WHY], "name either --account or --app"),
         (["pause", "--account", "a", "--app", "1", *WHY], "name either --account or --app"),
@@ -333,3 +336,18 @@ def test_who_may_read_tables_and_call_nothing_is_told(
         monkeypatch.delenv("PGOPTIONS")
         with superuser.begin() as connection:
             connection.execute(text(f"drop owned by {reader}; drop role {reader}"))
+
+
+@pytest.mark.parametrize("scope", [("--account", "a\tb"), ("--account", " "), ("--app", "12\n3"), ("--app", " 1")])
+def test_what_no_message_can_have_is_not_paused(run: Relay, db: Connection, scope: tuple[str, str]) -> None:
+    assert run("pause", *scope, *WHY, code=1).stderr.startswith("error: ")
+    assert one(db, "select count(*) from relay.pause") == 0
+
+
+@pytest.mark.parametrize("rate", ["nan", "inf", "0", "-1", "x"])
+def test_a_rate_is_a_number(run: Relay, db: Connection, rate: str) -> None:
+    insert(db, **FAILED)
+    refused = run("retry", "--status", "failed", "--rate", rate, "--yes", *WHY, code=2)
+    assert f"'{rate}' is no rate; write a number from 0.001 to 1000000." in refused.stderr
+    with pytest.raises(RelayError, match="no rate"):
+        operations.retry(db, [1], operations.Order("a", "r", {}), schema="relay", per_second=math.nan)

@@ -56,4 +56,11 @@ def test_what_cannot_be_converted_is_not_a_server_that_is_away(kind: type[psycop
 
 def test_parameters_of_other_tools_are_told_by_their_tool() -> None:
     assert "Prisma" in advice("schema", "RELAY_DATABASE_URL")
-    assert advice("sslmode", "X") == "Correct or leave out sslmode in X."
+    assert advice("keepalives", "X").startswith("Correct or leave out keepalives in X")
+
+
+def test_a_parameter_that_no_url_has_is_told_by_its_variable() -> None:
+    said = 'FATAL:  invalid value for parameter "TimeZone": "Mars/Base"'
+    error = explained(psycopg.OperationalError(said), make_url("postgresql://h/d"))
+    assert error.hint == "Correct PGTZ in the environment, or TimeZone in the options of RELAY_DATABASE_URL."
+    assert advice("sslmode", "X").endswith("in X, or in PGSSLMODE where that does not name it.")

@@ -11,7 +11,7 @@ import pytest
 
 from relay.accounts.sources import Folder, TomlFile, credential_of
 from relay.errors import ConfigurationError, RelayError
-from relay.settings import load
+from relay.settings import load, read_accounts
 from relay.tmc.credential import Credential
 
 SECRET = "s3cretdonotshow"
@@ -143,3 +143,29 @@ def test_a_url_and_a_query_from_a_file_may_be_any_text(tmp_path: Path, monkeypat
     settings = load()
     assert settings.database_url == "postgresql+psycopg://%E7%94%A8%E6%88%B7@h/d"
     assert settings.accounts_query == "select 1\r\nwhere :account = '店'"
+
+
+def test_what_has_no_end_or_waits_for_a_writer_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = tmp_path / "relay.toml"
+    os.mkfifo(pipe, 0o600)
+    for read in (load, lambda: read_accounts(pipe)):
+        with pytest.raises(ConfigurationError, match=r"relay\.toml is no regular file"):
+            read()
+    pipe.unlink()
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "app_key").write_text("1")
+    os.mkfifo(tmp_path / "one" / "app_secret")
+    assert "app_secret is no regular file" in str(Folder(tmp_path).look_up(["one"])["one"])
+    monkeypatch.setenv("RELAY_TMC_APP_SECRET_FILE", "/dev/zero")
+    with pytest.raises(ConfigurationError, match=r"_FILE: /dev/zero has more than 65,536 bytes"):
+        load()
+
+
+def test_a_secret_may_come_through_a_pipe_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ``RELAY_TMC_APP_SECRET_FILE=<(pass show shop)`` hands it over."""
+    reading, writing = os.pipe()
+    os.write(writing, f"{SECRET}\n".encode())
+    os.close(writing)
+    monkeypatch.setenv("RELAY_TMC_APP_SECRET_FILE", f"/dev/fd/{reading}")
+    assert load(tmc_app_key="1").require_tmc()[1] == SECRET
+    os.close(reading)
