@@ -180,7 +180,7 @@ _MASK_AT = r"""
         language plpgsql immutable parallel safe set search_path = pg_catalog, {schema}, pg_temp as $body$
     declare
         hidden constant jsonb := '"***"';
-        found jsonb[] := array[value];  -- the values of all levels, one level after another
+        reached jsonb[] := array[value];  -- the values of all levels, one level after another
         below integer[] := '{}';  -- how many of the next level are of this one; -1: a member that is called *
         firsts integer[] := '{}';
         steps integer[] := '{}';  -- where in the path the steps of a level begin
@@ -199,16 +199,16 @@ _MASK_AT = r"""
             steps := steps || step;
             exit when star > cardinality(path);
             for nth in first .. last loop
-                inside := found[nth] #> path[step : star - 1];
+                inside := reached[nth] #> path[step : star - 1];
                 below[nth] := 0;
                 if jsonb_typeof(inside) = 'array' then
                     below[nth] := jsonb_array_length(inside);
                     for place in 1 .. below[nth] loop
-                        found[total + place] := inside -> (place - 1);
+                        reached[total + place] := inside -> (place - 1);
                     end loop;
                 elsif jsonb_exists(inside, '*') and jsonb_typeof(inside) = 'object' then
                     below[nth] := -1;
-                    found[total + 1] := inside -> '*';
+                    reached[total + 1] := inside -> '*';
                 end if;
                 total := total + abs(below[nth]);
             end loop;
@@ -218,9 +218,9 @@ _MASK_AT = r"""
         end loop;
         for nth in first .. last loop
             if step > cardinality(path) then
-                found[nth] := hidden;
-            elsif found[nth] #> path[step:] is not null then
-                found[nth] := jsonb_set(found[nth], path[step:], hidden);
+                reached[nth] := hidden;
+            elsif reached[nth] #> path[step:] is not null then
+                reached[nth] := jsonb_set(reached[nth], path[step:], hidden);
             end if;
         end loop;
         for level in reverse cardinality(steps) - 1 .. 1 loop
@@ -228,20 +228,20 @@ _MASK_AT = r"""
             star := steps[level + 1] - 1;
             for nth in firsts[level] .. firsts[level + 1] - 1 loop
                 if below[nth] = -1 then
-                    found[nth] := jsonb_set(found[nth], path[steps[level] : star], found[child]);
+                    reached[nth] := jsonb_set(reached[nth], path[steps[level] : star], reached[child]);
                 elsif below[nth] > 0 then
                     elements := '{}';
                     for place in 1 .. below[nth] loop
-                        elements[place] := cast(found[child + place - 1] as text);
+                        elements[place] := cast(reached[child + place - 1] as text);
                     end loop;
                     inside := cast(concat('[', array_to_string(elements, ','), ']') as jsonb);
-                    found[nth] := case when star = steps[level] then inside
-                        else jsonb_set(found[nth], path[steps[level] : star - 1], inside) end;
+                    reached[nth] := case when star = steps[level] then inside
+                        else jsonb_set(reached[nth], path[steps[level] : star - 1], inside) end;
                 end if;
                 child := child + abs(below[nth]);
             end loop;
         end loop;
-        return found[1];
+        return reached[1];
     end
     $body$
     """

@@ -37,6 +37,7 @@ ODD = " ".join(
         "transform_null_equals": "on",
         "array_nulls": "off",
         "datestyle": "German",
+        "plpgsql.extra_errors": "all",
     }.items()
 )
 SCHEMAS = ["relay", "outbox", "My Schema", 'quote"d', "出库"]
