@@ -62,6 +62,9 @@ def claim(
     seconds = time.monotonic() - started
     if limits.acquainted is not None:
         where.unmet.update(locked.leave_out_all_but(limits.acquainted))
+    left_alone = len(where.unmet) + sum(report.due_us is None for report in locked.reports)
+    if where.unmet and where.told is None and where.among is None:  # all together, so that none has a start
+        where.unmet.update(roster.look_ahead(connection, schema, limits, locked.reports[-1].account))
     expired = _fail_expired(connection, schema, locked.expired)
     alive = writers.without_written(connection, schema, locked.ready)
     chosen, left_out = cut_batches(
@@ -89,7 +92,6 @@ def claim(
         passed_over = where.turn.crowded_until > 0
         seen = list(visits(locked.reports, locked.due, taken=taken, first=first, known=known, passed_over=passed_over))
     trace = Trace(where.told, seen, len(locked), seconds, after.round_over, after.turn)
-    left_alone = len(where.unmet) + sum(report.due_us is None for report in locked.reports)
     return _claimed(turn, where, after, batches, expired, roster, left_alone), trace
 
 

@@ -95,6 +95,12 @@ class Roster:
             unmet |= self._walk(connection, schema, limits)
         return unmet
 
+    def look_ahead(self, connection: Connection, schema: str, limits: ClaimLimits, after: str) -> set[str]:
+        """Those of the next accounts of which it is not known whether they have credentials."""
+        ahead = {"after_account": after, "accounts": _AHEAD - 1, "skip_accounts": list(limits.skip_accounts)}
+        rows = fetch(connection, sql.ACCOUNTS_AHEAD, schema, ahead)
+        return {row.account for row in rows if not row.left_alone}.difference(limits.acquainted or ())
+
     def _look_for_new(self, connection: Connection, schema: str, acquainted: Collection[str] | None) -> set[str]:
         after = None if self._newest_id is None else self._newest_id - _OVERLAP
         rows = fetch(connection, sql.ACCOUNTS_OF_NEW, schema, {"after": after, "most": _NEW})
