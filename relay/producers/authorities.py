@@ -33,8 +33,11 @@ def trusting_context() -> ssl.SSLContext:
 
 
 def _of_file(file: str) -> ssl.SSLContext:
+    path = Path(file)
     try:
-        Path(file).read_bytes()  # OpenSSL's own errors do not say what is wrong with it
+        if path.exists() and not (path.is_file() or path.is_dir()):  # reading may never end, and is done twice
+            raise ConfigurationError(f"{FILE}: {file} is no regular file, and it is read more than once", _HINT)
+        path.read_bytes()  # OpenSSL's own errors do not say what is wrong with it
         return httpx.create_ssl_context()
     except ssl.SSLError:
         raise ConfigurationError(

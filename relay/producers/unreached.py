@@ -124,4 +124,6 @@ def _tls(reason: str | None) -> str:
 
 def _system(error: OSError) -> str:
     number = error.errno or 0
+    if isinstance(error, ConnectionError) and not number:  # asyncio's, of a handshake that was not answered
+        return "it closed the connection while that was being made"
     return _SYSTEM.get(number) or (os.strerror(number) if number > 0 else "the connection was not made")

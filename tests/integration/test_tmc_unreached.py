@@ -128,6 +128,19 @@ async def test_tls_where_none_is_spoken(monkeypatch: pytest.MonkeyPatch) -> None
         assert await told(at(port, "https")) == f"127.0.0.1:{port}: it speaks no TLS at that port"
 
 
+async def test_a_handshake_that_ends_before_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PostgreSQL does it with whoever speaks TLS at once."""
+    anonymous_tls(monkeypatch)
+
+    async def closing(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+
+    async with listening(closing) as port:
+        assert await told(at(port, "https")) == (
+            f"127.0.0.1:{port}: it closed the connection while that was being made"
+        )
+
+
 async def test_how_a_connection_broke_once_sending_had_begun() -> None:
     async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         await request(reader)

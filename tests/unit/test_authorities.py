@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from pathlib import Path
 from typing import Any
@@ -83,4 +84,11 @@ def test_a_proxy_that_is_no_address_is_a_mistake_and_not_a_platform_that_is_away
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(ConfigurationError, match="proxy that HTTPS_PROXY names"):
+        PostingTransport("https://h/", connect_seconds=1, keepalive_seconds=1)
+
+
+def test_authorities_that_have_no_end_hold_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "pipe"))
+    with pytest.raises(ConfigurationError, match=r"SSL_CERT_FILE: .*pipe is no regular file"):
         PostingTransport("https://h/", connect_seconds=1, keepalive_seconds=1)
