@@ -41,7 +41,8 @@ def _but_hashes(act: Row) -> dict[str, Any]:
     """What a redaction says beside the hashes of what it removed, which got a salt as well."""
     facts = act.facts("selection")
     hashed = facts.pop("sha256", None) or facts.pop("salted_sha256", None) or {}
-    return {**facts, "hashed": sorted((id_, sorted(parts)) for id_, parts in dict(hashed).items())}
+    named = hashed.items() if isinstance(hashed, dict) else ()
+    return {**facts, "hashed": sorted((id_, sorted(parts)) for id_, parts in named)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,14 @@ interrupted one left is simply written again. Only when every file has reached t
 manifest last. A folder with a manifest is never written to.
 
 Nobody but who made them may read the files, whatever the umask: contents are masked by their form, and not every secret
-has one. A folder that is made here is closed as well; one that was there keeps its rights.
+has one. A folder that is made here is closed as well; one that was there keeps its rights. Where others may write in
+it, no link that one of them laid there is followed, and no file that one of them holds open gets a row: every file is
+made anew, and the one that is locked has to be ours alone.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -35,7 +38,7 @@ class Draft:
         self.name = path.name
         self.size = 0
         self._hash = hashlib.sha256()
-        self._file = _private(Path(f"{path}{PARTIAL}"), "wb")
+        self._file = _new(Path(f"{path}{PARTIAL}"))
 
     def __enter__(self) -> Self:
         return self
@@ -109,7 +112,7 @@ def new_export(folder: Path) -> Iterator[Drafts]:
             folder.mkdir(_FOLDER_MODE)
             folder.chmod(_FOLDER_MODE)
         _require_none(folder)
-        with _private(folder / f"{MANIFEST}{PARTIAL}", "ab") as manifest:
+        with _shared(folder / f"{MANIFEST}{PARTIAL}") as manifest:
             try:
                 fcntl.flock(manifest, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -124,14 +127,36 @@ def new_export(folder: Path) -> Iterator[Drafts]:
                 drafts.remove()
 
 
-def _private(path: Path, mode: str) -> IO[bytes]:
-    """Also what an interrupted export of an earlier version left open to others."""
-    file = open(  # noqa: SIM115 ended by whoever asked
-        path, mode, buffering=_BUFFER_BYTES, opener=lambda name, flags: os.open(name, flags, _FILE_MODE)
-    )
-    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        os.fchmod(file.fileno(), _FILE_MODE)
+def _new(path: Path) -> IO[bytes]:
+    """In place of what an interrupted export left, whoever can read that."""
+    with suppress(FileNotFoundError):
+        path.unlink()
+    return _opened(path, os.O_WRONLY | os.O_EXCL)
+
+
+def _shared(path: Path) -> IO[bytes]:
+    """The one that all exports into this folder lock, also if an earlier version left it open to others."""
+    try:
+        file = _opened(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):  # a link, a pipe that nobody reads
+            raise
+        raise _not_ours(path) from None
+    found = os.fstat(file.fileno())
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_nlink != 1:
+        file.close()
+        raise _not_ours(path)
+    os.fchmod(file.fileno(), _FILE_MODE)
     return file
+
+
+def _opened(path: Path, how: int) -> IO[bytes]:
+    descriptor = os.open(path, how | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE_MODE)
+    return open(descriptor, "ab" if how & os.O_APPEND else "wb", buffering=_BUFFER_BYTES)
+
+
+def _not_ours(path: Path) -> RelayError:
+    return RelayError(f"{path} is no file of ours.", "Ask who put it there; remove it, or name a folder of your own.")
 
 
 def _require_none(folder: Path) -> None:

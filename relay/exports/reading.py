@@ -1,8 +1,10 @@
 """The rows of an exported file, one at a time and in the order they were written.
 
 A row is first of all its bytes: two exports of a row that nobody touched have the same ones, and need not be understood
-to be compared. Only what differs is taken apart. Numbers, arrays and times come out alike from both formats; whatever
-else is text stays as the format has it, which is enough to see that two of one format differ.
+to be compared. Only what differs is taken apart, and each column is the text that stands there: two that differ in a
+digit, however many there are, are never taken for one number, and how deeply something is nested does not matter.
+Numbers, arrays and times come out alike from both formats; whatever else is text stays as the format has it, which is
+enough to see that two of one format differ.
 """
 
 from __future__ import annotations
@@ -19,32 +21,43 @@ from relay.errors import RelayError
 from relay.exports.lines import unguarded
 
 _CELL = re.compile(r'(?:^|,)("(?:[^"]|"")*"|[^,"]*)', re.DOTALL)
+_STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
+_NAME = re.compile(rf"\s*({_STRING})\s*:\s*", re.DOTALL)
+_PLAIN = re.compile(rf"{_STRING}|[^\s,}}\]\[{{\"]+", re.DOTALL)
+_BRACKET = re.compile(rf"{_STRING}|([\[{{])|([\]}}])", re.DOTALL)
+_OPENING = re.compile(r"\s*{\s*(})?")
+_FOLLOWING = re.compile(r"\s*([,}])")
 _LAST = 1 << 63  # PostgreSQL sorts null behind everything
+_DIGITS_OF_IDS = 19
 
 Key = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``values`` is None for null, else what JSON has or the text of a cell."""
+    """``values`` is None for null, else the text of a cell, or that of a value in JSON (``json``)."""
 
-    values: dict[str, Any]
+    values: dict[str, str | None]
+    json: bool = False
 
     def number(self, column: str) -> int | None:
-        value = self.values.get(column)
+        value = self.text(column)
         return None if value is None else int(value)
 
     def numbers(self, column: str) -> list[int]:
-        value = self._structure(column)
+        value = _understood(self.values.get(column) or "null")
         return value if isinstance(value, list) else []
 
     def facts(self, column: str) -> dict[str, Any]:
-        value = self._structure(column)
-        return value if isinstance(value, dict) else {}
+        """What is too deep, or has more digits than Python takes for a number, stays the text it is."""
+        value = self.values.get(column)
+        if value is None or not value.lstrip().startswith("{"):
+            return {}
+        return {name: _understood(member) for name, member in _members(value)}
 
     def text(self, column: str) -> str | None:
         value = self.values.get(column)
-        return None if value is None else str(value)
+        return str(json.loads(value)) if value is not None and self.json and value.startswith('"') else value
 
     def moment(self, column: str) -> datetime | None:
         value = self.text(column)
@@ -52,10 +65,6 @@ class Row:
 
     def key(self, order: Sequence[str]) -> Key:
         return tuple(_LAST if (number := self.number(column)) is None else number for column in order)
-
-    def _structure(self, column: str) -> Any:
-        value = self.values.get(column)
-        return json.loads(value) if isinstance(value, str) else value
 
 
 class ExportedFile:
@@ -78,11 +87,55 @@ class ExportedFile:
     def row(self, record: bytes) -> Row:
         try:
             if not self._csv:
-                return Row(dict(json.loads(record)))
+                return Row({name: None if text == "null" else text for name, text in _members(record.decode())}, True)
             cells = [_cell(cell) for cell in _CELL.findall(record.decode().removesuffix("\r\n"))]
             return Row(dict(zip(self._columns, cells, strict=True)))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, IndexError) as error:
             raise RelayError(f"{self._path} has a line that is no row of an export.") from error
+
+
+def _members(text: str) -> Iterator[tuple[str, str]]:
+    """Of an object in JSON, each with the text of its value; not one level deeper, so any depth will do."""
+    opening = _found(_OPENING, text, 0)
+    place, more = opening.end(), opening[1] is None
+    while more:
+        name = _found(_NAME, text, place)
+        end = _end(text, name.end())
+        yield json.loads(name[1]), text[name.end() : end]
+        following = _found(_FOLLOWING, text, end)
+        place, more = following.end(), following[1] == ","
+    if text[place:].strip():
+        raise ValueError("more than one value")
+
+
+def _end(text: str, begin: int) -> int:
+    """Where the value ends that begins there."""
+    if text[begin] not in "[{":
+        return _found(_PLAIN, text, begin).end()
+    depth = 0
+    for found in _BRACKET.finditer(text, begin):
+        depth += bool(found[1]) - bool(found[2])
+        if depth == 0:
+            return found.end()
+    raise ValueError("no end")
+
+
+def _found(form: re.Pattern[str], text: str, place: int) -> re.Match[str]:
+    found = form.match(text, place)
+    if found is None:
+        raise ValueError(f"no {form.pattern} at {place}")
+    return found
+
+
+def _understood(text: str) -> Any:
+    try:
+        return json.loads(text, parse_int=_integer, parse_float=str)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _integer(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _DIGITS_OF_IDS else digits
 
 
 def _whole(lines: IO[bytes]) -> Iterator[bytes]:

@@ -111,29 +111,69 @@ FUNCTIONS = (
     end
     $body$
     """,
-    # For whoever kept a copy: the owner, or a login that the owner lets. It answers guesses, so each one is recorded.
+    # For whoever kept a copy: the owner, or a login that the owner lets. It answers guesses, so each one is recorded,
+    # and answered in a later transaction only: whoever had the answer could else take the record back. What is recorded
+    # of the text is a hash that nobody without the salt can try texts against, and that is none of any content.
     r"""
-    create function {schema}.content_is(id bigint, content text, reason text) returns boolean language plpgsql
+    create function {schema}.ask_content(id bigint, content text, reason text) returns bigint language plpgsql
         security definer set search_path = pg_catalog, {schema}, pg_temp as $body$
     declare
+        salt bytea;
+        said bytea := convert_to('asked ' || ask_content.content, 'UTF8');
+        question bigint;
+    begin
+        select m.content_salt into salt
+        from (
+            select o.id, o.content_salt from outbox o union all select a.id, a.content_salt from outbox_archive a
+        ) as m
+        where m.id = ask_content.id;
+        if found and salt is null then
+            raise exception using
+                errcode = 'object_not_in_prerequisite_state',
+                message = concat('the hash of message ', ask_content.id, ' has no salt yet'),
+                hint = 'Let relay migrate go on until relay check says that none is left.';
+        end if;
+        insert into action (actor, action, reason, selection, message_ids, count)
+        values (session_user, 'compare', ask_content.reason, json_build_object(
+            'asked_sha256', encode(sha256(nullif(salt, '') || said), 'hex'),
+            'xid', cast(pg_current_xact_id() as text)), array[ask_content.id], 1)
+        returning action.id into question;
+        return question;
+    end
+    $body$
+    """,
+    r"""
+    create function {schema}.content_is(question bigint) returns boolean language plpgsql stable
+        security definer set search_path = pg_catalog, {schema}, pg_temp as $body$
+    declare
+        asked record;
         same boolean;
     begin
-        insert into action (actor, action, reason, selection, message_ids, count)
-        values (session_user, 'compare', reason, null, array[content_is.id], 1);
-        select sha256(coalesce(m.content_salt, '') || convert_to(content_is.content, 'UTF8')) = m.content_sha256
-        into same
+        select a.message_ids[1] as message_id, a.selection ->> 'asked_sha256' as sha256 into asked
+        from action a
+        where a.id = question and a.action = 'compare' and a.db_user = session_user
+          and a.selection ->> 'xid' is distinct from cast(pg_current_xact_id_if_assigned() as text);
+        if not found then
+            raise exception using
+                errcode = 'object_not_in_prerequisite_state',
+                message = concat('you have asked no question ', question, ' that is committed'),
+                hint = 'Commit relay.ask_content(id, content, reason) first; it gives back the number.';
+        end if;
+        select encode(sha256(m.content_salt || convert_to('asked ' || cast(m.content as text), 'UTF8')), 'hex')
+            = asked.sha256 into same
         from (
-            select o.id, o.content_salt, o.content_sha256 from outbox o
+            select o.id, o.content, o.content_salt from outbox o
             union all
-            select a.id, a.content_salt, a.content_sha256 from outbox_archive a
+            select a.id, a.content, a.content_salt from outbox_archive a
         ) as m
-        where m.id = content_is.id and m.content_salt is distinct from '';
+        where m.id = asked.message_id and m.content_salt <> '';
         return same;
     end
     $body$
     """,
     r"""
-    revoke execute on function {schema}.salt_messages(bigint[]), {schema}.content_is(bigint, text, text) from public
+    revoke execute on function {schema}.salt_messages(bigint[]), {schema}.ask_content(bigint, text, text),
+        {schema}.content_is(bigint) from public
     """,
 )
 
@@ -208,7 +248,8 @@ _VIEWS_BEFORE = tuple(
 DOWNGRADE: tuple[str, ...] = (
     *_COMMENTS_BEFORE,
     *_VIEWS_BEFORE,
-    "drop function {schema}.content_is(bigint, text, text)",
+    "drop function {schema}.content_is(bigint)",
+    "drop function {schema}.ask_content(bigint, text, text)",
     "drop function {schema}.salt_messages(bigint[])",
     "drop trigger action_is_append_only on {schema}.action",
     _KEY_BEFORE,

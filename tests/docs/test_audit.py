@@ -41,7 +41,7 @@ LOST = Refused(Fault.UNKNOWN, "relay.timeout")
 
 def asked_by(question: Block) -> str:
     """The part of whoever would ask this."""
-    if question.text.startswith("insert") or "content_is" in question.text:
+    if question.text.startswith("insert") or "_content(" in question.text or "content_is" in question.text:
         return "owner"
     return "operator" if question.text.startswith("select relay.") else "auditor"
 

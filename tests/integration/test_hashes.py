@@ -103,26 +103,64 @@ def test_a_relay_of_the_version_before_cannot_leave_the_salt_behind(engine: Engi
             connection.execute(text(REDACT_BEFORE), {"ids": [id_]})
 
 
+ASK = text("select relay.ask_content(:id, :content, 'asked by the auditor')")
+ANSWER = text("select relay.content_is(:question)")
+
+
 def test_a_copy_is_compared_by_the_owner_and_the_ledger_says_so(engine: Engine, roles: Roles) -> None:
     rows = Rows(engine)
     id_ = insert(rows)
-    asked = text("select relay.content_is(:id, :content, 'asked by the auditor')")
     for part in ("app", "worker", "auditor", "operator", "metrics"):
-        denied = pytest.raises(DBAPIError, match="permission denied")
-        with create_engine(roles.url(part), poolclass=NullPool).connect() as connection, denied:
-            connection.execute(asked, {"id": id_, "content": CONTENT})
-    with create_engine(roles.url("owner"), poolclass=NullPool).begin() as connection:
-        answers = [
-            connection.scalar(asked, {"id": id_, "content": CONTENT}),
-            connection.scalar(asked, {"id": id_, "content": CONTENT.replace("7", "8")}),
-            connection.scalar(asked, {"id": id_ + 1, "content": CONTENT}),
-        ]
+        for call, values in ((ASK, {"id": id_, "content": CONTENT}), (ANSWER, {"question": 1})):
+            denied = pytest.raises(DBAPIError, match="permission denied")
+            with create_engine(roles.url(part), poolclass=NullPool).connect() as connection, denied:
+                connection.execute(call, values)
+    owner = create_engine(roles.url("owner"), poolclass=NullPool)
+
+    def ask(id_: int, content: str) -> int:
+        with owner.begin() as connection:
+            return int(connection.execute(ASK, {"id": id_, "content": content}).scalar_one())
+
+    def answer(question: int) -> bool | None:
+        with owner.begin() as connection:
+            return connection.execute(ANSWER, {"question": question}).scalar_one()
+
+    right, wrong = ask(id_, CONTENT), ask(id_, CONTENT.replace("7", "8"))
+    assert [answer(right), answer(wrong), answer(ask(id_ + 1, CONTENT))] == [True, False, None]
+    with owner.begin() as connection:
         operations.redact(connection, [id_], ORDER, schema="relay")
-        answers.append(connection.scalar(asked, {"id": id_, "content": CONTENT}))
-    assert answers == [True, False, None, None]
+    assert [answer(right), answer(ask(id_, CONTENT))] == [None, None]
     assert rows.one("select count(*) from relay.action where action = 'compare' and db_user = :who",
                     who=roles.login("owner")) == 4  # fmt: skip
-    assert PHONE not in rows.one("select string_agg(cast(a as text), '') from relay.action a")
+    told = rows.one("select string_agg(cast(a as text), '') from relay.action a")
+    assert guessed(told) == []
+    assert hashlib.sha256(CONTENT.encode()).hexdigest() not in told
+
+
+@pytest.mark.parametrize("undone", ["begin", "savepoint"])
+def test_no_guess_is_answered_that_can_be_taken_back(engine: Engine, undone: str) -> None:
+    rows = Rows(engine)
+    id_ = insert(rows)
+    with engine.connect() as connection:
+        within = connection.begin_nested() if undone == "savepoint" else None
+        question = connection.execute(ASK, {"id": id_, "content": CONTENT}).scalar_one()
+        if within is not None:
+            within.commit()
+        with pytest.raises(DBAPIError, match=r"no question .* that is committed"):
+            connection.execute(ANSWER, {"question": question})
+        connection.rollback()
+        with pytest.raises(DBAPIError, match=r"no question .* that is committed"):
+            connection.execute(ANSWER, {"question": question})
+
+
+def test_a_question_is_answered_to_who_asked_it(engine: Engine, roles: Roles) -> None:
+    with engine.begin() as connection:
+        question = connection.execute(ASK, {"id": insert(Rows(engine)), "content": CONTENT}).scalar_one()
+    other = create_engine(roles.url("owner"), poolclass=NullPool)
+    with other.connect() as connection, pytest.raises(DBAPIError, match="you have asked no question"):
+        connection.execute(ANSWER, {"question": question})
+    with engine.connect() as connection:
+        assert connection.execute(ANSWER, {"question": question}).scalar_one() is True
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from relay.errors import RelayError
+from relay.exports import folder as folder_of_exports
 from relay.exports.folder import new_export
 from relay.exports.manifest import MANIFEST, SUMS, WrittenFile, sha256_of, sums
 from relay.exports.verifying import Problem, verify
@@ -165,11 +166,43 @@ def test_a_folder_that_is_none_is_named(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
-def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / f"{CALLS}.partial").symlink_to("/dev/full")
+def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_of_exports, "_new", lambda _path: Path("/dev/full").open("wb"))  # noqa: SIM115
     with pytest.raises(RelayError, match=f"{tmp_path}.*No space left") as error:
         write(tmp_path)
     assert "/dev/full" not in str(error.value)
     assert not (tmp_path / MANIFEST).exists()
+    monkeypatch.undo()
     write(tmp_path)
     assert json.loads((tmp_path / MANIFEST).read_bytes())["format_version"] == 1
+
+
+def test_what_somebody_else_laid_into_the_folder_is_neither_followed_nor_shared(tmp_path: Path) -> None:
+    """A link would lead each row, and the loss of what was there, elsewhere; an open file would be read along."""
+    folder, target = tmp_path / "evidence", tmp_path / "target"
+    folder.mkdir()
+    target.write_text("kept")
+    (folder / f"{CALLS}.partial").symlink_to(target)
+    (folder / f"{SUMS}.partial").hardlink_to(target)
+    write(folder)
+    assert target.read_text() == "kept"
+    assert not any(path.is_symlink() or path.stat().st_nlink > 1 for path in folder.iterdir())
+    assert verify(folder, None).problems == ()
+
+
+@pytest.mark.parametrize("how", ["link", "link to nothing", "hard link", "pipe"])
+def test_a_file_to_lock_that_is_not_ours_alone_is_refused(tmp_path: Path, how: str) -> None:
+    lock, target = tmp_path / f"{MANIFEST}.partial", tmp_path / "target"
+    if how != "link to nothing":
+        target.write_text("kept")
+    if how == "pipe":
+        os.mkfifo(lock)
+    elif how == "hard link":
+        lock.hardlink_to(target)
+    else:
+        lock.symlink_to(target)
+    with pytest.raises(RelayError, match="is no file of ours") as error:
+        write(tmp_path)
+    assert "remove it" in error.value.hint
+    assert how == "link to nothing" or target.read_text() == "kept"
+    assert target.exists() == (how != "link to nothing")
