@@ -36,6 +36,13 @@ MAY = {
     "operator": "the same, and relay retry, discard, pause, resume or the functions behind them",
     "metrics": "read the view audit_backlog",
 }
+# What a worker reads beside what an application inserts: all but the salt, with which hashes answer guesses. By xmax a
+# claim tells a row that nobody has locked yet.
+_KEPT = (
+    "xmax",
+    "id", "status", "attempts", "call_id", "result_index", "error_code", "error_message", "created_at", "finished_at",
+    "created_by", "created_xid", "content_sha256",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +58,12 @@ class RoleNames:
 
 
 _HEAD = """\
--- Least privilege for the relay. Run it after each relay migrate, as the owner of the relay's tables if that login may
--- create roles (alter role ... createrole), else as a superuser, for example:
+-- Least privilege for the relay. Run it after each relay migrate, as a superuser or as the owner of the relay's tables,
+-- for example:
 --     relay roles --sql | psql -v ON_ERROR_STOP=1 ...
+-- Only the first run creates roles, so let a superuser do that one. An owner who is to do it alone needs createrole,
+-- and nocreaterole right after: before PostgreSQL 16 that is as good as being a superuser, for with it a login makes
+-- itself a member of any role but a superuser, also of those that run programs on the server and read its files.
 -- Then let logins be members: grant {app} to shop. Migrations are for members of {owner}.
 begin;
 -- Nobody else's function or operator has a part in this, and a text means what it says.
@@ -69,8 +79,8 @@ begin
     if missing is not null and not (select rolsuper or rolcreaterole from pg_roles where rolname = current_user) then
         raise exception using errcode = 'insufficient_privilege',
             message = current_user || ' may not create roles',
-            hint = format('Let a superuser run: alter role %I createrole; or: %s; grant %I to %I',
-                current_user, missing, {owner_name}, current_user);
+            hint = format('Let a superuser run this script; or: %s; grant %I to %I',
+                missing, {owner_name}, current_user);
     end if;
 end $roles$;
 """
@@ -153,11 +163,25 @@ revoke all on schema {schema} from public, {others};
 revoke all on all tables in schema {schema} from public, {others};
 revoke all on all sequences in schema {schema} from public, {others};
 revoke all on all routines in schema {schema} from public, {others};
+-- Who may use a type may have a table of their own that depends on it, which a migration then cannot change.
+do $types$
+declare
+    kind text;
+begin
+    for kind in
+        select format_type(t.oid, null) from pg_type t left join pg_class c on c.oid = t.typrelid
+        where t.typnamespace = to_regnamespace({schema_literal}) and t.typelem = 0
+          and (t.typtype = 'd' or c.relkind in ('r', 'p', 'v'))
+    loop
+        execute 'revoke all on type ' || kind || ' from public, ' || {others_literal};
+    end loop;
+end $types$;
 grant usage on schema {schema} to {others};
 
 grant insert ({public_columns}), select (id) on {schema}.outbox to {app};
 
-grant select on {schema}.{version_table}, {schema}.outbox, {schema}.call, {schema}.attempt, {schema}.pause,
+grant select ({read_columns}) on {schema}.outbox to {worker};
+grant select on {schema}.{version_table}, {schema}.call, {schema}.attempt, {schema}.pause,
     {schema}.pace, {schema}.blocked_keys, {workers_windows} to {worker};
 grant select (id, action) on {schema}.action to {worker};
 grant execute on function {schema}.mask_text(text) to {worker};
@@ -201,6 +225,7 @@ def roles_sql(names: RoleNames, *, schema: str = "relay", owner_only: bool = Fal
     by_part: dict[str, str] = asdict(names)
     made = [names.owner] if owner_only else list(by_part.values())
     roles = {part: quoted(name) for part, name in by_part.items()}
+    others = ", ".join(role for part, role in roles.items() if part != "owner")
     words = {
         **roles,
         "session": script_begins()[1].replace("; ", ";\n"),
@@ -209,8 +234,10 @@ def roles_sql(names: RoleNames, *, schema: str = "relay", owner_only: bool = Fal
         "owner_literal": _literal(roles["owner"]),
         "owner_name": f"cast({_literal(names.owner)} as name)",
         "literals": f"array[{', '.join(map(_literal, made))}]",
-        "others": ", ".join(role for part, role in roles.items() if part != "owner"),
+        "others": others,
+        "others_literal": _literal(others),
         "public_columns": ", ".join(("topic", "content", *Columns.__annotations__)),
+        "read_columns": ", ".join(("topic", "content", *Columns.__annotations__, *_KEPT)),
         "version_table": VERSION_TABLE,
         "views": _listed(VIEWS, schema),
         "windows": _listed(WINDOWS, schema),

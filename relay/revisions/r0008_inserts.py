@@ -28,6 +28,8 @@ _RARE = ("target_group", "target_app_key", "producer")
 _KEYS = ("ordering_key", "dedupe_key")
 _LEAST_LIMIT = min(BYTES.values())
 _MAX_TOPIC_CHARACTERS = 256
+# PostgreSQL would refuse null itself, and write the row, content and all, into its error and its log.
+_NEVER_NULL = ("topic", "content", "account", "available_at", "status", "attempts")
 
 
 def _is(operator: str) -> str:
@@ -62,16 +64,23 @@ _UNSOUND_TEXTS = {
     "outbox_ordering_key_not_empty": f"new.ordering_key {_is('=')} ''",
 }
 
+# What may not be null is asked for what it is, so that null is suspicious as well, for one step more than without.
+_USUAL = "\n            and ".join(
+    (
+        f"new.status {_is('=')} 'pending' and new.attempts {_is('>=')} 0",
+        f"{_size('new.topic')} {_is('<=')} {_LEAST_LIMIT} and {_size('new.account')} {_is('<=')} {_LEAST_LIMIT}",
+        f"content {_is('<>')} {_TOMBSTONE} and new.available_at is not null",
+    )
+)
 _SUSPICIOUS = _any(
-    f"new.status {_is('<>')} 'pending' or new.finished_at is not null or new.attempts {_is('<')} 0",
-    f"{_size('new.topic')} {_is('>')} {_LEAST_LIMIT} or {_size('new.account')} {_is('>')} {_LEAST_LIMIT}",
+    f"({_USUAL}) is not true",
+    "new.finished_at is not null",
     *(f"new.{name} {_is('~')} {CONTROLS[:-1]}|^\\\\s*$'" for name in ("topic", "account")),
     *(f"{_size(f'new.{name}')} {_is('>')} {_LEAST_LIMIT} or new.{name} {_is('=')} ''" for name in _KEYS),
     f"coalesce({', '.join(f'new.{name}' for name in _RARE)}) is not null",
     "new.headers is not null or new.json_ex_content is not null or new.deliver_before is not null",
     f"greatest(new.available_at, new.created_at) {_is('>=')} {END}",
     f"least(new.available_at, new.created_at) {_is('<')} {FIRST}",
-    f"content {_is('=')} {_TOMBSTONE}",
 )
 
 _INFINITY = "cast('infinity' as timestamp with time zone)"
@@ -105,7 +114,7 @@ _KEEP_EVIDENCE = f"""
     begin
         if {_SUSPICIOUS}
         then
-            if {_any(*_UNSOUND.values(), *_UNSOUND_TEXTS.values())}
+            if {_any(*(f"new.{name} is null" for name in _NEVER_NULL), *_UNSOUND.values(), *_UNSOUND_TEXTS.values())}
             then
                 {_refuses("unsound")}
             end if;
@@ -165,6 +174,15 @@ _REFUSE_MESSAGE = r"""
         most integer;
     begin
         if what = 'unsound' then
+            select columns.named into named from (values NEVER_NULL) as columns (named, value)
+            where columns.value is null limit 1;
+            if found then
+                raise exception using
+                    errcode = 'not_null_violation', table = 'outbox', column = named,
+                    message = concat('null value in column "', named, '" of relation "outbox"'),
+                    hint = case when named in ('topic', 'content') then 'Every message has one.'
+                        else 'Leave the column out: it has a default.' end;
+            end if;
             select checks.named into named from (values
                 BROKEN
             ) as checks (named, broken) where checks.broken limit 1;
@@ -221,6 +239,7 @@ _REFUSE_MESSAGE = r"""
     $body$
     """
 for _place, _said in (
+    ("NEVER_NULL", ", ".join(f"('{name}', cast(message.{name} as text))" for name in _NEVER_NULL)),
     ("BROKEN", _BROKEN),
     ("SIZES", _SIZES),
     ("NAMED", _NAMED),

@@ -74,7 +74,8 @@ FUNCTIONS = {
 }
 READABLE = {
     "app": {"outbox": "id"},
-    "worker": dict.fromkeys(("outbox", "call", "attempt", "pause", "pace", VERSION_TABLE, "blocked_keys"), "*")
+    "worker": {"outbox": ", ".join(("topic", "content", *Columns.__annotations__, "id", "status", "content_sha256"))}
+    | dict.fromkeys(("call", "attempt", "pause", "pace", VERSION_TABLE, "blocked_keys"), "*")
     | {f"read_{table}": "*" for table in ("outbox", "call", "attempt", "pause")},
     "auditor": dict.fromkeys((*VIEWS, *WINDOWS), "*"),
     "operator": dict.fromkeys((*VIEWS, *WINDOWS), "*"),
