@@ -12,10 +12,14 @@ from __future__ import annotations
 # last claim stopped, and one step further than is looked at: is that the end of the round? Within an account, messages
 # without a key come by due time; of the others only the head of each ordering key counts, found by stepping from key to
 # key. A head that is waiting or in flight holds its key, and nothing else. Calls before ``open_from`` are known to be
-# settled (see FIRST_OPEN_CALL).
+# settled (see FIRST_OPEN_CALL). What is put aside counts as in flight (see store/apart.py). A null among what is in
+# flight would make "not in" true of nothing.
 _IN_FLIGHT = """
 in_flight as materialized (
-    select unnest(message_ids) as id from {schema}.call where settled_at is null and id >= cast(:open_from as bigint)
+    select named.id from {schema}.call cross join unnest(message_ids) as named (id)
+    where settled_at is null and call.id >= cast(:open_from as bigint) and named.id is not null
+    union all
+    select unnest(cast(:aside as bigint[]))
 ),"""
 
 _EVERY_TURN = """
@@ -298,7 +302,8 @@ cross join unnest(cast(:ids as bigint[]), cast(:batches as integer[])) with ordi
 join unnest(cast(:accounts as text[]), cast(:nonces as bigint[])) with ordinality as batch (account, nonce, number)
     on batch.number = proposed.batch
 where proposed.id not in (
-      select unnest(message_ids) from {schema}.call where settled_at is null and id >= cast(:open_from as bigint))
+      select named.id from {schema}.call cross join unnest(message_ids) as named (id)
+      where settled_at is null and call.id >= cast(:open_from as bigint) and named.id is not null)
   and proposed.id not in (
       select keyed.id
       from unnest(cast(:keyed_ids as bigint[]), cast(:key_accounts as text[]), cast(:keys as text[]),
@@ -317,6 +322,8 @@ FAIL_EXPIRED = """
 update {schema}.outbox set status = 'failed', finished_at = now(), error_code = 'relay.expired',
     error_message = 'deliver_before passed before the message could be sent'
 where id = any (cast(:ids as bigint[])) and status = 'pending'
-  and id not in (select unnest(message_ids) from {schema}.call where settled_at is null)
+  and id not in (
+      select named.id from {schema}.call cross join unnest(message_ids) as named (id)
+      where settled_at is null and named.id is not null)
 returning id
 """

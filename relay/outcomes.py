@@ -178,6 +178,14 @@ def lapsed(
     )
 
 
+def unsound(call: CallKey, account: str) -> Settlement:
+    """The lease ran out, and what the call names are no messages in an order: none can be told what it meant for it."""
+    reason = "what this call names is not one list of messages, each once: no worker of the relay made it"
+    return Settlement(
+        call.id, account, "unknown", error_code="relay.unsound_call", error_message=reason, nonce=call.nonce
+    )
+
+
 def _soon(verdict: Verdict, policy: Policy, rng: random.Random) -> Verdict:
     """No later than a first retry: the lease was wait enough, and it is not the platform that is in trouble."""
     if verdict.delay_seconds is None or verdict.delay_seconds == HELD:

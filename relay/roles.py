@@ -194,12 +194,12 @@ grant insert (account, worker, message_ids, parent_id, lease_until, nonce),
 grant insert (message_id, call_id, result_index, outcome, error_code, error_message, retry_at)
     on {schema}.attempt to {worker};
 grant insert (scope, until, reason, error_code, credential, by),
-    update (until, reason, error_code, credential, by, since), delete on {schema}.pause to {worker};
-grant insert, update on {schema}.pace to {worker};
+    update (until, reason, error_code, credential, by, since) on {schema}.pause to {worker};
+grant insert (app_key, next_at), update (next_at) on {schema}.pace to {worker};
 grant execute on function {schema}.archive_messages(timestamptz, integer, boolean, text, text, bigint),
     {schema}.archive_calls(timestamptz, integer, text, text, bigint), {schema}.sequences_left_behind(),
-    {schema}.left_to_do(), {schema}.leave_out_expired(bigint, bigint), {schema}.name_calls(),
-    {schema}.nobody_names_calls(), {schema}.record_start(text, text, json) to {worker};
+    {schema}.left_to_do(), {schema}.leave_out_expired(bigint, bigint), {schema}.lift_pauses(text[], text[]),
+    {schema}.name_calls(), {schema}.nobody_names_calls(), {schema}.record_start(text, text, json) to {worker};
 
 grant select on {views}, {windows} to {auditor}, {operator};
 grant execute on function {schema}.mask_text(text), {schema}.mask_value(jsonb), {schema}.mask_at(jsonb, text[]),

@@ -295,7 +295,7 @@ pause = Table(
     Column("error_code", Text),
     # Which credential the platform refused (a fingerprint, never the secret): another one lifts the pause by itself.
     Column("credential", Text),
-    Column("since", _when, nullable=False, server_default=_now),
+    Column("since", _when, nullable=False, server_default=text("clock_timestamp()")),
     Column("by", Text, nullable=False),
     Column("db_user", Native("name"), server_default=text("session_user")),  # ``by`` is what a worker calls itself
     PrimaryKeyConstraint("scope", name="pause_pkey"),

@@ -101,6 +101,13 @@ select v.id, v.call_id, v.result_index, v.outcome, v.error_code, v.error_message
 from v join marked using (id)
 """
 
+# Of a call that cannot be settled whole (see store/apart.py): nobody else settles it meanwhile.
+LOCK_OPEN = """
+select id from {schema}.call
+where id = cast(:id as bigint) and nonce = cast(:nonce as bigint) and settled_at is null
+for update
+"""
+
 # Where a settle wrote less than it named (see store/swallowed.py): what is as if it had not been written.
 STILL_OPEN = """
 select call.id from unnest(cast(:ids as bigint[]), cast(:nonces as bigint[])) as v (id, nonce)
@@ -112,7 +119,7 @@ select id from {schema}.outbox where id = any (cast(:ids as bigint[])) and statu
 WITHOUT_ATTEMPT = """
 select o.id from unnest(cast(:ids as bigint[]), cast(:call_ids as bigint[])) as v (id, call_id)
 join {schema}.outbox o on o.id = v.id
-where (o.status = 'pending' or o.call_id = v.call_id)
+where (o.status = 'pending' or o.status = 'failed' and o.call_id = v.call_id)
   and not exists (select from {schema}.attempt a where a.message_id = v.id and a.call_id = v.call_id)
 """
 # What has a say in writing to this table and is not of the relay.
@@ -165,17 +172,23 @@ where call.id = v.id and call.nonce = v.nonce and settled_at is null
 returning call.id, call.nonce
 """
 
+# Whether a position in what a call names is an index in an answer; since revision 0008 no other call can be inserted.
+SOUND = """coalesce(array_ndims(c.message_ids) = 1 and array_lower(c.message_ids, 1) = 1
+        and cardinality(c.message_ids) <= 32767 and array_position(c.message_ids, null) is null
+        and (select count(distinct id) from unnest(c.message_ids) as id) = cardinality(c.message_ids), false)"""
+
 # Anybody's calls whose lease ran out: the worker died or was cut off, and nobody knows whether the call was made.
 LOCK_LAPSED = """
-select c.id, c.nonce, c.account, c.worker, c.message_ids,
-    array(select coalesce(o.attempts, 0) from unnest(c.message_ids) with ordinality as m (id, position)
-          left join {schema}.outbox o on o.id = m.id order by m.position) as attempts
-from {schema}.call c
+select c.id, c.nonce, c.account, c.worker, named.sound, case when named.sound then c.message_ids end as message_ids,
+    case when named.sound then
+        array(select coalesce(o.attempts, 0) from unnest(c.message_ids) with ordinality as m (id, position)
+              left join {schema}.outbox o on o.id = m.id order by m.position) end as attempts
+from {schema}.call c cross join lateral (select {sound} as sound) as named
 where c.settled_at is null and c.lease_until < now()
   and (cast(:only as bigint[]) is null or c.id = any (cast(:only as bigint[])))
 order by c.lease_until limit cast(:calls as integer)
 for update of c skip locked
-"""
+""".replace("{sound}", SOUND)
 
 LAPSED = """
 select id from {schema}.call where settled_at is null and lease_until < now()
@@ -241,15 +254,10 @@ where scope > cast(:after as text) and scope < 'ad' and credential is not null a
 order by scope limit cast(:most as integer)
 """
 
-# A pause for a refused credential ends when the credential is another one. Guarded by what was read.
+# Pauses for a refused credential end when the credential is another one. Guarded by what was read. A function of
+# revision 0008: whoever may delete from a table may lock it against everybody.
 LIFT_PAUSES = """
-with lifted as materialized (
-    select p.scope, p.credential from {schema}.pause p
-    join unnest(cast(:scopes as text[]), cast(:credentials as text[])) as v (scope, credential)
-        on p.scope = v.scope and p.credential = v.credential
-    order by p.scope for update of p)
-delete from {schema}.pause p using lifted where p.scope = lifted.scope and p.credential = lifted.credential
-returning p.scope
+select scope from {schema}.lift_pauses(cast(:scopes as text[]), cast(:credentials as text[])) as scope
 """
 
 # Calls of one app key keep their distance, whichever worker makes them: each call reserves the next moment.
@@ -317,7 +325,9 @@ select array_agg(id) from (
     union all
     select id from {schema}.outbox where status = 'pending' and ordering_key is not null
     limit 1000000) as pending
-where id not in (select unnest(message_ids) from {schema}.call where settled_at is null)
+where id not in (
+    select named.id from {schema}.call cross join unnest(message_ids) as named (id)
+    where settled_at is null and named.id is not null)
 """
 
 # All that a claim reads of a message.
@@ -330,7 +340,9 @@ FAIL_UNREADABLE = """
 update {schema}.outbox set status = 'failed', finished_at = now(), error_code = 'relay.unreadable',
     error_message = 'PostgreSQL cannot hand out this message: see the log of the worker'
 where id = any (cast(:ids as bigint[])) and status = 'pending'
-  and id not in (select unnest(message_ids) from {schema}.call where settled_at is null)
+  and id not in (
+    select named.id from {schema}.call cross join unnest(message_ids) as named (id)
+    where settled_at is null and named.id is not null)
 returning id
 """
 

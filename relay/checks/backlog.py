@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, TextClause, text
 
 from relay import reports
-from relay.checks import Finding, ok, warn
+from relay.checks import Finding, fail, ok, warn
 from relay.revisions import quoted
 from relay.schema import MAX_BYTES, TOMBSTONE, JSONText, outbox
 from relay.settings import Settings
 from relay.showing import masked
+from relay.statements import SOUND
 
 OLD_SECONDS = 300
 NAMED_PAUSES = 3
@@ -61,6 +62,9 @@ select count(*) filter (where lease_until >= now()) as flying,
     min(lease_until) as since
 from {schema}.call where settled_at is null
 """
+_UNSOUND = """
+select c.id, c.worker, c.created_by from {schema}.call c where c.settled_at is null and not {sound} order by c.id
+""".replace("{sound}", SOUND)
 
 
 def backlog(connection: Connection, settings: Settings) -> Iterator[Finding]:
@@ -147,6 +151,15 @@ def answers(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 
 def open_calls(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    unsound = connection.execute(_ours(_UNSOUND, settings)).all()
+    if unsound:
+        first = unsound[0]
+        said = (
+            f"{len(unsound)} that no relay made: call {first.id} of the worker {first.worker} "
+            f"(login {first.created_by}) names no list of messages, each once"
+        )
+        hint = "It ends when its lease does, as relay.unsound_call. Ask who has that login."
+        yield fail(said, hint)
     flying, lapsed, since = connection.execute(_ours(_OPEN, settings), {"lapsed_seconds": LAPSED_SECONDS}).one()
     if lapsed:
         said = f"{lapsed} whose lease ran out, the oldest at {since.isoformat(' ', 'seconds')}, and nobody settles them"

@@ -19,7 +19,7 @@ NEEDED = {
     "outbox": ("select",),
     "call": ("select", "insert", "update"),
     "attempt": ("select", "insert"),
-    "pause": ("select", "insert", "update", "delete"),
+    "pause": ("select", "insert", "update"),
     "pace": ("select", "insert", "update"),
     VERSION_TABLE: ("select",),
 }

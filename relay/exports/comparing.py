@@ -91,8 +91,9 @@ def differences(older: Exported, newer: Exported) -> Iterator[Difference]:
     with told_disk_errors(newer.folder):
         ledger_file = newer.file(next(view for view in VIEWS if view.name == "audit_action"))
         acts = (ledger_file.row(record) for record in ledger_file.records())
-        with read(acts, older.seen_at, GRACE) as ledger:
-            explanations = Explanations(ledger, older.seen_at, _running(older.snapshot))
+        running = _running(older.snapshot)
+        with read(acts, older.seen_at, GRACE, running) as ledger:
+            explanations = Explanations(ledger, older.seen_at, running)
             for view in _COMPARED:
                 yield from _ComparedView(view, older, newer, explanations).differences()
 

@@ -89,6 +89,8 @@ class Explanations:
                 yield Explained("its hash got a salt"), {"content_sha256"}
             yield self.ledger.salted(id_, "outbox", "archive"), {"content_sha256"}
             yield self._went_on(old.text("status") == "pending", new.moment("finished_at")), _STATE
+            if old.text("status") == "pending":  # by an act that was not committed yet, and bears an earlier time
+                yield self.ledger.named(id_, "discard"), _STATE
             if old.text("status") == "failed":
                 yield self.ledger.named(id_, "retry"), _STATE
                 yield self.ledger.named(id_, "discard"), _CLOSED
@@ -97,7 +99,8 @@ class Explanations:
             yield self._went_on(open_then, new.moment("finished_at")), _WHAT_CAME
             if old.text("final_request_id") is None or "accepted" not in (old.text("what_came_of_it") or ""):
                 yield self.ledger.named(old.number("message_id"), "retry"), _WHAT_CAME
-                yield self.ledger.named(old.number("message_id"), "discard"), {"what_came_of_it"}
+                ended = {"finished_at"} if open_then else set()
+                yield self.ledger.named(old.number("message_id"), "discard"), {"what_came_of_it", *ended}
         elif view == "audit_action" and _but_hashes(old) == _but_hashes(new):
             yield self.ledger.salted(old.number("id"), "ledger"), {"selection"}
         elif view == "audit_call":

@@ -1,7 +1,7 @@
 """What the ledger of a later export explains: which messages people retried, discarded, redacted or removed since.
 
 Acts name millions of messages, so their ids are kept in a temporary file, not in memory. Acts from before the older
-export do not count: what they changed is in that export already.
+export do not count: what they changed is in that export already, but for those that were not yet committed then.
 """
 
 from __future__ import annotations
@@ -115,13 +115,16 @@ class Ledger:
 
 
 @contextmanager
-def read(rows: Iterable[Row], since: datetime, grace: timedelta) -> Iterator[Ledger]:
-    """The acts since the older export."""
+def read(
+    rows: Iterable[Row], since: datetime, grace: timedelta, running: frozenset[int] = frozenset()
+) -> Iterator[Ledger]:
+    """The acts since the older export, and those of transactions that were ``running`` then."""
     database = sqlite3.connect("")  # a temporary file, gone when closed
     try:
         ledger = Ledger(database)
         for row in rows:
-            if (at := row.moment("at")) is not None and at >= since - grace:
+            came_later = (at := row.moment("at")) is not None and at >= since - grace
+            if came_later or row.number("created_xid") in running:
                 ledger.add(row)
         ledger.seal()
         yield ledger

@@ -22,10 +22,12 @@ from relay.revisions import (
     r0008_locks,
     r0008_lookups,
     r0008_masking,
+    r0008_naming,
     r0008_reading,
     r0008_sessions,
     r0008_times,
     r0008_types,
+    r0008_words,
 )
 
 REVISION = "0008"
@@ -34,8 +36,10 @@ DOWN_REVISION: str | None = "0007"
 _PARTS = (
     r0008_ids,
     r0008_calls,
+    r0008_naming,
     r0008_times,
     r0008_final,
+    r0008_words,
     r0008_ledger,
     r0008_evidence,
     r0008_dedupe,

@@ -14,6 +14,7 @@ else could restore a dump of them. Taking this revision back gives everybody the
 from __future__ import annotations
 
 from relay.revisions import r0006_functions
+from relay.revisions.r0008_naming import NO_NULLS, NULLS
 
 _ADVISORY = "pg_try_advisory_xact_lock(cast(cast('outbox' as regclass) as integer), 257)"
 _BY_PLACE = "insert into call_archive select * from gone"
@@ -38,6 +39,9 @@ DOWNGRADE: tuple[str, ...] = tuple(
 )
 
 UPGRADE: tuple[str, ...] = tuple(
-    text.replace(_ADVISORY, "archive_alone()").replace(_BY_PLACE, _BY_NAME).replace(_BEGIN, _REFUSES + _BEGIN)
+    text.replace(_ADVISORY, "archive_alone()")
+    .replace(_BY_PLACE, _BY_NAME)
+    .replace(NULLS, NO_NULLS)
+    .replace(_BEGIN, _REFUSES + _BEGIN)
     for text in DOWNGRADE
 )

@@ -203,7 +203,15 @@ def _view(name: str, replacing: dict[str, str]) -> str:
 
 # Any other text there would be shown as it is.
 _TRACE = {'"([0-9a-f-]+)"': '"([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})"'}
-VIEWS = (_view("audit_message", {_HASH: _SHOWN} | _TRACE), _view("audit_integrity", _INTEGRITY))
+# What a call got is shown of a message that the call names: which call ended it is the word of whoever settled.
+_OF_A_CALL = {"where id = o.call_id": "where id = o.call_id and o.id = any (message_ids)"}
+
+VIEWS = (
+    _view("audit_message", {_HASH: _SHOWN} | _TRACE),
+    _view("audit_integrity", _INTEGRITY),
+    _view("audit_failure", _OF_A_CALL),
+    _view("audit_possible_duplicate", _OF_A_CALL),
+)
 
 _COMMENTS = {
     ("audit_message", "content_sha256"): (
@@ -242,7 +250,7 @@ _COLUMNS_BEFORE = (
 )
 _VIEWS_BEFORE = tuple(
     _view(view, {"select * from": " ".join(("select", _COLUMNS_BEFORE, "from"))})
-    for view in ("audit_message", "audit_integrity")
+    for view in ("audit_message", "audit_integrity", "audit_failure", "audit_possible_duplicate")
 )
 
 DOWNGRADE: tuple[str, ...] = (

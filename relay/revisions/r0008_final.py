@@ -16,13 +16,14 @@ _END = "timestamp '9999-12-31' at time zone 'UTC'"
 # Settling is over in milliseconds; a server that stood still for long makes its worker begin anew.
 _KEPT_OPEN = "now() < clock_timestamp() - interval '10 minutes'"
 
-# A message that was discarded and retried keeps that code until its next outcome.
+# A message that was discarded and retried keeps that code until its next outcome. When it is due counts where it is
+# changed: whoever inserts may say '-infinity', and rows from before there were limits say more than that.
 _MESSAGE = f"""
     old.status <> 'pending'
     or new.status <> 'pending' and (new.finished_at <> now() or {_KEPT_OPEN})
     or new.attempts - old.attempts not between 0 and 1
-    or new.available_at < ({_FIRST})
-    or new.available_at >= ({_END}) and new.available_at < 'infinity'
+    or (new.available_at < ({_FIRST}) or new.available_at >= ({_END}) and new.available_at < 'infinity')
+        and new.available_at is distinct from old.available_at
     or new.error_code = 'relay.discarded'
         and (new.status = 'failed' or old.error_code is distinct from new.error_code)
 """
@@ -162,9 +163,43 @@ PAUSES = (
             new.db_user := session_user;
         end if;
         if tg_op = 'INSERT' or new.since is distinct from old.since then
-            new.since := now();
+            new.since := clock_timestamp();
         end if;
         return new;
+    end
+    $body$
+    """,
+    # Of a transaction that was kept open, too.
+    "alter table {schema}.pause alter column since set default clock_timestamp()",
+    # What a worker may delete it may lock against everybody; so it has no right to, but this.
+    r"""
+    create function {schema}.lift_pauses(scopes text[], credentials text[]) returns setof text language plpgsql
+        security definer set search_path = pg_catalog, {schema}, pg_temp as $body$
+    begin
+        return query
+        with lifted as materialized (
+            select p.scope, p.credential from pause p
+            join unnest(scopes, credentials) as v (scope, credential)
+                on p.scope = v.scope and p.credential = v.credential
+            order by p.scope for update of p)
+        delete from pause p using lifted where p.scope = lifted.scope and p.credential = lifted.credential
+        returning p.scope;
+    end
+    $body$
+    """,
+    "revoke execute on function {schema}.lift_pauses(text[], text[]) from public",
+    r"""
+    do $body$
+    declare
+        grantee text;
+    begin
+        for grantee in
+            select case when acl.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(acl.grantee)) end
+            from pg_class c cross join aclexplode(c.relacl) as acl
+            where c.oid = cast('{schema}.pause' as regclass) and acl.privilege_type = 'DELETE'
+        loop
+            execute 'grant execute on function {schema}.lift_pauses(text[], text[]) to ' || grantee;
+        end loop;
     end
     $body$
     """,
@@ -178,6 +213,8 @@ PAUSES = (
 UPGRADE: tuple[str, ...] = (*OWNERS_ALONE, *PAUSES)
 
 DOWNGRADE: tuple[str, ...] = (
+    "drop function {schema}.lift_pauses(text[], text[])",
+    "alter table {schema}.pause alter column since set default now()",
     "drop trigger pause_is_kept on {schema}.pause",
     "drop function {schema}.keep_pause()",
     "alter table {schema}.pause drop column db_user",

@@ -70,10 +70,13 @@ LEDGER = (
 )
 
 _TRUE_MESSAGES = """true_selection(
-            array['given', 'changed', 'left_alone', 'per_second'],
+            array['given', 'changed', 'left_alone', <name>],
             array[to_json(cardinality(ids)), to_json(cardinality(changed)),
-                to_json(nullif(left_alone[1 : 10000], '{}')), to_json(<per_second>)],
+                to_json(nullif(left_alone[1 : 10000], '{}')), <fact>],
             selection)"""
+# Why a message had failed goes with its error; one that was never in a call has no attempt that tells it.
+_TRUE_RETRY = _TRUE_MESSAGES.replace("<name>", "'per_second'").replace("<fact>", "to_json(per_second)")
+_TRUE_DISCARD = _TRUE_MESSAGES.replace("<name>", "'was'").replace("<fact>", "was")
 
 ORDERS = (
     r"""
@@ -81,6 +84,8 @@ ORDERS = (
         ids bigint[], reason text, actor text, selection json, per_second double precision,
         out changed bigint[], out left_alone bigint[], out why_not text[], out action bigint
     ) language plpgsql security definer set search_path = pg_catalog, {schema}, pg_temp as $body$
+    declare
+        moment timestamptz;
     begin
         if per_second <= 0 or per_second >= 'infinity' then
             raise exception using
@@ -97,32 +102,43 @@ ORDERS = (
         if changed = '{}' then
             return;
         end if;
+        moment := clock_timestamp();
         update outbox o set status = 'pending', attempts = 0, call_id = null, result_index = null, finished_at = null,
-            available_at = now() + make_interval(secs => coalesce((named.position - 1) / per_second, 0))
+            available_at = moment + make_interval(secs => coalesce((named.position - 1) / per_second, 0))
         from unnest(changed) with ordinality as named (id, position)
         where o.id = named.id;
         action := record_action('retry', actor, reason, <true>, changed, cardinality(changed));
     end
     $body$
-    """.replace("<true>", _TRUE_MESSAGES.replace("<per_second>", "per_second")),
+    """.replace("<true>", _TRUE_RETRY),
     r"""
     create or replace function {schema}.discard(
         ids bigint[], reason text, actor text, selection json,
         out changed bigint[], out left_alone bigint[], out why_not text[], out action bigint
     ) language plpgsql security definer set search_path = pg_catalog, {schema}, pg_temp as $body$
+    declare
+        moment timestamptz;
+        was json;
     begin
         select m.chosen, m.left_alone, m.why_not into changed, left_alone, why_not
         from lock_messages('discard', ids) as m;
         if changed = '{}' then
             return;
         end if;
+        moment := clock_timestamp();
+        select json_object_agg(w.code, w.ids order by w.code) into was
+        from (
+            select left(o.error_code, 200) as code, json_agg(o.id order by o.id) as ids
+            from outbox o
+            where o.id = any (changed[1 : 10000]) and o.error_code is not null
+            group by 1) as w;
         update outbox o set status = 'failed', error_code = 'relay.discarded', error_message = reason,
-            finished_at = coalesce(o.finished_at, now())
+            finished_at = coalesce(o.finished_at, moment)
         where o.id = any (changed);
         action := record_action('discard', actor, reason, <true>, changed, cardinality(changed));
     end
     $body$
-    """.replace("<true>", _TRUE_MESSAGES.replace("<per_second>", "cast(null as integer)")),
+    """.replace("<true>", _TRUE_DISCARD),
     r"""
     create or replace function {schema}.pause_scope(
         scope text, until timestamptz, reason text, actor text, selection json
@@ -270,13 +286,17 @@ MASKS = (
     """,
 )
 
-# With which settings a worker goes to work. Its own words, under its login.
+# With which settings a worker goes to work. Its own words, under its login. A number such as 1e131071 is seven bytes
+# here and as many digits in the form in which it would be kept.
 STARTS = (
     r"""
     create function {schema}.record_start(worker text, version text, settings json) returns bigint language plpgsql
         security definer set search_path = pg_catalog, {schema}, pg_temp as $body$
     begin
-        if octet_length(cast(settings as text)) > 20000 or octet_length(worker) > 300 or octet_length(version) > 100
+        if octet_length(cast(settings as text)) > 20000
+            or regexp_replace(cast(settings as text), E'"(\\\\.|[^"\\\\])*"', '', 'g') ~* '[0-9.]e[+]?[0-9]{3}'
+            or octet_length(cast(cast(settings as jsonb) as text)) > 20000
+            or octet_length(worker) > 300 or octet_length(version) > 100
         then
             raise exception using
                 errcode = 'program_limit_exceeded',

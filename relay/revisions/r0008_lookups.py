@@ -17,13 +17,16 @@ from relay.revisions import r0008_evidence
 
 # The platform's id is looked up for each row that shows it, and for no other. As a join it was looked up for every
 # message, asked for or not, and the planner, who cannot know that there is one call at most, reckoned with fifty times
-# the rows. Hot first, then in the archive from about the message's month on: a call goes there with its last message.
+# the rows. It is that of a call which names the message: which one ended it is the word of whoever settled. Hot first,
+# then in the archive from about the message's month on: a call goes there with its last message.
 _JOINED = re.compile(r"\n    left join \(select id, account, worker, .*? as c on c\.id = o\.call_id", re.DOTALL)
 _LOOKED_UP = """(
-            select c.request_id from {schema}.call c where c.id = o.call_id
+            select c.request_id from {schema}.call c
+            where c.id = o.call_id and c.message_ids[o.result_index + 1] = o.id
             union all
             select c.request_id from {schema}.call_archive c
-            where c.id = o.call_id and c.finished_at >= o.finished_at - interval '1 month'
+            where c.id = o.call_id and c.message_ids[o.result_index + 1] = o.id
+                and c.finished_at >= o.finished_at - interval '1 month'
             limit 1) as request_id"""
 (_MESSAGE,) = (text for text in r0008_evidence.VIEWS if "view {schema}.audit_message " in text)
 _VIEW = _JOINED.sub("", _MESSAGE).replace("c.request_id", _LOOKED_UP, 1)

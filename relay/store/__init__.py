@@ -18,16 +18,19 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from relay import statements as sql
 from relay.archive import Moved, archive
 from relay.errors import RefusedError, SwallowedError, UnreachableError
 from relay.message import CallKey
-from relay.outcomes import History, PauseOrder, Policy, Settlement, exhausted_ids, lapsed, spared
+from relay.outcomes import History, PauseOrder, Policy, Settlement, exhausted_ids, lapsed, spared, unsound
 from relay.store import claiming, settling
+from relay.store.apart import Aside
 from relay.store.connections import Connections, told
 from relay.store.evidence import plainer, storable
 from relay.store.floors import Floors
@@ -43,6 +46,7 @@ from relay.store.writers import Writers
 __all__ = ["Claim", "ClaimLimits", "Moved", "Pause", "Sent", "Settled", "Store", "Turn", "Unreadable", "told"]
 
 _LAPSED_AT_ONCE = 100
+_PLAIN = 2  # of the forms of a settlement: in ASCII
 _NONE: Mapping[str, Any] = {}
 
 
@@ -66,12 +70,43 @@ class Store:
         self._roster = Roster()
         self._unheard = Unheard(lease_seconds)
         self._writers = Writers()
+        self._aside = Aside()
 
     def claim(self, turn: Turn, limits: ClaimLimits) -> Claim:
         """Claim ready messages, account by account in turn; one claim at a time.
 
-        What an earlier claim took in a commit that nobody heard of is given back first.
+        What an earlier claim took in a commit that nobody heard of is given back first. Where a claim is refused for a
+        row that it writes, the others are claimed all the same, and that one is put aside (see ``put_aside``).
         """
+        try:
+            return self._claim(turn, limits)
+        except (UnreachableError, SwallowedError):
+            raise
+        except (RefusedError, DBAPIError) as error:
+            return self._claim_apart(turn, limits, error)
+
+    def _claim_apart(self, turn: Turn, limits: ClaimLimits, refusal: Exception) -> Claim:
+        self._aside.careful = True
+        before = set(self._aside.ids())
+        try:
+            claim = self._claim(turn, limits)
+        finally:
+            self._aside.careful = False
+        if isinstance(refusal, DBAPIError) and not claim.batches and not claim.expired:
+            self._aside.forget(set(self._aside.ids()) - before)
+            raise refusal  # a right is missing, not a row in the way
+        return claim
+
+    def put_aside(self) -> dict[int, str]:
+        """Messages that claims could do nothing with since this was asked the last time, and why."""
+        return self._aside.take_fresh()
+
+    @property
+    def aside(self) -> list[int]:
+        """Messages that are left alone for a while for that."""
+        return self._aside.ids()
+
+    def _claim(self, turn: Turn, limits: ClaimLimits) -> Claim:
         with self._transaction() as connection:
             if nonces := self._unheard.nonces():
                 given = {"worker": self._worker, "nonces": nonces}
@@ -84,6 +119,7 @@ class Store:
                 self._floors,
                 self._roster,
                 self._writers,
+                self._aside,
                 worker=self._worker,
                 lease_seconds=self._lease_seconds,
             )
@@ -123,6 +159,23 @@ class Store:
                 last = error
         assert last is not None
         raise last
+
+    def settle_apart(self, settlement: Settlement) -> tuple[Settlement, dict[int, str]]:
+        """Of a call that cannot be settled whole, end the messages that can end; the call stays open for the others.
+
+        What is left of the settlement, and why: by message. Where no message is to blame nothing is changed.
+        """
+        plain = next(islice(plainer(settlement, self._connections.encoding()), _PLAIN, None))
+        try:
+            with self._transaction() as connection:
+                done, failed, refused = settling.settle_apart(connection, self._schema, plain)
+                if not refused:
+                    raise settling.NobodyToBlameError
+        except settling.NobodyToBlameError:
+            return settlement, {}
+        left = tuple(pair for pair in settlement.done if pair[0] not in done)
+        verdicts = tuple(verdict for verdict in settlement.verdicts if verdict.message_id not in failed)
+        return replace(settlement, done=left, verdicts=verdicts), refused
 
     def histories(self, message_ids: Sequence[int]) -> dict[int, History]:
         """What these messages went through so far; those that paid nothing yet are left out."""
@@ -164,6 +217,8 @@ class Store:
                     policy,
                     rng,
                 )
+                if row.sound
+                else unsound(CallKey(row.id, row.nonce), row.account)
                 for row in rows
             )
             if settlements:

@@ -14,6 +14,7 @@ from relay import claim_statements as sql
 from relay.batches import cut_batches
 from relay.message import Batch, Message
 from relay.statements import numbers
+from relay.store.apart import Aside, write_apart
 from relay.store.floors import Floors, Told, Trace, Visit
 from relay.store.locking import lock_ready
 from relay.store.looking import find_first_open_call, look_for_new, look_for_retries, not_paused
@@ -46,6 +47,7 @@ def claim(
     floors: Floors,
     roster: Roster,
     writers: Writers,
+    aside: Aside,
     *,
     worker: str,
     lease_seconds: float,
@@ -58,14 +60,14 @@ def claim(
         look_for_retries(connection, schema, floors)
     where = _where(connection, schema, turn, limits, floors, roster)
     started = time.monotonic()
-    locked = lock_ready(connection, schema, where.turn, limits, floors, where.told, where.among)
+    locked = lock_ready(connection, schema, where.turn, limits, floors, where.told, where.among, aside.ids())
     seconds = time.monotonic() - started
     if limits.acquainted is not None:
         where.unmet.update(locked.leave_out_all_but(limits.acquainted))
     left_alone = len(where.unmet) + sum(report.due_us is None for report in locked.reports)
     if where.unmet and where.told is None and where.among is None:  # all together, so that none has a start
         where.unmet.update(roster.look_ahead(connection, schema, limits, locked.reports[-1].account))
-    expired = _fail_expired(connection, schema, locked.expired)
+    expired = _fail_expired(connection, schema, locked.expired, aside)
     alive = writers.without_written(connection, schema, locked.ready)
     chosen, left_out = cut_batches(
         alive,
@@ -75,7 +77,8 @@ def claim(
         may_wait=locked.may_wait,
     )
     known = {(account, key): id_ for account, key, id_ in where.told.heads} if where.told else {}
-    batches = _name_calls(connection, schema, chosen, worker, lease_seconds, known, floors.open_from)
+    naming = _Naming(connection, schema, worker, lease_seconds, known, floors.open_from)
+    batches = naming.apart(chosen, aside) if aside.careful else naming.calls(chosen)
     found = Found(
         ready=len(alive),
         fresh=locked.fresh,
@@ -154,42 +157,64 @@ def _told(
     return floors.tell(turn.accounts + 1, limits.slots * limits.batch_size, acquainted), unmet
 
 
-def _fail_expired(connection: Connection, schema: str, ids: list[int]) -> int:
+def _fail_expired(connection: Connection, schema: str, ids: list[int], aside: Aside) -> int:
+    def fail(some: Sequence[int]) -> int:
+        return len(fetch(connection, sql.FAIL_EXPIRED, schema, {"ids": list(some)}))
+
     if not ids:
         return 0
-    failed = len(fetch(connection, sql.FAIL_EXPIRED, schema, {"ids": ids}))
+    if aside.careful:
+        counts: list[int] = []
+        aside.put(write_apart(connection, ids, lambda some: counts.append(fail(some))))
+        return sum(counts)
+    failed = fail(ids)
     if not failed:
         Swallowed(connection, schema).if_somebody_else_has_a_say("outbox", "messages that expired")
     return failed
 
 
-def _name_calls(
-    connection: Connection,
-    schema: str,
-    chosen: Sequence[Sequence[Message]],
-    worker: str,
-    lease_seconds: float,
-    known: Mapping[tuple[str, str], int],
-    open_from: int,
-) -> tuple[Batch, ...]:
-    if not chosen:
-        return ()
-    by_id = {message.id: message for batch in chosen for message in batch}
-    keyed = [message for message in by_id.values() if message.ordering_key is not None]
-    parameters = {
-        "worker": worker,
-        "lease_seconds": lease_seconds,
-        "accounts": [batch[0].account for batch in chosen],
-        "nonces": nonces(len(chosen)),
-        "ids": numbers(by_id),
-        "batches": numbers(number for number, batch in enumerate(chosen, start=1) for _ in batch),
-        "keyed_ids": numbers(message.id for message in keyed),
-        "key_accounts": [message.account for message in keyed],
-        "keys": [message.ordering_key for message in keyed],
-        "keys_from": numbers(known.get((m.account, m.ordering_key or ""), 0) for m in keyed),
-        "open_from": open_from,
-    }
-    rows = fetch(connection, sql.NAME_CALLS, schema, parameters)
-    if not rows:
-        Swallowed(connection, schema).if_somebody_else_has_a_say("call", "a claim")
-    return batches_of(rows, by_id)
+@dataclass(frozen=True, slots=True)
+class _Naming:
+    """The second statement of a claim. ``known``: (account, ordering key) → its first pending message."""
+
+    connection: Connection
+    schema: str
+    worker: str
+    lease_seconds: float
+    known: Mapping[tuple[str, str], int]
+    open_from: int
+
+    def calls(self, chosen: Sequence[Sequence[Message]]) -> tuple[Batch, ...]:
+        if not chosen:
+            return ()
+        by_id = {message.id: message for batch in chosen for message in batch}
+        keyed = [message for message in by_id.values() if message.ordering_key is not None]
+        parameters = {
+            "worker": self.worker,
+            "lease_seconds": self.lease_seconds,
+            "accounts": [batch[0].account for batch in chosen],
+            "nonces": nonces(len(chosen)),
+            "ids": numbers(by_id),
+            "batches": numbers(number for number, batch in enumerate(chosen, start=1) for _ in batch),
+            "keyed_ids": numbers(message.id for message in keyed),
+            "key_accounts": [message.account for message in keyed],
+            "keys": [message.ordering_key for message in keyed],
+            "keys_from": numbers(self.known.get((m.account, m.ordering_key or ""), 0) for m in keyed),
+            "open_from": self.open_from,
+        }
+        rows = fetch(self.connection, sql.NAME_CALLS, self.schema, parameters)
+        if not rows:
+            Swallowed(self.connection, self.schema).if_somebody_else_has_a_say("call", "a claim")
+        return batches_of(rows, by_id)
+
+    def apart(self, chosen: Sequence[Sequence[Message]], aside: Aside) -> tuple[Batch, ...]:
+        """Batch by batch, and a batch by halves: what is refused is put aside."""
+        named: list[Batch] = []
+        for batch in chosen:
+            by_id = {message.id: message for message in batch}
+
+            def name(some: Sequence[int], by_id: dict[int, Message] = by_id) -> None:
+                named.extend(self.calls([[by_id[id_] for id_ in some]]))
+
+            aside.put(write_apart(self.connection, list(by_id), name))
+        return tuple(named)

@@ -14,6 +14,8 @@ from relay.outcomes import Settlement
 
 _MAX_TEXT = 1000
 _MAX_CODE = 200  # codes and request ids are in indexes, where 2,700 bytes are the end
+_A_PERSONS = "relay.discarded"
+_NOT_OURS = "answer: relay.discarded"
 _LARGEST = {2: 2**15 - 1, 4: 2**31 - 1}
 _LONGEST_DELAY_SECONDS = 86_400.0 * 3650  # PostgreSQL must be able to add it to its time
 _HELD = float("inf")
@@ -27,8 +29,8 @@ def storable(text: str | None, most: int = _MAX_TEXT) -> str | None:
 
 
 def code(text: str | None) -> str | None:
-    """The same for what is indexed."""
-    return storable(text, _MAX_CODE)
+    """The same for what is indexed. What a person writes when giving a message up is no platform's word."""
+    return _NOT_OURS if text == _A_PERSONS else storable(text, _MAX_CODE)
 
 
 def number(value: int | None, size_bytes: int) -> int | None:

@@ -63,10 +63,12 @@ def lock_ready(
     floors: Floors,
     told: Told | None,
     among: Sequence[str] | None = None,
+    aside: Sequence[int] = (),
 ) -> Locked:
-    """Lock messages that are ready: of the next accounts, of those ``told``, or ``among`` these."""
+    """Lock messages that are ready: of the next accounts, of those ``told``, or ``among`` these; not what is aside."""
     parameters = {
         "open_from": floors.open_from,
+        "aside": numbers(aside),
         "accounts": turn.accounts,
         "skip_accounts": list(limits.skip_accounts),
         "batch": limits.batch_size,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -15,6 +16,7 @@ from sqlalchemy import Connection
 from relay import statements as sql
 from relay.message import Batch, CallKey
 from relay.outcomes import PauseOrder, Settlement
+from relay.store.apart import write_apart
 from relay.store.claiming import batches_of, nonces
 from relay.store.evidence import code, delay, number, storable
 from relay.store.running import fetch, run
@@ -59,6 +61,39 @@ def settle(
         owned |= {settlement.key for settlement in before}
         children += _take_halves(connection, schema, before, worker, lease_seconds)
     return Settled(frozenset(s.key for s in settlements) - owned, children)
+
+
+class NobodyToBlameError(Exception):
+    """No message is in the way of the call's settling."""
+
+
+def settle_apart(
+    connection: Connection, schema: str, settlement: Settlement
+) -> tuple[set[int], set[int], dict[int, str]]:
+    """End the messages of this call that end by it and can; the call stays open, and what is left with it.
+
+    Those that are done now, those that failed now, and those that are refused with the reasons. A message that is to
+    be tried again is left: until its call is settled nobody may have it.
+    """
+    swallowed = Swallowed(connection, schema)
+
+    def mark_done(ids: Sequence[int]) -> None:
+        some = replace(settlement, done=tuple(pair for pair in settlement.done if pair[0] in ids), verdicts=())
+        if run(connection, sql.MARK_DONE, schema, _done([some])) != len(ids):
+            swallowed.done([some])
+
+    def mark_failed(ids: Sequence[int]) -> None:
+        chosen = tuple(v for v in settlement.verdicts if v.message_id in ids)
+        some = replace(settlement, done=(), verdicts=chosen)
+        if run(connection, sql.MARK_NOT_DONE, schema, _not_done([some])) != len(ids):
+            swallowed.verdicts([some])
+
+    if not fetch(connection, sql.LOCK_OPEN, schema, {"id": settlement.call_id, "nonce": settlement.nonce}):
+        return set(), set(), {}
+    done = [id_ for id_, _ in settlement.done]
+    final = [verdict.message_id for verdict in settlement.verdicts if verdict.final]
+    refused = write_apart(connection, done, mark_done) | write_apart(connection, final, mark_failed)
+    return set(done) - refused.keys(), set(final) - refused.keys(), refused
 
 
 def _split(

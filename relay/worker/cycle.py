@@ -215,7 +215,8 @@ class Worker:
                 if claim.exhausted and until is Until.DRAINED and await self._drained():
                     return None
                 outage.over()
-                refusals, self._claims_fail = 0, ""
+                if claim.batches or claim.expired or not self._store.aside:
+                    refusals, self._claims_fail = 0, ""
             except UnreachableError as error:
                 self._claims_fail = str(error)
                 self._events.emit(events.DatabaseLost("claim", str(error), error.cause))
@@ -285,6 +286,8 @@ class Worker:
         seconds = time.monotonic() - started
         self._turn = claim.turn
         self._tell_of_strangers()
+        for message_id, reason in self._store.put_aside().items():
+            self._events.emit(events.DatabaseRefused("claim", f"message {message_id} is left alone: {reason}"))
         self._flights.accept(claim.batches, started)
         await self._pauses.meet(batch.account for batch in claim.batches)
         if not self._stopping.is_set():
@@ -317,6 +320,8 @@ class Worker:
         """Whether nothing is pending or in flight anywhere, but for what only a person can set in motion."""
         if not self._flights.idle:
             return self._settling.stands_still
+        if aside := self._store.aside:
+            raise RefusedError(f"Nothing can be done with {len(aside)} messages, such as {aside[0]}: see the log.")
         skip = (*await self._pauses.accounts_to_skip(only_endless=True), *self._isolation.left_alone)
         holds = self._options.failed_holds
         if await self._threads.run(lambda: self._store.still_moving(skip, failed_holds=holds)):

@@ -35,6 +35,7 @@ from relay.worker.threads import Outage, Threads, retry_seconds
 
 _REFUSED_MAX_SECONDS = 30.0  # between two tries of what PostgreSQL refuses
 _WAITED_ENOUGH = 4  # times that a call waits for a lock in vain, of ten seconds each, before a drain gives up
+_NAMED = 5  # messages in a reason
 _REFUSED_PER_ACCOUNT = 16  # calls; from then on the other accounts alone have what slots there are
 
 
@@ -59,6 +60,7 @@ class Settling:
         self._events = observers
         self._report = report
         self._refused: dict[CallKey, _Refusals] = {}
+        self._left: dict[CallKey, Settlement] = {}  # of calls whose other messages have ended
         self.lost = ""  # why nothing can be settled, in words, while PostgreSQL is away for it
         self._waited = False  # in vain, the last time, on a server that is there
 
@@ -136,7 +138,8 @@ class Settling:
         while finished:
             each, started = finished[0], time.monotonic()
             try:
-                plainly = partial(self._store.settle_plainly, each.settlement, _sent([each]), _tried([each]))
+                left = self._left.get(each.batch.key, each.settlement)
+                plainly = partial(self._store.settle_plainly, left, _sent([each]), _tried([each]))
                 settled = await self._threads.run(plainly)
             except UnreachableError as error:
                 if error.cause != Kind.TOO_SLOW:
@@ -150,17 +153,32 @@ class Settling:
                     continue
                 self._try_again(finished[0], told(error), enough=_WAITED_ENOUGH)
             except Exception as error:
-                self._try_again(each, told(error))
+                self._try_again(each, await self._apart(each, left) or told(error))
             else:
                 self._settled([each], settled, started)
                 settled_some = True
             del finished[0]
+
+    async def _apart(self, each: Finished, settlement: Settlement) -> str:
+        """End those of its messages that can end, so that nobody sends them again; who is to blame, and why."""
+        try:
+            left, refused = await self._threads.run(partial(self._store.settle_apart, settlement))
+        except UnreachableError:
+            raise
+        except Exception:  # of whatever kind: then the call is as it was
+            return ""
+        if not refused:
+            return ""
+        self._left[each.batch.key] = left
+        named = ", ".join(map(str, sorted(refused)[:_NAMED]))
+        return f"message {named}{' and more' if len(refused) > _NAMED else ''}: {next(iter(refused.values()))}"
 
     def _settled(self, finished: Sequence[Finished], settled: Settled, started_monotonic: float) -> None:
         self._flights.accept(settled.children, started_monotonic)
         self._tell(finished, settled)
         for each in finished:
             self._refused.pop(each.batch.key, None)
+            self._left.pop(each.batch.key, None)
         self._flights.refused = len(self._refused)
         self._flights.unsettled_in_a_row = 0
         self._flights.close(finished)

@@ -107,8 +107,8 @@ def test_every_question_has_an_answer_for_the_role_it_is_meant_for(told: Roles) 
         with engine.begin() as connection:
             for statement in question.text.strip().split(";\n"):
                 found = connection.exec_driver_sql(statement).rowcount
-                none = "having count(*) > 1" in statement or "cannot be shown" in statement
-                assert found >= (not none), str(question)
+                well = ("having count(*) > 1", "cannot be shown", "and c.id is null")
+                assert found >= (not any(words in statement for words in well)), str(question)
     with create_engine(told.url("auditor"), poolclass=NullPool).connect() as connection:
         of_the_operator = text("select action, message_ids from relay.audit_action where db_user = :me order by id")
         recorded = connection.execute(of_the_operator, {"me": told.login("operator")}).all()

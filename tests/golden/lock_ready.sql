@@ -1,6 +1,9 @@
 with recursive
 in_flight as materialized (
-    select unnest(message_ids) as id from relay.call where settled_at is null and id >= cast(%(open_from)s as bigint)
+    select named.id from relay.call cross join unnest(message_ids) as named (id)
+    where settled_at is null and call.id >= cast(%(open_from)s as bigint) and named.id is not null
+    union all
+    select unnest(cast(%(aside)s as bigint[]))
 ),
 turn (nth, account) as (
     select 1, least(

@@ -165,6 +165,7 @@ def pages(engine: Engine, statement: str, floors: Floors) -> int:
         "linger_seconds": 0,
         "remember": True,
         "pass_over": False,
+        "aside": "{}",
     }
     with engine.connect() as connection:
         used = {name: value for name, value in parameters.items() if f":{name}" in statement}

@@ -119,7 +119,7 @@ def test_pauses_that_ended_or_were_replaced_are_kept(rows: Rows, roles: Roles, l
         worker.execute(order, [timedelta(minutes=1), "a ban", "7", None])
         worker.execute(order, [timedelta(minutes=2), "a ban", "7", None])  # goes on, and is still that one
         worker.execute(order, [None, "refused", "27", "c"])
-        worker.execute("delete from relay.pause where credential = 'c'")
+        worker.execute("select relay.lift_pauses('{account:a}', '{c}')")
         worker.execute(order, [timedelta(seconds=1), "short", "7", None])
         rows.run("update relay.pause set until = now() - interval '1 s', since = since - interval '1 h'")
         worker.execute(order, [timedelta(minutes=1), "again", "7", None])

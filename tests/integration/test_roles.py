@@ -49,6 +49,7 @@ FUNCTIONS = {
     "archive_messages": "select relay.archive_messages(now(), 1, false, 'a', 'r', 0)",
     "archive_calls": "select relay.archive_calls(now(), 1, 'a', 'r', 0)",
     "leave_out_expired": "select relay.leave_out_expired(1, 0)",
+    "lift_pauses": "select relay.lift_pauses('{app:1}', '{f}')",
     "open_archive": "select relay.open_archive('2026-01-01')",
     "open_archives": "select relay.open_archives('{2026-01-01}')",
     "sequences_left_behind": "select relay.sequences_left_behind()",
@@ -106,6 +107,8 @@ WRITES = {
     "a pause of another time": "insert into relay.pause (scope, reason, by, since) values ('app:1', 'r', 'w', now())",
     "a pause of another login": "insert into relay.pause (scope, reason, by, db_user) values ('app:1', 'r', 'w', 'x')",
     "another scope of a pause": "update relay.pause set scope = 'app:1'",
+    "no pause": "delete from relay.pause",
+    **{f"{table} for nobody else": f"lock table relay.{table} in share row exclusive mode" for table in OWN},
     "a pause's past": "insert into relay.pause_past select * from relay.pause_past",
     "removed pauses' past": "delete from relay.pause_past",
     "the ledger's past": "update relay.action set reason = 'x'",
@@ -126,7 +129,6 @@ WORKERS = {
     "a call": "insert into relay.call (account, worker, message_ids, lease_until) values ('a', 'w', '{1}', now())",
     "an attempt's row": "insert into relay.attempt values (1, 1, 0, 'retry')",
     "a pause": "insert into relay.pause (scope, reason, by) values ('account:a', 'r', 'w')",
-    "no pause": "delete from relay.pause",
     "a pace": "insert into relay.pace values ('1', now())",
 }
 Login = Callable[[str], psycopg.Connection[tuple[object, ...]]]
@@ -189,6 +191,7 @@ def test_promise_10_a_role_reads_what_is_its_own(login: Login, rows: Rows, part:
 def test_promise_10_a_role_writes_what_is_its_own(login: Login, rows: Rows, part: str) -> None:
     rows.add()
     rows.run("select relay.open_archive('2026-01-01')")
+    rows.run(WORKERS["a call"])
     with login(part) as connection:
         assert refused(connection, INSERT) == (part != "app")
         assert [name for name, statement in WRITES.items() if not refused(connection, statement)] == []
@@ -207,7 +210,7 @@ def test_a_role_calls_what_is_its_own(login: Login, part: str) -> None:
         "operator": operators,
         "auditor": ["latest_messages"],
         "worker": [
-            *("archive_messages", "archive_calls", "leave_out_expired", "sequences_left_behind"),
+            *("archive_messages", "archive_calls", "leave_out_expired", "lift_pauses", "sequences_left_behind"),
             *("name_calls", "nobody_names_calls", "left_to_do", "record_start"),
         ],
     }

@@ -29,7 +29,7 @@ EVERYTHING: dict[str, Any] = {
 
 
 class OldWorker:
-    """What it says, each in a transaction of its own."""
+    """What it says, each in a transaction of its own; but settling is one."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
@@ -48,19 +48,21 @@ class OldWorker:
         return call.id, call.message_ids
 
     def settles(self, call: int, done: list[int], not_done: list[int], *, outcome: str, code: str, final: bool) -> None:
-        (closed,) = self.says(
-            "close_calls", ids=[call], outcomes=["partial"], http_statuses=[200], request_ids=["r-1"],
-            error_codes=[None], sub_codes=[None], error_messages=[None], request_bytes=[10], durations_ms=[5],
-            sent_seconds_ago=[0.01],
-        )  # fmt: skip
-        assert closed.id == call
-        self.says("mark_done", ids=done, call_ids=[call] * len(done), result_indexes=list(range(len(done))))
-        n = len(not_done)
-        self.says(
-            "mark_not_done", ids=not_done, call_ids=[call] * n, result_indexes=list(range(len(done), len(done) + n)),
-            outcomes=[outcome] * n, burned=[True] * n, final=[final] * n, error_codes=[code] * n,
-            error_messages=["no"] * n, row_codes=[code] * n, row_messages=["no"] * n, delays_seconds=[0.0] * n,
-        )  # fmt: skip
+        with self._connection.transaction():
+            (closed,) = self.says(
+                "close_calls", ids=[call], outcomes=["partial"], http_statuses=[200], request_ids=["r-1"],
+                error_codes=[None], sub_codes=[None], error_messages=[None], request_bytes=[10], durations_ms=[5],
+                sent_seconds_ago=[0.01],
+            )  # fmt: skip
+            assert closed.id == call
+            self.says("mark_done", ids=done, call_ids=[call] * len(done), result_indexes=list(range(len(done))))
+            n = len(not_done)
+            self.says(
+                "mark_not_done", ids=not_done, call_ids=[call] * n,
+                result_indexes=list(range(len(done), len(done) + n)),
+                outcomes=[outcome] * n, burned=[True] * n, final=[final] * n, error_codes=[code] * n,
+                error_messages=["no"] * n, row_codes=[code] * n, row_messages=["no"] * n, delays_seconds=[0.0] * n,
+            )  # fmt: skip
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 A row is whatever the table takes; an answer is whatever a producer may give, and some of what it may not. After each
 history: every message that the platform accepted, and of which the worker was told, is done, at the index told; nothing
-is sent and not settled; what is not done says why; and the worker has ended by itself, without an exception.
+is sent and not settled; what is not done says why; and the worker, with a login that is a relay_worker and no more, has
+ended by itself, without an exception.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from relay.events import CallRefused, DatabaseRefused
 from relay.message import ACCEPTED, Answered, Batch, Fault, Refused, Result, Scope
 from relay.outcomes import Policy
 from relay.worker import Until
+from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 from tests.fixtures.scripted import Bench, Phonebook, Scripted
 
@@ -36,7 +38,7 @@ SAID = st.one_of(
     st.none(),
     STRANGE,
     st.text(max_size=50),
-    st.sampled_from(["\ud800", "x\0y", "漢" * 3000, "x" * 10**5, "isv.x", "7"]),
+    st.sampled_from(["\ud800", "x\0y", "漢" * 3000, "x" * 10**5, "isv.x", "7", "relay.discarded"]),
 )
 TIMES = st.sampled_from(
     ["now()", "'-infinity'", "'0001-01-02 00:00+00'", "now() - interval '9 days'", "now() + interval '30 ms'"]
@@ -159,6 +161,13 @@ def rows(database_url: str) -> Iterator[Rows]:
     engine.dispose()
 
 
+@pytest.fixture
+def as_worker(roles: Roles) -> Iterator[Engine]:
+    engine = create_engine(roles.url("worker"))
+    yield engine
+    engine.dispose()
+
+
 def fill(engine: Engine, some: list[dict[str, Any]]) -> None:
     """All that the table takes; what it refuses is the application's to know."""
     for row in some:
@@ -186,7 +195,9 @@ def assert_adds_up(rows: Rows, producer: Whimsical) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")  # it would tell of a large message, not of a fault
-def test_any_rows_settings_and_answers_leave_a_ledger_that_adds_up(rows: Rows, pytestconfig: pytest.Config) -> None:
+def test_any_rows_settings_and_answers_leave_a_ledger_that_adds_up(
+    rows: Rows, as_worker: Engine, pytestconfig: pytest.Config
+) -> None:
     loop = asyncio.new_event_loop()
 
     @seed(pytestconfig.getoption("randomly_seed", None) or random.randrange(sys.maxsize))
@@ -205,7 +216,7 @@ def test_any_rows_settings_and_answers_leave_a_ledger_that_adds_up(rows: Rows, p
         fill(rows.engine, some)
         producer = Whimsical(answers)
         directory = Phonebook({"default": ("key", "f")})
-        bench = Bench(rows.engine, producer, policy=policy, directory=directory, poll_interval_seconds=0.005, **options)
+        bench = Bench(as_worker, producer, policy=policy, directory=directory, poll_interval_seconds=0.005, **options)
         loop.run_until_complete(bench.drain(Until.DRAINED))
         assert_adds_up(rows, producer)
         assert not bench.told(CallRefused)

@@ -35,6 +35,20 @@ def test_an_act_explains_what_it_may_change_and_only_if_it_came_later() -> None:
         assert left == {"finished_at", "content_sha256"}
 
 
+def test_an_act_that_was_not_yet_committed_explains_although_it_bears_an_earlier_time() -> None:
+    early = [act(1, "discard", -9, message_ids=[7], created_xid=70), act(2, "discard", -9, message_ids=[8])]
+    with read(early, SEEN, timedelta(minutes=1), frozenset((70,))) as ledger:
+        explanations = Explanations(ledger, SEEN, frozenset((70,)))
+        ended = Row({"status": "failed", "finished_at": "2026-11-10T23:51:00.000000Z"})
+        for id_, left in ((7, set()), (8, {"status", "finished_at"})):
+            pending = Row({"id": id_, "status": "pending", "content_sha256": "00"})
+            found, _ = explanations.changed("audit_message", pending, ended, ["status", "finished_at"])
+            assert found == left
+            unclear = Row({"message_id": id_, "what_came_of_it": "held for a person"})
+            found, _ = explanations.changed("audit_possible_duplicate", unclear, ended, ["finished_at"])
+            assert found == left & {"finished_at"}
+
+
 def test_a_dropped_month_explains_what_ended_in_it() -> None:
     month = {"month": "2026-10", "first_id": 5, "last_id": 9}
     with read([act(1, "drop", 9, selection=month)], SEEN, timedelta(minutes=1)) as ledger:
