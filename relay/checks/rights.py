@@ -24,6 +24,14 @@ NEEDED = {
     VERSION_TABLE: ("select",),
 }
 
+FUNCTIONS = ("leave_out_expired", "lift_pauses", "name_calls", "nobody_names_calls")  # that a worker cannot do without
+
+_CALLED = """
+select cast(oid as regprocedure) as signature from pg_proc
+where pronamespace = to_regnamespace(:schema) and proname = any (:names)
+  and not has_function_privilege(oid, 'execute')
+order by proname
+"""
 _ARCHIVE = """
 select proname, cast(oid as regprocedure) as signature from pg_proc
 where pronamespace = to_regnamespace(:schema) and proname in ('archive_messages', 'archive_calls')
@@ -32,7 +40,6 @@ order by proname
 """
 
 _MAY = {
-    "delete": "select has_table_privilege(:table, 'delete')",
     "column": "select has_column_privilege(:table, :column, 'update')",
     "any": "select has_any_column_privilege(:table, :right)",
 }
@@ -56,8 +63,8 @@ def rights(connection: Connection, settings: Settings) -> Iterator[Finding]:
         return
     missing = list(_missing(connection, schema))
     if missing:
-        grants = "; ".join(f"grant {right} on {schema}.{table} to {user}" for table, right in missing)
-        said = ", ".join(f"{right} on {table}" for table, right in missing)
+        grants = "; ".join(f"grant {right} on {thing} to {user}" for thing, right in missing)
+        said = ", ".join(f"{right} on {thing.removeprefix(f'{schema}.')}" for thing, right in missing)
         yield fail(f"the role {user} lacks {said}", grants)
     else:
         yield ok(f"the role {user} may do what the worker does")
@@ -90,19 +97,20 @@ def superuser(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 
 def _missing(connection: Connection, schema: str) -> Iterator[tuple[str, str]]:
-    """(table, right)"""
+    """(table or function, right)"""
     for table, needed in NEEDED.items():
         for right in needed:
-            question = _MAY["delete" if right == "delete" else "any"]
-            if not connection.scalar(text(question), {"table": f"{schema}.{table}", "right": right}):
-                yield table, right
+            if not connection.scalar(text(_MAY["any"]), {"table": f"{schema}.{table}", "right": right}):
+                yield f"{schema}.{table}", right
     columns = [
         column
         for column in STATE_COLUMNS
         if not connection.scalar(text(_MAY["column"]), {"table": f"{schema}.outbox", "column": column})
     ]
     if columns:
-        yield "outbox", f"update ({', '.join(columns)})"
+        yield f"{schema}.outbox", f"update ({', '.join(columns)})"
     named = {"table": f"{schema}.call", "columns": list(CALL_COLUMNS)}
     if columns := list(connection.scalars(text(_MAY_NOT_INSERT), named)):
-        yield "call", f"insert ({', '.join(columns)})"
+        yield f"{schema}.call", f"insert ({', '.join(columns)})"
+    for signature in connection.scalars(text(_CALLED), {"schema": schema, "names": list(FUNCTIONS)}):
+        yield f"function {signature}", "execute"

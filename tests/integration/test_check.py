@@ -216,7 +216,7 @@ def test_a_role_that_may_only_read_is_told_what_it_lacks(check: Check, engine: E
     facts = check(code=1, RELAY_DATABASE_URL=url)
     (found,) = facts["rights"]
     assert "update (status, attempts," in found["sentence"]
-    assert "delete on pause" in found["sentence"]
+    assert "lift_pauses" in found["sentence"]
     assert {fact for fact, state in states(facts).items() if state != "ok"} == {
         "rights",
         "sequences",

@@ -28,7 +28,7 @@ alter table relay.outbox disable trigger user;
 update relay.outbox set topic = :steer, account = :account, ordering_key = :steer, producer = :steer, created_by = 'x',
     status = 'failed', finished_at = now(), call_id = 1, result_index = 0, error_code = :code, error_message = :said;
 alter table relay.outbox enable trigger user;
-insert into relay.pause (scope, until, reason, error_code, by) values (:scope, null, :said, null, :steer);
+insert into relay.pause (scope, until, reason, error_code, by) values (:scope, null, :said, :code, :steer);
 insert into relay.pause (scope, until, reason, error_code, by) values ('account:default', null, :said, '27', :steer)
 """
 _CALLS = """

@@ -110,7 +110,10 @@ def test_what_a_pooler_has_mixed_up_is_planned_anew_from_then_on(store: Store, a
 
 def test_a_migration_meanwhile_costs_one_try(store: Store, alone: Engine, engine: Engine) -> None:
     store.pauses()
-    Rows(engine).run("drop view relay.audit_pause; alter table relay.pause alter column reason type varchar")
+    Rows(engine).run(
+        "drop view relay.audit_pause, relay.read_pause; drop trigger pause_words_are_short on relay.pause; "
+        "alter table relay.pause alter column reason type varchar"
+    )
     with pytest.raises(UnreachableError):
         store.pauses()
     assert store.pauses() == ()
