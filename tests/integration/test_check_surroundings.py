@@ -141,6 +141,8 @@ def test_workers_that_shall_archive_and_may_not(check: Check, engine: Engine, ro
     run(engine, f"revoke execute on all functions in schema relay from public, {roles.names.worker}")
     facts = check(code=1)
     assert "may not execute archive_calls, archive_messages" in facts["archiving"][0]["sentence"]
+    assert "lacks execute on function relay.leave_out_expired(bigint,bigint)" in facts["rights"][0]["sentence"]
+    run(engine, facts["rights"][0]["hint"])
     assert states(check(RELAY_ARCHIVE_AFTER_DAYS="0"))["archiving"] == "ok"
     run(engine, facts["archiving"][0]["hint"])
     assert states(check(RELAY_ARCHIVE_AFTER_DAYS="30"))["archiving"] == "ok"
