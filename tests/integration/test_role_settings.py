@@ -59,7 +59,8 @@ VARYING = re.compile(
 )
 INSERTS = (
     """insert into relay.outbox (topic, content, account, ordering_key)
-       select 't', '{"tel": "13912345678"}', 'a', k from generate_series(1, 3), (values ('k0'), ('k1')) as key (k)""",
+       select 't', '{"tel": "13912345678"}', 'a', k from generate_series(1, 3) as n, (values ('k0'), ('k1')) as key (k)
+       order by n, k""",
     "insert into relay.outbox (topic, content) values ('refused', '{}'), ('poison', '{}'), ('t', '{\"n\": null}')",
     "insert into relay.outbox (topic, content, dedupe_key) values ('t', '{}', 'd') on conflict do nothing",
     "insert into relay.outbox (topic, content, dedupe_key) values ('t', '{}', 'd') on conflict do nothing",

@@ -76,7 +76,9 @@ async def test_a_limit_of_the_role_ends_no_wake_up_not_even_its_first_question(
         return await execute(connection, query, *arguments, **parameters)
 
     monkeypatch.setattr(psycopg.AsyncConnection, "execute", executed)
-    made = Notified(f"{conninfo(database_url)}{'&' if '?' in database_url else '?'}options=-cstatement_timeout%3D200")
+    joined = "&" if "?" in database_url else "?"
+    url = f"{conninfo(database_url)}{joined}options=-cstatement_timeout%3D200"
+    made = Notified(url, despite_prepared=True)
     await made.open()
     assert made.trouble is None
     await made.close()
