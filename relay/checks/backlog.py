@@ -34,17 +34,21 @@ _SUSPECTS = " or ".join(
     f"{'pg_column_size' if isinstance(outbox.c[name].type, JSONText) else 'octet_length'}({name}) > {size + 4}"
     for name, size in MAX_BYTES.items()
 )
-_BEYOND = """
+_BEYOND = (
+    """
 select count(*) from (
-    (select * from {schema}.outbox where status = 'pending' and ordering_key is null
+    (select COLUMNS from {schema}.outbox where status = 'pending' and ordering_key is null
      order by account, available_at, id limit 5000)
     union all
-    (select * from {schema}.outbox where status = 'pending' and ordering_key is not null
+    (select COLUMNS from {schema}.outbox where status = 'pending' and ordering_key is not null
      order by account, ordering_key, id limit 5000)
 ) as o
 where dedupe_key = '' or account ~ '[[:cntrl:]]' or SUSPECTS
     or pg_column_size(content) < 64 and cast(content as text) = 'TOMBSTONE'
-""".replace("SUSPECTS", _SUSPECTS).replace("TOMBSTONE", TOMBSTONE)
+""".replace("COLUMNS", ", ".join((*MAX_BYTES, "content")))
+    .replace("SUSPECTS", _SUSPECTS)
+    .replace("TOMBSTONE", TOMBSTONE)
+)
 _BLOCKED = """
 select count(*), count(*) filter (where error_code is not null and age > make_interval(secs => :old_seconds))
 from {schema}.blocked_keys

@@ -40,7 +40,8 @@ from pg_locks held join ours on ours.class = held.classid
 left join pg_stat_activity a on a.pid = held.pid
 where held.locktype = 'advisory' and held.objsubid = 2 and held.granted and held.pid is distinct from pg_backend_pid()
   and held.database = (select oid from pg_database where datname = current_database())
-  and not (ours.relname = 'outbox' and held.objid = 256 and has_table_privilege(a.usesysid, ours.class, 'select'))
+  and not (ours.relname = 'outbox' and held.objid = 256
+      and has_any_column_privilege(a.usesysid, ours.class, 'select'))
   and not exists (
       select from pg_locks writer
       where writer.virtualtransaction = held.virtualtransaction and writer.locktype = 'relation'

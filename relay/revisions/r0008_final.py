@@ -35,7 +35,7 @@ _CALL_CHANGED = f"""
 """
 _CALL_SENT = "new.sent_at < new.claimed_at or new.sent_at > now()"
 _ATTEMPT = f"new.at <> now() or {_KEPT_OPEN}"
-_PACE = "new.next_at > clock_timestamp() + interval '1 year'"
+_PACE = "new.next_at > clock_timestamp() + interval '1 day'"
 
 
 def _guard(name: str, event: str, table: str, condition: str, message: str, hint: str) -> str:
@@ -99,7 +99,7 @@ OWNERS_ALONE = (
         "insert or update",
         "pace",
         _PACE,
-        "the next call of an app key cannot be more than a year away",
+        "the next call of an app key cannot be more than a day away",
         "Pause the app key instead.",
     ),
     # Bounded and not refused: what an answer says must be settled, even where a clock went back meanwhile.

@@ -30,6 +30,7 @@ _LEAST_LIMIT = min(BYTES.values())
 _MAX_TOPIC_CHARACTERS = 256
 # PostgreSQL would refuse null itself, and write the row, content and all, into its error and its log.
 _NEVER_NULL = ("topic", "content", "account", "available_at", "status", "attempts")
+_STATES_NEVER_NULL = ("available_at", "status", "attempts")
 
 
 def _is(operator: str) -> str:
@@ -258,8 +259,8 @@ _REFUSE_UNSOUND = r"""
     """
 _STATES_STAY_SOUND = f"""
     create trigger outbox_states_are_sound
-        before update of status, attempts, call_id, result_index, finished_at on {{schema}}.outbox
-        for each row when ({_any(*_UNSOUND.values())})
+        before update of status, attempts, call_id, result_index, available_at, finished_at on {{schema}}.outbox
+        for each row when ({_any(*(f"new.{name} is null" for name in _STATES_NEVER_NULL), *_UNSOUND.values())})
         execute function {{schema}}.refuse_unsound()
     """
 _CHECKS = tuple(_UNSOUND_TEXTS | _UNSOUND)

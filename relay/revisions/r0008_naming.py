@@ -50,25 +50,24 @@ UPGRADE: tuple[str, ...] = (
     """,
     _LOCK_BEFORE.replace(NULLS, NO_NULLS),
     # Whoever settles closes the call first, then ends the message or not, and writes the attempt, in one transaction.
-    # What was settled or has ended in this one bears its time, for a worker can give no other (``r0008_final``).
+    # What was settled or has ended in this one bears its time, for a worker can give no other (``r0008_final``). One
+    # written in advance would be in the way of whoever settles, and of recovery, for ever.
     r"""
     create function {schema}.refuse_foreign_attempt() returns trigger language plpgsql
         set search_path = pg_catalog, {schema}, pg_temp as $body$
     begin
         if exists (
-                select from call c
-                where c.id = new.call_id and (c.settled_at is null or c.settled_at = now())
-                  and c.message_ids[new.result_index + 1] = new.message_id)
-            and exists (
-                select from outbox o
-                where o.id = new.message_id and (o.status = 'pending' or o.finished_at = now()))
+                select from call c cross join outbox o
+                where c.id = new.call_id and c.message_ids[new.result_index + 1] = new.message_id
+                  and o.id = new.message_id and (o.status = 'pending' or o.finished_at = now())
+                  and (c.settled_at = now() or c.settled_at is null and o.finished_at = now()))
             or pg_has_role(current_user, (select relowner from pg_class where oid = tg_relid), 'usage')
         then
             return new;
         end if;
         raise exception using
             errcode = 'restrict_violation',
-            message = 'an attempt is of an open call that names this message there, and the message has not ended',
+            message = 'an attempt is of a call that is just settled and names this message there',
             hint = 'It is written in the transaction that settles the call.';
     end
     $body$

@@ -45,7 +45,7 @@ _TRIGGERS = {
         "and (new.error_code, new.error_message) is distinct from (old.error_code, old.error_message)",
     ),
     ("attempt_words_are_short", "attempt"): ("insert", _OF_AN_ERROR),
-    ("call_names_are_short", "call"): ("insert", _longer(worker=_NAME_BYTES)),
+    ("call_names_are_short", "call"): ("insert", _longer(account=_SCOPE_BYTES, worker=_NAME_BYTES)),
     ("call_words_are_short", "call"): ("update of request_id, error_code, sub_code, error_message", _OF_AN_ANSWER),
     ("pause_words_are_short", "pause"): (
         "insert or update",

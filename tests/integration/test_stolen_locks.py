@@ -87,6 +87,16 @@ def test_check_names_who_has_them(rows: Rows, check: Check, stranger: psycopg.Co
     assert check("--no-platform")["locks"][0]["state"] == "ok"
 
 
+@pytest.mark.usefixtures("check_settings")
+def test_a_worker_of_its_own_login_that_sleeps_is_no_stranger(rows: Rows, check: Check, roles: Roles) -> None:
+    """It may read columns of the messages, not the table, and was to be terminated."""
+    with connect(roles.url("worker")) as asleep:
+        asleep.execute("select pg_advisory_lock(cast(cast('relay.outbox' as regclass) as integer), 256)")
+        assert check("--no-platform")["locks"][0]["state"] == "ok"
+    rows.add(1)
+    assert check("--no-platform", RELAY_DATABASE_URL=roles.url("worker"))["limits"][0]["state"] == "ok"
+
+
 def test_migrations_go_on(rows: Rows, stranger: psycopg.Connection) -> None:
     """The lock of those who migrate kept everybody out for a minute, and then for another."""
     stranger.execute("select pg_advisory_lock(hashtext('relay.migrate.relay'))")

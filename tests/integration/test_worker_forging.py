@@ -126,10 +126,12 @@ def test_what_the_relay_itself_may_write_is_taken_in_full_and_long_reasons_of_pe
         f"update relay.outbox set error_message = {most}, error_code = {code} where id = 2",
         f"update relay.call set request_id = {code}, sub_code = {code}, error_message = {most} where id = 2",
         PAUSE.format("漢" * 80, most, code, "'f'", "'w'"),
-        "insert into relay.attempt (message_id, call_id, result_index, outcome, error_code, error_message) "
-        f"values (2, 2, 0, 'retry', {code}, {most})",
     ):
         assert taken(worker, statement), statement
+    with worker.transaction():
+        worker.execute("update relay.call set outcome = 'unknown', settled_at = now() where id = 2")
+        attempt = "insert into relay.attempt (message_id, call_id, result_index, outcome, error_code, error_message) "
+        assert taken(worker, f"{attempt} values (2, 2, 0, 'retry', {code}, {most})")
 
 
 FOREIGN = {
@@ -143,9 +145,13 @@ FOREIGN = {
 }
 
 
-def test_an_attempt_is_of_an_open_call_that_names_its_message(worker: Session) -> None:
+def test_an_attempt_is_of_a_call_that_names_its_message_and_is_just_settled(worker: Session) -> None:
     assert [name for name, values in FOREIGN.items() if taken(worker, ATTEMPT.format(values))] == []
-    assert taken(worker, ATTEMPT.format("3, 2, 1"))
+    # In advance it would be in the way of whoever settles the call, and of who recovers it, for ever.
+    assert not taken(worker, ATTEMPT.format("3, 2, 1"))
+    with worker.transaction(force_rollback=True):
+        worker.execute("update relay.outbox set status = 'failed', attempts = 1, finished_at = now() where id = 3")
+        assert taken(worker, ATTEMPT.format("3, 2, 1"))
     closed = "update relay.call set outcome = 'unknown', settled_at = now() where id = 2"
     with worker.transaction(force_rollback=True):
         worker.execute(closed)
