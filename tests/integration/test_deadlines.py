@@ -13,6 +13,8 @@ from relay.store import ClaimLimits, Store, Turn
 from tests.fixtures.rows import Rows
 from tests.fixtures.scripted import Bench, Phonebook, Scripted, accept
 
+pytestmark = pytest.mark.usefixtures("independent")  # a float of few digits would put every deadline far off
+
 WANTED_FOR_A_MOMENT = (
     "update relay.outbox set deliver_before = clock_timestamp() + interval '0.7 s' where id = any (:ids)"
 )

@@ -17,7 +17,10 @@ from relay.cli.verbs import relay as command
 from relay.exports import Plan, export
 from relay.exports import rows as exported_rows
 from relay.exports.rows import VIEWS
+from tests.fixtures.hostility import takes_back
 from tests.fixtures.rows import Rows
+
+pytestmark = takes_back("standard_conforming_strings")  # the masks of the version before cannot do without
 
 REDACTED = """
 insert into relay.action (actor, action, reason, selection, message_ids, count)

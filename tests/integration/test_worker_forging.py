@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
+from tests.fixtures.hostility import takes_back
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 
@@ -110,6 +111,7 @@ def test_no_text_of_a_login_is_larger_than_anybody_can_read(worker: Session, row
     assert [name for name, statement in TOO_LONG.items() if taken(worker, statement)] == []
 
 
+@takes_back("standard_conforming_strings")  # U&'' cannot do without
 def test_what_the_relay_itself_may_write_is_taken_in_full_and_long_reasons_of_people_stay(
     worker: Session, rows: Rows
 ) -> None:
