@@ -185,13 +185,13 @@ select c.id, c.nonce, c.account, c.worker, named.sound, case when named.sound th
               left join {schema}.outbox o on o.id = m.id order by m.position) end as attempts
 from {schema}.call c cross join lateral (select {sound} as sound) as named
 where c.settled_at is null and c.lease_until < now()
-  and (cast(:only as bigint[]) is null or c.id = any (cast(:only as bigint[])))
+  and (cast(:only as bigint[]) is null or c.id = any (cast(:only as bigint[]))) and c.id <> all (cast(:but as bigint[]))
 order by c.lease_until limit cast(:calls as integer)
 for update of c skip locked
 """.replace("{sound}", SOUND)
 
 LAPSED = """
-select id from {schema}.call where settled_at is null and lease_until < now()
+select id from {schema}.call where settled_at is null and lease_until < now() and id <> all (cast(:but as bigint[]))
 order by lease_until limit cast(:calls as integer)
 """
 

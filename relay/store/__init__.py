@@ -200,14 +200,14 @@ class Store:
             return frozenset(self._value(connection, sql.LEAVE_OUT_EXPIRED, parameters))
 
     def recover(
-        self, policy: Policy, rng: random.Random, *, only: Sequence[int] | None = None
+        self, policy: Policy, rng: random.Random, *, only: Sequence[int] | None = None, but: Collection[int] = ()
     ) -> tuple[Settlement, ...]:
         """Settle as unknown the calls whose lease ran out, whoever made them; at most a hundred at once.
 
-        ``only``: of these. A call that is refused spoils the transaction for all: then take them one by one.
+        ``only``: of these, ``but``: none of those. One that is refused spoils it for all: then take them one by one.
         """
         with self._transaction() as connection:
-            asked = {"calls": _LAPSED_AT_ONCE, "only": None if only is None else list(only)}
+            asked = {"calls": _LAPSED_AT_ONCE, "only": None if only is None else list(only), "but": list(but)}
             rows = self._fetch(connection, sql.LOCK_LAPSED, asked)
             settlements = tuple(
                 lapsed(
@@ -266,10 +266,11 @@ class Store:
         except Exception:
             return [] if len(ids) == 1 else [row for id_ in ids for row in self._each_allowed(text, [id_])]
 
-    def lapsed(self) -> tuple[int, ...]:
+    def lapsed(self, but: Collection[int] = ()) -> tuple[int, ...]:
         """The calls that ``recover`` would settle now."""
+        asked = {"calls": _LAPSED_AT_ONCE, "but": list(but)}
         with self._transaction() as connection:
-            return tuple(row.id for row in self._fetch(connection, sql.LAPSED, {"calls": _LAPSED_AT_ONCE}))
+            return tuple(row.id for row in self._fetch(connection, sql.LAPSED, asked))
 
     def pauses(self) -> tuple[Pause, ...]:
         """The pauses in force. Where a reason cannot be read, those of which that much can be told."""

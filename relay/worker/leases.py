@@ -20,6 +20,7 @@ from relay.worker.report import Report
 from relay.worker.threads import Threads
 
 _RECOVER_MAX_SECONDS = 5.0
+_REFUSED_SECONDS = 60.0  # so long a call that cannot be recovered is left alone, and those behind it have their turn
 
 
 class Leases:
@@ -43,6 +44,7 @@ class Leases:
         self._events = observers
         self._report = report
         self._rng = rng
+        self._refused: dict[int, float] = {}  # until when
 
     async def extend_forever(self) -> None:
         """Let the leases of our open calls run anew, three times as often as they need it."""
@@ -76,12 +78,15 @@ class Leases:
         self._flights.extended(ours, started)
 
     async def _recover(self) -> None:
+        now = time.monotonic()
+        self._refused = {call_id: until for call_id, until in self._refused.items() if until > now}
+        but = tuple(self._refused)
         try:
-            settlements = await self._threads.run(lambda: self._store.recover(self._policy, self._rng))
+            settlements = await self._threads.run(lambda: self._store.recover(self._policy, self._rng, but=but))
         except UnreachableError:
             raise
         except Exception:
-            settlements = await self._recover_each()
+            settlements = await self._recover_each(but)
         if not settlements:
             return
         messages = sum(len(settlement.verdicts) for settlement in settlements)
@@ -89,15 +94,16 @@ class Leases:
         self._events.emit(LeasesRecovered(len(settlements), messages))
         self._flights.changed.set()
 
-    async def _recover_each(self) -> tuple[Settlement, ...]:
-        """One of them is refused: the others are settled all the same."""
+    async def _recover_each(self, but: tuple[int, ...]) -> tuple[Settlement, ...]:
+        """One of them is refused: the others are settled all the same, those behind the first hundred next time."""
         settlements: tuple[Settlement, ...] = ()
-        for call_id in await self._threads.run(self._store.lapsed):
+        for call_id in await self._threads.run(lambda: self._store.lapsed(but)):
             try:
                 settlements += await self._threads.run(partial(self._recover_one, call_id))
             except UnreachableError:
                 raise
             except Exception as error:
+                self._refused[call_id] = time.monotonic() + _REFUSED_SECONDS
                 self._events.emit(DatabaseRefused("recover", told(error), call_id))
         return settlements
 

@@ -194,11 +194,17 @@ async def test_while_nothing_can_be_settled_no_more_is_sent_than_there_are_slots
     assert len(bench.told(events.CallRefused)) < 100  # it waits between two tries
 
 
-async def test_a_lapsed_call_that_cannot_be_settled_stops_no_other(rows: Rows, engine: Engine) -> None:
+@pytest.mark.parametrize("at_once", [100, 1])
+async def test_a_lapsed_call_that_cannot_be_settled_stops_no_other(
+    rows: Rows, engine: Engine, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor do as many of them as are recovered at once stop those that lapsed after them."""
+    monkeypatch.setattr("relay.store._LAPSED_AT_ONCE", at_once)
     rows.add(1, account="poison")
     rows.add(1, account="good")
     Store(engine, worker="dead", lease_seconds=60).claim(Turn(), ClaimLimits(slots=2))
     rows.lapse_leases()
+    rows.run("update relay.call set lease_until = lease_until - interval '1 hour' where account = 'poison'")
     rows.run(REFUSING.format(state="22023"))
     bench = Bench(engine, Scripted())
 
