@@ -127,7 +127,8 @@ WRITES = {
 WORKERS = {
     "the state": "update relay.outbox set status = 'failed', finished_at = now()",
     "a call": "insert into relay.call (account, worker, message_ids, lease_until) values ('a', 'w', '{1}', now())",
-    "an attempt's row": "insert into relay.attempt values (1, 1, 0, 'retry')",
+    "an end and its attempt": "update relay.call set outcome = 'unknown', settled_at = now() where id = 1; "
+    "insert into relay.attempt values (1, 1, 0, 'retry')",
     "a pause": "insert into relay.pause (scope, reason, by) values ('account:a', 'r', 'w')",
     "a pace": "insert into relay.pace values ('1', now())",
 }
