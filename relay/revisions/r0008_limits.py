@@ -22,7 +22,6 @@ BYTES = {
 JSON_BYTES = {"json_ex_content": 122_880, "headers": 16_384}
 # They stand in lines of a log, in tables on a terminal, in the name of a pause.
 NAMES = ("topic", "account", "target_group", "target_app_key", "producer")
-TIMES = ("available_at", "deliver_before", "created_at", "finished_at")
 
 # The rest of ASCII's and of Latin-1's control characters, separators of lines, and what turns the direction of a text.
 # Written so that it reads the same whatever the session thinks of a backslash.

@@ -13,9 +13,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from relay.errors import SwallowedError
-from relay.store.connections import is_passing, told
+from relay.store.connections import is_cancelled, is_passing, told
 
-_CANCELLED = "57014"
 _FIRST_SECONDS, _LONGEST_SECONDS = 0.5, 30.0  # aside; each time twice as long
 
 
@@ -27,7 +26,7 @@ def write_apart(connection: Connection, ids: Sequence[int], write: Callable[[Seq
     try:
         write(ids)
     except (DBAPIError, SwallowedError) as error:
-        if isinstance(error, DBAPIError) and (is_passing(error) or getattr(error.orig, "sqlstate", None) == _CANCELLED):
+        if isinstance(error, DBAPIError) and (is_passing(error) or is_cancelled(error)):
             raise
         savepoint.rollback()
         if len(ids) == 1:

@@ -134,7 +134,7 @@ class Connections:
 
     def _meant(self, error: DBAPIError, thread: int) -> Exception:
         if thread in self._given_up:
-            waited = getattr(error.orig, "sqlstate", None) == _CANCELLED  # the server is there, and heeds us
+            waited = is_cancelled(error)  # the server is there, and heeds us
             return UnreachableError(
                 f"PostgreSQL gave no answer in time{self._in_the_way(error)}.",
                 cause=Kind.TOO_SLOW if waited else Kind.NO_ANSWER,
@@ -147,7 +147,7 @@ class Connections:
 
     def _in_the_way(self, error: DBAPIError) -> str:
         """Who holds what the statement waited for, where the server answers again now that it is cancelled."""
-        if getattr(error.orig, "sqlstate", None) != _CANCELLED:
+        if not is_cancelled(error):
             return ""
         with suppress(Exception), self._engine.connect() as connection:
             self._use(connection)
@@ -176,6 +176,11 @@ def lost(error: DBAPIError) -> UnreachableError:
     cause = looked_into(error.orig)
     state = getattr(error.orig, "sqlstate", None)
     return UnreachableError(f"PostgreSQL was lost: {cause.words}{f' ({state})' if state else ''}.", cause=cause.kind)
+
+
+def is_cancelled(error: DBAPIError) -> bool:
+    """Whether the server ended the statement: by a limit on its time, or because it was asked to."""
+    return getattr(error.orig, "sqlstate", None) == _CANCELLED
 
 
 def is_passing(error: DBAPIError) -> bool:
