@@ -20,14 +20,16 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from relay import operator_statements as sql
+from relay.acting import acting
 from relay.errors import RelayError
 from relay.revisions import quoted
-from relay.revisions.patience import named_if_in_the_way
+from relay.revisions.holders import named_if_in_the_way
 from relay.statements import statement
 
 _LOCK_TIMEOUT = "500ms"  # below any usual deadlock_timeout: it is never a reader who has to give way
 # Hashes in a row of an answer, and such rows in memory at once: some three megabytes.
 _TOGETHER, _ROWS_AT_ONCE = 10_000, 10
+_UNFINISHED = "no more is archived, nothing was changed since the last batch, which is in the ledger"
 _TABLES = ("outbox_archive", "attempt_archive", "call_archive")
 
 
@@ -89,6 +91,7 @@ def archive(
     """
     with transaction() as connection:
         before: datetime = _run(connection, sql.CUTOFF, schema, older_than=older_than).scalar_one()
+    undone = "nothing is archived, nothing was changed"
     wanted = {"before": before, "batch": batch, "actor": actor, "reason": reason}
     for batches, asked in (
         (sql.ARCHIVE_MESSAGES, wanted | {"failed_holds": failed_holds}),
@@ -96,12 +99,14 @@ def archive(
     ):
         after, more = 0, True
         while more:
-            with transaction() as connection:
+            with transaction() as connection, acting(connection, schema, undone):
                 page = _run(connection, batches, schema, after=after, **asked).one()
             yield Moved(page.messages, page.attempts, page.calls, page.busy)
             if page.busy:
                 return
             after, more = page.after, page.more
+            if page.messages or page.calls:
+                undone = _UNFINISHED
 
 
 def months(connection: Connection, *, schema: str) -> Iterator[Month]:
@@ -137,6 +142,11 @@ def drop_month(connection: Connection, month: str, *, actor: str, reason: str, s
     somebody archives. Whoever reads the archive is waited for, but not for long, and then named (InTheWay); claims and
     settling never wait for this.
     """
+    with acting(connection, schema, f"{month} is not dropped, nothing was changed"):
+        return _drop_month(connection, month, actor, reason, schema)
+
+
+def _drop_month(connection: Connection, month: str, actor: str, reason: str, schema: str) -> Month:
     if not _run(connection, sql.LOCK_OUT_ARCHIVERS, schema).scalar_one():
         raise RelayError("Somebody is archiving just now; nothing was dropped.", "Try again when that has ended.")
     found = droppable(connection, month, schema=schema)

@@ -23,9 +23,11 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine, Row
 
 from relay import operator_statements as sql
+from relay.acting import acting
 from relay.errors import RelayError
 from relay.outbox.columns import line
 from relay.schema import TOMBSTONE
+from relay.showing import escaped
 from relay.statements import statement
 from relay.texts import UnusableText, secret
 
@@ -132,7 +134,9 @@ def retry(
         raise RelayError(
             f"{per_second:g} messages a second is no rate.", "Give a number above 0, or None: all at once."
         )
-    return _changed(_run(connection, sql.RETRY, schema, ids=list(ids), per_second=per_second, **_told(order)).one())
+    told = {"ids": list(ids), "per_second": per_second, **_told(order)}
+    with acting(connection, schema, "no message is retried, nothing was changed"):
+        return _changed(_run(connection, sql.RETRY, schema, **told).one())
 
 
 def discard(connection: Connection, ids: Sequence[int], order: Order, *, schema: str) -> Changed:
@@ -140,7 +144,8 @@ def discard(connection: Connection, ids: Sequence[int], order: Order, *, schema:
 
     This is also how a held message ends that the platform turned out to have: ``done`` needs the platform's own proof.
     """
-    return _changed(_run(connection, sql.DISCARD, schema, ids=list(ids), **_told(order)).one())
+    with acting(connection, schema, "no message is discarded, nothing was changed"):
+        return _changed(_run(connection, sql.DISCARD, schema, ids=list(ids), **_told(order)).one())
 
 
 def redact(connection: Connection, ids: Sequence[int], order: Order, *, schema: str) -> Changed:
@@ -149,6 +154,11 @@ def redact(connection: Connection, ids: Sequence[int], order: Order, *, schema: 
     The ledger row keeps the SHA-256 of each text removed, taken with a salt that is removed too: it shows that nothing
     else was there, and leads nobody back to the text.
     """
+    with acting(connection, schema, "no message is redacted, nothing was changed"):
+        return _redact(connection, ids, order, schema)
+
+
+def _redact(connection: Connection, ids: Sequence[int], order: Order, schema: str) -> Changed:
     chosen, left_alone, why_not = _run(connection, sql.LOCK, schema, verb="redact", ids=list(ids)).one()
     skipped = dict(zip(left_alone, why_not, strict=True))
     if not chosen:
@@ -174,6 +184,11 @@ def reveal(
     Of ``calls`` what the platform said of them. Commit before anybody sees it: then nothing is ever revealed without
     its row in the ledger.
     """
+    with acting(connection, schema, "no content is shown, nothing was changed"):
+        return _reveal(connection, message_id, order, schema, calls)
+
+
+def _reveal(connection: Connection, message_id: int, order: Order, schema: str, calls: Sequence[int]) -> Texts | None:
     row = _run(connection, sql.TEXTS, schema, id=message_id).one_or_none()
     if row is None:
         return None
@@ -199,7 +214,8 @@ def pause(
     can have, which would be paused for nothing.
     """
     require_possible(scope)
-    row = _run(connection, sql.PAUSE, schema, scope=scope, lasting=lasting, **_told(order)).one()
+    with acting(connection, schema, f"{escaped(scope)} is not paused by this, nothing was changed"):
+        row = _run(connection, sql.PAUSE, schema, scope=scope, lasting=lasting, **_told(order)).one()
     return row.until, row.action
 
 
@@ -219,7 +235,8 @@ def require_possible(scope: str) -> None:
 
 def resume(connection: Connection, scope: str, order: Order, *, schema: str) -> int | None:
     """End a pause, whoever ordered it; the id of the ledger row, or None where nothing was paused."""
-    action: int | None = _run(connection, sql.RESUME, schema, scope=scope, **_told(order)).scalar_one()
+    with acting(connection, schema, f"{escaped(scope)} is not resumed, nothing was changed"):
+        action: int | None = _run(connection, sql.RESUME, schema, scope=scope, **_told(order)).scalar_one()
     return action
 
 
@@ -243,11 +260,12 @@ def prune(engine: Engine, older_than: timedelta, order: Order, *, schema: str, b
         )
     with engine.begin() as connection:
         cutoff: datetime = _run(connection, sql.CUTOFF, schema, older_than=older_than).scalar_one()
+    begun = False
     for table, text in (("outbox", sql.PRUNE_MESSAGES), ("call", sql.PRUNE_CALLS)):
         told = replace(order, selection={**order.selection, "table": table, "before": cutoff.isoformat()})
         after, more = 0, True
         while more:
-            with engine.begin() as connection:
+            with engine.begin() as connection, acting(connection, schema, _unfinished("pruned", begun)):
                 _run(connection, sql.ALLOW_PRUNING, schema)
                 page = _run(connection, text, schema, after=after, batch=batch, cutoff=cutoff).one()
                 if page.ids:
@@ -255,6 +273,7 @@ def prune(engine: Engine, older_than: timedelta, order: Order, *, schema: str, b
                     whole = replace(told, selection={**told.selection, **_facts(page, table)})
                     _record(connection, "prune", whole, gone, len(page.ids), schema)
             after, more = page.after, page.more
+            begun = begun or bool(page.ids)
             if table == "outbox":
                 yield Pruned(messages=len(page.ids), attempts=page.attempts)
             else:
@@ -271,13 +290,21 @@ def forget_keys(engine: Engine, older_than: timedelta, order: Order, *, schema: 
 
     Yields how many of them, batch by batch, once that is committed. PostgreSQL refuses less than a day.
     """
-    forgotten = batch
+    forgotten, begun = batch, False
     while forgotten == batch:
-        with engine.begin() as connection:
+        with engine.begin() as connection, acting(connection, schema, _unfinished("forgotten", begun)):
             cutoff = _run(connection, sql.CUTOFF, schema, older_than=older_than).scalar_one()
             told = {"before": cutoff, "batch": batch, "actor": order.actor, "reason": order.reason}
             forgotten = _run(connection, sql.FORGET_KEYS, schema, **told).scalar_one()
+        begun = begun or forgotten > 0
         yield forgotten
+
+
+def _unfinished(done: str, begun: bool) -> str:
+    """``begun``: batches before this one are committed."""
+    if begun:
+        return f"no more is {done}, nothing was changed since the last batch, which is in the ledger"
+    return f"nothing is {done}, nothing was changed"
 
 
 def _facts(page: Row[Any], table: str) -> dict[str, Any]:

@@ -50,16 +50,13 @@ def ledger_options_with(when: str) -> Callable[[F], F]:
 @contextmanager
 def operators_engine(settings: Settings) -> Iterator[Engine]:
     """An engine on a database whose tables are those this version knows, as far as the login may know that."""
-    from relay.cli.database import open_engine
+    from relay.cli.database import acting_engine
     from relay.revisions import require_head_if_readable
 
-    engine = open_engine(settings)
-    try:
+    with acting_engine(settings) as engine:
         with engine.connect() as connection:
             require_head_if_readable(connection, settings.schema_name)
         yield engine
-    finally:
-        engine.dispose()
 
 
 def ordered(reason: str | None, actor: str | None, dry_run: bool, selection: Mapping[str, object]) -> Order:

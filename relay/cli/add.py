@@ -26,19 +26,15 @@ def add(topic: str, content: str, as_json: bool, **columns: Any) -> None:
 
     The content is a JSON object, given as an argument or on standard input.
     """
-    from relay.cli.database import open_engine
+    from relay.cli.database import acting_engine
     from relay.outbox import add as insert
     from relay.settings import load
 
     settings = load()
     data = _standard_input() if content == "-" else content
     given = {name: value for name, value in columns.items() if value is not None}
-    engine = open_engine(settings)
-    try:
-        with engine.begin() as connection:
-            message_id = insert(connection, topic, data, schema=settings.schema_name, **given)
-    finally:
-        engine.dispose()
+    with acting_engine(settings) as engine, engine.begin() as connection:
+        message_id = insert(connection, topic, data, schema=settings.schema_name, **given)
     if as_json:
         print_json({"id": message_id})
     elif message_id is not None:

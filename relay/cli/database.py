@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import click
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
+from relay.acting import bound_waits, naming
 from relay.addresses import normalized_url, told
 from relay.certificates import trouble_of_postgresql
 from relay.checks.server import encoding_trouble
@@ -22,6 +24,7 @@ from relay.database_errors import Kind, cause_of, is_away, is_statement_mode
 from relay.errors import ConfigurationError, RelayError, SchemaError, UnreachableError
 from relay.readable import read_any_text, read_far_times
 from relay.revisions import require_head_if_readable
+from relay.revisions.holders import NOTHING_CHANGED
 from relay.schema import SCHEMA
 from relay.sessions import make_independent
 from relay.settings import Settings
@@ -68,17 +71,31 @@ def plain_engine(settings: Settings) -> Engine:
 
 
 @contextmanager
+def acting_engine(settings: Settings) -> Iterator[Engine]:
+    """An engine for a person who waits: for a lock five seconds at the most, and then is told who has it."""
+    engine = open_engine(settings)
+    bound_waits(engine)
+    try:
+        with naming(engine, settings.schema_name, f"{_verb()} did nothing, {NOTHING_CHANGED}"):
+            yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
 def reading(settings: Settings) -> Iterator[Connection]:
     """A read-only snapshot of a database whose tables are those this version knows, as far as the login may know."""
-    engine = open_engine(settings)
-    read_any_text(engine)
-    try:
+    with acting_engine(settings) as engine:
+        read_any_text(engine)
         with engine.connect() as connection:
             connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             require_head_if_readable(connection, settings.schema_name)
             yield connection
-    finally:
-        engine.dispose()
+
+
+def _verb() -> str:
+    context = click.get_current_context(silent=True)
+    return f"relay {context.info_name}" if context else "relay"
 
 
 def warn_of_encoding(connection: Connection) -> None:

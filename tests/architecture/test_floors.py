@@ -15,6 +15,7 @@ PACKAGE = ROOT / "relay"
 
 SQL_ROOMS = {
     "accounts",
+    "acting",
     "addresses",
     "archive",
     "checks",

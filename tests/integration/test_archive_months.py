@@ -20,7 +20,7 @@ from relay import archive, operations, operator_statements, reports
 from relay.archive import Month
 from relay.errors import RelayError
 from relay.operations import Order
-from relay.revisions.patience import InTheWay
+from relay.revisions.holders import InTheWay
 from tests.fixtures.plans import nodes
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows

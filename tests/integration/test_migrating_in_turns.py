@@ -21,8 +21,8 @@ import relay
 from relay.cli.verbs import relay as command
 from relay.errors import RelayError
 from relay.revisions import HEAD, REVISIONS, current_revision
+from relay.revisions.holders import InTheWay
 from relay.revisions.migrating import migration_sql
-from relay.revisions.patience import InTheWay
 from tests.fixtures.database import Server
 from tests.fixtures.waiting import eventually
 

@@ -266,7 +266,7 @@ def test_find(engine: Engine, db: Connection, wanted: Wanted, for_retry: str, fo
         assert " ".join(named[number] for number in found) == expected
 
 
-def test_nothing_but_the_messages_meant_is_read(db: Connection) -> None:
+def test_nothing_but_the_messages_meant_is_read(engine: Engine, db: Connection) -> None:
     db.execute(
         text(
             "insert into relay.outbox (topic, content, status, finished_at, call_id, result_index) "
@@ -282,12 +282,12 @@ def test_nothing_but_the_messages_meant_is_read(db: Connection) -> None:
         db.execute(text("select pg_stat_force_next_flush()"))
         return int(db.execute(text(read)).scalar_one())
 
-    before = rows_read()
-    found = operations.find(db, Wanted(since=timedelta(hours=1)), verb="discard", schema="relay")
+    before, found = rows_read(), operations.find(db, Wanted(since=timedelta(hours=1)), verb="discard", schema="relay")
     assert found == [20001, 20002]
     assert operations.preview(db, "discard", found, schema="relay").changing == (20001, 20002)
-    assert operations.retry(db, found, ORDER, schema="relay").changed == (20001, 20002)
-    assert operations.discard(db, found, ORDER, schema="relay").changed == (20001, 20002)
+    with engine.begin() as acting:
+        assert operations.retry(acting, found, ORDER, schema="relay").changed == (20001, 20002)
+        assert operations.discard(acting, found, ORDER, schema="relay").changed == (20001, 20002)
     assert rows_read() == before
 
 

@@ -1,0 +1,80 @@
+"""How long a person who acts waits for a lock, and what the person is told when that is over.
+
+Whoever may lock a row, and leaves a transaction open, would keep everybody waiting for ever who acts on that row. So
+each transaction that acts waits for LOCK_SECONDS at the most; then nothing of it has happened, and the session in the
+way is named. It is a setting of the transaction, which a pooler hands to nobody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError
+
+from relay.errors import RelayError
+from relay.revisions.holders import BUSY, NOTHING_CHANGED, InTheWay, keeping_writers, origin_of, state_of
+
+LOCK_SECONDS = 5.0
+_AUTOCOMMIT = "25P01"
+
+
+@contextmanager
+def acting(connection: Connection, schema: str, undone: str = NOTHING_CHANGED) -> Iterator[None]:
+    """Inside, no lock is waited for longer than that; afterwards the limit of the caller's transaction is as it was.
+
+    Raises InTheWay where one could not be had: what was done inside is undone then, and the transaction lasts.
+    ``undone``: what did not happen, as the end of a sentence.
+    """
+    try:
+        with connection.begin_nested():
+            before = connection.exec_driver_sql("select pg_catalog.current_setting('lock_timeout')").scalar_one()
+            _limit(connection, f"{LOCK_SECONDS:g}s")
+            yield
+            _limit(connection, before)
+    except InTheWay:
+        raise
+    except (DBAPIError, RelayError) as error:
+        if state_of(error) == _AUTOCOMMIT:
+            raise RelayError(
+                "this connection is in autocommit: a change would be committed apart from its row in the ledger",
+                "Give a connection whose transaction lasts until both are written: engine.begin().",
+            ) from error
+        if (named := _named(connection, schema, error, undone)) is None:
+            raise
+        raise named from error
+
+
+def bound_waits(engine: Engine) -> None:
+    """From now on no transaction of this engine waits for a lock for longer than that, whatever it does."""
+    event.listen(engine, "begin", lambda connection: _limit(connection, f"{LOCK_SECONDS:g}s"))
+
+
+@contextmanager
+def naming(engine: Engine, schema: str, undone: str = NOTHING_CHANGED) -> Iterator[None]:
+    """The same for all that is done inside with such an engine, in whatever transactions."""
+    try:
+        yield
+    except InTheWay:
+        raise
+    except (DBAPIError, RelayError) as error:
+        if state_of(error) not in BUSY:
+            raise
+        with engine.connect() as connection:
+            named = _named(connection, schema, error, undone)
+        raise named or error from error
+
+
+def _named(connection: Connection, schema: str, error: Exception, undone: str) -> RelayError | None:
+    """Where it is about a lock, who has it. A function of the relay's may have said that already, and how to end it."""
+    if state_of(error) not in BUSY:
+        return None
+    said = getattr(origin_of(error), "diag", None)
+    if said is not None and said.message_hint:
+        return RelayError(f"{said.message_primary}; {undone}", str(said.message_hint))
+    return InTheWay(keeping_writers(connection, schema, waited_seconds=LOCK_SECONDS), undone=undone)
+
+
+def _limit(connection: Connection, value: str) -> None:
+    connection.exec_driver_sql(f"set local lock_timeout = '{value}'")

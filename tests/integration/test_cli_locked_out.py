@@ -1,0 +1,253 @@
+"""Whoever leaves a transaction open with a lock that a verb needs keeps it from acting for a while, and is named."""
+
+from __future__ import annotations
+
+import pkgutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import Engine, create_engine, make_url
+
+from relay import acting, operations
+from relay.cli.verbs import VERBS, relay
+from relay.errors import RelayError
+from relay.operations import Order
+from relay.revisions.holders import InTheWay
+from tests.fixtures.pooler import needs_pgbouncer, pgbouncer
+from tests.fixtures.roles import Roles
+from tests.fixtures.rows import Rows
+
+Relay = Callable[..., Result]
+SHORT_SECONDS = 0.3
+FOR_EVER_SECONDS = 20.0
+WHY = ("--reason", "r")
+# Verbs that write into the tables, as they are called here, and what they say that they did not do.
+ACTS = {
+    "add": (("add", "t", "{}", "--dedupe-key", "k"), "relay add did nothing"),
+    "show": (("show", "1", "--reveal", *WHY), "no content is shown"),
+    "retry": (("retry", "1", *WHY), "no message is retried"),
+    "discard": (("discard", "1", *WHY), "no message is discarded"),
+    "redact": (("redact", "1", *WHY), "no message is redacted"),
+    "pause": (("pause", "--account", "b", *WHY), "account:b is not paused by this"),
+    "resume": (("resume", "--account", "b", *WHY), "account:b is not resumed"),
+    "prune": (("prune", "--older-than", "0s"), "nothing is pruned"),
+    "archive": (("archive", "--older-than", "0s"), "nothing is archived"),
+}
+# They wait in ways of their own, each with a test of its own, or write into no table of the relay's.
+APART = {"migrate", "run", "demo", "sandbox", "export", "check", "explain", "roles", "version"}
+# Of these it is enough that they read in bounded time.
+READS = {"status": ("status",), "list": ("list",)}
+ROWS = {
+    **dict.fromkeys(("retry", "discard", "redact"), "select id from relay.outbox for update"),
+    **dict.fromkeys(("pause", "resume"), "select scope from relay.pause for update"),
+    "add": "insert into relay.outbox (topic, content, dedupe_key) values ('t', '{}', 'k')",
+}
+EVERYTHING = """
+do $$ begin
+    execute (select format('lock table %s in access exclusive mode', string_agg('relay.' || relname, ', '))
+             from pg_class where relnamespace = cast('relay' as regnamespace) and relkind in ('r', 'p'));
+end $$
+"""
+FAILED = """
+insert into relay.outbox (topic, content, status, error_code, finished_at)
+values ('t', '{}', 'failed', 'isp.down', '2026-01-15')
+"""
+CALL = """
+insert into relay.call (account, worker, message_ids, claimed_at, lease_until, settled_at, outcome)
+values ('default', 'w', '{99}', '2026-01-15', '2026-01-15', '2026-01-15', 'released')
+"""
+
+
+def test_each_verb_is_here() -> None:
+    """To add one that writes, add it to ACTS, and let it act through ``operations`` or ``acting``."""
+    assert set(VERBS) == set(ACTS) | set(READS) | APART
+    for name, (where, _) in VERBS.items():
+        if any(parameter.name == "reason" for parameter in pkgutil.resolve_name(where).params):
+            assert name in ACTS
+
+
+@pytest.fixture
+def rows(engine: Engine) -> Rows:
+    rows = Rows(engine)
+    rows.run(FAILED)
+    rows.run(CALL)
+    rows.run(r"insert into relay.pause (scope, reason, by) values ('account\:b', 'r', 'w')")
+    return rows
+
+
+@pytest.fixture
+def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Relay:
+    """Run a verb that cannot have a lock: it ends soon, and not because the lock was let go."""
+    monkeypatch.setattr(acting, "LOCK_SECONDS", SHORT_SECONDS)
+    monkeypatch.setenv("RELAY_DATABASE_URL", database_url)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Result:
+        began = time.monotonic()
+        result = CliRunner().invoke(relay, arguments)
+        assert time.monotonic() - began < FOR_EVER_SECONDS / 2, "it waited until the lock was let go"
+        assert result.exit_code == 1, result.output
+        assert result.stdout == ""
+        return result
+
+    return run
+
+
+@contextmanager
+def holding(url: str, statement: str) -> Iterator[psycopg.Connection]:
+    """A transaction that locks something and then does nothing. It ends after a while, so that no test hangs."""
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, application_name="forgotten") as connection:
+        connection.execute(statement.encode())
+        timer = threading.Timer(FOR_EVER_SECONDS, connection.close)
+        timer.start()
+        try:
+            yield connection
+        finally:
+            timer.cancel()
+            connection.close()
+
+
+def contents(rows: Rows) -> list[object]:
+    tables = ("outbox", "call", "attempt", "pause", "action", "outbox_archive")
+    return [rows.read(f"select * from relay.{table} order by 1") for table in tables]
+
+
+@pytest.mark.parametrize("verb", [verb for verb in ACTS if verb != "add"])
+def test_a_locked_ledger(rows: Rows, run: Relay, database_url: str, verb: str) -> None:
+    """Nothing that people do goes unrecorded, so all of them need this one."""
+    arguments, undone = ACTS[verb]
+    before = contents(rows)
+    with holding(database_url, "lock table relay.action in exclusive mode") as holder:
+        said = run(*arguments).stderr
+        assert f"error: process {holder.info.backend_pid}, role {holder.info.user}, application forgotten, " in said
+        assert ", idle in transaction, in a transaction for " in said
+        assert f"; {undone}, nothing was changed\n" in said
+        assert f"end it: select pg_terminate_backend({holder.info.backend_pid}), as {holder.info.user} or " in said
+    assert contents(rows) == before
+
+
+@pytest.mark.parametrize("verb", ROWS)
+def test_rows_locked_by_somebody_whose_sessions_are_hidden_from_us(
+    rows: Rows, run: Relay, roles: Roles, verb: str
+) -> None:
+    """The owner is no superuser: of another role's session it sees whose it is, and no more."""
+    arguments, undone = ACTS[verb]
+    before = contents(rows)
+    part = "app" if verb == "add" else "worker"
+    with (
+        holding(roles.url("auditor"), "select count(*) from relay.audit_message"),  # keeps nobody waiting
+        holding(roles.url(part), ROWS[verb]) as holder,
+    ):
+        said = run(*arguments).stderr
+        pid, role = holder.info.backend_pid, holder.info.user
+        assert f"error: process {pid}, role {role}, application forgotten, since when and with what " in said
+        assert f"is using the relay's tables; {undone}, nothing was changed\n" in said
+        assert f"select pg_terminate_backend({pid}), as {role} or a member of pg_signal_backend" in said
+    assert contents(rows) == before
+
+
+@pytest.mark.parametrize("verb", [*ACTS, *READS])
+def test_everything_locked(rows: Rows, run: Relay, database_url: str, verb: str) -> None:
+    """As ``vacuum full`` or a migration that somebody forgot to commit does it. Also what a verb only reads waits."""
+    arguments, _ = ACTS.get(verb, (READS.get(verb, ()), ""))
+    with holding(database_url, EVERYTHING) as holder:
+        said = run(*arguments).stderr
+        assert (
+            f"error: process {holder.info.backend_pid}, role {holder.info.user}, application forgotten, idle in" in said
+        )
+        assert ", nothing was changed\n" in said
+
+
+def test_a_call_that_would_be_pruned(rows: Rows, run: Relay, roles: Roles) -> None:
+    """The messages were, in batches before that."""
+    with holding(roles.url("worker"), "select id from relay.call for update") as holder:
+        said = run("prune", "--older-than", "0s").stderr
+        assert f"process {holder.info.backend_pid}, role {holder.info.user}, " in said
+        assert "; no more is pruned, nothing was changed since the last batch, which is in the ledger\n" in said
+    assert rows.counts() == {}
+    assert rows.one("select count(*) from relay.action") == 1
+
+
+def test_a_month_of_the_archive(rows: Rows, run: Relay, database_url: str) -> None:
+    CliRunner().invoke(relay, ["archive", "--older-than", "0s"])
+    with holding(database_url, "lock table relay.action in exclusive mode"):
+        said = run("archive", "--drop", "2026-01", "--yes", *WHY).stderr
+        assert "; 2026-01 is not dropped, nothing was changed\n" in said
+    assert rows.one("select count(*) from relay.outbox_archive") == 1
+
+
+def test_a_lock_of_an_ordering_key_is_told_by_who_has_it(rows: Rows, run: Relay, roles: Roles) -> None:
+    """The function that waits for it says so itself: a session that holds it has no lock of a table."""
+    lock = (
+        "select pg_advisory_lock(cast(cast('relay.outbox' as regclass) as integer), n) from generate_series(0, 255) n"
+    )
+    with rows.engine.connect() as owner:
+        owner.exec_driver_sql(lock)
+        pid = owner.connection.dbapi_connection.info.backend_pid  # type: ignore[union-attr]
+        said = run("add", "t", "{}", "--ordering-key", "k").stderr
+        assert f"somebody holds the lock of this ordering key: process {pid}" in said
+        assert "; relay add did nothing, nothing was changed\nhint: " in said
+        assert "select pg_terminate_backend(PID)" in said
+
+
+def test_what_batches_before_did_is_not_denied(rows: Rows, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acting, "LOCK_SECONDS", SHORT_SECONDS)
+    rows.run(FAILED)
+    pruned = operations.prune(rows.engine, timedelta(0), Order("a", "r", {}), schema="relay", batch=1)
+    assert next(pruned).messages == 1
+    with (
+        holding(database_url, "lock table relay.action in exclusive mode"),
+        pytest.raises(InTheWay, match="; no more is pruned, nothing was changed since the last batch, which is in the"),
+    ):
+        next(pruned)
+    assert rows.counts() == {"failed": 1}
+
+
+def test_the_caller_of_a_door_goes_on_in_its_transaction_with_its_own_limit(
+    rows: Rows, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acting, "LOCK_SECONDS", SHORT_SECONDS)
+    order = Order("a", "r", {})
+    with rows.engine.begin() as connection:
+        connection.exec_driver_sql("set local lock_timeout = '77s'")
+        with holding(database_url, ROWS["pause"]), pytest.raises(InTheWay):
+            operations.resume(connection, "account:b", order, schema="relay")
+        assert connection.exec_driver_sql("show lock_timeout").scalar_one() == "77s"
+        assert operations.resume(connection, "account:b", order, schema="relay")
+        assert connection.exec_driver_sql("show lock_timeout").scalar_one() == "77s"
+
+
+def test_in_autocommit_nobody_acts(rows: Rows) -> None:
+    """A change would be committed apart from its row in the ledger, and the limit of its waiting would not hold."""
+    with (
+        rows.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        pytest.raises(RelayError, match=r"^this connection is in autocommit"),
+    ):
+        operations.pause(connection, "account:a", Order("a", "r", {}), schema="relay")
+
+
+@needs_pgbouncer
+def test_behind_a_pooler_the_limit_reaches_nobody_else(
+    rows: Rows, run: Relay, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(tempfile.gettempdir()) / f"relay-pooler-{uuid4().hex[:12]}"  # short: it holds a socket
+    with pgbouncer(database_url, folder, size=1) as pooled:
+        monkeypatch.setenv("RELAY_DATABASE_URL", pooled)
+        with holding(database_url, ROWS["resume"]) as holder:
+            said = run(*ACTS["resume"][0]).stderr
+            assert f"process {holder.info.backend_pid}, " in said
+            assert "account:b is not resumed, nothing was changed" in said
+        plain = create_engine(make_url(pooled).set(drivername="postgresql+psycopg"))
+        with plain.connect() as connection:
+            assert connection.exec_driver_sql("show lock_timeout").scalar_one() == "0"
+        plain.dispose()
