@@ -67,9 +67,9 @@ def _of_text(change: Callable[[str], str]) -> BeforeValidator:
     return BeforeValidator(lambda value: change(value) if isinstance(value, str) else value)
 
 
-def _for_ever_or_a_day(days: float) -> float:
+def _none_or_a_day(days: float) -> float:
     if 0 < days < 1:
-        raise ValueError("must be 0 (for ever) or at least 1: a key that is forgotten lets its message go twice")
+        raise ValueError("must be 0 or at least 1: nothing younger than a day is archived by workers, no key forgotten")
     return days
 
 
@@ -83,6 +83,7 @@ _Text = Annotated[str, _of_text(trimmed)]
 _Url = Annotated[_Text, AfterValidator(_postgresql)]
 _Secret = Annotated[str, _of_text(secret)]
 _HiddenSecret = Annotated[SecretStr, _of_text(secret)]
+_Days = Annotated[float, AfterValidator(_none_or_a_day)]
 
 
 class Settings(BaseSettings):
@@ -133,8 +134,8 @@ class Settings(BaseSettings):
     retry_max_seconds: float = Field(900, gt=0, le=365 * _A_DAY)
     on_unknown: Literal["resend", "hold"] = "resend"
     on_failed_head: Literal["release", "hold"] = "release"  # what a failed message does to its ordering key
-    archive_after_days: float = Field(0, ge=0, le=36_500)  # workers move what finished before; 0: nobody does
-    dedupe_keep_days: Annotated[float, AfterValidator(_for_ever_or_a_day)] = Field(0, ge=0, le=36_500)  # 0: for ever
+    archive_after_days: _Days = Field(0, ge=0, le=36_500)  # workers move what finished before; 0: nobody does
+    dedupe_keep_days: _Days = Field(0, ge=0, le=36_500)  # 0: for ever
     shutdown_grace_seconds: float = Field(25, ge=0, le=_A_DAY)
 
     metrics_host: str = "*"  # every address of this machine, IPv6 and IPv4; or one of them

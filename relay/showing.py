@@ -20,6 +20,8 @@ from typing import Any
 _NOT_PLAIN = re.compile(r"[^ -~]")
 # Control and format characters, halves of surrogate pairs, private ones, separators of lines, and those unknown yet.
 _STEERING = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Letters, marks and symbols that nobody sees either. Selectors of a variant change the picture before them, and stay.
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\uffa0]")
 
 _ESCAPES = tuple(
     (re.compile(rf"\\+u(?:{codes})"), sign)
@@ -105,10 +107,10 @@ def masked(text: str) -> str:
 def _replaced(text: str, keep: str, escape: Any) -> str:
     def one(match: re.Match[str]) -> str:
         character = match[0]
-        harmless = character in keep or unicodedata.category(character) not in _STEERING
-        return character if harmless else escape(ord(character))
+        steers = unicodedata.category(character) in _STEERING or _UNSEEN.match(character)
+        return escape(ord(character)) if steers and character not in keep else character
 
-    return text if text.isprintable() else _NOT_PLAIN.sub(one, text)
+    return text if text.isprintable() and not _UNSEEN.search(text) else _NOT_PLAIN.sub(one, text)
 
 
 def _in_json(code: int) -> str:

@@ -108,6 +108,7 @@ def warn_of_encoding(connection: Connection) -> None:
 def explained(error: BaseException, url: URL) -> RelayError:
     """What an error of psycopg means, in a sentence of ours."""
     state, kind = getattr(error, "sqlstate", None), cause_of(error).kind
+    diag = getattr(error, "diag", None)
     if state is None and (bad := refused_parameter(str(error))):
         return ConfigurationError(
             f"PostgreSQL was not even tried: the parameter {bad} of the connection is refused",
@@ -144,7 +145,7 @@ def explained(error: BaseException, url: URL) -> RelayError:
         )
     if kind is Kind.LOCKED:
         return RelayError("somebody is using these tables; nothing was changed", "Try again when they have finished.")
-    if kind is Kind.NO_RIGHT and getattr(getattr(error, "diag", None), "source_function", None) == _OF_POLICIES:
+    if kind is Kind.NO_RIGHT and getattr(diag, "source_function", None) == _OF_POLICIES:
         return RelayError(
             f"PostgreSQL would hide rows from the relay: {_reason(error)}",
             "Drop what was put there: alter table ... disable row level security. relay check tells more.",
@@ -156,7 +157,7 @@ def explained(error: BaseException, url: URL) -> RelayError:
             f"relay roles tells who may: make {user} a member of that role. "
             "After each relay migrate, run relay roles --sql again.",
         )
-    return RelayError(f"PostgreSQL refused: {_reason(error)}")
+    return RelayError(f"PostgreSQL refused: {_reason(error)}", getattr(diag, "message_hint", None) or "")
 
 
 def _raise_explained(context: ExceptionContext) -> None:

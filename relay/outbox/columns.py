@@ -35,8 +35,13 @@ class Columns(TypedDict, total=False):
 
 _OPTIONAL = tuple(Columns.__annotations__)
 _KEYS = ("ordering_key", "dedupe_key")  # whatever an application puts between their parts
-# ASCII's and Latin-1's, separators of lines, what turns the direction of a text; as the tables have it.
-_CONTROLS = re.compile("[\x01-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+# ASCII's and Latin-1's, separators of lines, what turns a text round, what nobody sees; as the tables have it.
+_CONTROLS = re.compile(
+    "[\x01-\x1f\x7f-\x9f\u2028-\u202e\u2060-\u206f"
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
+    "\u2800\u3164\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff]"
+)
+_BLANK = re.compile(r"[\s\u00a0\u1680\u2000-\u200d\u202f\u205f\u3000\ufe00-\ufe0f\U000e0100-\U000e01ef]*")
 
 
 def parameters(topic: str, content: object, columns: Mapping[str, object]) -> dict[str, Any]:
@@ -67,15 +72,16 @@ def line(name: str, value: object) -> str:
     """A text that is neither blank nor too long; a name also has nothing that a terminal would act upon."""
     if not isinstance(value, str):
         raise MessageError(f"{name} is of type {type(value).__name__}, it must be a str.")
-    if not value.strip():
+    if _BLANK.fullmatch(value):
         raise MessageError(f"{name} is blank.", "" if name == "topic" else "Leave it out for the default.")
     if "\0" in value or not encodable(value):
         raise MessageError(f"{name} has a character that PostgreSQL cannot store (NUL or a lone surrogate).")
     if name in MAX_BYTES and (size := utf8_length(value)) > MAX_BYTES[name]:
         raise beyond_limit(name, size)
-    if name not in _KEYS and not value.isprintable() and _CONTROLS.search(value):
-        hint = "A line feed, an escape sequence, a mark that turns the direction of the text: leave it out."
-        raise MessageError(f"{name} has a control character.", hint)
+    plain = value.isascii() and value.isprintable()
+    if name not in _KEYS and not plain and _CONTROLS.search(value):
+        hint = "A line feed, an escape sequence, a mark without width: leave it out."
+        raise MessageError(f"{name} has a control character, or one that nobody sees.", hint)
     return value
 
 

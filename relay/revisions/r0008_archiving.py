@@ -5,7 +5,9 @@ The two functions that move, each written once for all of this revision. They wa
 stand behind ``finished_at``.
 
 Whoever says that everything before tomorrow is to be archived means something else, or means harm: what finishes from
-now on would go at once, before anybody has seen it. A time that is still to come is refused.
+now on would go at once, before anybody has seen it. A time that is still to come is refused. A worker's login leaves
+what ended for a day where people look for it and retry it; only who has the owner's rights may move it earlier. The
+login is asked, for inside of these functions everybody is the owner.
 
 Databases that came to 0006 with its first text have functions here that only a superuser can define, so that nobody
 else could restore a dump of them. Taking this revision back gives everybody the text that 0006 has now.
@@ -31,6 +33,15 @@ _REFUSES = """        if before > now() then
                 errcode = 'invalid_parameter_value',
                 message = 'only what finished in the past is archived, and this time is still to come: ' || before,
                 hint = 'Name a time that is over, for example: now() - interval ''30 days''';
+        end if;
+        if before > now() - interval '1 day' and not pg_has_role(
+            session_user, (select relowner from pg_class where oid = cast('outbox' as regclass)), 'member')
+        then
+            raise exception using
+                errcode = 'invalid_parameter_value',
+                message = 'only the owner archives what finished less than a day ago, and asked is for all before '
+                    || before,
+                hint = 'Name a time that is a day ago or more (relay archive --older-than 1d), or ask the owner.';
         end if;
 """
 

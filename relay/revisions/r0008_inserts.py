@@ -21,7 +21,7 @@ transaction.
 from __future__ import annotations
 
 from relay.revisions import r0004
-from relay.revisions.r0008_limits import ASCII_CONTROLS, BYTES, CONTROLS, END, FIRST, JSON_BYTES, NAMES
+from relay.revisions.r0008_limits import ASCII_CONTROLS, BLANK, BYTES, CONTROLS, END, FIRST, JSON_BYTES, NAMES
 
 _TOMBSTONE = """'{"redacted": true}'"""
 _RARE = ("target_group", "target_app_key", "producer")
@@ -59,9 +59,9 @@ _UNSOUND = {
 }
 _UNSOUND_TEXTS = {
     "outbox_topic_within_limit": (
-        f"pg_catalog.length(new.topic) {_is('>')} {_MAX_TOPIC_CHARACTERS} or new.topic {_is('!~')} E'\\\\S'"
+        f"pg_catalog.length(new.topic) {_is('>')} {_MAX_TOPIC_CHARACTERS} or new.topic {_is('~')} {BLANK}"
     ),
-    "outbox_account_not_blank": f"new.account {_is('!~')} E'\\\\S'",
+    "outbox_account_not_blank": f"new.account {_is('~')} {BLANK}",
     "outbox_ordering_key_not_empty": f"new.ordering_key {_is('=')} ''",
 }
 
@@ -76,7 +76,7 @@ _USUAL = "\n            and ".join(
 _SUSPICIOUS = _any(
     f"({_USUAL}) is not true",
     "new.finished_at is not null",
-    *(f"new.{name} {_is('~')} {CONTROLS[:-1]}|^\\\\s*$'" for name in ("topic", "account")),
+    *(f"new.{name} {_is('~')} {CONTROLS[:-1]}|{BLANK[2:]}" for name in ("topic", "account")),
     *(f"{_size(f'new.{name}')} {_is('>')} {_LEAST_LIMIT} or new.{name} {_is('=')} ''" for name in _KEYS),
     f"coalesce({', '.join(f'new.{name}' for name in _RARE)}) is not null",
     "new.headers is not null or new.json_ex_content is not null or new.deliver_before is not null",
@@ -221,8 +221,8 @@ _REFUSE_MESSAGE = r"""
         if found then
             raise exception using
                 errcode = 'check_violation', column = named,
-                message = concat(named, ' has a control character'),
-                hint = 'A line feed, an escape sequence, a mark that turns the direction of the text: leave it out.';
+                message = concat(named, ' has a control character, or one that nobody sees'),
+                hint = 'A line feed, an escape sequence, a mark without width: leave it out.';
         end if;
         if message.dedupe_key = '' then
             raise exception using

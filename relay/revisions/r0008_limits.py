@@ -23,10 +23,18 @@ JSON_BYTES = {"json_ex_content": 122_880, "headers": 16_384}
 # They stand in lines of a log, in tables on a terminal, in the name of a pause.
 NAMES = ("topic", "account", "target_group", "target_app_key", "producer")
 
-# The rest of ASCII's and of Latin-1's control characters, separators of lines, and what turns the direction of a text.
-# Written so that it reads the same whatever the session thinks of a backslash.
-CONTROLS = r"E'[\\u0001-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2066-\\u2069]'"
+# The rest of ASCII's and of Latin-1's control characters, separators of lines, what turns the direction of a text, and
+# what nobody sees: with it two names look alike, and one of nothing else like none. Joiners (200c, 200d) and selectors
+# of a variant (fe00 and on) belong to how some scripts and pictures are written; only a name of nothing else is blank.
+# Written so that it reads the same whatever the session thinks of a backslash. ``outbox/columns.py`` has the same two
+# lists, and ``showing.py`` shows nothing of the first as it is.
+CONTROLS = (
+    r"E'[\\u0001-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2060-\\u206f"
+    r"\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b\\u200e\\u200f"
+    r"\\u2800\\u3164\\ufeff\\uffa0\\ufff0-\\ufffb\\U0001bca0-\\U0001bca3\\U0001d173-\\U0001d17a\\U000e0000-\\U000e00ff]'"
+)
 ASCII_CONTROLS = r"E'[\\u0001-\\u001f\\u007f]'"
+BLANK = r"E'^[\\s\\u00a0\\u1680\\u2000-\\u200d\\u202f\\u205f\\u3000\\ufe00-\\ufe0f\\U000e0100-\\U000e01ef]*$'"
 
 FIRST = "cast('0001-01-02 00:00+00' as timestamp with time zone)"
 END = "cast('9999-12-31 00:00+00' as timestamp with time zone)"

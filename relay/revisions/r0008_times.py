@@ -19,7 +19,10 @@ PAUSES = (
 )
 
 # What has expired by now goes out of an open call before it is made, so that positions stay those that were sent. The
-# worker says which call is its own, by its nonce; it has no right to change what a call names in any other way.
+# worker says which call is its own, by its nonce; it has no right to change what a call names in any other way. Every
+# worker reads every nonce, so the login that asks has to be the one that made the call: an answer that is on its way to
+# somebody else maps by positions that must not move. A call of before this revision has no login; a worker of this
+# version asks about none that it has not just made, so nobody needs it for those.
 CALLS = (
     r"""
     create function {schema}.leave_out_expired(open_call bigint, its_nonce bigint) returns bigint[] language plpgsql
@@ -29,7 +32,7 @@ CALLS = (
         left_in bigint[];
     begin
         select c.message_ids into named from call c
-        where c.id = open_call and c.nonce = its_nonce and c.settled_at is null
+        where c.id = open_call and c.nonce = its_nonce and c.settled_at is null and c.created_by = session_user
         for update;
         left_in := array(
             select o.id from unnest(named) with ordinality as m (id, position) join outbox o on o.id = m.id

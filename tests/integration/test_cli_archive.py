@@ -87,8 +87,11 @@ def test_a_worker_may_move_and_not_drop(
     run: Relay, db: Connection, roles: Roles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RELAY_DATABASE_URL", roles.url("worker"))
-    assert json.loads(run("--older-than", "0s", "--dry-run", "--json").stdout)["messages"] == 5
-    assert json.loads(run("--older-than", "0s", "--json").stdout)["messages"] == 5
+    refused = run("--older-than", "23h", code=1).stderr
+    assert refused.startswith("error: PostgreSQL refused: only the owner archives what finished less than a day ago")
+    assert "relay archive --older-than 1d" in refused
+    assert json.loads(run("--older-than", "1d", "--dry-run", "--json").stdout)["messages"] == 5
+    assert json.loads(run("--older-than", "1d", "--json").stdout)["messages"] == 5
     for arguments in (["--list"], ["--drop", "2026-01", "--yes", *WHY]):
         assert run(*arguments, code=1).stderr.startswith("error: permission denied for table")
     assert count(db, "outbox_archive") == 5

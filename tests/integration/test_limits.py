@@ -96,7 +96,7 @@ def test_names_have_no_control_characters(application: Engine, name: str) -> Non
         assert odd not in (error.value.orig.diag.message_primary or "")  # type: ignore[union-attr]
         with pytest.raises(MessageError, match=f"{name} has a control character"):
             relay.insert(**{"topic": "t", "content": {}, name: f"a{odd}b"})  # type: ignore[arg-type]
-    insert(application, name, "店铺 一\u200e")
+    insert(application, name, "店铺 一 ❤\ufe0f")
 
 
 def test_an_empty_dedupe_key_is_refused_and_keys_may_have_any_separator(application: Engine) -> None:

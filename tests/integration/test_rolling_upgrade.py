@@ -120,5 +120,5 @@ def test_a_worker_of_the_version_before_goes_on(rows: Rows, old: OldWorker, empt
     (batch,) = new.claim(Turn(), ClaimLimits(slots=1)).batches
     assert [message.id for message in batch.messages] == other.message_ids
     assert old.says("extend", ids=[batch.call_id], lease_seconds=60), "it is its own that are extended, as ever"
-    moved = old._connection.execute("select messages from relay.archive_messages(now(), 10, false, 'old', 'r', 0)")
-    assert moved.fetchone() is not None
+    archives = "select messages from relay.archive_messages(now() - interval '1 day', 10, false, 'old', 'r', 0)"
+    assert old._connection.execute(archives).fetchone() is not None

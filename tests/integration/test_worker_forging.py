@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[2]
 LONG = "repeat('y', 20000)"
 ATTEMPT = "insert into relay.attempt (message_id, call_id, result_index, outcome) values ({}, 'unknown')"
 PAUSE = "insert into relay.pause (scope, reason, error_code, credential, by) values ('app:{}', {}, {}, {}, {})"
-ARCHIVE = "select * from relay.archive_messages(now(), 10, false, {}, {}, 0)"
-CALLS = "select * from relay.archive_calls(now(), 10, {}, {}, 0)"
+ARCHIVE = "select * from relay.archive_messages(now() - interval '2 days', 10, false, {}, {}, 0)"
+CALLS = "select * from relay.archive_calls(now() - interval '2 days', 10, {}, {}, 0)"
 TOO_LONG = {
     "what a pending message has": f"update relay.outbox set error_message = {LONG} where id = 2",
     "a code": f"update relay.outbox set error_code = {LONG} where id = 2",

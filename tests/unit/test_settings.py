@@ -273,8 +273,14 @@ def test_the_longest_retry_is_not_below_the_shortest() -> None:
 def test_keys_are_not_forgotten_on_the_day_they_left() -> None:
     for days in (0, 1, 400.5):
         assert load(dedupe_keep_days=days).dedupe_keep_days == days
-    assert "RELAY_DEDUPE_KEEP_DAYS: must be 0 (for ever) or at least 1" in refusal(dedupe_keep_days=0.5)
+    assert "RELAY_DEDUPE_KEEP_DAYS: must be 0 or at least 1" in refusal(dedupe_keep_days=0.5)
     assert refusal(dedupe_keep_days=-1).startswith("RELAY_DEDUPE_KEEP_DAYS: ")
+
+
+def test_workers_archive_nothing_on_the_day_it_ended() -> None:
+    for days in (0, 1, 30.5):
+        assert load(archive_after_days=days).archive_after_days == days
+    assert "RELAY_ARCHIVE_AFTER_DAYS: must be 0 or at least 1" in refusal(archive_after_days=0.5)
 
 
 @pytest.mark.parametrize(
