@@ -157,7 +157,9 @@ class DatabaseRefused:
 
 @dataclass(frozen=True, slots=True)
 class LocksTaken:
-    """A stranger holds locks of ordering keys. Messages go on; inserts with such a key may have to wait, or fail."""
+    """A stranger holds locks of ordering keys: inserts with such a key may have to wait, or fail. Or somebody may have
+    locked messages in a transaction that stays open: those are not claimed. All else goes on.
+    """
 
     name: ClassVar[str] = "locks.taken"
     holder: str

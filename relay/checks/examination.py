@@ -61,6 +61,7 @@ TABLES: Mapping[str, Check] = {
     "row security": interference.row_security,
     "rules": interference.rules,
     "locks": interference.locks,
+    "row locks": interference.row_locks,
     "collation": collation.collation,
     "sequences": sequences.sequences,
     "after migrating": catching_up.left_to_do,

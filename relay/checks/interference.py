@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, text
 
+from relay import reports
 from relay.checks import Finding, fail, ok, warn
 from relay.revisions import quoted
 from relay.settings import Settings
@@ -97,3 +98,13 @@ def locks(connection: Connection, settings: Settings) -> Iterator[Finding]:
             yield warn(said, hint)
     if not found:
         yield ok("nobody else holds locks of the relay")
+
+
+def row_locks(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Claims step over locked messages without a word; that is told only while some have been due for long."""
+    found = reports.status(connection).lingering
+    for one in found:
+        hidden = "" if one.seconds is not None else "; since when, a member of pg_monitor sees"
+        yield warn(f"{one}{hidden}", f"Ask whoever runs it; to end it: {one.remedy}")
+    if not found:
+        yield ok("nobody keeps messages locked while they are due")

@@ -118,6 +118,7 @@ def _print_status(found: Status) -> None:
             "in flight": f"{found.in_flight_messages} messages in {found.in_flight_calls} calls",
             "failed": sum(code.messages for code in found.failed),
             "platform": _trouble(found.trouble),
+            "in the way": "; ".join(f"{one}: {one.remedy}" for one in found.lingering) or None,
         }
     )
     shown_pauses = _first(found.pauses)

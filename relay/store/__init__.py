@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from itertools import islice
@@ -27,6 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from relay import statements as sql
 from relay.archive import Moved, archive
 from relay.errors import RefusedError, SwallowedError, UnreachableError
+from relay.lingering import LINGERING, WAITING_FOR_LONG, Lingering
 from relay.message import CallKey
 from relay.outcomes import History, PauseOrder, Policy, Settlement, exhausted_ids, lapsed, spared, unsound
 from relay.store import claiming, settling
@@ -63,6 +63,7 @@ class Store:
         floors: Floors | None = None,
     ) -> None:
         self._connections = Connections(engine, schema=schema)
+        self._transaction = self._connections.transaction
         self._worker = worker
         self._lease_seconds = lease_seconds
         self._schema = schema
@@ -184,20 +185,15 @@ class Store:
 
     def extend(self, calls: Sequence[CallKey]) -> frozenset[CallKey]:
         """Let the leases of these calls run anew; those that were still ours."""
-        parameters = {
-            "ids": [call.id for call in calls],
-            "nonces": [call.nonce for call in calls],
-            "lease_seconds": self._lease_seconds,
-        }
+        named = {"ids": [call.id for call in calls], "nonces": [call.nonce for call in calls]}
         with self._transaction() as connection:
-            rows = self._fetch(connection, sql.EXTEND, parameters)
+            rows = self._fetch(connection, sql.EXTEND, named | {"lease_seconds": self._lease_seconds})
         return frozenset(CallKey(row.id, row.nonce) for row in rows)
 
     def leave_out_expired(self, call: CallKey) -> frozenset[int]:
         """Take what has expired out of a call of ours that is about to be made; the messages that are left in it."""
         with self._transaction() as connection:
-            parameters = {"id": call.id, "nonce": call.nonce}
-            return frozenset(self._value(connection, sql.LEAVE_OUT_EXPIRED, parameters))
+            return frozenset(self._value(connection, sql.LEAVE_OUT_EXPIRED, {"id": call.id, "nonce": call.nonce}))
 
     def recover(
         self, policy: Policy, rng: random.Random, *, only: Sequence[int] | None = None, but: Collection[int] = ()
@@ -232,9 +228,9 @@ class Store:
 
     def record_start(self, version: str, settings: Mapping[str, Any]) -> None:
         """Tell the ledger with what this worker goes to work."""
-        told = {"worker": self._worker, "version": version, "settings": json.dumps(settings, ensure_ascii=False)}
+        given = json.dumps(settings, ensure_ascii=False)
         with self._transaction() as connection:
-            self._fetch(connection, sql.RECORD_START, told)
+            self._fetch(connection, sql.RECORD_START, {"worker": self._worker, "version": version, "settings": given})
 
     def pending_ids(self) -> Sequence[int]:
         """Of messages that are pending and in no call, oldest first; as many as fit in memory easily."""
@@ -284,9 +280,8 @@ class Store:
     def refused_accounts(self, after: str, most: int) -> dict[str, str]:
         """Accounts that are paused for a credential, and its fingerprint; at most so many, those ``after`` this one."""
         first = len("account:")
-        parameters = {"after": f"account:{after}", "most": most}
         with self._transaction() as connection:
-            rows = self._fetch(connection, sql.REFUSED_ACCOUNTS, parameters)
+            rows = self._fetch(connection, sql.REFUSED_ACCOUNTS, {"after": f"account:{after}", "most": most})
         return {row.scope[first:]: row.credential for row in rows}
 
     def pause_all(self, orders: Sequence[PauseOrder]) -> None:
@@ -331,8 +326,8 @@ class Store:
     def reserve(self, app_key: str, step_seconds: float) -> float:
         """Reserve the next call of this app key for this worker; how many seconds to wait until it may be made."""
         with self._transaction() as connection:
-            parameters = {"app_key": app_key, "step_seconds": step_seconds}
-            return max(0.0, float(self._value(connection, sql.RESERVE, parameters)))
+            asked = {"app_key": app_key, "step_seconds": step_seconds}
+            return max(0.0, float(self._value(connection, sql.RESERVE, asked)))
 
     def now(self) -> float:
         """The database's clock, in seconds since the epoch."""
@@ -346,14 +341,21 @@ class Store:
 
     def still_moving(self, skip_accounts: Sequence[str] = (), *, failed_holds: bool = False) -> bool:
         """Whether anything is in flight, or pending and not waiting for a person."""
-        parameters = {"skip_accounts": list(skip_accounts), "failed_holds": failed_holds}
+        asked = {"skip_accounts": list(skip_accounts), "failed_holds": failed_holds}
         with self._transaction() as connection:
-            return bool(self._value(connection, sql.STILL_MOVING, parameters))
+            return bool(self._value(connection, sql.STILL_MOVING, asked))
 
     def pending(self) -> int:
         """How many messages are pending, whatever they wait for."""
         with self._transaction() as connection:
             return int(self._value(connection, sql.COUNT_PENDING))
+
+    def lingering(self, seconds: float) -> tuple[Lingering, ...]:
+        """Who may have had messages locked for so long, if some have been ready for so long."""
+        given = {"seconds": seconds}
+        with self._transaction() as connection:
+            found = [Lingering(*row) for row in self._fetch(connection, LINGERING, given)]
+            return tuple(found) if found and self._value(connection, WAITING_FOR_LONG, given) else ()
 
     def archive(self, older_than: timedelta, *, failed_holds: bool = False) -> Iterator[Moved]:
         """Move what finished longer ago than that to the archive, a batch a step; the ledger says who and why."""
@@ -393,8 +395,3 @@ class Store:
     def _value(self, connection: Connection, text: str, parameters: Mapping[str, Any] = _NONE) -> Any:
         """The only value of the only row."""
         return self._fetch(connection, text, parameters)[0][0]
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with self._connections.transaction() as connection:
-            yield connection

@@ -30,6 +30,7 @@ from relay.worker.housekeeping import Housekeeping
 from relay.worker.isolation import CLAIM_MAX_SECONDS, Isolation
 from relay.worker.leases import Leases
 from relay.worker.limits import Limits
+from relay.worker.lingering import Lookout
 from relay.worker.pauses import Pauses
 from relay.worker.readiness import Readiness
 from relay.worker.report import Report
@@ -158,7 +159,8 @@ class Worker:
         aborting = asyncio.create_task(self._aborting_came())
         stopping = asyncio.create_task(self._stopping_came())
         meeting = map(asyncio.create_task, self._acquaintance.tasks())
-        others = [recovering, asyncio.create_task(self._hear_forever()), *meeting, *self._housekeeping()]
+        looking = asyncio.create_task(Lookout(self._store, self._threads, self._events).look_forever())
+        others = [recovering, looking, asyncio.create_task(self._hear_forever()), *meeting, *self._housekeeping()]
         landing_seconds = self._options.grace_seconds
         try:
             await until_first([claiming, aborting, stopping], others=[settling, extending, measuring, *others])

@@ -22,6 +22,7 @@ SQL_ROOMS = {
     "cli",
     "demo",
     "exports",
+    "lingering",
     "operations",
     "operator_statements",
     "outbox",

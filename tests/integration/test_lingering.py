@@ -1,0 +1,170 @@
+"""Claims step over locked messages without a word. Whoever keeps them locked is named, and nobody else is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import Engine, create_engine, make_url
+
+from relay import lingering
+from relay.cli.verbs import relay
+from relay.events import Events, LocksTaken
+from relay.lingering import Lingering
+from relay.store import ClaimLimits, Store, Turn
+from relay.worker.lingering import Lookout
+from relay.worker.threads import Threads
+from tests.fixtures.checked import Check
+from tests.fixtures.roles import Roles
+from tests.fixtures.rows import Rows
+from tests.fixtures.waiting import eventually
+
+LOCK = "select id from relay.outbox for update"
+OLD = """
+insert into relay.outbox (topic, content, available_at, created_at)
+select 't', '{}', now() - interval '5 minutes', now() - interval '5 minutes' from generate_series(1, 2)
+"""
+
+
+@pytest.fixture
+def rows(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Rows:
+    """With messages that have been due for long."""
+    monkeypatch.setattr(lingering, "LOOK_AGAIN_SECONDS", 0.01)
+    rows = Rows(engine)
+    rows.run(OLD)
+    return rows
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No need to wait for a minute."""
+    monkeypatch.setattr(lingering, "SECONDS", 0.1)
+
+
+@contextmanager
+def open_transaction(url: str, statement: str) -> Iterator[psycopg.Connection]:
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, application_name="forgotten") as connection:
+        connection.execute(statement.encode())
+        yield connection
+        connection.rollback()
+
+
+@pytest.mark.usefixtures("soon", "check_settings")
+def test_check_and_status_name_a_session_that_we_may_look_at(rows: Rows, check: Check, database_url: str) -> None:
+    with open_transaction(database_url, LOCK) as holder:
+        pid, role = holder.info.backend_pid, holder.info.user
+
+        def told() -> dict[str, Any]:
+            (found,) = check("--no-platform")["row locks"]
+            return found if found["state"] == "warn" else {}
+
+        found = eventually(told)
+        assert f"process {pid} (role {role}, application forgotten) leaves a transaction open for " in found["sentence"]
+        assert found["hint"].endswith(f"select pg_terminate_backend({pid})")
+        status = CliRunner().invoke(relay, ["status"]).stdout
+        assert f"in the way  process {pid} (role {role}, application forgotten) leaves a transaction" in status
+        assert f": select pg_terminate_backend({pid})\n" in status
+    assert check("--no-platform")["row locks"][0]["state"] == "ok"
+    assert "in the way" not in CliRunner().invoke(relay, ["status"]).stdout
+
+
+@pytest.mark.usefixtures("check_settings")
+@pytest.mark.parametrize("part", ["", "operator"])
+def test_a_session_that_is_hidden_from_us(
+    rows: Rows, check: Check, roles: Roles, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the owner of the tables nor an operator sees since when another role's session is in its transaction."""
+    with open_transaction(roles.url("worker"), LOCK) as holder:
+        if part:
+            monkeypatch.setenv("RELAY_DATABASE_URL", roles.url(part))
+        else:
+            (found,) = check("--no-platform")["row locks"]
+            assert found["state"] == "warn"
+            assert found["sentence"].endswith("; since when, a member of pg_monitor sees")
+        (told,) = json.loads(CliRunner().invoke(relay, ["status", "--json"]).stdout)["lingering"]
+        assert (told["pid"], told["role"], told["application"], told["seconds"]) == (
+            *(holder.info.backend_pid, holder.info.user, "forgotten"),
+            None,
+        )
+
+
+@pytest.mark.usefixtures("soon", "check_settings")
+def test_who_sleeps_in_a_statement_is_named_too(rows: Rows, check: Check, database_url: str) -> None:
+    with open_transaction(database_url, LOCK) as holder:
+        holder.execute("select pg_sleep(0.2)")
+        assert check("--no-platform")["row locks"][0]["state"] == "warn"
+
+
+@pytest.mark.usefixtures("check_settings")
+@pytest.mark.parametrize(
+    ("part", "statement"),
+    [
+        ("auditor", "select count(*) from relay.audit_message"),
+        ("worker", "select id from relay.outbox"),
+        ("app", "insert into relay.outbox (topic, content, ordering_key, dedupe_key) values ('t', '{}', 'k', 'd')"),
+    ],
+)
+def test_who_cannot_have_locked_a_message_is_not_named(
+    rows: Rows, check: Check, roles: Roles, part: str, statement: str
+) -> None:
+    with open_transaction(roles.url(part), statement):
+        assert check("--no-platform")["row locks"][0]["state"] == "ok"
+
+
+@pytest.mark.usefixtures("check_settings")
+def test_nobody_is_named_where_no_message_waits(rows: Rows, check: Check, roles: Roles) -> None:
+    rows.run("update relay.outbox set status = 'failed', finished_at = now(), error_code = 'x'")
+    rows.add(1)
+    with open_transaction(roles.url("worker"), LOCK):
+        assert check("--no-platform")["row locks"][0]["state"] == "ok"
+
+
+async def test_a_worker_tells_it_while_messages_could_be_sent(rows: Rows, roles: Roles) -> None:
+    engine = create_engine(roles.url("worker"), isolation_level="READ COMMITTED")
+    store = Store(engine, worker="w", lease_seconds=60)
+    threads, told, came = Threads(store.cut_off, patience_seconds=10), list[Any](), asyncio.Event()
+
+    def hear(event: Any) -> None:
+        told.append(event)
+        came.set()
+
+    with open_transaction(roles.url("worker"), LOCK) as holder:
+        holder.execute("select pg_sleep(0.02)")
+        assert store.claim(Turn(), ClaimLimits(slots=1)).messages == 0
+        assert store.lingering(600.0) == ()
+        (found,) = store.lingering(0.01)
+        assert (found.pid, found.seconds is None) == (holder.info.backend_pid, False)
+        lookout = Lookout(store, threads, Events([hear]), every_seconds=0.01, seconds=0.01)
+        looking = asyncio.create_task(lookout.look_forever())
+        async with asyncio.timeout(20):
+            await came.wait()
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
+        assert [type(event) for event in told] == [LocksTaken]
+        assert told[0].holder.startswith(f"process {found.pid} (role {found.role}, application forgotten) leaves a ")
+        rows.run("insert into relay.pause (scope, reason, by) values (concat('account', chr(58), 'default'), 'r', 'w')")
+        assert store.lingering(0.01) == ()
+    engine.dispose()
+    threads.close()
+
+
+def test_a_worker_waits_until_it_has_seen_for_long_what_is_hidden_from_it() -> None:
+    told: list[Any] = []
+    lookout = Lookout(None, None, Events([told.append]))  # type: ignore[arg-type]
+    hidden = Lingering("3/7", 12, "r", "", None, None)
+    for now in (0.0, 20.0, 40.0):
+        lookout.meet((hidden,), now)
+    assert not told
+    lookout.meet((), 60.0)  # gone: a new beginning
+    for now in (80.0, 100.0, 120.0, 140.0, 160.0):
+        lookout.meet((hidden,), now)
+    (event,) = told
+    assert event.holder.startswith("process 12 (role r, application unnamed) leaves a transaction open for 60 s and ")
