@@ -326,6 +326,9 @@ pace = Table(
     metadata,
     Column("app_key", Text, nullable=False),
     Column("next_at", _when, nullable=False),
+    # Who moved it furthest while it is more than a minute away, and by how much; else who called last.
+    Column("db_user", Native("name"), server_default=text("session_user")),
+    Column("step", Native("interval")),
     PrimaryKeyConstraint("app_key", name="pace_pkey"),
     postgresql_with={"fillfactor": "50"},
 )

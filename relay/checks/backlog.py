@@ -19,6 +19,9 @@ from relay.statements import SOUND
 
 OLD_SECONDS = 300
 NAMED_PAUSES = 3
+# So many calls of an app key may wait for their turn: more is nobody's pace.
+QUEUED_CALLS = 100
+FAR_SECONDS = 60
 # A worker that runs settles lapsed calls within a poll interval.
 LAPSED_SECONDS = 10
 
@@ -56,6 +59,12 @@ from {schema}.blocked_keys
 _PAUSES = """
 select scope, until, reason from {schema}.pause where until is null or until > now() order by since
 """
+_PACES = """
+select right(app_key, 4) as tail, next_at, extract(epoch from next_at - clock_timestamp()) as seconds, db_user,
+    extract(epoch from step) as step_seconds
+from {schema}.pace where next_at > clock_timestamp() + make_interval(secs => :far_seconds) order by next_at desc
+"""
+_SOONER = "delete from {schema}.pace where next_at > now() + interval '{seconds} s'"
 _FAILED = """
 select count(*) as messages, mode() within group (order by error_code) as often
 from {schema}.outbox where status = 'failed' and finished_at > now() - interval '1 hour'
@@ -132,6 +141,25 @@ def pauses(connection: Connection, settings: Settings) -> Iterator[Finding]:
     ]
     more = [f"{len(found) - NAMED_PAUSES} more"] if len(found) > NAMED_PAUSES else []
     yield warn("; ".join(named + more), "Mend the reason; a new credential ends its pause, else: relay resume")
+
+
+def pace(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Whoever may make calls may also put those of everybody else off."""
+    far_seconds = max(FAR_SECONDS, QUEUED_CALLS / settings.rate_limit if settings.rate_limit else 0)
+    found = connection.execute(_ours(_PACES, settings), {"far_seconds": far_seconds}).all()
+    if not found:
+        yield ok("no app key waits long for its turn")
+        return
+    named = [
+        f"the next call of the app key …{row.tail} is at {row.next_at.isoformat(' ', 'seconds')}, in "
+        f"{row.seconds:.0f} s; the login {row.db_user or 'unknown'} moved it"
+        + (f" by {row.step_seconds:.0f} s" if row.step_seconds is not None else "")
+        for row in found[:NAMED_PAUSES]
+    ]
+    more = [f"{len(found) - NAMED_PAUSES} more"] if len(found) > NAMED_PAUSES else []
+    remedy = _SOONER.format(schema=quoted(settings.schema_name), seconds=f"{far_seconds:.0f}")
+    hint = f"Does a worker of that login have a low RELAY_RATE_LIMIT? If not, ask who has it; as the owner: {remedy}"
+    yield warn("; ".join(named + more), hint)
 
 
 def failed(connection: Connection, settings: Settings) -> Iterator[Finding]:

@@ -72,6 +72,7 @@ TABLES: Mapping[str, Check] = {
     "limits": backlog.limits,
     "blocked keys": backlog.blocked_keys,
     "pauses": backlog.pauses,
+    "pace": backlog.pace,
     "failed": backlog.failed,
     "open calls": backlog.open_calls,
     "answers": backlog.answers,
