@@ -50,7 +50,7 @@ def ledger_options_with(when: str) -> Callable[[F], F]:
 @contextmanager
 def operators_engine(settings: Settings) -> Iterator[Engine]:
     """An engine on a database whose tables are those this version knows, as far as the login may know that."""
-    from relay.cli.database import acting_engine
+    from relay.assembly.database import acting_engine
     from relay.revisions import require_head_if_readable
 
     with acting_engine(settings) as engine:

@@ -104,7 +104,7 @@ def _move(settings: Settings, older_than: timedelta, order: Order, batch: int, d
 
 def _list(settings: Settings, as_json: bool) -> None:
     from relay import archive
-    from relay.cli.database import reading
+    from relay.assembly.database import reading
 
     with reading(settings) as connection:
         months = list(archive.months(connection, schema=settings.schema_name))

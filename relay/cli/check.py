@@ -54,8 +54,8 @@ def check(account: str, no_platform: bool, as_json: bool) -> None:
 
 
 def _facts(account: str, *, ask_platform: bool) -> Iterator[Fact]:
+    from relay.assembly.database import open_engine
     from relay.checks import Fact, State
-    from relay.cli.database import open_engine
     from relay.errors import ConfigurationError
     from relay.settings import load
 
@@ -77,8 +77,8 @@ def _facts(account: str, *, ask_platform: bool) -> Iterator[Fact]:
 
 
 def _exposed(settings: Settings) -> Iterator[Fact]:
+    from relay.assembly.accounts import exposed
     from relay.checks import Fact, State
-    from relay.cli.accounts import exposed
 
     for problem in exposed(settings):
         yield Fact("settings", State.WARN, problem, _HINTS["settings"])
@@ -110,8 +110,8 @@ def _database(engine: Engine, settings: Settings, offsets: list[float]) -> Itera
 
 def _credentials(settings: Settings, account: str, offset_seconds: float, ask_platform: bool) -> Iterator[Fact]:
     """Asks the platform only with the producer ``tmc``."""
+    from relay.assembly.accounts import open_accounts
     from relay.checks import Fact, State
-    from relay.cli.accounts import open_accounts
 
     tmc = settings.producer == "tmc"
     with open_accounts(settings) as accounts:
@@ -132,8 +132,8 @@ def _credentials(settings: Settings, account: str, offset_seconds: float, ask_pl
 
 def _way_to_accounts(settings: Settings) -> Iterator[Fact]:
     """What is wrong with the way to a database of their own: secrets come over it."""
+    from relay.assembly.accounts import accounts_engine
     from relay.checks import State, fact, way
-    from relay.cli.accounts import accounts_engine
 
     if not (settings.accounts_query and settings.accounts_database_url):
         return
@@ -155,7 +155,7 @@ def _platform(settings: Settings, accounts: Accounts, account: str, offset_secon
 
 
 async def _probe(settings: Settings, accounts: Accounts, account: str, offset_seconds: float) -> Answer:
-    from relay.cli.producing import producer_config
+    from relay.assembly.producers import producer_config
     from relay.producers.tmc import TmcProducer
 
     producer = TmcProducer(producer_config(settings, accounts, lambda: time.time() + offset_seconds))

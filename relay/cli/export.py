@@ -138,7 +138,7 @@ def _preceding(manifest: Path | None) -> Preceding | None:
 @contextmanager
 def _snapshot(settings: Settings) -> Iterator[Connection]:
     """Unlike ``database.reading`` nothing is asked yet: an auditor may not read which revision the tables have."""
-    from relay.cli.database import open_engine
+    from relay.assembly.database import open_engine
 
     engine = open_engine(settings)
     try:

@@ -24,7 +24,7 @@ def migrate(sql: bool, to: str, start: str | None, wait: timedelta, lock_timeout
     Safe to run by many at once and again: whoever comes second finds nothing to do. It takes the owner of the database
     or of the schema, no superuser.
     """
-    from relay.cli.database import open_engine, warn_of_encoding
+    from relay.assembly.database import open_engine, warn_of_encoding
     from relay.revisions import migrating
     from relay.settings import load
 

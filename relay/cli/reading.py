@@ -29,7 +29,7 @@ _LARGEST_ID = 2**63 - 1
 def status(as_json: bool, fail_if_older: timedelta | None) -> None:
     """Show the backlog, what is in flight, failures, pauses, workers."""
     from relay import reports
-    from relay.cli.database import reading
+    from relay.assembly.database import reading
     from relay.settings import load
 
     with reading(load()) as connection:
@@ -55,7 +55,7 @@ def status(as_json: bool, fail_if_older: timedelta | None) -> None:
 def list_messages(limit: int, after: int | None, as_json: bool, **wanted: Any) -> None:
     """List messages, the newest first."""
     from relay import reports
-    from relay.cli.database import reading
+    from relay.assembly.database import reading
     from relay.settings import load
 
     with reading(load()) as connection:
@@ -82,7 +82,7 @@ def show(message_id: int, reveal: bool, reason: str | None, actor: str | None, a
     for them and say why.
     """
     from relay import reports
-    from relay.cli.database import reading
+    from relay.assembly.database import reading
     from relay.errors import RelayError
     from relay.settings import load
 

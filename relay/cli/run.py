@@ -20,11 +20,11 @@ from sqlalchemy.exc import DBAPIError
 from relay import background
 from relay.accounts import Accounts
 from relay.addresses import conninfo, normalized_url
-from relay.cli.accounts import exposed, open_accounts
-from relay.cli.database import explained, plain_engine, reading, warn_of_encoding
+from relay.assembly.accounts import exposed, open_accounts
+from relay.assembly.database import explained, plain_engine, reading, warn_of_encoding
+from relay.assembly.producers import producer_config
+from relay.assembly.start import record_start
 from relay.cli.printing import say, shown
-from relay.cli.producing import producer_config
-from relay.cli.starting import record_start
 from relay.errors import ConfigurationError, RelayError
 from relay.events import Events
 from relay.observers.logs import LogLines, silence_libraries

@@ -18,6 +18,7 @@ SQL_ROOMS = {
     "acting",
     "addresses",
     "archive",
+    "assembly",
     "checks",
     "cli",
     "demo",

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from relay.cli.accounts import open_accounts
+from relay.assembly.accounts import open_accounts
 from relay.embedded import EmbeddedPostgres
 from relay.settings import load
 from tests.fixtures.pooler import needs_pgbouncer, pgbouncer

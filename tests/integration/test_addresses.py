@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 
 import relay
 from relay.addresses import conninfo
-from relay.cli.accounts import open_accounts
+from relay.assembly.accounts import open_accounts
 from relay.cli.verbs import relay as command
 from relay.embedded import EmbeddedPostgres
 from relay.settings import load

@@ -46,7 +46,7 @@ def test_checks_that_break_are_warnings_and_stop_no_other(check: Check, monkeypa
     ("broken", "name"),
     [
         ("relay.checks.examination.host_offset_seconds", "database"),
-        ("relay.cli.accounts.open_accounts", "accounts"),
+        ("relay.assembly.accounts.open_accounts", "accounts"),
         ("relay.cli.check._probe", "platform"),
         ("relay.producers.tmc.TmcProducer.open", "platform"),
     ],

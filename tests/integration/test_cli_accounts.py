@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from sqlalchemy import Engine, text
 
 import relay
+from relay.assembly.accounts import exposed, open_accounts
 from relay.checks import way
-from relay.cli.accounts import exposed, open_accounts
 from relay.cli.verbs import relay as command
 from relay.errors import ConfigurationError, UnreachableError
 from relay.settings import load

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import Engine, make_url, text
 
-from relay.cli.database import open_engine
+from relay.assembly.database import open_engine
 from relay.cli.verbs import relay
 from relay.embedded import EmbeddedPostgres
 from relay.errors import UnreachableError

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from relay.cli.database import explained
+from relay.assembly.database import explained
 from relay.conninfo import advice, refused_parameter
 from relay.errors import ConfigurationError, RelayError, UnreachableError
 
