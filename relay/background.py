@@ -97,6 +97,26 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(wrapped())
 
 
+async def in_thread(work: Callable[[], T], unwanted: Callable[[T], object] = lambda _: None) -> T:
+    """The result of ``work``, in a thread of its own.
+
+    When cancelled, the work goes on to its end without us, and ``unwanted`` is given what came of it.
+    """
+    executor = Executor(1, name="opening")
+    future = executor.submit(work)
+    executor.shutdown()
+
+    def take_back(ended: Future[T]) -> None:
+        if not ended.cancelled() and ended.exception() is None:
+            unwanted(ended.result())
+
+    try:
+        return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        future.add_done_callback(take_back)
+        raise
+
+
 def still_at_work(patience_seconds: float) -> list[str]:
     """The names of our threads that have not ended after so long: at the end of a process, those that hang."""
     deadline = time.monotonic() + patience_seconds

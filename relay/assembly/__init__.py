@@ -2,8 +2,10 @@
 
     settings ──> database    engines whose errors are sentences; snapshots to read, connections for operators
              ├─> accounts    the sources of credentials
-             └─> producers   the producer of the settings, and what it is told
+             ├─> producers   the producer of the settings, and what it is told
+             ├─> worker      all of these with the store, the wake-up and the observers: a worker that can run
+             └─> embedding   that worker inside an application: relay.open_worker, relay.running, relay.drain
 
 Doors (``cli/``) and other programs ask it; nobody else makes an engine, a store or a worker. It raises the errors of
-``relay.errors``.
+``relay.errors``; what is only worth a warning goes to whoever is given as ``warn``.
 """

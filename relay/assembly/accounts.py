@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine
 
 from relay.accounts import DEFAULT, Accounts, Source
 from relay.accounts.query import Query
@@ -31,7 +31,7 @@ def open_accounts(settings: Settings) -> Iterator[Accounts]:
         sources: list[Source] = []
         names = [DEFAULT]
         if settings.accounts_query:
-            engine = accounts_engine(settings)
+            engine = _accounts_engine(settings)
             stack.callback(engine.dispose)
             sources.append(Query(engine, settings.accounts_query))
         if settings.accounts_dir:
@@ -54,7 +54,18 @@ def _given(settings: Settings, *, needed: bool) -> dict[str, Credential]:
     return {}
 
 
-def accounts_engine(settings: Settings) -> Engine:
+@contextmanager
+def reading_accounts(settings: Settings) -> Iterator[Connection]:
+    """A connection such as the query for credentials goes over."""
+    engine = _accounts_engine(settings)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _accounts_engine(settings: Settings) -> Engine:
     """One connection, apart from those the worker claims and settles with."""
     engine = create_engine(
         normalized_url(settings.accounts_database_url or settings.database_url),

@@ -1,4 +1,4 @@
-"""The database of the settings, as verbs use it: an engine whose errors are sentences.
+"""The database of the settings, as commands and workers use it: an engine whose errors are sentences.
 
 PostgreSQL's errors become ours at this border. They name hosts, ports and database, never a password, a statement or
 its values. What decides is the SQLSTATE; libpq gives none when it cannot connect.
@@ -10,15 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import click
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from relay.acting import bound_waits, naming
 from relay.addresses import normalized_url, told
 from relay.certificates import trouble_of_postgresql
-from relay.checks.server import encoding_trouble
-from relay.cli.printing import say
 from relay.conninfo import advice, refused_parameter
 from relay.database_errors import Kind, cause_of, is_away, is_statement_mode
 from relay.errors import ConfigurationError, RelayError, SchemaError, UnreachableError
@@ -71,21 +68,47 @@ def plain_engine(settings: Settings) -> Engine:
 
 
 @contextmanager
-def acting_engine(settings: Settings) -> Iterator[Engine]:
-    """An engine for a person who waits: for a lock five seconds at the most, and then is told who has it."""
+def opened(settings: Settings) -> Iterator[Engine]:
+    """The same as long as the block lasts."""
     engine = open_engine(settings)
-    bound_waits(engine)
     try:
-        with naming(engine, settings.schema_name, f"{_verb()} did nothing, {NOTHING_CHANGED}"):
-            yield engine
+        yield engine
     finally:
         engine.dispose()
 
 
 @contextmanager
-def reading(settings: Settings) -> Iterator[Connection]:
+def acting_engine(settings: Settings, *, who: str = "relay") -> Iterator[Engine]:
+    """An engine for a person who waits: for a lock five seconds at the most, and then is told who has it.
+
+    ``who`` did nothing then.
+    """
+    with opened(settings) as engine:
+        bound_waits(engine)
+        with naming(engine, settings.schema_name, f"{who} did nothing, {NOTHING_CHANGED}"):
+            yield engine
+
+
+@contextmanager
+def operating(settings: Settings, *, who: str = "relay") -> Iterator[Engine]:
+    """The same on a database whose tables are those this version knows, as far as the login may know that."""
+    with acting_engine(settings, who=who) as engine:
+        with engine.connect() as connection:
+            require_head_if_readable(connection, settings.schema_name)
+        yield engine
+
+
+@contextmanager
+def snapshot(settings: Settings) -> Iterator[Connection]:
+    """A read-only snapshot, of which nothing is asked yet: an auditor may not read which revision the tables have."""
+    with opened(settings) as engine, engine.connect() as connection:
+        yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+@contextmanager
+def reading(settings: Settings, *, who: str = "relay") -> Iterator[Connection]:
     """A read-only snapshot of a database whose tables are those this version knows, as far as the login may know."""
-    with acting_engine(settings) as engine:
+    with acting_engine(settings, who=who) as engine:
         read_any_text(engine)
         with engine.connect() as connection:
             connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -93,16 +116,10 @@ def reading(settings: Settings) -> Iterator[Connection]:
             yield connection
 
 
-def _verb() -> str:
-    context = click.get_current_context(silent=True)
-    return f"relay {context.info_name}" if context else "relay"
-
-
-def warn_of_encoding(connection: Connection) -> None:
-    """Say on stderr what the encoding of the database costs, if it is not UTF-8."""
+def server_encoding(connection: Connection) -> str:
+    """In which the database keeps its texts; the server tells it unasked."""
     raw: Any = connection.connection.dbapi_connection
-    if trouble := encoding_trouble(str(raw.info.parameter_status("server_encoding"))):
-        say(f"warning: {trouble}", err=True)
+    return str(raw.info.parameter_status("server_encoding"))
 
 
 def explained(error: BaseException, url: URL) -> RelayError:

@@ -1,12 +1,30 @@
-"""What a producer is told, from the settings: the same for the worker and for whoever only asks the platform."""
+"""The producer of the settings, and what a producer is told: the same for a worker and for a question."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from relay.accounts import Accounts
-from relay.producers import ProducerConfig
+from relay.message import Answer
+from relay.producers import Producer, ProducerConfig, load
 from relay.settings import Settings
+
+
+def producer_for(settings: Settings, accounts: Accounts, now: Callable[[], float]) -> Producer:
+    """Not open yet. ``now`` gives the seconds since the epoch to sign with."""
+    return load(settings.producer)(producer_config(settings, accounts, now))
+
+
+async def probed(settings: Settings, accounts: Accounts, account: str, now: Callable[[], float]) -> Answer:
+    """What the platform says to a call without messages, whatever the producer of the settings is."""
+    from relay.producers.tmc import TmcProducer
+
+    producer = TmcProducer(producer_config(settings, accounts, now))
+    await producer.open()
+    try:
+        return await producer.probe(account)
+    finally:
+        await producer.close()
 
 
 def producer_config(settings: Settings, accounts: Accounts, now: Callable[[], float]) -> ProducerConfig:

@@ -1,32 +1,28 @@
 """What the ledger is told when a worker starts: its version and the settings in force, never a secret.
 
-A worker goes on without that row: messages are worth more. It says so on stderr then.
+A worker goes on without that row: messages are worth more. It warns then.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 from sqlalchemy.exc import DBAPIError
 
 import relay
-from relay.cli.printing import say
 from relay.errors import RelayError
 from relay.settings import SECRETS, Settings
 from relay.store import Store, told
 
 
-def record_start(store: Store, settings: Settings) -> None:
+def record_start(store: Store, settings: Settings, warn: Callable[[str], object]) -> None:
     """Leave a row under the worker's name; a warning where that is not possible."""
     try:
         store.record_start(relay.__version__, in_force(settings))
     except (RelayError, DBAPIError) as error:
-        say(
-            f"warning: the ledger does not have this start ({told(error)}); if a right is missing, run relay roles "
-            "--sql again",
-            err=True,
-        )
+        warn(f"the ledger does not have this start ({told(error)}); if a right is missing, run relay roles --sql again")
 
 
 def in_force(settings: Settings) -> dict[str, Any]:

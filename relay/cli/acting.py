@@ -9,8 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,10 +18,7 @@ import click
 from relay.cli.printing import print_facts, print_json, say
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
     from relay.operations import Changed, Order, Preview
-    from relay.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 LARGEST_ID = 2**63 - 1
@@ -45,18 +41,6 @@ def ledger_options_with(when: str) -> Callable[[F], F]:
         return click.option("--reason", metavar="TEXT", help=f"Why; kept in the ledger. {when}")(verb)
 
     return options
-
-
-@contextmanager
-def operators_engine(settings: Settings) -> Iterator[Engine]:
-    """An engine on a database whose tables are those this version knows, as far as the login may know that."""
-    from relay.assembly.database import acting_engine
-    from relay.revisions import require_head_if_readable
-
-    with acting_engine(settings) as engine:
-        with engine.connect() as connection:
-            require_head_if_readable(connection, settings.schema_name)
-        yield engine
 
 
 def ordered(reason: str | None, actor: str | None, dry_run: bool, selection: Mapping[str, object]) -> Order:

@@ -26,7 +26,7 @@ def add(topic: str, content: str, as_json: bool, **columns: Any) -> None:
 
     The content is a JSON object, given as an argument or on standard input.
     """
-    from relay.assembly.database import acting_engine
+    from relay.cli.database import acting_engine
     from relay.outbox import add as insert
     from relay.settings import load
 

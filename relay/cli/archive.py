@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relay.cli.acting import count, ledger_options_with, operators_engine, ordered
+from relay.cli.acting import count, ledger_options_with, ordered
 from relay.cli.options import duration, json_option
 from relay.cli.printing import print_facts, print_json, print_table, say
 from relay.cli.removing import forgotten_keys
@@ -79,9 +79,10 @@ def archive(
 
 def _move(settings: Settings, older_than: timedelta, order: Order, batch: int, dry_run: bool, as_json: bool) -> None:
     from relay import archive
+    from relay.cli.database import operating
 
     schema, failed_holds = settings.schema_name, settings.on_failed_head == "hold"
-    with operators_engine(settings) as engine:
+    with operating(settings) as engine:
         if dry_run:
             with engine.connect() as connection:
                 found = archive.archivable(connection, older_than, schema=schema, failed_holds=failed_holds)
@@ -104,7 +105,7 @@ def _move(settings: Settings, older_than: timedelta, order: Order, batch: int, d
 
 def _list(settings: Settings, as_json: bool) -> None:
     from relay import archive
-    from relay.assembly.database import reading
+    from relay.cli.database import reading
 
     with reading(settings) as connection:
         months = list(archive.months(connection, schema=settings.schema_name))
@@ -118,9 +119,10 @@ def _list(settings: Settings, as_json: bool) -> None:
 
 def _drop(settings: Settings, month: str, order: Order, dry_run: bool, yes: bool, as_json: bool) -> None:
     from relay import archive
+    from relay.cli.database import operating
 
     schema = settings.schema_name
-    with operators_engine(settings) as engine:
+    with operating(settings) as engine:
         with engine.connect() as connection:
             found = archive.droppable(connection, month, schema=schema)
         if not dry_run:

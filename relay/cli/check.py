@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from relay.accounts import Accounts
     from relay.checks import Fact
-    from relay.message import Answer
     from relay.settings import Settings
 
 # What stops everything else has a code of its own; anything else that fails is a 1.
@@ -132,35 +131,21 @@ def _credentials(settings: Settings, account: str, offset_seconds: float, ask_pl
 
 def _way_to_accounts(settings: Settings) -> Iterator[Fact]:
     """What is wrong with the way to a database of their own: secrets come over it."""
-    from relay.assembly.accounts import accounts_engine
+    from relay.assembly.accounts import reading_accounts
     from relay.checks import State, fact, way
 
     if not (settings.accounts_query and settings.accounts_database_url):
         return
-    engine = accounts_engine(settings)
-    try:
-        with engine.connect() as connection:
-            found = [finding for finding in way.encryption(connection, settings) if finding.state is not State.OK]
-    finally:
-        engine.dispose()
+    with reading_accounts(settings) as connection:
+        found = [finding for finding in way.encryption(connection, settings) if finding.state is not State.OK]
     yield from (fact("accounts", finding) for finding in found)
 
 
 def _platform(settings: Settings, accounts: Accounts, account: str, offset_seconds: float) -> Iterator[Fact]:
     from relay import background
+    from relay.assembly.producers import probed
     from relay.checks import fact
     from relay.checks.platform import judged
 
-    yield fact("platform", judged(background.run(_probe(settings, accounts, account, offset_seconds)), account))
-
-
-async def _probe(settings: Settings, accounts: Accounts, account: str, offset_seconds: float) -> Answer:
-    from relay.assembly.producers import producer_config
-    from relay.producers.tmc import TmcProducer
-
-    producer = TmcProducer(producer_config(settings, accounts, lambda: time.time() + offset_seconds))
-    await producer.open()
-    try:
-        return await producer.probe(account)
-    finally:
-        await producer.close()
+    answer = background.run(probed(settings, accounts, account, lambda: time.time() + offset_seconds))
+    yield fact("platform", judged(answer, account))

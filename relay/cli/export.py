@@ -19,10 +19,7 @@ from relay.cli.options import time as time_with_offset
 from relay.cli.printing import print_json, say, say_exactly
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from relay.exports.manifest import Preceding
-    from relay.settings import Settings
 
 _QUIET_SECONDS = 2.0  # whoever looks on is told how far it is
 _SECONDS_BETWEEN_LINES = 10.0  # and a log only now and then
@@ -109,13 +106,14 @@ def _write(
     after: Path | None,
     as_json: bool,
 ) -> None:
+    from relay.assembly.database import snapshot
     from relay.exports import Plan
     from relay.exports import export as write
     from relay.settings import load
 
     settings = load()
     plan = Plan(form, since, until, _preceding(previous), _preceding(after and after / "manifest.json"))
-    with _snapshot(settings) as connection, Progress.on_stderr() as told:
+    with snapshot(settings) as connection, Progress.on_stderr() as told:
         manifest, sha256 = write(connection, folder, plan, schema=settings.schema_name, told=told)
     if as_json:
         print_json({"sha256": sha256, **asdict(manifest)})
@@ -133,19 +131,6 @@ def _preceding(manifest: Path | None) -> Preceding | None:
         return None
     with told_disk_errors(manifest):
         return preceding(manifest.read_bytes(), str(manifest))
-
-
-@contextmanager
-def _snapshot(settings: Settings) -> Iterator[Connection]:
-    """Unlike ``database.reading`` nothing is asked yet: an auditor may not read which revision the tables have."""
-    from relay.assembly.database import open_engine
-
-    engine = open_engine(settings)
-    try:
-        with engine.connect() as connection:
-            yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    finally:
-        engine.dispose()
 
 
 class Progress:

@@ -24,7 +24,8 @@ def migrate(sql: bool, to: str, start: str | None, wait: timedelta, lock_timeout
     Safe to run by many at once and again: whoever comes second finds nothing to do. It takes the owner of the database
     or of the schema, no superuser.
     """
-    from relay.assembly.database import open_engine, warn_of_encoding
+    from relay.assembly.database import opened, server_encoding
+    from relay.checks.server import encoding_trouble
     from relay.revisions import migrating
     from relay.settings import load
 
@@ -34,10 +35,10 @@ def migrate(sql: bool, to: str, start: str | None, wait: timedelta, lock_timeout
     if sql:
         say_exactly(migrating.migration_sql(schema=settings.schema_name, to=to, start=start))
         return
-    engine = open_engine(settings)
-    try:
+    with opened(settings) as engine:
         with engine.connect() as connection:
-            warn_of_encoding(connection)
+            if trouble := encoding_trouble(server_encoding(connection)):
+                say(f"warning: {trouble}", err=True)
         applied = migrating.migrate(
             engine,
             schema=settings.schema_name,
@@ -46,8 +47,6 @@ def migrate(sql: bool, to: str, start: str | None, wait: timedelta, lock_timeout
             lock_timeout_seconds=lock_timeout.total_seconds(),
             tell=lambda sentence: say(sentence, err=True),
         )
-    finally:
-        engine.dispose()
     for revision in applied:
         say(f"applied revision {revision}", err=True)
     if not applied:

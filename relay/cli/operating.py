@@ -17,7 +17,6 @@ from relay.cli.acting import (
     count,
     ledger_options,
     message_id,
-    operators_engine,
     ordered,
     tell_changed,
     tell_preview,
@@ -110,6 +109,7 @@ def _operate(
     **filters: Any,
 ) -> None:
     from relay import operations
+    from relay.cli.database import operating
     from relay.settings import load
 
     _require_choice(ids, filters)
@@ -117,7 +117,7 @@ def _operate(
     order = ordered(reason, actor, dry_run, {**selection, **manner})
     settings = load()
     schema = settings.schema_name
-    with operators_engine(settings) as engine:
+    with operating(settings) as engine:
         with engine.connect() as connection:
             named = ids or operations.find(connection, operations.Wanted(**filters), verb=verb, schema=schema)
             expected = operations.preview(connection, verb, named, schema=schema)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import click
 
-from relay.cli.acting import F, ledger_options, operators_engine, ordered
+from relay.cli.acting import F, ledger_options, ordered
 from relay.cli.options import duration, json_option
 from relay.cli.printing import print_json, say, shown
 
@@ -36,13 +36,14 @@ def pause(
     new credential would have ended.
     """
     from relay import operations
+    from relay.cli.database import operating
     from relay.settings import load
 
     scope = _scope(account, app)
     operations.require_possible(scope)
     order = ordered(reason, actor, dry_run, {"scope": scope, "for": lasting})
     settings = load()
-    with operators_engine(settings) as engine, engine.begin() as connection:
+    with operating(settings) as engine, engine.begin() as connection:
         before = operations.pause_in_force(connection, scope, schema=settings.schema_name)
         until, action = None, None
         if not dry_run:
@@ -69,13 +70,14 @@ def resume(
     Without a new credential a pause for a refused one comes back with the next call.
     """
     from relay import operations
+    from relay.cli.database import operating
     from relay.errors import RelayError
     from relay.settings import load
 
     scope = _scope(account, app)
     order = ordered(reason, actor, dry_run, {"scope": scope})
     settings = load()
-    with operators_engine(settings) as engine, engine.begin() as connection:
+    with operating(settings) as engine, engine.begin() as connection:
         before = operations.pause_in_force(connection, scope, schema=settings.schema_name)
         action = None if dry_run else operations.resume(connection, scope, order, schema=settings.schema_name)
     if before is None or (action is None and not dry_run):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relay.cli.acting import operators_engine, ordered
+from relay.cli.acting import ordered
 from relay.cli.options import duration, json_option
 from relay.cli.printing import print_facts, print_json, print_table, say, shown
 
@@ -29,7 +29,7 @@ _LARGEST_ID = 2**63 - 1
 def status(as_json: bool, fail_if_older: timedelta | None) -> None:
     """Show the backlog, what is in flight, failures, pauses, workers."""
     from relay import reports
-    from relay.assembly.database import reading
+    from relay.cli.database import reading
     from relay.settings import load
 
     with reading(load()) as connection:
@@ -55,7 +55,7 @@ def status(as_json: bool, fail_if_older: timedelta | None) -> None:
 def list_messages(limit: int, after: int | None, as_json: bool, **wanted: Any) -> None:
     """List messages, the newest first."""
     from relay import reports
-    from relay.assembly.database import reading
+    from relay.cli.database import reading
     from relay.settings import load
 
     with reading(load()) as connection:
@@ -82,7 +82,7 @@ def show(message_id: int, reveal: bool, reason: str | None, actor: str | None, a
     for them and say why.
     """
     from relay import reports
-    from relay.assembly.database import reading
+    from relay.cli.database import reading
     from relay.errors import RelayError
     from relay.settings import load
 
@@ -156,9 +156,10 @@ def _revealed(settings: Settings, facts: dict[str, Any], order: Order) -> dict[s
     What was said of the message is put into ``facts``, in the place of its masked form.
     """
     from relay import operations
+    from relay.cli.database import operating
 
     calls = [call["id"] for call in facts["calls"]]
-    with operators_engine(settings) as engine, engine.begin() as connection:
+    with operating(settings) as engine, engine.begin() as connection:
         texts = operations.reveal(connection, facts["id"], order, schema=settings.schema_name, calls=calls)
     if texts is None:
         return {}

@@ -14,7 +14,6 @@ from relay.cli.acting import (
     ledger_options,
     ledger_options_with,
     message_id,
-    operators_engine,
     ordered,
     tell_changed,
     tell_preview,
@@ -43,11 +42,12 @@ def redact(ids: tuple[int, ...], reason: str | None, actor: str | None, dry_run:
     removed. Backups, and what the platform has, are not reached.
     """
     from relay import operations
+    from relay.cli.database import operating
     from relay.settings import load
 
     order = ordered(reason, actor, dry_run, {"ids": ids})
     settings = load()
-    with operators_engine(settings) as engine, engine.begin() as connection:
+    with operating(settings) as engine, engine.begin() as connection:
         if dry_run:
             tell_preview(operations.preview(connection, "redact", ids, schema=settings.schema_name), as_json=as_json)
             return
@@ -69,12 +69,13 @@ def prune(
     it does nothing, until RELAY_DEDUPE_KEEP_DAYS have passed. May be stopped and run again at any time.
     """
     from relay import operations
+    from relay.cli.database import operating
     from relay.settings import load
 
     order = ordered(reason or "retention", actor, dry_run, {"older_than": older_than})
     settings = load()
     schema = settings.schema_name
-    with operators_engine(settings) as engine:
+    with operating(settings) as engine:
         if dry_run:
             with engine.connect() as connection:
                 messages, oldest = operations.prunable(connection, older_than, schema=schema)

@@ -47,7 +47,7 @@ def test_checks_that_break_are_warnings_and_stop_no_other(check: Check, monkeypa
     [
         ("relay.checks.examination.host_offset_seconds", "database"),
         ("relay.assembly.accounts.open_accounts", "accounts"),
-        ("relay.cli.check._probe", "platform"),
+        ("relay.assembly.producers.probed", "platform"),
         ("relay.producers.tmc.TmcProducer.open", "platform"),
     ],
 )

@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from relay.cli.run import _policy
+from relay.assembly.worker import policy
 from relay.message import ACCEPTED, Answer, Answered, Batch, CallKey, Fault, Message, Outcome, Refused, Result
 from relay.outcomes import EXHAUSTED, History, Policy, Settlement, Verdict, decide, exhausted_ids, lapsed, spared
 from relay.settings import Settings
 from relay.tmc import read_answer
 
 HOUR, DAY = 3600.0, 86_400.0
-DEFAULTS = _policy(Settings.model_construct())
+DEFAULTS = policy(Settings.model_construct())
 ANTI_BOT = read_answer(200, b"<html><title>slide to verify</title></html>", count=1, request_bytes=0)
 BUSY = Result(Fault.PROVIDER, "isp.service-unavailable", "busy")
 AWAY: dict[str, Answer] = {

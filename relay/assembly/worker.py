@@ -1,0 +1,217 @@
+"""A worker with everything wired, from the settings: engines, store, accounts, producer, wake-up, observers, probes.
+
+Whatever blocks while it is opened (PostgreSQL, files with secrets, a query for credentials) does so in a thread, so
+that the application around it goes on. What is opened is closed with the block, whether the worker ran or not.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from relay.addresses import conninfo, normalized_url
+from relay.assembly.accounts import exposed, open_accounts
+from relay.assembly.database import explained, plain_engine, reading, server_encoding
+from relay.assembly.probes import probed_by
+from relay.assembly.producers import producer_for
+from relay.assembly.start import record_start
+from relay.background import in_thread
+from relay.checks.server import encoding_trouble
+from relay.errors import ConfigurationError, RelayError
+from relay.events import Events, Observer
+from relay.observers.metrics import Metrics
+from relay.outcomes import Policy
+from relay.producers import Producer
+from relay.revisions import require_head
+from relay.settings import Settings, service_links
+from relay.store import Store
+from relay.store.floors import Floors
+from relay.wakeups import Notified, Polling, Wakeup
+from relay.worker import Clock, Directory, Nobody, Options, Report, Until, Worker
+
+Warn = Callable[[str], object]
+
+
+class OpenWorker:
+    """A worker whose parts are open: ``run`` once, ``stop`` at any time. What leaves it are errors of ``relay.errors``.
+
+    ``show_causes``: whether an error brings along what PostgreSQL said, which may quote a row.
+    """
+
+    def __init__(self, worker: Worker, engine: Engine, *, show_causes: bool) -> None:
+        self._worker = worker
+        self._engine = engine
+        self._show_causes = show_causes
+        self._begun = False
+
+    async def run(self, until: Until = Until.STOPPED) -> Report:
+        """Work until stopped, or until ``until`` holds; raises what only a person can mend, once all is settled."""
+        if self._begun:
+            raise RelayError("This worker has run already.", "Open another one: relay.open_worker().")
+        self._begun = True
+        try:
+            return await self._worker.run(until)
+        except (DBAPIError, RelayError) as error:
+            meant = error if isinstance(error, RelayError) else explained(error.orig or error, self._engine.url)
+            if not self._show_causes:
+                raise meant from None
+            if meant is error:
+                raise
+            raise meant from error
+
+    def stop(self) -> None:
+        """Claim nothing more and let calls in flight land; called again, cut them off. On the event loop's thread."""
+        self._worker.stop()
+
+    async def trouble(self) -> str:
+        """Why nothing is sent at the moment, in a sentence for a probe; empty while all is well. Within two seconds."""
+        return await self._worker.readiness.trouble()
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    worker: Worker
+    engine: Engine
+    wakeup: Wakeup
+    metrics: Metrics
+    opened: ExitStack
+
+
+@asynccontextmanager
+async def assembled(
+    settings: Settings, *, observer: Callable[[str], Observer], warn: Warn, show_causes: bool = False
+) -> AsyncIterator[OpenWorker]:
+    """A worker of these settings, not running yet. ``observer`` makes who is told its events, from its name.
+
+    ``warn`` hears what keeps nobody from sending messages; it is also called in another thread.
+    """
+    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+    events = observer(name)
+    parts = await in_thread(lambda: _opened(settings, name, events, warn), lambda unwanted: unwanted.opened.close())
+    with parts.opened:
+        try:
+            if settings.wakeup == "notify":
+                await _require_wakeup(parts.wakeup)
+            async with probed_by(settings, parts.worker, parts.metrics, warn):
+                yield OpenWorker(parts.worker, parts.engine, show_causes=show_causes)
+        finally:
+            await parts.wakeup.close()
+
+
+def _opened(settings: Settings, name: str, observer: Observer, warn: Warn) -> _Parts:
+    for link in service_links():
+        warn(
+            f"{link} comes from a Kubernetes service of that name and is ignored; set enableServiceLinks: "
+            "false for the pod, or give the service another name"
+        )
+    for problem in exposed(settings):
+        warn(problem)
+    with ExitStack() as stack:
+        accounts = stack.enter_context(open_accounts(settings))
+        with reading(settings) as connection:  # the database answers, and its tables are those this version knows
+            require_head(connection, settings.schema_name)  # whoever may not know that is no worker
+            if trouble := encoding_trouble(server_encoding(connection)):
+                warn(trouble)
+        engine = plain_engine(settings)
+        stack.callback(engine.dispose)
+        metrics, clock, wakeup = Metrics(), Clock(), _wakeup(settings)
+        store, worker = wired(
+            engine,
+            producer_for(settings, accounts, clock.now),
+            name=name,
+            policy=policy(settings),
+            options=options(settings),
+            observers=[observer, metrics],
+            schema=settings.schema_name,
+            directory=accounts,
+            clock=clock,
+            wakeup=wakeup,
+        )
+        record_start(store, settings, warn)
+        return _Parts(worker, engine, wakeup, metrics, stack.pop_all())
+
+
+def wired(
+    engine: Engine,
+    producer: Producer,
+    *,
+    name: str,
+    policy: Policy,
+    options: Options,
+    observers: Sequence[Observer] = (),
+    schema: str = "relay",
+    directory: Directory | None = None,
+    clock: Clock | None = None,
+    wakeup: Wakeup | None = None,
+    floors: Floors | None = None,
+) -> tuple[Store, Worker]:
+    """A worker and its store, from parts that are there: also for a program that measures or tries one.
+
+    The engine becomes the store's own. Without a directory no account needs credentials, without a wake-up it polls.
+    """
+    store = Store(engine, worker=name, lease_seconds=options.lease_seconds, schema=schema, floors=floors)
+    worker = Worker(
+        store,
+        producer,
+        name=name,
+        policy=policy,
+        options=options,
+        observers=Events(observers),
+        directory=directory or Nobody(),
+        clock=clock,
+        wakeup=wakeup,
+    )
+    return store, worker
+
+
+def policy(settings: Settings) -> Policy:
+    """What the settings say about outcomes."""
+    return Policy(
+        max_attempts=settings.max_attempts,
+        retry_base_seconds=settings.retry_base_seconds,
+        retry_max_seconds=settings.retry_max_seconds,
+        outage_seconds=settings.outage_hours * 3600,
+        hold_unknown=settings.on_unknown == "hold",
+    )
+
+
+def options(settings: Settings) -> Options:
+    """What the settings say about the cycle."""
+    return Options(
+        concurrency=settings.concurrency,
+        batch_size=settings.batch_size,
+        poll_interval_seconds=settings.poll_interval_ms / 1000,
+        lease_seconds=settings.lease_seconds,
+        grace_seconds=settings.shutdown_grace_seconds,
+        linger_seconds=settings.linger_ms / 1000,
+        calls_per_second=settings.rate_limit,
+        failed_holds=settings.on_failed_head == "hold",
+        archive_after=timedelta(days=settings.archive_after_days) if settings.archive_after_days else None,
+    )
+
+
+def _wakeup(settings: Settings) -> Wakeup:
+    if settings.wakeup == "poll":
+        return Polling()
+    return Notified(
+        conninfo(normalized_url(settings.database_url)),
+        schema=settings.schema_name,
+        despite_prepared=settings.wakeup == "notify",
+    )
+
+
+async def _require_wakeup(wakeup: Wakeup) -> None:
+    await wakeup.open()
+    if wakeup.trouble is not None:
+        raise ConfigurationError(
+            f"Inserts cannot wake this worker: {wakeup.trouble}.",
+            "Name the server itself in RELAY_DATABASE_URL, not a pooler, or set RELAY_WAKEUP=auto.",
+        )
