@@ -9,10 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from sqlalchemy import create_engine
-
 from benchmarks.contenders import Job
-from benchmarks.contenders.relay import producer_for, worker_for
+from benchmarks.contenders.relay import engine_for, producer_for, worker_for
 from benchmarks.starting import starting
 from relay.events import Event, WorkerStarted
 from relay.message import Answer, Batch
@@ -66,7 +64,7 @@ def _follow(job: Job, wakeup: bool, parent: Connection) -> None:
 
 
 async def _until_told(job: Job, wakeup: bool, parent: Connection) -> dict[int, float]:
-    engine = create_engine(job.database_url)
+    engine = engine_for(job)
     timed = Timed(producer_for(job))
 
     def started(event: Event) -> None:

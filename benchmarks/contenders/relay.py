@@ -1,25 +1,29 @@
-"""The worker of this project as ``relay run --drain`` wires it, but for logs and the metrics port."""
+"""The worker of this project wired as by ``relay run --drain``, but for logs and the metrics port."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, event
 
 from benchmarks.contenders import APP_KEY, APP_SECRET, SESSION, Drain, Job, Tally
 from benchmarks.ground import conninfo
-from relay.events import Events, Observer
+from relay.accounts import DEFAULT, Accounts
+from relay.accounts.sources import Given
+from relay.assembly.database import plain_engine
+from relay.assembly.producers import producer_for as producer_of
+from relay.assembly.worker import options, policy, wired
+from relay.events import Observer
 from relay.message import ACCEPTED, Answer, Answered, Batch
-from relay.outcomes import Policy
-from relay.producers import Producer, ProducerConfig
-from relay.producers.tmc import TmcProducer
-from relay.store import Store
+from relay.producers import Producer
+from relay.settings import Settings, load
 from relay.tmc import Credential
 from relay.wakeups import Notified, Polling, Wakeup
-from relay.worker import Nobody, Options, Until, Worker
+from relay.worker import Until, Worker
 
 
 class Null:
@@ -54,37 +58,46 @@ class Noting:
         return answer
 
 
+def settings_for(job: Job) -> Settings:
+    """What would be set for ``relay run``; nothing comes from the environment of whoever measures."""
+    given = {
+        "database_url": job.database_url,
+        "concurrency": job.in_flight,
+        "batch_size": job.batch_size,
+        "tmc_url": job.platform_url,
+        "tmc_app_key": APP_KEY,
+        "tmc_app_secret": APP_SECRET,
+        "tmc_session": SESSION,
+    }
+    return load(Settings.model_construct(), **given)
+
+
 def producer_for(job: Job) -> Producer:
     if job.platform_url is None:
         return Null()
-    credential = Credential(APP_KEY, APP_SECRET, SESSION)
-    return TmcProducer(
-        ProducerConfig(
-            url=job.platform_url,
-            sign_method="hmac-sha256",
-            response_format="json",
-            simplify=False,
-            timeout_seconds=15.0,
-            batch_size=50,
-            credentials=lambda _account: credential,
-        )
-    )
+    settings = settings_for(job)
+    return producer_of(settings, Accounts([Given({DEFAULT: Credential(*settings.require_tmc())})]), time.time)
+
+
+def engine_for(job: Job) -> Engine:
+    return plain_engine(settings_for(job))
 
 
 def worker_for(
     job: Job, engine: Engine, producer: Producer, *, wakeup: bool = True, observers: Sequence[Observer] = ()
 ) -> Worker:
+    settings = settings_for(job)
     waking: Wakeup = Notified(conninfo(job.database_url)) if wakeup else Polling()
-    return Worker(
-        Store(engine, worker="relay", lease_seconds=60),
+    _, worker = wired(
+        engine,
         producer,
         name="relay",
-        policy=Policy(),
-        options=Options(concurrency=job.in_flight, batch_size=job.batch_size),
-        observers=Events(observers),
-        directory=Nobody(),
+        policy=policy(settings),
+        options=options(settings),
+        observers=observers,
         wakeup=waking,
     )
+    return worker
 
 
 def statements_of(engine: Engine) -> Callable[[], int]:
@@ -102,7 +115,7 @@ def statements_of(engine: Engine) -> Callable[[], int]:
 
 
 def prepare(job: Job) -> Drain:
-    engine = create_engine(job.database_url)
+    engine = engine_for(job)
     executed = statements_of(engine)
     with engine.connect():
         pass  # the first connection is made before the start

@@ -9,7 +9,6 @@ import click
 from relay.cli.printing import say
 
 if TYPE_CHECKING:
-    from relay.sandbox.platform import Policy
     from relay.settings import Settings
 
 
@@ -28,27 +27,13 @@ def sandbox(host: str, port: int, faults: tuple[str, ...]) -> None:
     relay sandbox --fault cut-after@3%        accepts three calls in a hundred without an answer
     relay sandbox --fault throttle=5@#2       bans the app for five seconds at the second call
     """
+    from relay.assembly.platform import platform_for
     from relay.sandbox.app import create_app
-    from relay.sandbox.platform import Platform
     from relay.sandbox.server import serve
     from relay.settings import load
 
     settings = load()
-    platform = Platform(_policy(settings), faults)
-    serve(create_app(platform), host, port, lambda url: _announce(url, settings))
-
-
-def _policy(settings: Settings) -> Policy:
-    """Whoever names credentials in the settings is let in with these."""
-    from relay.sandbox.checks import App
-    from relay.sandbox.platform import APP_KEY, APP_SECRET, SESSION, Policy
-
-    secret, session = settings.tmc_app_secret, settings.tmc_session
-    app = App(
-        secret.get_secret_value() if secret else APP_SECRET,
-        frozenset({session.get_secret_value() if session else SESSION}),
-    )
-    return Policy({settings.tmc_app_key or APP_KEY: app})
+    serve(create_app(platform_for(settings, faults)), host, port, lambda url: _announce(url, settings))
 
 
 def _announce(url: str, settings: Settings) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import threading
 import time
 from collections.abc import Iterator
@@ -12,13 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
+from relay.assembly.worker import wired
 from relay.errors import UnreachableError
-from relay.events import DatabaseLost, Event, Events
+from relay.events import DatabaseLost, Event
 from relay.message import ACCEPTED, Answer, Answered, Batch
 from relay.outcomes import Policy
 from relay.store import ClaimLimits, Store, Turn
 from relay.store.connections import Connections
-from relay.worker import Clock, Nobody, Options, Until, Worker
+from relay.worker import Clock, Options, Until
 from relay.worker.readiness import Readiness
 from relay.worker.threads import Threads
 from tests.fixtures.proxy import Proxy, proxied, way_to
@@ -71,15 +71,13 @@ class Accepting:
 
 
 async def drain(engine: Engine, producer: Accepting, seen: list[Event], **options: float) -> None:
-    store = Store(engine, worker="test", lease_seconds=options.get("lease_seconds", 60))
-    worker = Worker(
-        store,
+    _, worker = wired(
+        engine,
         producer,
         name="test",
         policy=Policy(),
         options=Options(concurrency=2, **options),  # type: ignore[arg-type]
-        observers=Events([seen.append]),
-        directory=Nobody(),
+        observers=[seen.append],
     )
     async with asyncio.timeout(40):
         await worker.run(Until.DRAINED)
@@ -219,17 +217,7 @@ async def test_the_time_for_signing_is_the_databases(engine: Engine, monkeypatch
 
     fill(engine, 1)
     relay_engine = create_engine(engine.url, isolation_level="READ COMMITTED")
-    worker = Worker(
-        Store(relay_engine, worker="test", lease_seconds=60),
-        Asking(),
-        name="test",
-        policy=Policy(),
-        options=Options(),
-        observers=Events(),
-        directory=Nobody(),
-        clock=clock,
-        rng=random.Random(1),
-    )
+    _, worker = wired(relay_engine, Asking(), name="test", policy=Policy(), options=Options(), clock=clock)
     await worker.run(Until.DRAINED)
     relay_engine.dispose()
     assert len(seen) == 1

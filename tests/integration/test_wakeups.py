@@ -14,12 +14,12 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
 import relay
-from relay.events import Event, Events, PollingOnly
+from relay.assembly.worker import wired
+from relay.events import Event, PollingOnly
 from relay.message import ACCEPTED, Answer, Answered, Batch
 from relay.outcomes import Policy
-from relay.store import Store
 from relay.wakeups import Arming, Notified
-from relay.worker import Nobody, Options, Worker
+from relay.worker import Options
 from tests.fixtures.proxy import proxied, way_to
 from tests.fixtures.waiting import eventually_async
 
@@ -282,14 +282,13 @@ async def test_a_worker_that_would_poll_in_an_hour_is_woken_for_each_message(
 ) -> None:
     relay_engine = create_engine(database_url, isolation_level="READ COMMITTED")
     producer, seen = Noting(), list[Event]()
-    worker = Worker(
-        Store(relay_engine, worker="test", lease_seconds=60),
+    _, worker = wired(
+        relay_engine,
         producer,
         name="test",
         policy=Policy(),
         options=Options(poll_interval_seconds=3600),
-        observers=Events([seen.append]),
-        directory=Nobody(),
+        observers=[seen.append],
         wakeup=wakeup,
     )
     running = asyncio.create_task(worker.run())
