@@ -12,7 +12,6 @@ option that may contain a secret is never part of the report.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -22,7 +21,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -35,6 +43,7 @@ from relay.addresses import normalized_url
 from relay.errors import ConfigurationError
 from relay.strangers import stranger
 from relay.texts import UnusableText, read_text, read_value, secret, trimmed
+from relay.wording import nearest, problems_of
 
 PREFIX = "RELAY_"
 # These may come from a file and are never shown. A query may contain the key that decrypts a column.
@@ -46,7 +55,6 @@ _DEFAULT_FILE = Path("relay.toml")
 # RELAY_TEST_* is for the tests; the others Kubernetes gives every container beside a service called "relay".
 _FOREIGN = re.compile(r"RELAY_(TEST_.*|(.*_)?SERVICE_(HOST|PORT)(_.*)?|(.*_)?PORT_\d+_(TCP|UDP|SCTP)(_.*)?)")
 _FOREIGN_PORT = re.compile(r"(tcp|udp|sctp)://.*")
-
 
 _A_DAY = 86_400  # seconds; whatever is longer is a mistake, and the database has to be able to add it to its time
 _A_DAY_MS = 1000 * _A_DAY
@@ -113,9 +121,7 @@ class Settings(BaseSettings):
     tmc_sign_method: Literal["hmac-sha256", "hmac", "md5"] = "hmac-sha256"
     tmc_format: Literal["json", "xml"] = "json"
     tmc_simplify: bool = False
-    tmc_timeout_seconds: float = Field(
-        15, gt=0, le=_A_DAY
-    )  # the whole call, from connecting to the last byte of the answer
+    tmc_timeout_seconds: float = Field(15, gt=0, le=_A_DAY)  # from connecting to the last byte of the answer
 
     accounts_query: _Text | None = Field(None, repr=False)  # credentials from the application's own table
     accounts_database_url: _Url | None = Field(None, repr=False)
@@ -212,13 +218,22 @@ def no_color() -> bool:
     return bool(os.environ.get("NO_COLOR"))
 
 
-def load(**flags: Any) -> Settings:
-    """The options in force; a flag that is None was not given. Raises ConfigurationError naming every problem."""
-    problems = _unknown_variables(os.environ)
+def load(base: Settings | None = None, /, **flags: Any) -> Settings:
+    """The options in force, or those of ``base``, with these flags; a flag that is None was not given.
+
+    Raises ConfigurationError naming every problem.
+    """
+    problems = [f"{key}: unknown option{nearest(key, _options())}" for key in flags if key not in _options()]
+    given = {_variable(key): value for key, value in flags.items() if value is not None and key in _options()}
     try:
-        settings = Settings(**{_variable(key): value for key, value in flags.items() if value is not None})
+        if base is None:
+            problems += _unknown_variables(os.environ)
+            settings = Settings(**given)
+        else:  # and nothing else is asked
+            settings = Settings.__new__(Settings)
+            BaseModel.__init__(settings, **{name: getattr(base, key) for name, key in _variables().items()} | given)
     except ValidationError as error:
-        problems += _problems(error)
+        problems += problems_of(error, Settings.model_fields, hidden=_NOT_SHOWN)
     if problems:
         raise ConfigurationError("\n".join(problems))
     return settings
@@ -262,10 +277,15 @@ def _variables() -> dict[str, str]:
     return {str(field.validation_alias): name for name, field in Settings.model_fields.items()}
 
 
+def _options() -> list[str]:
+    """Their names in the file and as flags."""
+    return [variable.removeprefix(PREFIX).lower() for variable in _variables() if variable != _variable("config")]
+
+
 def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
     known = [*_variables(), *(_variable(name) + _IN_A_FILE for name in SECRETS)]
     return [
-        f"{name}: unknown setting{_nearest(name, known)}"
+        f"{name}: unknown setting{nearest(name, known, PREFIX)}"
         for name, value in sorted(environment.items())
         if name.startswith(PREFIX) and name not in known and not _FOREIGN.fullmatch(name)
         if not _is_service_link(name, value)
@@ -301,8 +321,7 @@ def _toml(environment: Mapping[str, str]) -> dict[str, Any]:
     given = _read_toml(path)
     accounts = _take_accounts(given)
     flat = dict(_flattened(given))
-    known = [variable.removeprefix(PREFIX).lower() for variable in _variables() if variable != _variable("config")]
-    problems = [f"{path}: unknown key {key}{_nearest(key, known)}" for key in flat if key not in known]
+    problems = [f"{path}: unknown key {key}{nearest(key, _options())}" for key in flat if key not in _options()]
     problems += _account_problems(path, accounts)
     if problems:
         raise ConfigurationError("\n".join(problems))
@@ -333,7 +352,7 @@ def _account_problems(path: Path, accounts: Mapping[str, Mapping[str, Any]]) -> 
     for name, table in accounts.items():
         where = f"{path}: [accounts.{name}]"
         unknown = [key for key in table if key not in CREDENTIAL_PARTS]
-        problems += [f"{where} unknown key {key}{_nearest(key, CREDENTIAL_PARTS)}" for key in unknown]
+        problems += [f"{where} unknown key {key}{nearest(key, CREDENTIAL_PARTS)}" for key in unknown]
         problems += [f"{where} needs {key}" for key in CREDENTIAL_PARTS[:2] if table.get(key, "") == ""]
         problems += [
             f"{where} {key} must be text"
@@ -349,44 +368,6 @@ def _flattened(table: Mapping[str, Any], before: str = "") -> Iterable[tuple[str
             yield from _flattened(value, f"{before}{key}_")
         else:
             yield before + key, value
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    by_end = {candidate.removeprefix(PREFIX): candidate for candidate in known}
-    near = difflib.get_close_matches(name.removeprefix(PREFIX), by_end, n=1, cutoff=0.7)
-    return f"; did you mean {by_end[near[0]]}?" if near else ""
-
-
-def _problems(error: ValidationError) -> list[str]:
-    fields, lines = _variables(), []
-    for problem in error.errors(include_url=False):
-        named = str(problem["loc"][0])  # the variable, or the field where the default is what is wrong
-        field = fields.get(named, named)
-        shown = "" if field in _NOT_SHOWN else f", got {problem['input']}"
-        lines.append(f"{Settings.model_fields[field].validation_alias}: {_requirement(problem, field)}{shown}")
-    return lines
-
-
-def _requirement(problem: Any, field: str) -> str:
-    kind, context = problem["type"], problem.get("ctx", {})
-    if kind == "value_error":
-        return str(context["error"])
-    if kind == "literal_error":
-        return f"must be {context['expected']}"
-    if kind in ("greater_than", "greater_than_equal", "less_than_equal"):
-        return _range(field)
-    words = {"int": "a whole number", "float": "a number", "bool": "true or false", "finite": "a finite number"}
-    wanted = words.get(kind.partition("_")[0])
-    return f"must be {wanted}" if wanted else str(problem["msg"])
-
-
-def _range(field: str) -> str:
-    limits = {type(limit).__name__: limit for limit in Settings.model_fields[field].metadata}
-    if "Gt" in limits:
-        most = f" and at most {limits['Le'].le:,}" if "Le" in limits else ""
-        return f"must be more than {limits['Gt'].gt}{most}"
-    least = limits["Ge"].ge
-    return f"must be between {least} and {limits['Le'].le}" if "Le" in limits else f"must be at least {least}"
 
 
 def _is_loopback(host: str) -> bool:

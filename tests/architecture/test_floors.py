@@ -46,7 +46,7 @@ LIBRARIES = {
     "httpx": {"producers.authorities", "producers.posting", "producers.tmc"},
     "prometheus_client": {"observers"},
     "psycopg": {"addresses", "outbox", "readable", "sessions", "store", "wakeups"},
-    "pydantic": {"settings"},
+    "pydantic": {"settings", "wording"},
     "pydantic_settings": {"settings"},
     "sqlalchemy": SQL_ROOMS,
     "starlette": {"observers", "sandbox"},
@@ -83,7 +83,18 @@ KEPT_APART = [
     ("producers", {"relay.schema", *SQL, "relay.outbox", "relay.settings"}),
     ("outbox", {"relay.settings", "relay.backoff", "relay.outcomes", "relay.revisions"}),
     ("tmc", {"relay.schema", "relay.settings"}),
+    ("assembly", {"signal", "sys", "click"}),  # it never prints
+    ("cli", {"sqlalchemy.create_engine", "relay.accounts.query", "relay.accounts.sources", "relay.wakeups"}),
 ]
+
+# What the rest is made of -> the rooms that may name it. Whoever wants one asks relay.assembly.
+WIRED = {
+    "relay.worker.Worker": {"assembly"},
+    "relay.store.Store": {"assembly", "worker"},
+    "relay.producers.load": {"assembly"},
+    "relay.producers.ProducerConfig": {"assembly", "producers"},
+    "relay.observers.metrics.Metrics": {"assembly"},
+}
 
 
 def room_of(path: Path) -> str:
@@ -141,6 +152,13 @@ def test_rooms_that_must_not_know_each_other(room: str, forbidden: set[str]) -> 
     for path in modules():
         if inside(room_of(path), {room}):
             assert not {name for name in imports(path) if inside(name, forbidden)}, path
+
+
+@pytest.mark.parametrize("part", WIRED)
+def test_only_assembly_wires(part: str) -> None:
+    wirers = {room_of(path) for path in modules() if part in imports(path)}
+    wrong = sorted(room for room in wirers if not inside(room, WIRED[part]))
+    assert wrong == [], f"{wrong} import {part}: ask relay.assembly, which opens everything from the settings"
 
 
 def test_only_settings_reads_the_environment() -> None:

@@ -1,0 +1,50 @@
+"""How settings that are wrong are told: a line each with what the option takes, and the nearest name to an unknown."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+
+def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """The question after a name that nobody knows; empty where nothing is near. The prefix makes nothing nearer."""
+    by_end = {candidate.removeprefix(prefix): candidate for candidate in known}
+    near = difflib.get_close_matches(name.removeprefix(prefix), by_end, n=1, cutoff=0.7)
+    return f"; did you mean {by_end[near[0]]}?" if near else ""
+
+
+def problems_of(error: ValidationError, options: Mapping[str, FieldInfo], *, hidden: Collection[str]) -> list[str]:
+    """A line for each problem, by the variable's name; what was given is told unless the option is ``hidden``."""
+    fields, lines = {str(option.validation_alias): name for name, option in options.items()}, []
+    for problem in error.errors(include_url=False):
+        named = str(problem["loc"][0])  # the variable, or the field where the default is what is wrong
+        field = fields.get(named, named)
+        shown = "" if field in hidden else f", got {problem['input']}"
+        lines.append(f"{options[field].validation_alias}: {_requirement(problem, options[field])}{shown}")
+    return lines
+
+
+def _requirement(problem: Any, option: FieldInfo) -> str:
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "literal_error":
+        return f"must be {context['expected']}"
+    if kind in ("greater_than", "greater_than_equal", "less_than_equal"):
+        return _range(option)
+    words = {"int": "a whole number", "float": "a number", "bool": "true or false", "finite": "a finite number"}
+    wanted = words.get(kind.partition("_")[0])
+    return f"must be {wanted}" if wanted else str(problem["msg"])
+
+
+def _range(option: FieldInfo) -> str:
+    limits = {type(limit).__name__: limit for limit in option.metadata}
+    if "Gt" in limits:
+        most = f" and at most {limits['Le'].le:,}" if "Le" in limits else ""
+        return f"must be more than {limits['Gt'].gt}{most}"
+    least = limits["Ge"].ge
+    return f"must be between {least} and {limits['Le'].le}" if "Le" in limits else f"must be at least {least}"
