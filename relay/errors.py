@@ -17,13 +17,18 @@ from __future__ import annotations
 
 
 class RelayError(Exception):
-    """Base of all. ``str(error)`` is one sentence without secrets or contents; ``hint`` is the next step, or empty."""
+    """Base of all. ``str(error)`` is one sentence without secrets or contents; ``hint`` is the next step, or empty.
+
+    A traceback shows the hint below the sentence.
+    """
 
     exit_code = 1
 
     def __init__(self, sentence: str, hint: str = "") -> None:
         super().__init__(sentence)
         self.hint = hint
+        if hint:
+            self.add_note(f"hint: {hint}")
 
     def __str__(self) -> str:
         return str(self.args[0])

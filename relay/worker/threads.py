@@ -47,6 +47,7 @@ class Threads:
             return work()
 
         running = loop.run_in_executor(self._pool, known)
+        running.add_done_callback(_heard)
         while not (await asyncio.wait([running], timeout=self._patience_seconds))[0]:
             await loop.run_in_executor(self._cutting, partial(self._cut_off, threads))
         return await running
@@ -54,6 +55,12 @@ class Threads:
     def close(self) -> None:
         for executor in (self._pool, self._cutting):
             executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _heard(ended: asyncio.Future[T]) -> None:
+    """Where nobody waits any more, asyncio would log an error of PostgreSQL's, and that may quote a row."""
+    if not ended.cancelled():
+        ended.exception()
 
 
 class Outage:
