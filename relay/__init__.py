@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from relay.assembly.embedding import drain, open_worker, running
     from relay.errors import MessageError, NotInTransaction, RelayError
     from relay.outbox import OutboxMessage, add, add_async, insert
     from relay.revisions.migrating import migrate
@@ -26,8 +27,11 @@ _HOMES = {
     "OutboxMessage": "relay.outbox",
     "add": "relay.outbox",
     "add_async": "relay.outbox",
+    "drain": "relay.assembly.embedding",
     "insert": "relay.outbox",
     "migrate": "relay.revisions.migrating",
+    "open_worker": "relay.assembly.embedding",
+    "running": "relay.assembly.embedding",
 }
 
 __all__ = [
@@ -38,15 +42,26 @@ __all__ = [
     "__version__",
     "add",
     "add_async",
+    "drain",
     "insert",
     "migrate",
+    "open_worker",
+    "running",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'relay' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+if not TYPE_CHECKING:  # a type checker that sees it takes any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'relay' has no attribute {name!r}")
+        try:
+            return getattr(import_module(_HOMES[name]), name)
+        except ModuleNotFoundError as error:
+            error.add_note(
+                "hint: relay." + name + " needs more than an insert does: pip install 'outbox-relay[worker]'"
+            )
+            raise
 
 
 def __dir__() -> list[str]:

@@ -4,6 +4,7 @@
              ├─> accounts    the sources of credentials
              ├─> producers   the producer of the settings, and what it is told
              ├─> worker      all of these with the store, the wake-up and the observers: a worker that can run
+             ├─> platform    the sandbox that plays the platform for these credentials
              └─> embedding   that worker inside an application: relay.open_worker, relay.running, relay.drain
 
 Doors (``cli/``) and other programs ask it; nobody else makes an engine, a store or a worker. It raises the errors of

@@ -64,7 +64,6 @@ class LogLines:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _what_and_when_first,
-            _without_persons,
             *([_printable] if plain else []),  # JSON has escapes of its own
             renderer,
         ]
@@ -78,9 +77,7 @@ class LogLines:
             stream.lost_line = lambda lines, reason: f"{render.warning('log.lost', lines=lines, reason=reason)}\n"
 
     def __call__(self, event: events.Event) -> None:
-        fields = {name: value for name, value in dataclasses.asdict(event).items() if value is not None}
-        fields.pop("worker", None)
-        getattr(self._log, _level(event))(event.name, **fields)
+        getattr(self._log, level_of(event))(event.name, **fields_of(event))
 
 
 def _printable(_: Any, __: str, fields: EventDict) -> EventDict:
@@ -91,20 +88,24 @@ def _printable(_: Any, __: str, fields: EventDict) -> EventDict:
     return fields
 
 
-def _without_persons(_: Any, __: str, fields: EventDict) -> EventDict:
-    for name in _SENTENCES:
-        if isinstance(value := fields.get(name), str):
-            fields[name] = masked(value)
-    return fields
-
-
 def _what_and_when_first(_: Any, __: str, fields: EventDict) -> EventDict:
     """Lines are read by people too."""
     first = {name: fields.pop(name) for name in ("timestamp", "level", "event")}
     return {**first, **fields}
 
 
-def _level(event: events.Event) -> str:
+def fields_of(event: events.Event) -> dict[str, Any]:
+    """What is told of an event beside its name: all that it knows, without what may name a person."""
+    fields = {name: value for name, value in dataclasses.asdict(event).items() if value is not None}
+    fields.pop("worker", None)
+    for name in _SENTENCES:
+        if isinstance(value := fields.get(name), str):
+            fields[name] = masked(value)
+    return fields
+
+
+def level_of(event: events.Event) -> str:
+    """``debug``, ``info``, ``warning`` or ``error``."""
     if isinstance(event, events.CallSettled):
         return "info" if event.outcome in ("ok", "released") else "warning"
     if isinstance(event, events.Paused) and event.seconds is None:

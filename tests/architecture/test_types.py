@@ -1,0 +1,58 @@
+"""What a type checker tells those who use the package: names are loaded late, and a wrong one is an error even so."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = """
+import relay
+
+relay.ad_async
+relay.runing()
+relay.drain(None).left
+
+
+async def application() -> int:
+    async with relay.running(concurrency=2) as worker:
+        worker.stopp()
+    async with relay.open_worker() as other:
+        other.stop()
+    return (await relay.drain(metrics_port=0)).done
+"""
+WRONG = {
+    4: 'Module has no attribute "ad_async"',
+    5: 'Module has no attribute "runing"',
+    6: 'has no attribute "left"',
+    11: '"OpenWorker" has no attribute "stopp"',
+}
+
+
+@pytest.mark.timeout(300)
+def test_a_misspelt_name_is_an_error_and_a_right_one_is_typed(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--hide-error-codes", str(program)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    said = {int(line.split(":")[1]): line for line in checked.stdout.splitlines() if ": error: " in line}
+    assert said.keys() == WRONG.keys(), checked.stdout + checked.stderr
+    assert not [number for number, part in WRONG.items() if part not in said[number]], checked.stdout
+
+
+def test_type_checkers_know_every_name_that_is_handed_out() -> None:
+    import relay
+
+    tree = ast.parse((ROOT / "relay" / "__init__.py").read_text())
+    (known,) = [node for node in tree.body if isinstance(node, ast.If) and isinstance(node.test, ast.Name)]
+    names = {alias.name for node in known.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert names | {"__version__"} == set(relay.__all__)
+    assert all(getattr(relay, name) is not None for name in relay.__all__)
