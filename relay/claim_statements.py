@@ -16,8 +16,10 @@ from __future__ import annotations
 # flight would make "not in" true of nothing.
 _IN_FLIGHT = """
 in_flight as materialized (
-    select named.id from {schema}.call cross join unnest(message_ids) as named (id)
-    where settled_at is null and call.id >= cast(:open_from as bigint) and named.id is not null
+    select named.id
+    from (select unnest(message_ids) as id from {schema}.call
+          where settled_at is null and call.id >= cast(:open_from as bigint)) as named
+    where named.id is not null
     union all
     select unnest(cast(:aside as bigint[]))
 ),"""
@@ -302,8 +304,10 @@ cross join unnest(cast(:ids as bigint[]), cast(:batches as integer[])) with ordi
 join unnest(cast(:accounts as text[]), cast(:nonces as bigint[])) with ordinality as batch (account, nonce, number)
     on batch.number = proposed.batch
 where proposed.id not in (
-      select named.id from {schema}.call cross join unnest(message_ids) as named (id)
-      where settled_at is null and call.id >= cast(:open_from as bigint) and named.id is not null)
+      select named.id
+      from (select unnest(message_ids) as id from {schema}.call
+            where settled_at is null and call.id >= cast(:open_from as bigint)) as named
+      where named.id is not null)
   and proposed.id not in (
       select keyed.id
       from unnest(cast(:keyed_ids as bigint[]), cast(:key_accounts as text[]), cast(:keys as text[]),

@@ -5,47 +5,45 @@ the moment at which it is written and stays as it is, attempts count up one by o
 person discards, and a person's pause is not cut short. Only the owner may do otherwise, and the owner's functions with
 it (retry, discard, redact, archive).
 
-``when`` of a trigger costs settling next to nothing; the function runs to refuse and for nothing else. A transaction's
-own time is that of its begin, so one that was kept open is refused, too. Workers of the version before write the same.
+A message that is done as usual passes the ``when`` of one trigger; what calls and attempts may say is in
+``r0008_naming``. A transaction's own time is that of its begin, so one that was kept open is refused, too. Workers of
+the version before write the same.
 """
 
 from __future__ import annotations
 
+from relay.revisions.r0008_inserts import UNSOUND_STATE
+from relay.revisions.r0008_words import CODE_BYTES, TEXT_BYTES, TOO_LONG, longer
+
 _FIRST = "timestamp '0001-01-02' at time zone 'UTC'"
 _END = "timestamp '9999-12-31' at time zone 'UTC'"
 # Settling is over in milliseconds; a server that stood still for long makes its worker begin anew.
-_KEPT_OPEN = "now() < clock_timestamp() - interval '10 minutes'"
+KEPT_OPEN = "now() < clock_timestamp() - interval '10 minutes'"
+OWNER = "pg_has_role(current_user, (select c.relowner from pg_class c where c.oid = tg_relid), 'usage')"
 
+# What every message that is done passes, as short as it can be said, for a statement reads the text of it anew and asks
+# it of each row. Everything else is looked at by the function.
+_DONE_AS_USUAL = """
+    new.status = 'done' and old.status = 'pending' and new.finished_at = now()
+    and clock_timestamp() < now() + interval '10 minutes' and new.attempts = old.attempts + 1
+    and new.available_at = old.available_at and new.call_id is not null and new.result_index is not null
+    and not new.error_code is distinct from old.error_code and not new.error_message is distinct from old.error_message
+"""
 # A message that was discarded and retried keeps that code until its next outcome. When it is due counts where it is
 # changed: whoever inserts may say '-infinity', and rows from before there were limits say more than that.
-_MESSAGE = f"""
-    old.status <> 'pending'
-    or new.status <> 'pending' and (new.finished_at <> now() or {_KEPT_OPEN})
-    or new.attempts - old.attempts not between 0 and 1
-    or (new.available_at < ({_FIRST}) or new.available_at >= ({_END}) and new.available_at < 'infinity')
-        and new.available_at is distinct from old.available_at
-    or new.error_code = 'relay.discarded'
-        and (new.status = 'failed' or old.error_code is distinct from new.error_code)
-"""
-_CALL_MADE = f"new.lease_until > now() + interval '2 days' or {_KEPT_OPEN}"
-_CALL_CHANGED = f"""
-    new.lease_until > now() + interval '2 days'
-    or new.settled_at <> now()
-    or new.settled_at is not null and {_KEPT_OPEN}
-"""
-_CALL_SENT = "new.sent_at < new.claimed_at or new.sent_at > now()"
-_ATTEMPT = f"new.at <> now() or {_KEPT_OPEN}"
+_UNTRUE = f"""
+            old.status <> 'pending'
+            or new.status <> 'pending' and (new.finished_at <> now() or {KEPT_OPEN})
+            or new.attempts - old.attempts not between 0 and 1
+            or (new.available_at < {_FIRST} or new.available_at >= {_END} and new.available_at < 'infinity')
+                and new.available_at is distinct from old.available_at
+            or new.error_code = 'relay.discarded'
+                and (new.status = 'failed' or old.error_code is distinct from new.error_code)"""
+# What a person said when discarding may be longer, and stays until the next outcome.
+_TOO_LONG = f"""
+            ({longer(error_code=CODE_BYTES, error_message=TEXT_BYTES)})
+            and (new.error_code, new.error_message) is distinct from (old.error_code, old.error_message)"""
 _PACE = "new.next_at > clock_timestamp() + interval '1 day'"
-
-
-def _guard(name: str, event: str, table: str, condition: str, message: str, hint: str) -> str:
-    return f"""
-    create trigger {name}
-        before {event} on {{schema}}.{table}
-        for each row when ({condition})
-        execute function {{schema}}.refuse_but_owner('{message}', '{hint}')
-    """
-
 
 OWNERS_ALONE = (
     r"""
@@ -62,63 +60,47 @@ OWNERS_ALONE = (
     end
     $body$
     """,
-    _guard(
-        "outbox_ends_stay",
-        "update",
-        "outbox",
-        _MESSAGE,
-        "a message ends once, at the time of its end, by an attempt that counts",
-        "What has ended is changed by relay retry, discard and redact alone.",
-    ),
-    _guard(
-        "call_is_of_now",
-        "insert",
-        "call",
-        _CALL_MADE,
-        "a call is claimed now, and for two days at most",
-        "Begin a new transaction.",
-    ),
-    _guard(
-        "call_times_are_true",
-        "update",
-        "call",
-        _CALL_CHANGED,
-        "a call is settled at the time of its settling, and claimed for two days at most",
-        "Begin a new transaction.",
-    ),
-    _guard(
-        "attempt_is_of_now",
-        "insert",
-        "attempt",
-        _ATTEMPT,
-        "an attempt bears the time at which it is recorded",
-        "Leave the column at out, and begin a new transaction.",
-    ),
-    _guard(
-        "pace_is_near",
-        "insert or update",
-        "pace",
-        _PACE,
-        "the next call of an app key cannot be more than a day away",
-        "Pause the app key instead.",
-    ),
-    # Bounded and not refused: what an answer says must be settled, even where a clock went back meanwhile.
-    r"""
-    create function {schema}.bound_sent_at() returns trigger language plpgsql
+    f"""
+    create trigger pace_is_near
+        before insert or update on {{schema}}.pace
+        for each row when ({_PACE})
+        execute function {{schema}}.refuse_but_owner(
+            'the next call of an app key cannot be more than a day away', 'Pause the app key instead.')
+    """,
+    # A state that is unsound is refused to the owner as well.
+    rf"""
+    create function {{schema}}.keep_end() returns trigger language plpgsql
         set search_path = pg_catalog, pg_temp as $body$
     begin
-        if not pg_has_role(current_user, (select relowner from pg_class where oid = tg_relid), 'usage') then
-            new.sent_at := greatest(new.claimed_at, least(new.sent_at, now()));
+        if {UNSOUND_STATE}
+        then
+            execute concat('select ', quote_ident(tg_table_schema), '.refuse_message($1, ''unsound'')') using new;
         end if;
-        return new;
+        if ({_UNTRUE}
+            or {_TOO_LONG}) is not true
+        then
+            return new;
+        end if;
+        if {OWNER}
+        then
+            return new;
+        end if;
+        if {_TOO_LONG}
+        then
+            {TOO_LONG}
+        end if;
+        raise exception using
+            errcode = 'restrict_violation',
+            message = 'a message ends once, at the time of its end, by an attempt that counts',
+            hint = 'What has ended is changed by relay retry, discard and redact alone.';
     end
     $body$
     """,
     f"""
-    create trigger call_was_sent_while_claimed
-        before update of sent_at on {{schema}}.call
-        for each row when ({_CALL_SENT})
-        execute function {{schema}}.bound_sent_at()
+    create trigger outbox_ends_stay
+        before update on {{schema}}.outbox
+        for each row when (({_DONE_AS_USUAL}) is not true)
+        execute function {{schema}}.keep_end()
     """,
 )
 
@@ -218,12 +200,8 @@ DOWNGRADE: tuple[str, ...] = (
     "drop trigger pause_is_kept on {schema}.pause",
     "drop function {schema}.keep_pause()",
     "alter table {schema}.pause drop column db_user",
-    "drop trigger call_was_sent_while_claimed on {schema}.call",
-    "drop function {schema}.bound_sent_at()",
-    "drop trigger pace_is_near on {schema}.pace",
-    "drop trigger attempt_is_of_now on {schema}.attempt",
-    "drop trigger call_times_are_true on {schema}.call",
-    "drop trigger call_is_of_now on {schema}.call",
     "drop trigger outbox_ends_stay on {schema}.outbox",
+    "drop function {schema}.keep_end()",
+    "drop trigger pace_is_near on {schema}.pace",
     "drop function {schema}.refuse_but_owner()",
 )

@@ -5,9 +5,10 @@ ids that are taken. For an insert with ``on conflict do nothing`` that conflict 
 message is lost without a word; for a claim it is an error that ends it. So whoever inserts looks whether its id is free
 and nothing lies beyond the sequence, and steps over what is taken. Forwards only.
 
-The look costs an index probe. Claims and the ledger make it each time; the outbox once in a tenth of a second and
-session, and whenever an id is lower than the one before (``r0008_inserts``). Security definer, because whoever inserts
-has no rights on sequences and need not be able to read.
+The look costs an index probe. The ledger makes it each time. A session that inserts messages makes it once in a tenth
+of a second, one that names calls once a second (a call with a used id is an error, and no loss), and either whenever an
+id is lower than that of its last look. Security definer, because whoever inserts has no rights on sequences and need
+not be able to read.
 """
 
 from __future__ import annotations
@@ -18,23 +19,76 @@ from relay.revisions import r0002, r0003
 # reads the sequence after its snapshot was taken: what it sees was drawn before. The plan stays in the session from a
 # time when the table was empty; only without sorting it is the index for certain.
 _LOOKS = """
-    create function {schema}.step_over_TABLE_ids() returns trigger language plpgsql security definer
+    create function {schema}.step_over_action_ids() returns trigger language plpgsql security definer
         set search_path = pg_catalog, {schema}, pg_temp set enable_sort = off as $body$
     begin
-        if (select not drawn.is_called or (select beyond.id from TABLE beyond
+        if (select not drawn.is_called or (select beyond.id from action beyond
                                            where beyond.id > drawn.last_value order by beyond.id limit 1) is not null
-            from TABLE_id_seq drawn)
+            from action_id_seq drawn)
         then
-            perform step_over_used_ids('TABLE');
+            perform step_over_used_ids('action');
         end if;
         return null;
     end
     $body$
     """
 _EACH_TIME = """
-    create trigger TABLE_steps_over_used_ids
-        before insert on {schema}.TABLE
-        for each statement execute function {schema}.step_over_TABLE_ids()
+    create trigger action_steps_over_used_ids
+        before insert on {schema}.action
+        for each statement execute function {schema}.step_over_action_ids()
+    """
+# The condition that ``keep_evidence`` has, too. It is asked in every insert, so nothing is set for it.
+_CALLS = """
+    create function {schema}.step_over_call_ids() returns trigger language plpgsql security definer as $body$
+    begin
+        if (new.id operator(pg_catalog.>)
+                cast('0' operator(pg_catalog.||) pg_catalog.current_setting('relay.last_call', true) as bigint)
+            and pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) operator(pg_catalog.<)
+                cast('0' operator(pg_catalog.||) pg_catalog.current_setting('relay.look_at_calls', true) as bigint)
+            ) is not true
+        then
+            execute pg_catalog.concat('select ', pg_catalog.quote_ident(tg_table_schema), '.unused_call_id($1)')
+                into new.id using new.id;
+        end if;
+        return new;
+    end
+    $body$
+    """
+_EACH_CALL = """
+    create trigger call_steps_over_used_ids
+        before insert on {schema}.call
+        for each row execute function {schema}.step_over_call_ids()
+    """
+# Each session looks at everything once, archive and all, and whenever an id is not higher than the one before.
+_UNUSED_CALL = """
+    create function {schema}.unused_call_id(id bigint) returns bigint language plpgsql
+        set search_path = pg_catalog, {schema}, pg_temp set enable_sort = off set exit_on_error = off as $body$
+    declare
+        last bigint := cast(nullif(current_setting('relay.last_call', true), '') as bigint);
+        given boolean := true;
+    begin
+        begin
+            given := id <> currval('call_id_seq');
+        exception when object_not_in_prerequisite_state then
+            null;  -- this session has drawn none
+        end;
+        if not given and (last is null or id <= last or (
+            select exists (select from call taken where taken.id = unused_call_id.id) or (
+                select beyond.id from call beyond
+                where beyond.id > drawn.last_value order by beyond.id limit 1) is not null
+            from call_id_seq drawn))
+        then
+            perform step_over_used_ids('call');
+            if pg_sequence_last_value('call_id_seq') > id then
+                id := nextval('call_id_seq');
+            end if;
+        end if;
+        perform set_config('relay.last_call', cast(id as text), false);
+        perform set_config('relay.look_at_calls',
+            cast(1 + cast(ceil(date_part('epoch', clock_timestamp())) as bigint) as text), false);
+        return id;
+    end
+    $body$
     """
 
 UPGRADE: tuple[str, ...] = (
@@ -70,27 +124,30 @@ UPGRADE: tuple[str, ...] = (
     $body$
     """,
     "revoke execute on function {schema}.step_over_used_ids(text) from public",
-    *(text.replace("TABLE", table) for table in ("call", "action") for text in (_LOOKS, _EACH_TIME)),
-    # Drawn is what this session drew last, in this very transaction.
-    r"""
-    create function {schema}.is_given(id bigint, created_xid xid8) returns boolean language plpgsql
-        set search_path = pg_catalog, {schema}, pg_temp set exit_on_error = off as $body$
-    begin
-        return created_xid <> pg_current_xact_id() or id <> currval('outbox_id_seq');
-    exception when object_not_in_prerequisite_state then
-        return true;  -- this session has drawn none
-    end
-    $body$
-    """,
-    "revoke execute on function {schema}.is_given(bigint, xid8) from public",
+    _LOOKS,
+    _EACH_TIME,
+    _UNUSED_CALL,
+    "revoke execute on function {schema}.unused_call_id(bigint) from public",
+    _CALLS,
+    _EACH_CALL,
     # The first id of all is drawn by a sequence that knows nothing, also not of the archive. An id that somebody gave
-    # (a restore) is not looked at: if it is there already, whoever gave it is told.
+    # (a restore) is not looked at: if it is there already, whoever gave it is told. Drawn is what this session drew
+    # last, in this very transaction.
     r"""
     create function {schema}.unused_id(id bigint, created_xid xid8) returns bigint language plpgsql
-        set search_path = pg_catalog, {schema}, pg_temp set enable_sort = off as $body$
+        set search_path = pg_catalog, {schema}, pg_temp set enable_sort = off set exit_on_error = off as $body$
+    declare
+        given boolean := true;
     begin
-        perform set_config('relay.look_again', '', false);
-        if is_given(id, created_xid) then
+        if created_xid = pg_current_xact_id() then
+            begin
+                given := id <> currval('outbox_id_seq');
+            exception when object_not_in_prerequisite_state then
+                null;  -- this session has drawn none
+            end;
+        end if;
+        if given then
+            perform set_config('relay.look_again', '', false);
             return id;
         end if;
         if id = 1 or (
@@ -190,15 +247,11 @@ DOWNGRADE: tuple[str, ...] = (
     _as_before("wake", r0003.UPGRADE),
     _as_before("keep_order", r0002.UPGRADE),
     "drop function {schema}.sequences_left_behind()",
-    "drop function {schema}.is_given(bigint, xid8)",
     "drop function {schema}.unused_id(bigint, xid8)",
-    *(
-        text
-        for table in ("action", "call")
-        for text in (
-            f"drop trigger {table}_steps_over_used_ids on {{schema}}.{table}",
-            f"drop function {{schema}}.step_over_{table}_ids()",
-        )
-    ),
+    "drop trigger call_steps_over_used_ids on {schema}.call",
+    "drop function {schema}.step_over_call_ids()",
+    "drop function {schema}.unused_call_id(bigint)",
+    "drop trigger action_steps_over_used_ids on {schema}.action",
+    "drop function {schema}.step_over_action_ids()",
     "drop function {schema}.step_over_used_ids(text)",
 )

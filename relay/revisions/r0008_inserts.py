@@ -11,7 +11,8 @@ in every transaction. Only what it suspects is looked at exactly, and only what 
 the rest: names are qualified. Security definer, because whoever inserts has no right to read.
 
 What may be inserted may not be undone by an update: texts cannot change (``outbox_facts_stay``), and what the relay
-changes has a trigger of its own, with what were the other checks as its condition.
+changes has a trigger of its own (``outbox_ends_stay``), which asks what the other checks asked. Everybody may call
+``refuse_message``: it reads nothing, and says of a row what is wrong with it.
 
 A row of another transaction is a row of a dump: it was taken once, so limits are not for it, nor is its key passed
 over; the hash of a content that was removed is what proves it, and stays. An application has no right to name the
@@ -64,6 +65,8 @@ _UNSOUND_TEXTS = {
     "outbox_account_not_blank": f"new.account {_is('~')} {BLANK}",
     "outbox_ordering_key_not_empty": f"new.ordering_key {_is('=')} ''",
 }
+
+UNSOUND_STATE = _any(*(f"new.{name} is null" for name in _STATES_NEVER_NULL), *_UNSOUND.values())
 
 # What may not be null is asked for what it is, so that null is suspicious as well, for one step more than without.
 _USUAL = "\n            and ".join(
@@ -248,21 +251,6 @@ for _place, _said in (
     ("TOMBSTONE", _TOMBSTONE),
 ):
     _REFUSE_MESSAGE = _REFUSE_MESSAGE.replace(_place, _said)
-_REFUSE_UNSOUND = r"""
-    create function {schema}.refuse_unsound() returns trigger language plpgsql security definer
-        set search_path = pg_catalog, {schema}, pg_temp as $body$
-    begin
-        perform refuse_message(new, 'unsound');
-        return new;
-    end
-    $body$
-    """
-_STATES_STAY_SOUND = f"""
-    create trigger outbox_states_are_sound
-        before update of status, attempts, call_id, result_index, available_at, finished_at on {{schema}}.outbox
-        for each row when ({_any(*(f"new.{name} is null" for name in _STATES_NEVER_NULL), *_UNSOUND.values())})
-        execute function {{schema}}.refuse_unsound()
-    """
 _CHECKS = tuple(_UNSOUND_TEXTS | _UNSOUND)
 # As revision 0001 wrote them.
 _CHECKS_BEFORE = {
@@ -283,18 +271,13 @@ def _as_first_written() -> str:
 
 UPGRADE: tuple[str, ...] = (
     _REFUSE_MESSAGE,
-    "revoke execute on function {schema}.refuse_message({schema}.outbox, text) from public",
     _KEEP_EVIDENCE,
-    _REFUSE_UNSOUND,
-    _STATES_STAY_SOUND,
     "alter table {schema}.outbox " + ", ".join(f"drop constraint {name}" for name in _CHECKS),
 )
 
 DOWNGRADE: tuple[str, ...] = (
     "alter table {schema}.outbox "
     + ", ".join(f"add constraint {name} check ({condition})" for name, condition in _CHECKS_BEFORE.items()),
-    "drop trigger outbox_states_are_sound on {schema}.outbox",
-    "drop function {schema}.refuse_unsound()",
     _as_first_written(),
     "drop function {schema}.refuse_message({schema}.outbox, text)",
 )

@@ -1,7 +1,9 @@
 with recursive
 in_flight as materialized (
-    select named.id from relay.call cross join unnest(message_ids) as named (id)
-    where settled_at is null and call.id >= cast(%(open_from)s as bigint) and named.id is not null
+    select named.id
+    from (select unnest(message_ids) as id from relay.call
+          where settled_at is null and call.id >= cast(%(open_from)s as bigint)) as named
+    where named.id is not null
     union all
     select unnest(cast(%(aside)s as bigint[]))
 ),

@@ -6,8 +6,10 @@ cross join unnest(cast(%(ids)s as bigint[]), cast(%(batches)s as integer[])) wit
 join unnest(cast(%(accounts)s as text[]), cast(%(nonces)s as bigint[])) with ordinality as batch (account, nonce, number)
     on batch.number = proposed.batch
 where proposed.id not in (
-      select named.id from relay.call cross join unnest(message_ids) as named (id)
-      where settled_at is null and call.id >= cast(%(open_from)s as bigint) and named.id is not null)
+      select named.id
+      from (select unnest(message_ids) as id from relay.call
+            where settled_at is null and call.id >= cast(%(open_from)s as bigint)) as named
+      where named.id is not null)
   and proposed.id not in (
       select keyed.id
       from unnest(cast(%(keyed_ids)s as bigint[]), cast(%(key_accounts)s as text[]), cast(%(keys)s as text[]),

@@ -23,7 +23,15 @@ from tests.fixtures.roles import Roles
 from tests.fixtures.scripted import Bench, Scripted
 
 # These run at each insert, where a setting would be felt.
-EACH_INSERT = ("keep_evidence", "keep_order", "refuse_known_key", "wake")
+EACH_INSERT = (
+    "keep_evidence",
+    "keep_order",
+    "refuse_known_key",
+    "wake",
+    "keep_call",
+    "step_over_call_ids",
+    "name_calls",
+)
 PLANTED = EVIL.replace("create schema evil;", "").replace("grant usage on schema evil to public;", "")
 
 
@@ -100,7 +108,7 @@ def test_a_type_of_a_login_s_own_is_not_taken_for_postgresql_s(roles: Roles, eng
 
 
 def test_every_function_of_ours_says_where_it_looks_names_up(engine: Engine) -> None:
-    """In ``pg_catalog`` first and in ``pg_temp`` last; or all names in it are qualified, where each insert runs it."""
+    """In ``pg_catalog`` first and in ``pg_temp`` last; or all names in it are qualified, where each insert or claim runs it."""
     asked = """
         select proname, array_to_string(proconfig, ' '), prosrc from pg_proc
         where pronamespace = cast('relay' as regnamespace)"""
