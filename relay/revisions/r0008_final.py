@@ -12,7 +12,7 @@ the version before write the same.
 
 from __future__ import annotations
 
-from relay.revisions.r0008_inserts import UNSOUND_STATE
+from relay.revisions.r0008_inserts import REFUSE_STATE, UNSOUND_STATE
 from relay.revisions.r0008_words import CODE_BYTES, TEXT_BYTES, TOO_LONG, longer
 
 _FIRST = "timestamp '0001-01-02' at time zone 'UTC'"
@@ -38,7 +38,9 @@ _UNTRUE = f"""
             or (new.available_at < {_FIRST} or new.available_at >= {_END} and new.available_at < 'infinity')
                 and new.available_at is distinct from old.available_at
             or new.error_code = 'relay.discarded'
-                and (new.status = 'failed' or old.error_code is distinct from new.error_code)"""
+                and (new.status = 'failed' or old.error_code is distinct from new.error_code)
+            or new.error_code = 'relay.expired' and new.status = 'failed'
+                and (new.deliver_before <= now()) is not true"""
 # What a person said when discarding may be longer, and stays until the next outcome.
 _TOO_LONG = f"""
             ({longer(error_code=CODE_BYTES, error_message=TEXT_BYTES)})
@@ -74,7 +76,7 @@ OWNERS_ALONE = (
     begin
         if {UNSOUND_STATE}
         then
-            execute concat('select ', quote_ident(tg_table_schema), '.refuse_message($1, ''unsound'')') using new;
+            {REFUSE_STATE}
         end if;
         if ({_UNTRUE}
             or {_TOO_LONG}) is not true

@@ -11,8 +11,7 @@ in every transaction. Only what it suspects is looked at exactly, and only what 
 the rest: names are qualified. Security definer, because whoever inserts has no right to read.
 
 What may be inserted may not be undone by an update: texts cannot change (``outbox_facts_stay``), and what the relay
-changes has a trigger of its own (``outbox_ends_stay``), which asks what the other checks asked. Everybody may call
-``refuse_message``: it reads nothing, and says of a row what is wrong with it.
+changes has a trigger of its own (``outbox_ends_stay``), which asks what the other checks asked.
 
 A row of another transaction is a row of a dump: it was taken once, so limits are not for it, nor is its key passed
 over; the hash of a content that was removed is what proves it, and stays. An application has no right to name the
@@ -66,7 +65,16 @@ _UNSOUND_TEXTS = {
     "outbox_ordering_key_not_empty": f"new.ordering_key {_is('=')} ''",
 }
 
+# The same of an update, for the function that looks at those.
 UNSOUND_STATE = _any(*(f"new.{name} is null" for name in _STATES_NEVER_NULL), *_UNSOUND.values())
+_IS_NULL = " or ".join(f"new.{name} is null" for name in _STATES_NEVER_NULL)
+_WHICH = " ".join(f"when {broken} then '{name}'" for name, broken in _UNSOUND.items())
+REFUSE_STATE = f"""raise exception using
+                errcode = case when {_IS_NULL} then 'not_null_violation' else 'check_violation' end,
+                table = 'outbox', constraint = coalesce(case {_WHICH} end, ''),
+                message = concat('new row for relation "outbox" violates check constraint "',
+                    case when {_IS_NULL} then 'not null' {_WHICH} end, '"'),
+                hint = 'The relay alone changes what became of a message.';"""
 
 # What may not be null is asked for what it is, so that null is suspicious as well, for one step more than without.
 _USUAL = "\n            and ".join(
@@ -271,6 +279,7 @@ def _as_first_written() -> str:
 
 UPGRADE: tuple[str, ...] = (
     _REFUSE_MESSAGE,
+    "revoke execute on function {schema}.refuse_message({schema}.outbox, text) from public",
     _KEEP_EVIDENCE,
     "alter table {schema}.outbox " + ", ".join(f"drop constraint {name}" for name in _CHECKS),
 )

@@ -27,13 +27,13 @@ _ALONE = r"""
     end
     $body$
     """
-# Held until the transaction of the caller ends, whom nobody keeps waiting. Each claim calls it, so nothing is set.
+# Held until the transaction of the caller ends, whom nobody keeps waiting.
 _NAME = r"""
-    create function {schema}.name_calls() returns void language plpgsql security definer as $body$
+    create function {schema}.name_calls() returns void language plpgsql security definer
+        set search_path = pg_catalog, {schema}, pg_temp as $body$
     begin
-        lock table {schema}.naming_lock in row exclusive mode;
-        perform pg_catalog.pg_try_advisory_xact_lock_shared(
-            cast(cast('{schema}.call' as pg_catalog.regclass) as integer), 0);
+        lock table naming_lock in row exclusive mode;
+        perform pg_try_advisory_xact_lock_shared(cast(cast('call' as regclass) as integer), 0);
     end
     $body$
     """

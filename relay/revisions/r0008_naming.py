@@ -13,8 +13,7 @@ What looks for messages in no open call leaves nulls out, whatever is there. And
 message, while both have not ended: nobody adds one to what is long over.
 
 A call is made in every claim, so one function looks at all of it, sets nothing and names everything with its schema;
-only what it suspects is looked at by ``refuse_call``. The ``when`` of a trigger would be text that each statement reads
-anew.
+the ``when`` of a trigger would be text that each statement reads anew.
 """
 
 from __future__ import annotations
@@ -40,106 +39,87 @@ def _is(operator: str) -> str:
     return f"operator(pg_catalog.{operator})"
 
 
-def _size(*columns: str) -> str:
-    return f"pg_catalog.octet_length(pg_catalog.concat({', '.join(f'new.{name}' for name in columns)}))"
+def _within(most: int, *columns: str) -> str:
+    sizes = ", ".join(f"pg_catalog.octet_length(new.{name})" for name in columns)
+    return f"coalesce(greatest({sizes}), 0) {_is('<=')} {most}"
 
 
 _NOW = "pg_catalog.now()"
 _LEASED = f"new.lease_until {_is('<=')} ({_NOW} {_is('+')} interval '2 days')"
 _IN_TIME = f"pg_catalog.clock_timestamp() {_is('<')} ({_NOW} {_is('+')} interval '10 minutes')"
-_MADE_AS_USUAL = f"""
-            {_LEASED} and {_IN_TIME}
-            and {_size("account", "worker")} {_is("<=")} {NAME_BYTES}
-            and pg_catalog.array_ndims(new.message_ids) {_is("=")} 1
+_SHORT_NAMES = f"{_within(SCOPE_BYTES, 'account')} and {_within(NAME_BYTES, 'worker')}"
+_SHORT_ANSWER = (
+    f"{_within(CODE_BYTES, 'request_id', 'error_code', 'sub_code')} and {_within(TEXT_BYTES, 'error_message')}"
+)
+_NAMES = "pg_catalog.cardinality(new.message_ids)"
+_AN_ARRAY = f"""
+            pg_catalog.array_ndims(new.message_ids) {_is("=")} 1
             and pg_catalog.array_lower(new.message_ids, 1) {_is("=")} 1
-            and pg_catalog.cardinality(new.message_ids) {_is("<=")} 1000 and new.message_ids[1] is not null"""
-_CHANGED_AS_USUAL = f"""
-            {_LEASED} and (new.settled_at is null or new.settled_at {_is("=")} {_NOW} and {_IN_TIME})
-            and {_size("request_id", "error_code", "sub_code", "error_message")} {_is("<=")} {CODE_BYTES}
-            and new.message_ids {_is("=")} old.message_ids"""
-_EACH_ONCE = "pg_catalog.cardinality(new.message_ids)"
-_REFUSE = """execute pg_catalog.concat('select ', pg_catalog.quote_ident(tg_table_schema), '.refuse_call($1, $2)')
-                using old, new;"""
-
-_NAMES_TOO_LONG = longer(account=SCOPE_BYTES, worker=NAME_BYTES)
-_ANSWER_TOO_LONG = longer(request_id=CODE_BYTES, error_code=CODE_BYTES, sub_code=CODE_BYTES, error_message=TEXT_BYTES)
-
-# What is refused in the first place is what nobody may write; the rest is refused to everybody but the owner.
-_REFUSE_CALL = rf"""
-    create function {{schema}}.refuse_call(old {{schema}}.call, new {{schema}}.call) returns void language plpgsql
-        set search_path = pg_catalog, {{schema}}, pg_temp as $body$
-    declare
-        is_new boolean := old is null;
-    begin
-        if new.message_ids is distinct from old.message_ids
-            and (array_ndims(new.message_ids) = 1 and array_lower(new.message_ids, 1) = 1
-                and cardinality(new.message_ids) <= 1000
-                and (select count(distinct id) from unnest(new.message_ids) as id) = cardinality(new.message_ids)
-            ) is not true
-        then
-            raise exception using
+            and {_NAMES} {_is("<=")} 1000 and new.message_ids[1] is not null"""
+_EACH_ONCE = f"""
+            {_NAMES} {_is("=")} (
+                select pg_catalog.count(distinct named.id) from pg_catalog.unnest(new.message_ids) as named (id))"""  # noqa: S608 our own texts
+_BY_OWNER = f"""pg_catalog.pg_has_role(current_user, (
+                select c.relowner from pg_catalog.pg_class c where c.oid {_is("=")} tg_relid), 'usage')"""  # noqa: S608 our own texts
+_REFUSE_NAMES = """raise exception using
                 errcode = 'check_violation', table = 'call', column = 'message_ids',
                 constraint = 'call_names_each_once',
                 message = 'a call names from 1 to 1000 messages, each once',
-                hint = 'An array of one dimension that begins at 1, without a null.';
-        end if;
-        if {OWNER.replace("tg_relid", "cast('{schema}.call' as regclass)")} then
-            return;
-        end if;
-        if is_new and ({_NAMES_TOO_LONG}) or not is_new and ({_ANSWER_TOO_LONG})
-        then
-            {TOO_LONG}
-        end if;
-        if is_new and (new.lease_until > now() + interval '2 days' or {KEPT_OPEN}) then
+                hint = 'An array of one dimension that begins at 1, without a null.';"""
+
+
+def _unless(allowed: str, short: str, refused: str) -> str:
+    """The owner is asked for last: who that is has to be looked up."""
+    return f"""if ({allowed} and {short}) is not true then
+            if {_BY_OWNER}
+            then
+                return new;
+            elsif ({short}) is not true then
+                {TOO_LONG}
+            end if;
             raise exception using
-                errcode = 'restrict_violation',
-                message = 'a call is claimed now, and for two days at most',
-                hint = 'Begin a new transaction.';
-        end if;
-        if not is_new
-            and (new.lease_until > now() + interval '2 days' or new.settled_at <> now()
-                or new.settled_at is not null and {KEPT_OPEN})
-        then
-            raise exception using
-                errcode = 'restrict_violation',
-                message = 'a call is settled at the time of its settling, and claimed for two days at most',
-                hint = 'Begin a new transaction.';
-        end if;
-    end
-    $body$
-    """  # noqa: S608 our own texts
-# When it was sent is bounded and not refused: what an answer says must be settled, even where a clock went back.
+                errcode = 'restrict_violation', message = '{refused}', hint = 'Begin a new transaction.';
+        end if;"""
+
+
+# When it was sent is bounded and not refused: what an answer says must be settled, even where a clock went back. To
+# count what is named takes a sort; one message is named once. An if of its own, for a query in a condition makes all of
+# it slow.
 _KEEP_CALL = f"""
     create function {{schema}}.keep_call() returns trigger language plpgsql as $body$
     begin
-        if tg_op {_is("=")} 'UPDATE' then
-            if new.sent_at {_is("<")} new.claimed_at or new.sent_at {_is(">")} {_NOW} then
-                if not pg_catalog.pg_has_role(current_user, (
-                    select c.relowner from pg_catalog.pg_class c where c.oid {_is("=")} tg_relid), 'usage')
+        if tg_op {_is("=")} 'INSERT' or (new.message_ids {_is("=")} old.message_ids) is not true then
+            if ({_AN_ARRAY}) is not true
+            then
+                {_REFUSE_NAMES}
+            elsif {_NAMES} {_is(">")} 1 then
+                if ({_EACH_ONCE}) is not true
                 then
-                    new.sent_at := greatest(new.claimed_at, least(new.sent_at, {_NOW}));
+                    {_REFUSE_NAMES}
                 end if;
             end if;
-            if ({_CHANGED_AS_USUAL}) is not true
-            then
-                {_REFUSE}
-            end if;
+        end if;
+        if tg_op {_is("=")} 'INSERT' then
+            {_unless(f"{_LEASED} and {_IN_TIME}", _SHORT_NAMES, "a call is claimed now, and for two days at most")}
             return new;
         end if;
-        if ({_MADE_AS_USUAL}) is not true
-        then
-            {_REFUSE}
-        elsif {_EACH_ONCE} {_is(">")} 1 then
-            if {_EACH_ONCE} {_is("<>")} (
-                select pg_catalog.count(distinct named.id) from pg_catalog.unnest(new.message_ids) as named (id))
+        if new.sent_at {_is("<")} new.claimed_at or new.sent_at {_is(">")} {_NOW} then
+            if not {_BY_OWNER}
             then
-                {_REFUSE}
+                new.sent_at := greatest(new.claimed_at, least(new.sent_at, {_NOW}));
             end if;
         end if;
+        {
+    _unless(
+        f"{_LEASED} and (new.settled_at is null or new.settled_at {_is('=')} {_NOW} and {_IN_TIME})",
+        _SHORT_ANSWER,
+        "a call is settled at the time of its settling, and claimed for two days at most",
+    )
+}
         return new;
     end
     $body$
-    """  # noqa: S608 our own texts
+    """
 # Whoever settles closes the call first, then ends the message or not, and writes the attempt, in one transaction. What
 # was settled or has ended in this one bears its time, for a worker can give no other (``r0008_final``). One written in
 # advance would be in the way of whoever settles, and of recovery, for ever.
@@ -176,7 +156,6 @@ _KEEP_ATTEMPT = rf"""
     """
 
 UPGRADE: tuple[str, ...] = (
-    _REFUSE_CALL,
     _KEEP_CALL,
     r"""
     create trigger call_is_kept
@@ -198,5 +177,4 @@ DOWNGRADE: tuple[str, ...] = (
     _LOCK_BEFORE,
     "drop trigger call_is_kept on {schema}.call",
     "drop function {schema}.keep_call()",
-    "drop function {schema}.refuse_call({schema}.call, {schema}.call)",
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, make_url, text
+from sqlalchemy import Engine, create_engine, make_url, text
 
 from tests.contract.writers import EVERY
 from tests.fixtures.rows import Rows
@@ -138,6 +139,22 @@ def test_a_key_draws_its_id_while_it_holds_the_order(session: psycopg.Connection
 
 def test_nobody_needs_a_right_to_step_over_ids(engine: Engine) -> None:
     asked = "select bool_or(has_function_privilege('public', oid, 'execute')) from pg_proc where proname = any (:names)"
-    names = ["unused_id", "is_given", "step_over_used_ids"]
+    names = ["unused_id", "unused_call_id", "step_over_used_ids"]
     with engine.connect() as connection:
         assert connection.scalar(text(asked), {"names": names}) is False
+
+
+async def test_a_worker_goes_on_where_the_ids_of_its_calls_were_set_back_a_moment_ago(
+    database_url: str, engine: Engine, rows: Rows
+) -> None:
+    """What its session knows of the sequence holds for a second; a used id is an error of a claim, and no loss."""
+    rows.add(150)
+    assert (await Bench(engine, Scripted(), concurrency=1).drain()).done == 150
+    rows.run("select setval('relay.call_id_seq', 1)")
+    rows.add(150)
+    looked = int(time.time()) + 60
+    knowing = create_engine(
+        database_url, connect_args={"options": f"-c relay.last_call=1 -c relay.look_at_calls={looked}"}
+    )
+    assert (await Bench(knowing, Scripted(), concurrency=1).drain()).done == 150
+    knowing.dispose()

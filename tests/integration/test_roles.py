@@ -59,7 +59,7 @@ FUNCTIONS = {
     "name_calls": "select relay.name_calls()",
     "nobody_names_calls": "select relay.nobody_names_calls()",
     "wait_for_key": "select relay.wait_for_key('pg_class', 1)",
-    "is_given": "select relay.is_given(1, '1')",
+    "unused_call_id": "select relay.unused_call_id(1)",
     "salt_messages": "select relay.salt_messages('{1}')",
     "salt_ledger": "select relay.salt_ledger(0, 1)",
     "salt_page": "select relay.salt_page('outbox', 1, 0, 1)",

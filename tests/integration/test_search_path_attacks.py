@@ -108,7 +108,7 @@ def test_a_type_of_a_login_s_own_is_not_taken_for_postgresql_s(roles: Roles, eng
 
 
 def test_every_function_of_ours_says_where_it_looks_names_up(engine: Engine) -> None:
-    """In ``pg_catalog`` first and in ``pg_temp`` last; or all names in it are qualified, where each insert or claim runs it."""
+    """In ``pg_catalog`` first and in ``pg_temp`` last; or, where each insert or claim goes, all names are qualified."""
     asked = """
         select proname, array_to_string(proconfig, ' '), prosrc from pg_proc
         where pronamespace = cast('relay' as regnamespace)"""
