@@ -32,6 +32,8 @@ NO_CODES = {
     "relay.zone",
     "relay.last_id",
     "relay.look_again",
+    "relay.last_call",
+    "relay.look_at_calls",
     "relay.wake",
 }
 
