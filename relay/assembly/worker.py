@@ -80,6 +80,7 @@ class OpenWorker:
 class _Parts:
     worker: Worker
     engine: Engine
+    producer: Producer
     wakeup: Wakeup
     metrics: Metrics
     opened: ExitStack
@@ -98,12 +99,14 @@ async def assembled(
     parts = await in_thread(lambda: _opened(settings, name, events, warn), lambda unwanted: unwanted.opened.close())
     with parts.opened:
         try:
+            await parts.producer.open()  # what is wrong with its settings is told before anything runs
             if settings.wakeup == "notify":
                 await _require_wakeup(parts.wakeup)
             async with probed_by(settings, parts.worker, parts.metrics, warn):
                 yield OpenWorker(parts.worker, parts.engine, show_causes=show_causes)
-        finally:
+        finally:  # twice, if it ran
             await parts.wakeup.close()
+            await parts.producer.close()
 
 
 def _opened(settings: Settings, name: str, observer: Observer, warn: Warn) -> _Parts:
@@ -123,9 +126,10 @@ def _opened(settings: Settings, name: str, observer: Observer, warn: Warn) -> _P
         engine = plain_engine(settings)
         stack.callback(engine.dispose)
         metrics, clock, wakeup = Metrics(), Clock(), _wakeup(settings)
+        producer = producer_for(settings, accounts, clock.now)
         store, worker = wired(
             engine,
-            producer_for(settings, accounts, clock.now),
+            producer,
             name=name,
             policy=policy(settings),
             options=options(settings),
@@ -136,7 +140,7 @@ def _opened(settings: Settings, name: str, observer: Observer, warn: Warn) -> _P
             wakeup=wakeup,
         )
         record_start(store, settings, warn)
-        return _Parts(worker, engine, wakeup, metrics, stack.pop_all())
+        return _Parts(worker, engine, producer, wakeup, metrics, stack.pop_all())
 
 
 def wired(

@@ -9,6 +9,7 @@ import signal
 import socket
 import traceback
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -251,6 +252,15 @@ async def test_what_cannot_be_opened_is_an_error_with_its_hint(given: dict[str, 
     said = "".join(traceback.format_exception(away.value))
     assert f"hint: {away.value.hint}" in said
     assert_alone(said)
+
+
+async def test_settings_that_only_the_producer_can_judge_are_judged_before_the_block(
+    given: dict[str, Any], rows: Rows, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
+    with pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):
+        await relay.open_worker(**{**given, "tmc_url": "https://localhost/router/rest"}).__aenter__()
+    await nobody_is_connected(rows)
 
 
 async def test_the_application_goes_on_while_a_worker_is_opened(given: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from relay.background import Executor, still_at_work
+from relay.background import Executor, in_thread, still_at_work
 
 # The default executor of the loop, in which names are looked up, hangs; the process ends all the same.
 HANGS = """
@@ -76,3 +76,27 @@ async def test_it_serves_a_loop() -> None:
     run = asyncio.get_running_loop().run_in_executor
     assert await asyncio.gather(*(run(executor, pow, n, 2) for n in range(20))) == [n * n for n in range(20)]
     executor.shutdown()
+
+
+async def test_what_is_made_after_nobody_waits_any_more_is_given_to_whoever_takes_it_back() -> None:
+    go, begun, taken_back = threading.Event(), asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def work() -> int:
+        loop.call_soon_threadsafe(begun.set)
+        go.wait()
+        return 7
+
+    def unwanted(made: int) -> None:
+        assert made == 7
+        loop.call_soon_threadsafe(taken_back.set)
+
+    waiting = asyncio.create_task(in_thread(work, unwanted))
+    await begun.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    go.set()
+    async with asyncio.timeout(5):
+        await taken_back.wait()
+    assert await in_thread(lambda: 8, unwanted) == 8
