@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,16 +28,22 @@ def application(outbox: Outbox, start_relay: StartRelay) -> Iterator[subprocess.
     sandbox = start_relay("sandbox", "--port", "0")
     exports = [sandbox.wait_for_line(rf"export (RELAY_TMC_{name})=(.+)", "stdout") for name in EXPORTED]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
-    settings = {"RELAY_DATABASE_URL": outbox.url, "RELAY_METRICS_PORT": "0", "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        [sys.executable, str(PROGRAM)],
-        env=inherited | settings | {match[1]: match[2] for match in exports},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield process
-        process.kill()
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # the worker has something to warn of, and nobody to tell
+        settings = {
+            "RELAY_DATABASE_URL": outbox.url,
+            "RELAY_METRICS_HOST": "127.0.0.1",
+            "RELAY_METRICS_PORT": str(taken.getsockname()[1]),
+            "PYTHONPATH": str(ROOT),
+        }
+        with subprocess.Popen(
+            [sys.executable, str(PROGRAM)],
+            env=inherited | settings | {match[1]: match[2] for match in exports},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            yield process
+            process.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

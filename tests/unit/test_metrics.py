@@ -38,6 +38,10 @@ def test_before_anything_happened_a_scrape_can_be_read() -> None:
     assert seen["relay_calls_lost_total", ()] == 0.0
 
 
+def test_when_a_counter_was_made_is_not_told() -> None:
+    assert [name for name, _ in told(SETTLED) if name.endswith("_created")] == []
+
+
 def test_every_event_is_taken_and_the_exposition_parses() -> None:
     assert told(*(event for event, _ in EVERY))
 
