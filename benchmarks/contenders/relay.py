@@ -76,7 +76,9 @@ def producer_for(job: Job) -> Producer:
     if job.platform_url is None:
         return Null()
     settings = settings_for(job)
-    return producer_of(settings, Accounts([Given({DEFAULT: Credential(*settings.require_tmc())})]), time.time)
+    accounts = Accounts([Given({DEFAULT: Credential(*settings.require_tmc())})])
+    accounts.refresh([DEFAULT])
+    return producer_of(settings, accounts, time.time)
 
 
 def engine_for(job: Job) -> Engine:
