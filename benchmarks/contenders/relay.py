@@ -12,8 +12,6 @@ from sqlalchemy import Engine, event
 
 from benchmarks.contenders import APP_KEY, APP_SECRET, SESSION, Drain, Job, Tally
 from benchmarks.ground import conninfo
-from relay.accounts import DEFAULT, Accounts
-from relay.accounts.sources import Given
 from relay.assembly.database import plain_engine
 from relay.assembly.producers import producer_for as producer_of
 from relay.assembly.worker import options, policy, wired
@@ -76,9 +74,8 @@ def producer_for(job: Job) -> Producer:
     if job.platform_url is None:
         return Null()
     settings = settings_for(job)
-    accounts = Accounts([Given({DEFAULT: Credential(*settings.require_tmc())})])
-    accounts.refresh([DEFAULT])
-    return producer_of(settings, accounts, time.time)
+    credential = Credential(*settings.require_tmc())
+    return producer_of(settings, lambda _account: credential, time.time)
 
 
 def engine_for(job: Job) -> Engine:

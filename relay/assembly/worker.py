@@ -126,7 +126,7 @@ def _opened(settings: Settings, name: str, observer: Observer, warn: Warn) -> _P
         engine = plain_engine(settings)
         stack.callback(engine.dispose)
         metrics, clock, wakeup = Metrics(), Clock(), _wakeup(settings)
-        producer = producer_for(settings, accounts, clock.now)
+        producer = producer_for(settings, accounts.credential, clock.now)
         store, worker = wired(
             engine,
             producer,

@@ -147,5 +147,5 @@ def _platform(settings: Settings, accounts: Accounts, account: str, offset_secon
     from relay.checks import fact
     from relay.checks.platform import judged
 
-    answer = background.run(probed(settings, accounts, account, lambda: time.time() + offset_seconds))
+    answer = background.run(probed(settings, accounts.credential, account, lambda: time.time() + offset_seconds))
     yield fact("platform", judged(answer, account))
