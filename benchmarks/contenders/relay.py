@@ -59,7 +59,7 @@ class Noting:
 def settings_for(job: Job) -> Settings:
     """What would be set for ``relay run``; nothing comes from the environment of whoever measures."""
     given = {
-        "database_url": job.database_url,
+        "database_url": job.database_url or None,  # who only asks the platform has none
         "concurrency": job.in_flight,
         "batch_size": job.batch_size,
         "tmc_url": job.platform_url,
@@ -116,13 +116,14 @@ def statements_of(engine: Engine) -> Callable[[], int]:
 def prepare(job: Job) -> Drain:
     engine = engine_for(job)
     executed = statements_of(engine)
+    producer = producer_for(job)
+    noting = Noting(producer) if job.noting else None
+    worker = worker_for(job, engine, noting or producer)
     with engine.connect():
         pass  # the first connection is made before the start
 
     def drain() -> Tally:
-        producer = producer_for(job)
-        noting = Noting(producer) if job.noting else None
-        asyncio.run(worker_for(job, engine, noting or producer).run(Until.DRAINED))
+        asyncio.run(worker.run(Until.DRAINED))
         return Tally(executed(), noting.accepted if noting else ())
 
     return drain
