@@ -156,7 +156,7 @@ def test_promise_4_two_workers_never_hold_one_message(
 ) -> None:
     contents = numbered(600)
     outbox.insert(contents)
-    platform.otherwise = later(0.01)
+    platform.otherwise = later(0.05)  # so that the last one to start finds something left
     workers = [start_relay("run", "--drain", "--batch-size", "5", env=env) for _ in range(3)]
 
     assert [worker.wait() for worker in workers] == [0, 0, 0]
