@@ -9,8 +9,10 @@ of rows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from sqlalchemy import TextClause, text
 
@@ -367,10 +369,26 @@ def statement(sql: str, schema: str) -> TextClause:
     return text(_filled(sql, schema))
 
 
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The same as PostgreSQL itself takes it, for the driver's RawCursor: the values come in the order of ``names``.
+
+    Named ones the driver would look for in the text anew at each execution, for it remembers short texts only.
+    """
+
+    text: str
+    names: tuple[str, ...]
+
+    def values(self, parameters: Mapping[str, Any]) -> list[Any]:
+        """KeyError where one is missing."""
+        return [parameters[name] for name in self.names]
+
+
 @cache
-def query(sql: str, schema: str) -> str:
-    """The same for the driver, whose parameters look different."""
-    return _PARAMETER.sub(r"%(\1)s", _filled(sql, schema).replace("%", "%%"))
+def query(sql: str, schema: str) -> Query:
+    names: dict[str, int] = {}
+    numbered = _PARAMETER.sub(lambda found: f"${names.setdefault(found[1], len(names) + 1)}", _filled(sql, schema))
+    return Query(numbered, tuple(names))
 
 
 def _filled(sql: str, schema: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import psycopg
 from sqlalchemy import Engine, event
@@ -102,14 +103,16 @@ def worker_for(
 def statements_of(engine: Engine) -> Callable[[], int]:
     """How many statements this engine has executed since, by SQLAlchemy or by the store; begin and commit are none."""
     executed = 0
+    connections: WeakSet[psycopg.Connection[Any]] = WeakSet()
+    execute = psycopg.Cursor.execute  # which every kind of cursor inherits
 
-    class Counting(psycopg.Cursor[Any]):
-        def execute(self, *args: Any, **kwargs: Any) -> Any:
-            nonlocal executed
-            executed += 1
-            return super().execute(*args, **kwargs)
+    def counting(cursor: psycopg.Cursor[Any], *args: Any, **kwargs: Any) -> psycopg.Cursor[Any]:
+        nonlocal executed
+        executed += cursor.connection in connections
+        return execute(cursor, *args, **kwargs)
 
-    event.listen(engine, "checkout", lambda driver, *_: setattr(driver, "cursor_factory", Counting))
+    psycopg.Cursor.execute = counting  # type: ignore[assignment, method-assign]
+    event.listen(engine, "checkout", lambda driver, *_: connections.add(driver))
     return lambda: executed
 
 

@@ -45,11 +45,12 @@ def _executed(
 ) -> Any:
     """What is ``taken`` of the rows. A value that cannot be read is an error of the driver like any other."""
     driver: Any = connection.connection.dbapi_connection
-    text = query(sql, schema)
+    numbered = query(sql, schema)
+    cursor = psycopg.RawCursor(driver, row_factory=row_factory)
     try:
-        return taken(driver.cursor(row_factory=row_factory).execute(text, parameters))
+        return taken(cursor.execute(numbered.text, numbered.values(parameters)))
     except psycopg.Error as error:
-        raise DBAPIError.instance(text, None, error, psycopg.Error, hide_parameters=True) from error
+        raise DBAPIError.instance(numbered.text, None, error, psycopg.Error, hide_parameters=True) from error
 
 
 def _written(cursor: psycopg.Cursor[Any]) -> int:

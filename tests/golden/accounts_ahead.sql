@@ -2,10 +2,10 @@ with recursive
 turn (nth, account) as (
     select 1, least(
         (select account from relay.outbox
-         where status = 'pending' and ordering_key is null and account > cast(%(after_account)s as text)
+         where status = 'pending' and ordering_key is null and account > cast($1 as text)
          order by account limit 1),
         (select account from relay.outbox
-         where status = 'pending' and ordering_key is not null and account > cast(%(after_account)s as text)
+         where status = 'pending' and ordering_key is not null and account > cast($1 as text)
          order by account limit 1))
     union all
     select turn.nth + 1, least(
@@ -16,10 +16,10 @@ turn (nth, account) as (
          where o.status = 'pending' and o.ordering_key is not null and o.account > turn.account
          order by o.account limit 1))
     from turn
-    where turn.account is not null and turn.nth <= cast(%(accounts)s as integer)
+    where turn.account is not null and turn.nth <= cast($2 as integer)
 ),
 ahead as (select * from turn where account is not null)
-select turn.account, paused.account is not null or turn.account in (select unnest(cast(%(skip_accounts)s as text[])))
+select turn.account, paused.account is not null or turn.account in (select unnest(cast($3 as text[])))
     as left_alone
 from ahead turn
 left join lateral (

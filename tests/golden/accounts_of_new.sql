@@ -3,8 +3,8 @@ from (
     select account, max(id) as newest_id, bool_or(status = 'pending') as pending
     from (
         select id, account, status from relay.outbox
-        where id > coalesce(cast(%(after)s as bigint), (select max(id) from relay.outbox) - cast(%(most)s as integer))
-        order by id limit cast(%(most)s as integer)) as message
+        where id > coalesce(cast($1 as bigint), (select max(id) from relay.outbox) - cast($2 as integer))
+        order by id limit cast($2 as integer)) as message
     group by account) as new
 left join lateral (
     select new.account from relay.pause

@@ -11,8 +11,8 @@ from (
     select key.position, case
         when pg_try_advisory_lock(advisory.class, advisory.bucket)
             then case when pg_advisory_unlock(advisory.class, advisory.bucket) then null else true end
-        else not cast(%(look)s as boolean) or advisory.bucket in (select bucket from written) end as written
-    from unnest(cast(%(accounts)s as text[]), cast(%(keys)s as text[])) with ordinality
+        else not cast($1 as boolean) or advisory.bucket in (select bucket from written) end as written
+    from unnest(cast($2 as text[]), cast($3 as text[])) with ordinality
         as key (account, ordering_key, position)
     cross join lateral (
         select cast(cast('relay.outbox' as regclass) as integer) as class,

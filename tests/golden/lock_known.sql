@@ -2,14 +2,14 @@ with
 in_flight as materialized (
     select named.id
     from (select unnest(message_ids) as id from relay.call
-          where settled_at is null and call.id >= cast(%(open_from)s as bigint)) as named
+          where settled_at is null and call.id >= cast($1 as bigint)) as named
     where named.id is not null
     union all
-    select unnest(cast(%(aside)s as bigint[]))
+    select unnest(cast($2 as bigint[]))
 ),
 turn (nth, account) as (
     select known.nth, known.account
-    from unnest(cast(%(known_accounts)s as text[])) with ordinality as known (account, nth)
+    from unnest(cast($3 as text[])) with ordinality as known (account, nth)
 ),
 open_turn as materialized (
     select turn.nth, turn.account, after.ordering_key as after_key,
@@ -18,23 +18,23 @@ open_turn as materialized (
         end as floor_at,
         coalesce(floor.id, 0) as floor_id
     from turn
-    left join unnest(cast(%(key_accounts)s as text[]), cast(%(keys)s as text[])) as after (account, ordering_key)
+    left join unnest(cast($4 as text[]), cast($5 as text[])) as after (account, ordering_key)
         using (account)
-    left join unnest(cast(%(floor_accounts)s as text[]), cast(%(floors_us)s as bigint[]), cast(%(floor_ids)s as bigint[]))
+    left join unnest(cast($6 as text[]), cast($7 as bigint[]), cast($8 as bigint[]))
         as floor (account, due_us, id) using (account)
-    where turn.account is not null and turn.nth <= cast(%(accounts)s as integer)
-      and turn.account not in (select unnest(cast(%(skip_accounts)s as text[])))
+    where turn.account is not null and turn.nth <= cast($9 as integer)
+      and turn.account not in (select unnest(cast($10 as text[])))
       and not exists (
           select from relay.pause
           where scope = 'account:' || turn.account and (until is null or until > now()))
 ),
 share (messages) as (
-    select cast(%(batch)s as integer) * greatest(1, cast(%(slots)s as integer) / greatest(1, count(*))) from open_turn
+    select cast($11 as integer) * greatest(1, cast($12 as integer) / greatest(1, count(*))) from open_turn
 ),
 head (account, ordering_key, id, available_at, step) as (
     select t.account, known.ordering_key, first.id, first.available_at, 0
     from open_turn t
-    join unnest(cast(%(head_accounts)s as text[]), cast(%(head_keys)s as text[]), cast(%(head_ids)s as bigint[]))
+    join unnest(cast($13 as text[]), cast($14 as text[]), cast($15 as bigint[]))
         as known (account, ordering_key, id) using (account)
     cross join lateral (
         select o.id, o.available_at from relay.outbox o
@@ -48,14 +48,14 @@ candidate as (
             cast(o.json_ex_content as text) as json_ex_content, o.ordering_key, o.attempts,
             cast(extract(epoch from o.deliver_before) as double precision) as deliver_before,
             coalesce(o.deliver_before <= now(), false) as expired,
-            o.available_at > now() - make_interval(secs => cast(%(linger_seconds)s as double precision)) as may_wait,
+            o.available_at > now() - make_interval(secs => cast($16 as double precision)) as may_wait,
             o.xmax = 0 as fresh,
-            case when cast(%(remember)s as boolean)
+            case when cast($17 as boolean)
                  then cast(extract(epoch from greatest(o.available_at, 'epoch')) * 1000000 as bigint) end as due_us
         from relay.outbox o
         where o.status = 'pending' and o.ordering_key is null and o.account = t.account
           and (o.available_at, o.id) > (t.floor_at, t.floor_id) and o.available_at <= now()
-          and case when cast(%(pass_over)s as boolean) then o.xmax = 0 else o.id not in (select id from in_flight) end
+          and case when cast($18 as boolean) then o.xmax = 0 else o.id not in (select id from in_flight) end
         order by o.available_at, o.id limit (select messages from share)
         for update of o skip locked) ready
     union all
@@ -64,12 +64,12 @@ candidate as (
             cast(o.json_ex_content as text) as json_ex_content, o.ordering_key, o.attempts,
             cast(extract(epoch from o.deliver_before) as double precision) as deliver_before,
             coalesce(o.deliver_before <= now(), false) as expired,
-            o.available_at > now() - make_interval(secs => cast(%(linger_seconds)s as double precision)) as may_wait,
+            o.available_at > now() - make_interval(secs => cast($16 as double precision)) as may_wait,
             false as fresh, cast(null as bigint) as due_us
         from head join relay.outbox o using (id)
         where head.account = t.account and head.available_at <= now() and o.status = 'pending'
           and o.available_at <= now() and o.id not in (select id from in_flight)
-          and not (cast(%(failed_holds)s as boolean) and exists (
+          and not (cast($19 as boolean) and exists (
               select from relay.outbox earlier
               where earlier.status = 'failed' and earlier.ordering_key is not null and earlier.account = o.account
                 and earlier.ordering_key = o.ordering_key and earlier.id < o.id
@@ -91,5 +91,5 @@ left join lateral (
     select array_agg(head.ordering_key) as keys, array_agg(head.id) as ids,
         array_agg(head.id in (select id from in_flight)) as in_flight
     from head
-    where cast(%(remember)s as boolean) and head.account = turn.account) as found on true
+    where cast($17 as boolean) and head.account = turn.account) as found on true
 where turn.account is not null

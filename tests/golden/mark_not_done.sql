@@ -1,8 +1,8 @@
 with v as (
-    select * from unnest(cast(%(ids)s as bigint[]), cast(%(call_ids)s as bigint[]), cast(%(result_indexes)s as smallint[]),
-        cast(%(outcomes)s as text[]), cast(%(burned)s as boolean[]), cast(%(final)s as boolean[]),
-        cast(%(error_codes)s as text[]), cast(%(error_messages)s as text[]), cast(%(row_codes)s as text[]),
-        cast(%(row_messages)s as text[]), cast(%(delays_seconds)s as double precision[]))
+    select * from unnest(cast($1 as bigint[]), cast($2 as bigint[]), cast($3 as smallint[]),
+        cast($4 as text[]), cast($5 as boolean[]), cast($6 as boolean[]),
+        cast($7 as text[]), cast($8 as text[]), cast($9 as text[]),
+        cast($10 as text[]), cast($11 as double precision[]))
         as v (id, call_id, result_index, outcome, burned, final, error_code, error_message, row_code, row_message,
               delay_seconds)
 ),

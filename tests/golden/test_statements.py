@@ -30,13 +30,14 @@ def text_of(name: str) -> str:
 
 @pytest.mark.parametrize("name", HOT)
 def test_a_hot_statement_is_the_reviewed_one(name: str, golden: Golden) -> None:
-    golden(f"{name.lower()}.sql", statements.query(text_of(name), "relay"))
+    golden(f"{name.lower()}.sql", statements.query(text_of(name), "relay").text)
 
 
 @pytest.mark.parametrize("name", HOT)
 def test_sqlalchemy_would_send_the_same(name: str) -> None:
-    statement = statements.statement(text_of(name), "relay")
-    assert str(statement.compile(dialect=PSYCOPG)) == statements.query(text_of(name), "relay")
+    compiled = statements.statement(text_of(name), "relay").compile(dialect=PSYCOPG)
+    query = statements.query(text_of(name), "relay")
+    assert str(compiled) % {name: f"${number}" for number, name in enumerate(query.names, start=1)} == query.text
 
 
 def test_no_golden_file_is_left_over() -> None:
