@@ -1,4 +1,4 @@
-"""Every option of the relay: its name, default, unit and limits; the only module that reads the environment.
+"""Every option of the relay: its name, default, unit and limits; the only room that reads the environment.
 
 An option ``batch_size`` is the variable RELAY_BATCH_SIZE and the key ``batch_size`` in the TOML file, where
 ``[tmc] app_key`` is another way to write ``tmc_app_key``; tables ``[accounts.NAME]`` are credentials, not options.
@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -41,17 +40,39 @@ from pydantic_settings import (
 
 from relay.addresses import normalized_url
 from relay.errors import ConfigurationError
-from relay.strangers import stranger
-from relay.texts import UnusableText, read_text, read_value, secret, trimmed
+from relay.settings.files import (
+    CREDENTIAL_PARTS,
+    DEFAULT_FILE,
+    account_problems,
+    flattened,
+    is_there,
+    read_accounts,
+    read_toml,
+    take_accounts,
+)
+from relay.texts import UnusableText, read_value, secret, trimmed
 from relay.wording import nearest, problems_of
+
+__all__ = [
+    "CREDENTIAL_PARTS",
+    "PREFIX",
+    "SECRETS",
+    "Settings",
+    "database_url",
+    "is_there",
+    "load",
+    "no_color",
+    "read_accounts",
+    "schema_name",
+    "secret_files",
+    "service_links",
+]
 
 PREFIX = "RELAY_"
 # These may come from a file and are never shown. A query may contain the key that decrypts a column.
 SECRETS = ("database_url", "tmc_app_secret", "tmc_session", "accounts_database_url", "accounts_query")
 _NOT_SHOWN = (*SECRETS, "tmc_url")  # when it is wrong: an address may contain a password
-CREDENTIAL_PARTS = ("app_key", "app_secret", "session")  # of an account; the session may be missing
 _IN_A_FILE = "_FILE"
-_DEFAULT_FILE = Path("relay.toml")
 # RELAY_TEST_* is for the tests; the others Kubernetes gives every container beside a service called "relay".
 _FOREIGN = re.compile(r"RELAY_(TEST_.*|(.*_)?SERVICE_(HOST|PORT)(_.*)?|(.*_)?PORT_\d+_(TCP|UDP|SCTP)(_.*)?)")
 _FOREIGN_PORT = re.compile(r"(tcp|udp|sctp)://.*")
@@ -183,7 +204,7 @@ class Settings(BaseSettings):
     @property
     def file(self) -> Path:
         """The TOML file; unless RELAY_CONFIG names it, there may be none."""
-        return self.config or _DEFAULT_FILE
+        return self.config or DEFAULT_FILE
 
     def require_tmc(self) -> tuple[str, str, str | None]:
         """App key, secret and session (None: without) of the account ``default``, in the clear."""
@@ -248,27 +269,11 @@ def schema_name() -> str:
     return load().schema_name
 
 
-def read_accounts(path: Path) -> dict[str, dict[str, Any]]:
-    """The tables ``[accounts.NAME]`` of a TOML file by name. Raises ConfigurationError naming every problem."""
-    accounts = _take_accounts(_read_toml(path))
-    if problems := _account_problems(path, accounts):
-        raise ConfigurationError("\n".join(problems))
-    return accounts
-
-
-def is_there(path: Path) -> bool:
-    """False where nobody may look: a container's user may not be the owner of the folder it starts in."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
-
-
 def secret_files(toml: Path) -> list[Path]:
     """The files that secrets come from: those of RELAY_..._FILE, and the TOML file if there are any in it."""
     named = (os.environ.get(_variable(name) + _IN_A_FILE) for name in SECRETS)
-    given = _read_toml(toml) if is_there(toml) else {}
-    within = bool(_take_accounts(given)) or any(key in SECRETS for key, _ in _flattened(given))
+    given = read_toml(toml) if is_there(toml) else {}
+    within = bool(take_accounts(given)) or any(key in SECRETS for key, _ in flattened(given))
     return [Path(path) for path in named if path] + ([toml] if within else [])
 
 
@@ -315,59 +320,17 @@ def _secret_files(environment: Mapping[str, str]) -> dict[str, Any]:
 
 def _toml(environment: Mapping[str, str]) -> dict[str, Any]:
     named = environment.get(_variable("config"))
-    path = Path(named) if named else _DEFAULT_FILE
+    path = Path(named) if named else DEFAULT_FILE
     if not named and not is_there(path):
         return {}
-    given = _read_toml(path)
-    accounts = _take_accounts(given)
-    flat = dict(_flattened(given))
+    given = read_toml(path)
+    accounts = take_accounts(given)
+    flat = dict(flattened(given))
     problems = [f"{path}: unknown key {key}{nearest(key, _options())}" for key in flat if key not in _options()]
-    problems += _account_problems(path, accounts)
+    problems += account_problems(path, accounts)
     if problems:
         raise ConfigurationError("\n".join(problems))
     return {_variable(key): value for key, value in flat.items()}
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    if problem := stranger(path, named=path != _DEFAULT_FILE):
-        raise ConfigurationError(f"{path} {problem}")
-    try:
-        return tomllib.loads(read_text(path, again=True))
-    except UnusableText as error:
-        raise ConfigurationError(f"{path} {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path}: {error}") from None
-
-
-def _take_accounts(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The tables below ``[accounts]``, taken out; its other keys are options."""
-    table = given.get("accounts")
-    if not isinstance(table, dict):
-        return {}
-    return {name: table.pop(name) for name, value in list(table.items()) if isinstance(value, dict)}
-
-
-def _account_problems(path: Path, accounts: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    problems = []
-    for name, table in accounts.items():
-        where = f"{path}: [accounts.{name}]"
-        unknown = [key for key in table if key not in CREDENTIAL_PARTS]
-        problems += [f"{where} unknown key {key}{nearest(key, CREDENTIAL_PARTS)}" for key in unknown]
-        problems += [f"{where} needs {key}" for key in CREDENTIAL_PARTS[:2] if table.get(key, "") == ""]
-        problems += [
-            f"{where} {key} must be text"
-            for key, value in table.items()
-            if key in CREDENTIAL_PARTS and (not isinstance(value, str | int) or isinstance(value, bool))
-        ]
-    return problems
-
-
-def _flattened(table: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _flattened(value, f"{before}{key}_")
-        else:
-            yield before + key, value
 
 
 def _is_loopback(host: str) -> bool:

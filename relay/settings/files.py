@@ -1,0 +1,74 @@
+"""The TOML file: options, flat or in tables, and the tables that are none (``[accounts.NAME]``)."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from relay.errors import ConfigurationError
+from relay.strangers import stranger
+from relay.texts import UnusableText, read_text
+from relay.wording import nearest
+
+DEFAULT_FILE = Path("relay.toml")
+CREDENTIAL_PARTS = ("app_key", "app_secret", "session")  # of an account; the session may be missing
+
+
+def read_accounts(path: Path) -> dict[str, dict[str, Any]]:
+    """The tables ``[accounts.NAME]`` of a TOML file by name. Raises ConfigurationError naming every problem."""
+    accounts = take_accounts(read_toml(path))
+    if problems := account_problems(path, accounts):
+        raise ConfigurationError("\n".join(problems))
+    return accounts
+
+
+def is_there(path: Path) -> bool:
+    """False where nobody may look: a container's user may not be the owner of the folder it starts in."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    if problem := stranger(path, named=path != DEFAULT_FILE):
+        raise ConfigurationError(f"{path} {problem}")
+    try:
+        return tomllib.loads(read_text(path, again=True))
+    except UnusableText as error:
+        raise ConfigurationError(f"{path} {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+
+
+def take_accounts(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The tables below ``[accounts]``, taken out; its other keys are options."""
+    table = given.get("accounts")
+    if not isinstance(table, dict):
+        return {}
+    return {name: table.pop(name) for name, value in list(table.items()) if isinstance(value, dict)}
+
+
+def account_problems(path: Path, accounts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    problems = []
+    for name, table in accounts.items():
+        where = f"{path}: [accounts.{name}]"
+        unknown = [key for key in table if key not in CREDENTIAL_PARTS]
+        problems += [f"{where} unknown key {key}{nearest(key, CREDENTIAL_PARTS)}" for key in unknown]
+        problems += [f"{where} needs {key}" for key in CREDENTIAL_PARTS[:2] if table.get(key, "") == ""]
+        problems += [
+            f"{where} {key} must be text"
+            for key, value in table.items()
+            if key in CREDENTIAL_PARTS and (not isinstance(value, str | int) or isinstance(value, bool))
+        ]
+    return problems
+
+
+def flattened(table: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from flattened(value, f"{before}{key}_")
+        else:
+            yield before + key, value
