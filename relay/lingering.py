@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from relay.showing import escaped
-from relay.statements import statement
+from relay.sql import statement
 
 SECONDS = 60.0  # for so long messages wait, and the transaction is open
 LOOK_AGAIN_SECONDS = 1.0

@@ -28,7 +28,7 @@ from relay.errors import RelayError
 from relay.outbox.columns import line
 from relay.schema import TOMBSTONE
 from relay.showing import escaped
-from relay.statements import statement
+from relay.sql import statement
 from relay.texts import UnusableText, secret
 
 Verb = Literal["retry", "discard", "redact"]

@@ -8,17 +8,7 @@ of rows.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cache
-from typing import Any
-
-from sqlalchemy import TextClause, text
-
-from relay.revisions import quoted
-
-_PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
+from relay.sql import SOUND
 
 # The guard of every settle: whoever closes the call owns its outcome. A call that is not returned was lost. The nonce
 # tells our call from one that got the same id after the database went back in time (see CallKey).
@@ -173,11 +163,6 @@ from unnest(cast(:ids as bigint[]), cast(:nonces as bigint[])) as v (id, nonce)
 where call.id = v.id and call.nonce = v.nonce and settled_at is null
 returning call.id, call.nonce
 """
-
-# Whether a position in what a call names is an index in an answer; since revision 0008 no other call can be inserted.
-SOUND = """coalesce(array_ndims(c.message_ids) = 1 and array_lower(c.message_ids, 1) = 1
-        and cardinality(c.message_ids) <= 32767 and array_position(c.message_ids, null) is null
-        and (select count(distinct id) from unnest(c.message_ids) as id) = cardinality(c.message_ids), false)"""
 
 # Anybody's calls whose lease ran out: the worker died or was cut off, and nobody knows whether the call was made.
 LOCK_LAPSED = """
@@ -356,40 +341,3 @@ COUNT_PENDING = """
 select (select count(*) from {schema}.outbox where status = 'pending' and ordering_key is null)
     + (select count(*) from {schema}.outbox where status = 'pending' and ordering_key is not null)
 """
-
-
-def numbers(values: Iterable[int]) -> str:
-    """An array of numbers as a parameter: its text costs a driver a tenth of what a list does."""
-    return "{" + ",".join(map(str, values)) + "}"
-
-
-@cache
-def statement(sql: str, schema: str) -> TextClause:
-    """One of the texts above for the schema of this name, ready for SQLAlchemy."""
-    return text(_filled(sql, schema))
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """The same as PostgreSQL itself takes it, for the driver's RawCursor: the values come in the order of ``names``.
-
-    Named ones the driver would look for in the text anew at each execution, for it remembers short texts only.
-    """
-
-    text: str
-    names: tuple[str, ...]
-
-    def values(self, parameters: Mapping[str, Any]) -> list[Any]:
-        """KeyError where one is missing."""
-        return [parameters[name] for name in self.names]
-
-
-@cache
-def query(sql: str, schema: str) -> Query:
-    names: dict[str, int] = {}
-    numbered = _PARAMETER.sub(lambda found: f"${names.setdefault(found[1], len(names) + 1)}", _filled(sql, schema))
-    return Query(numbered, tuple(names))
-
-
-def _filled(sql: str, schema: str) -> str:
-    return sql.replace("{schema}", quoted(schema))

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection
 
 from relay import reports
 from relay.checks import Finding, fail, ok, warn
-from relay.revisions import quoted
 from relay.schema import MAX_BYTES, TOMBSTONE, JSONText, outbox
 from relay.settings import Settings
 from relay.showing import masked
-from relay.statements import SOUND
+from relay.sql import SOUND, quoted, statement
 
 OLD_SECONDS = 300
 NAMED_PAUSES = 3
@@ -103,7 +102,7 @@ def far_times(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 
 def held(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    count = connection.scalar(_ours(_HELD, settings))
+    count = connection.scalar(statement(_HELD, settings.schema_name))
     if count:
         yield warn(f"{count} held until a person decides", "relay list --status pending; then relay retry or discard")
     else:
@@ -112,7 +111,7 @@ def held(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 def limits(connection: Connection, settings: Settings) -> Iterator[Finding]:
     """Rows from before there were limits: they are sent as before."""
-    count = connection.scalar(_ours(_BEYOND, settings))
+    count = connection.scalar(statement(_BEYOND, settings.schema_name))
     if count:
         hint = "They are sent as before, each by itself where it is large; relay list, then relay discard, ends them."
         yield warn(f"{count} pending messages are beyond a limit of today", hint)
@@ -122,7 +121,7 @@ def limits(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 def blocked_keys(connection: Connection, settings: Settings) -> Iterator[Finding]:
     """Blocked for long: its earliest message was tried and has not gone through since."""
-    count, long = connection.execute(_ours(_BLOCKED, settings), {"old_seconds": OLD_SECONDS}).one()
+    count, long = connection.execute(statement(_BLOCKED, settings.schema_name), {"old_seconds": OLD_SECONDS}).one()
     if long:
         hint = f"The view {quoted(settings.schema_name)}.blocked_keys lists them; relay show tells why the head waits."
         yield warn(f"{count}, of which {long} for more than {OLD_SECONDS} s", hint)
@@ -131,7 +130,7 @@ def blocked_keys(connection: Connection, settings: Settings) -> Iterator[Finding
 
 
 def pauses(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    found = connection.execute(_ours(_PAUSES, settings)).all()
+    found = connection.execute(statement(_PAUSES, settings.schema_name)).all()
     if not found:
         yield ok("none")
         return
@@ -146,7 +145,7 @@ def pauses(connection: Connection, settings: Settings) -> Iterator[Finding]:
 def pace(connection: Connection, settings: Settings) -> Iterator[Finding]:
     """Whoever may make calls may also put those of everybody else off."""
     far_seconds = max(FAR_SECONDS, QUEUED_CALLS / settings.rate_limit if settings.rate_limit else 0)
-    found = connection.execute(_ours(_PACES, settings), {"far_seconds": far_seconds}).all()
+    found = connection.execute(statement(_PACES, settings.schema_name), {"far_seconds": far_seconds}).all()
     if not found:
         yield ok("no app key waits long for its turn")
         return
@@ -163,7 +162,7 @@ def pace(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 
 def failed(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    count, often = connection.execute(_ours(_FAILED, settings)).one()
+    count, often = connection.execute(statement(_FAILED, settings.schema_name)).one()
     if count:
         hint = f"relay list --status failed --since 1h; relay explain {often}"
         yield warn(f"{count} in the last hour, most of them with {often}", hint)
@@ -183,7 +182,7 @@ def answers(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 
 def open_calls(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    unsound = connection.execute(_ours(_UNSOUND, settings)).all()
+    unsound = connection.execute(statement(_UNSOUND, settings.schema_name)).all()
     if unsound:
         first = unsound[0]
         said = (
@@ -192,13 +191,11 @@ def open_calls(connection: Connection, settings: Settings) -> Iterator[Finding]:
         )
         hint = "It ends when its lease does, as relay.unsound_call. Ask who has that login."
         yield fail(said, hint)
-    flying, lapsed, since = connection.execute(_ours(_OPEN, settings), {"lapsed_seconds": LAPSED_SECONDS}).one()
+    flying, lapsed, since = connection.execute(
+        statement(_OPEN, settings.schema_name), {"lapsed_seconds": LAPSED_SECONDS}
+    ).one()
     if lapsed:
         said = f"{lapsed} whose lease ran out, the oldest at {since.isoformat(' ', 'seconds')}, and nobody settles them"
         yield warn(said, "Start a worker: relay run")
     else:
         yield ok(f"{flying} in flight" if flying else "none")
-
-
-def _ours(sql: str, settings: Settings) -> TextClause:
-    return text(sql.replace("{schema}", quoted(settings.schema_name)))

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, text
 
 from relay.checks import Finding, ok, warn
-from relay.revisions import quoted
 from relay.settings import Settings
+from relay.sql import quoted
 
 _LEFT = {
     "keys": "{rows} archived messages have a dedupe key that is not remembered yet, and may be inserted once more",

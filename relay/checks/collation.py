@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, text
 
 from relay.checks import Finding, ok, warn
-from relay.revisions import quoted
 from relay.settings import Settings
+from relay.sql import quoted
 
 _KNOWS_VERSIONS = 150_000  # before, the collation of a database has none
 

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, text
 
 from relay import reports
 from relay.checks import Finding, fail, ok, warn
-from relay.revisions import quoted
 from relay.settings import Settings
+from relay.sql import quoted
 
 _ROW_SECURITY = """
 select c.relname, row_security_active(c.oid) as active from pg_class c

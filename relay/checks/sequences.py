@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, text
 
 from relay.checks import Finding, fail, ok, warn
-from relay.revisions import quoted
 from relay.settings import Settings
+from relay.sql import quoted
 
 
 def sequences(connection: Connection, settings: Settings) -> Iterator[Finding]:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, text
 
 from relay.checks import Finding, fail, ok, warn
-from relay.revisions import quoted
 from relay.sessions import SETTINGS
 from relay.settings import Settings
+from relay.sql import quoted
 
 # Of the login or of everybody, here or everywhere. Of what others have, only what would undo what triggers guard.
 _SET = """

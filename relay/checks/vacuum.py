@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, text
 
 from relay.checks import Finding, ok, warn
-from relay.revisions import quoted
 from relay.settings import Settings
+from relay.sql import quoted
 
 OLD_SECONDS = 300
 OLD_TRANSACTIONS = 1_000_000

@@ -21,7 +21,8 @@ from sqlalchemy import Connection, text
 from relay.errors import RelayError, SchemaError
 from relay.exports.lines import TIME, Column, Format, Values
 from relay.exports.manifest import Preceding
-from relay.revisions import HEAD, quoted, require_head_if_readable
+from relay.revisions import HEAD, require_head_if_readable
+from relay.sql import quoted
 
 Moment = date | datetime | timedelta
 

@@ -20,18 +20,16 @@ from types import ModuleType
 from typing import Any
 
 from sqlalchemy import Connection, text
-from sqlalchemy.dialects import postgresql
 
 from relay.errors import ConfigurationError, SchemaError
 from relay.revisions import r0001, r0002, r0003, r0004, r0005, r0006, r0007, r0008
 from relay.revisions.locks import AFTER, BEFORE
 from relay.sessions import script_begins, script_ends, undisturbed
+from relay.sql import quoted
 
 REVISIONS: tuple[ModuleType, ...] = (r0001, r0002, r0003, r0004, r0005, r0006, r0007, r0008)
 HEAD: str = REVISIONS[-1].REVISION
 VERSION_TABLE = "alembic_version"
-# The name also stands inside literals and in texts that SQLAlchemy and the driver look through for parameters.
-_NOT_IN_A_NAME = frozenset("':%\\")
 # What quotes stand around in our DDL: bodies of functions, names, remarks, literals with escapes, plain literals.
 _QUOTED = re.compile(
     r"""(?P<tag>\$\w*\$).*?(?P=tag)|"[^"]*"|--[^\n]*|/\*.*?\*/|\b[eE]'(?:[^'\\]|\\.|'')*'|(?P<plain>'(?:[^']|'')*')""",
@@ -145,16 +143,6 @@ def require_head_if_readable(connection: Connection, schema: str) -> bool:
         return False
     require_head(connection, schema)
     return True
-
-
-def quoted(schema: str) -> str:
-    """The schema's name as SQL writes it. Raises ConfigurationError for a name that the frozen DDL cannot hold."""
-    if set(schema) & _NOT_IN_A_NAME:
-        raise ConfigurationError(
-            f"The name of the schema, {schema}, contains a character that cannot be used in one.",
-            f"Choose a name without {' '.join(sorted(_NOT_IN_A_NAME))}",
-        )
-    return str(postgresql.dialect().identifier_preparer.quote_schema(schema))  # type: ignore[no-untyped-call]
 
 
 def _between(start: str | None, to: str) -> tuple[ModuleType, ...]:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, Engine, text
 
-from relay.revisions import quoted
 from relay.revisions.standing import as_owner
+from relay.sql import quoted
 
 BATCH = 1000
 _STUCK_SECONDS = 0.5  # before the next look at what somebody has locked

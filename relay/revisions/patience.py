@@ -15,11 +15,12 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from relay.errors import RelayError
-from relay.revisions import VERSION_TABLE, quoted
+from relay.revisions import VERSION_TABLE
 from relay.revisions.holders import BUSY, InTheWay, holders, lock_name, state_of
 from relay.revisions.locks import TABLES_SECONDS
 from relay.revisions.standing import as_owner
 from relay.sessions import undisturbed
+from relay.sql import quoted
 
 WAIT_SECONDS = 60.0
 _PAUSE_SECONDS = (0.5, 1.5)  # between two tries

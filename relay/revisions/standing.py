@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from relay.errors import RelayError
-from relay.revisions import quoted
+from relay.sql import quoted
 
 _SCHEMA = """
 select n.oid, pg_get_userbyid(n.nspowner) as owner, current_user as me, current_database() as database,

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from relay import claim_statements as sql
 from relay.batches import cut_batches
 from relay.message import Batch, Message
-from relay.statements import numbers
+from relay.sql import numbers
 from relay.store.apart import Aside, write_apart
 from relay.store.floors import Floors, Told, Trace, Visit
 from relay.store.locking import lock_ready

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from relay import claim_statements as sql
 from relay.message import Message
-from relay.statements import numbers
+from relay.sql import numbers
 from relay.store.floors import Floors, Told
 from relay.store.running import fetch_many
 from relay.store.values import ClaimLimits, Turn

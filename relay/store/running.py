@@ -14,7 +14,7 @@ from psycopg.rows import RowFactory, namedtuple_row, tuple_row
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from relay.statements import query
+from relay.sql import query
 
 
 def fetch(connection: Connection, sql: str, schema: str, parameters: Mapping[str, Any]) -> list[Any]:

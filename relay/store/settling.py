@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from relay import statements as sql
 from relay.message import Batch, CallKey
 from relay.outcomes import PauseOrder, Settlement
+from relay.sql import numbers
 from relay.store.apart import write_apart
 from relay.store.claiming import batches_of, nonces
 from relay.store.evidence import code, delay, number, storable
@@ -194,9 +195,9 @@ def _not_done(settlements: Sequence[Settlement]) -> dict[str, Any]:
 def _done(settlements: Sequence[Settlement]) -> dict[str, str]:
     """The parameters of MARK_DONE, the one statement that has something to say about every message."""
     return {
-        "ids": sql.numbers(id_ for s in settlements for id_, _ in s.done),
-        "call_ids": sql.numbers(s.call_id for s in settlements for _ in s.done),
-        "result_indexes": sql.numbers(index for s in settlements for _, index in s.done),
+        "ids": numbers(id_ for s in settlements for id_, _ in s.done),
+        "call_ids": numbers(s.call_id for s in settlements for _ in s.done),
+        "result_indexes": numbers(index for s in settlements for _, index in s.done),
     }
 
 

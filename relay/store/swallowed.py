@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from relay import statements as sql
 from relay.errors import SwallowedError
 from relay.outcomes import Settlement
-from relay.revisions import quoted
+from relay.sql import quoted
 from relay.store.running import fetch
 
 _NAMED = 5  # so many ids in a sentence

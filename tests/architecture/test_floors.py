@@ -33,7 +33,7 @@ SQL_ROOMS = {
     "schema",
     "sessions",
     "settings",
-    "statements",
+    "sql",
     "store",
     "windows",
 }
@@ -68,13 +68,14 @@ PURE_ROOMS = {
     "pacing",
     "schema",
     "showing",
+    "sql",
     "statements",
     "tmc",
     "windows",
 }
 ACTING = {"asyncio", "http", "os", "signal", "socket", "ssl", "subprocess", "threading", "urllib.request"}
 
-SQL = ("relay.claim_statements", "relay.statements")
+SQL = ("relay.claim_statements", "relay.operator_statements", "relay.statements")
 
 # Beside the floors: what a room must not know although it lies below.
 KEPT_APART = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import URL
 
-from relay import claim_statements, statements
+from relay import claim_statements, sql, statements
 from tests.fixtures.golden import GOLDEN, Golden
 
 PSYCOPG = URL.create("postgresql+psycopg").get_dialect()()
@@ -30,13 +30,13 @@ def text_of(name: str) -> str:
 
 @pytest.mark.parametrize("name", HOT)
 def test_a_hot_statement_is_the_reviewed_one(name: str, golden: Golden) -> None:
-    golden(f"{name.lower()}.sql", statements.query(text_of(name), "relay").text)
+    golden(f"{name.lower()}.sql", sql.query(text_of(name), "relay").text)
 
 
 @pytest.mark.parametrize("name", HOT)
 def test_sqlalchemy_would_send_the_same(name: str) -> None:
-    compiled = statements.statement(text_of(name), "relay").compile(dialect=PSYCOPG)
-    query = statements.query(text_of(name), "relay")
+    compiled = sql.statement(text_of(name), "relay").compile(dialect=PSYCOPG)
+    query = sql.query(text_of(name), "relay")
     assert str(compiled) % {name: f"${number}" for number, name in enumerate(query.names, start=1)} == query.text
 
 
@@ -46,6 +46,6 @@ def test_no_golden_file_is_left_over() -> None:
 
 @pytest.mark.parametrize("name", HOT)
 def test_another_schema_is_quoted_wherever_it_stands(name: str) -> None:
-    text = str(statements.statement(text_of(name), 'odd "one'))
+    text = str(sql.statement(text_of(name), 'odd "one'))
     assert "relay." not in text.replace("'relay.discarded'", "")  # that one is a code
     assert '"odd ""one".' in text

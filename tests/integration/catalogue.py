@@ -7,7 +7,7 @@ import re
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from relay.revisions import quoted
+from relay.sql import quoted
 
 # Each question answers with one line per object.
 _QUESTIONS = {

@@ -16,7 +16,7 @@ from relay import claim_statements as sql
 from relay import operations, statements
 from relay.message import Batch
 from relay.outcomes import Settlement, released
-from relay.statements import statement
+from relay.sql import statement
 from relay.store import Claim, ClaimLimits, Store, Turn
 from relay.store.floors import Floors
 from tests.fixtures.floors import Clock, resting_floors, round_of

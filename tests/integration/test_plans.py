@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from relay import claim_statements as sql
-from relay.statements import statement
+from relay.sql import statement
 from relay.store import ClaimLimits, Store, Turn
 from tests.fixtures.plans import nodes, spoilt_engine
 from tests.fixtures.rows import Rows

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from relay import statements
-from relay.statements import statement
+from relay.sql import statement
 from relay.store.preparing import KEPT_PLANS
 from tests.fixtures.plans import nodes, spoilt_engine
 from tests.fixtures.rows import Rows
