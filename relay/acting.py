@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
 from relay.errors import RelayError
-from relay.revisions.holders import BUSY, NOTHING_CHANGED, InTheWay, keeping_writers, origin_of, state_of
+from relay.holders import BUSY, NOTHING_CHANGED, InTheWay, keeping_writers, origin_of, state_of
 
 LOCK_SECONDS = 5.0
 _AUTOCOMMIT = "25P01"

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, text
 from relay import operator_statements as sql
 from relay.acting import acting
 from relay.errors import RelayError
-from relay.revisions.holders import named_if_in_the_way
+from relay.holders import named_if_in_the_way
 from relay.sql import quoted, statement
 
 _LOCK_TIMEOUT = "500ms"  # below any usual deadlock_timeout: it is never a reader who has to give way

@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from relay.outbox.columns import Columns
-from relay.revisions import VERSION_TABLE
 from relay.sessions import script_begins
-from relay.sql import quoted
+from relay.sql import VERSION_TABLE, quoted
 from relay.windows import WINDOWS, WORKERS
 
 VIEWS = (

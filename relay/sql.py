@@ -17,6 +17,8 @@ from sqlalchemy.dialects import postgresql
 
 from relay.errors import ConfigurationError
 
+VERSION_TABLE = "alembic_version"  # in our own schema: the revision reached
+
 # Whether a position in what a call names is an index in an answer; since revision 0008 no other call can be inserted.
 SOUND = """coalesce(array_ndims(c.message_ids) = 1 and array_lower(c.message_ids, 1) = 1
         and cardinality(c.message_ids) <= 32767 and array_position(c.message_ids, null) is null

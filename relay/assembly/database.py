@@ -19,9 +19,9 @@ from relay.certificates import trouble_of_postgresql
 from relay.conninfo import advice, refused_parameter
 from relay.database_errors import Kind, cause_of, is_away, is_statement_mode
 from relay.errors import ConfigurationError, RelayError, SchemaError, UnreachableError
+from relay.holders import NOTHING_CHANGED
 from relay.readable import read_any_text, read_far_times
 from relay.revisions import require_head_if_readable
-from relay.revisions.holders import NOTHING_CHANGED
 from relay.schema import SCHEMA
 from relay.sessions import make_independent
 from relay.settings import Settings

@@ -18,9 +18,9 @@ from sqlalchemy import Connection, text
 
 from relay.checks import Finding, fail, ok, warn
 from relay.errors import SchemaError
-from relay.revisions import HEAD, VERSION_TABLE, require_head
+from relay.revisions import HEAD, require_head
 from relay.settings import Settings
-from relay.sql import quoted
+from relay.sql import VERSION_TABLE, quoted
 
 Catalogue = Mapping[str, Mapping[str, str]]  # kind -> name -> definition
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, text
 
 from relay.checks import Finding, fail, ok, warn
-from relay.revisions import VERSION_TABLE
 from relay.settings import Settings
-from relay.sql import quoted
+from relay.sql import VERSION_TABLE, quoted
 
 # The columns of the outbox that settling writes; of the other tables a right counts as soon as any column has it.
 STATE_COLUMNS = (

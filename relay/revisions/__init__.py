@@ -25,11 +25,10 @@ from relay.errors import ConfigurationError, SchemaError
 from relay.revisions import r0001, r0002, r0003, r0004, r0005, r0006, r0007, r0008
 from relay.revisions.locks import AFTER, BEFORE
 from relay.sessions import script_begins, script_ends, undisturbed
-from relay.sql import quoted
+from relay.sql import VERSION_TABLE, quoted
 
 REVISIONS: tuple[ModuleType, ...] = (r0001, r0002, r0003, r0004, r0005, r0006, r0007, r0008)
 HEAD: str = REVISIONS[-1].REVISION
-VERSION_TABLE = "alembic_version"
 # What quotes stand around in our DDL: bodies of functions, names, remarks, literals with escapes, plain literals.
 _QUOTED = re.compile(
     r"""(?P<tag>\$\w*\$).*?(?P=tag)|"[^"]*"|--[^\n]*|/\*.*?\*/|\b[eE]'(?:[^'\\]|\\.|'')*'|(?P<plain>'(?:[^']|'')*')""",

@@ -15,12 +15,11 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from relay.errors import RelayError
-from relay.revisions import VERSION_TABLE
-from relay.revisions.holders import BUSY, InTheWay, holders, lock_name, state_of
+from relay.holders import BUSY, InTheWay, holders, lock_name, state_of
 from relay.revisions.locks import TABLES_SECONDS
 from relay.revisions.standing import as_owner
 from relay.sessions import undisturbed
-from relay.sql import quoted
+from relay.sql import VERSION_TABLE, quoted
 
 WAIT_SECONDS = 60.0
 _PAUSE_SECONDS = (0.5, 1.5)  # between two tries
@@ -103,10 +102,6 @@ def lock(connection: Connection, schema: str, wait_seconds: float) -> None:
 
 def _versions(schema: str) -> str:
     return f"{quoted(schema)}.{VERSION_TABLE}"
-
-
-def _lock_name(schema: str) -> str:
-    return f"relay.migrate.{schema}"
 
 
 def _milliseconds(seconds: float) -> int:

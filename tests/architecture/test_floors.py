@@ -23,6 +23,7 @@ SQL_ROOMS = {
     "cli",
     "demo",
     "exports",
+    "holders",
     "lingering",
     "operations",
     "operator_statements",

@@ -19,8 +19,8 @@ import relay
 from relay import archive, operations, operator_statements, reports
 from relay.archive import Month
 from relay.errors import RelayError
+from relay.holders import InTheWay
 from relay.operations import Order
-from relay.revisions.holders import InTheWay
 from tests.fixtures.plans import nodes
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows

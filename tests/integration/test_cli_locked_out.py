@@ -20,8 +20,8 @@ from sqlalchemy import Engine, create_engine, make_url
 from relay import acting, operations
 from relay.cli.verbs import VERBS, relay
 from relay.errors import RelayError
+from relay.holders import InTheWay
 from relay.operations import Order
-from relay.revisions.holders import InTheWay
 from tests.fixtures.pooler import needs_pgbouncer, pgbouncer
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows

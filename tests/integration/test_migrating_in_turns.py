@@ -20,8 +20,8 @@ from sqlalchemy.pool import NullPool
 import relay
 from relay.cli.verbs import relay as command
 from relay.errors import RelayError
+from relay.holders import InTheWay
 from relay.revisions import HEAD, REVISIONS, current_revision
-from relay.revisions.holders import InTheWay
 from relay.revisions.migrating import migration_sql
 from tests.fixtures.database import Server
 from tests.fixtures.waiting import eventually

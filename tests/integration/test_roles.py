@@ -18,8 +18,8 @@ from relay.cli.verbs import relay as command
 from relay.message import ACCEPTED, Answered, Batch, Fault, Refused, Result
 from relay.outbox.columns import Columns
 from relay.outcomes import Policy, decide, without_credentials
-from relay.revisions import VERSION_TABLE
 from relay.roles import MAY, VIEWS, RoleNames, roles_sql
+from relay.sql import VERSION_TABLE
 from relay.store import ClaimLimits, Store, Turn
 from relay.windows import WINDOWS
 from tests.contract.writers import EVERY

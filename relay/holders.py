@@ -16,10 +16,9 @@ from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import DBAPIError
 
 from relay.errors import RelayError
-from relay.revisions import VERSION_TABLE
 from relay.sessions import undisturbed
 from relay.showing import escaped
-from relay.sql import quoted
+from relay.sql import VERSION_TABLE, quoted
 
 BUSY = ("55P03", "40P01")  # a lock could not be had in time, a deadlock
 NOTHING_CHANGED = "nothing was changed"
