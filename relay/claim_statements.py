@@ -8,6 +8,8 @@ no message row is written.
 
 from __future__ import annotations
 
+from relay.sql import NAMED_BY_OPEN_CALLS
+
 # The claim, part by part. Accounts take turns: step along the account column of the two partial indexes from where the
 # last claim stopped, and one step further than is looked at: is that the end of the round? Within an account, messages
 # without a key come by due time; of the others only the head of each ordering key counts, found by stepping from key to
@@ -326,8 +328,6 @@ FAIL_EXPIRED = """
 update {schema}.outbox set status = 'failed', finished_at = now(), error_code = 'relay.expired',
     error_message = 'deliver_before passed before the message could be sent'
 where id = any (cast(:ids as bigint[])) and status = 'pending'
-  and id not in (
-      select named.id from {schema}.call cross join unnest(message_ids) as named (id)
-      where settled_at is null and named.id is not null)
+  and id not in ({named})
 returning id
-"""
+""".replace("{named}", NAMED_BY_OPEN_CALLS)

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from relay.errors import RelayError
 from relay.sessions import undisturbed
 from relay.showing import escaped
-from relay.sql import VERSION_TABLE, quoted
+from relay.sql import VERSION_TABLE, migrate_lock, quoted
 
 BUSY = ("55P03", "40P01")  # a lock could not be had in time, a deadlock
 NOTHING_CHANGED = "nothing was changed"
@@ -90,7 +90,7 @@ def named_if_in_the_way(connection: Connection, schema: str, tables: Sequence[st
 def holders(connection: Connection, schema: str, tables: Sequence[str] | None = None) -> Sequence[Row[Any]]:
     """Who has locks on these tables; None: on any of the relay's, or the lock of those who migrate."""
     versions = f"{quoted(schema)}.{VERSION_TABLE}"
-    asked = {"quoted": quoted(schema), "versions": versions, "lock": lock_name(schema)}
+    asked = {"quoted": quoted(schema), "versions": versions, "lock": migrate_lock(schema)}
     with undisturbed(connection):
         return connection.execute(text(_HOLDERS), asked | {"tables": tables and list(tables)}).all()
 
@@ -99,11 +99,6 @@ def keeping_writers(connection: Connection, schema: str, *, waited_seconds: floa
     """Of those the ones who can keep somebody waiting that reads and writes rows, the likeliest first."""
     found = (holder for holder in holders(connection, schema) if holder.whole or holder.rows)
     return sorted(found, key=lambda holder: _likelihood(holder, waited_seconds))
-
-
-def lock_name(schema: str) -> str:
-    """Of the advisory lock of those who migrate."""
-    return f"relay.migrate.{schema}"
 
 
 def state_of(error: BaseException) -> str | None:

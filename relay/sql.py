@@ -1,4 +1,4 @@
-"""How a statement of ours is written: names quoted, the schema filled in, arrays as text.
+"""How a statement of ours is written: names quoted, the schema filled in, arrays as text. And the advisory locks.
 
 The statements themselves are texts with ``{schema}`` in them and stand where they are used. What is here belongs to all
 of them, and knows no revision: whoever reads or writes rows need not load how the tables came about.
@@ -23,6 +23,37 @@ VERSION_TABLE = "alembic_version"  # in our own schema: the revision reached
 SOUND = """coalesce(array_ndims(c.message_ids) = 1 and array_lower(c.message_ids, 1) = 1
         and cardinality(c.message_ids) <= 32767 and array_position(c.message_ids, null) is null
         and (select count(distinct id) from unnest(c.message_ids) as id) = cardinality(c.message_ids), false)"""
+
+# Messages that open calls name, as the inside of "id not in (…)": of which a null would make "not in" true of nothing.
+NAMED_BY_OPEN_CALLS = """
+    select named.id from {schema}.call cross join unnest(message_ids) as named (id)
+    where settled_at is null and named.id is not null"""
+
+
+@dataclass(frozen=True, slots=True)
+class AdvisoryLock:
+    """``table`` is the first number (its oid), ``second`` the other one; None: one number, the hash of a name."""
+
+    table: str | None
+    second: range
+    held_by: str
+
+
+# All that there are. Numbers are never used anew: servers and workers of two versions meet in a roll-out.
+ADVISORY_LOCKS = {
+    "key": AdvisoryLock("outbox", range(256), "whoever inserts with a key, shared; the claim for a moment"),
+    "wake": AdvisoryLock("outbox", range(256, 257), "the one worker that has nothing to do and wants to be notified"),
+    "archive": AdvisoryLock("outbox", range(257, 258), "archivers before revision 0008; since then archive_lock"),
+    "naming": AdvisoryLock("call", range(1), "whoever names calls, beside naming_lock, for workers of revision 0007"),
+    "migrate": AdvisoryLock(None, range(0), "whoever makes the first tables; afterwards the version table is locked"),
+}
+WAKE_LOCK = ADVISORY_LOCKS["wake"].second.start
+
+
+def migrate_lock(schema: str) -> str:
+    """The name whose hash is the advisory lock of those who migrate."""
+    return f"relay.migrate.{schema}"
+
 
 # The name also stands inside literals and in texts that SQLAlchemy and the driver look through for parameters.
 _NOT_IN_A_NAME = frozenset("':%\\")

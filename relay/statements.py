@@ -8,7 +8,7 @@ of rows.
 
 from __future__ import annotations
 
-from relay.sql import SOUND
+from relay.sql import NAMED_BY_OPEN_CALLS, SOUND
 
 # The guard of every settle: whoever closes the call owns its outcome. A call that is not returned was lost. The nonce
 # tells our call from one that got the same id after the database went back in time (see CallKey).
@@ -312,10 +312,8 @@ select array_agg(id) from (
     union all
     select id from {schema}.outbox where status = 'pending' and ordering_key is not null
     limit 1000000) as pending
-where id not in (
-    select named.id from {schema}.call cross join unnest(message_ids) as named (id)
-    where settled_at is null and named.id is not null)
-"""
+where id not in ({named})
+""".replace("{named}", NAMED_BY_OPEN_CALLS)
 
 # All that a claim reads of a message.
 READ_TEXTS = """
@@ -327,11 +325,9 @@ FAIL_UNREADABLE = """
 update {schema}.outbox set status = 'failed', finished_at = now(), error_code = 'relay.unreadable',
     error_message = 'PostgreSQL cannot hand out this message: see the log of the worker'
 where id = any (cast(:ids as bigint[])) and status = 'pending'
-  and id not in (
-    select named.id from {schema}.call cross join unnest(message_ids) as named (id)
-    where settled_at is null and named.id is not null)
+  and id not in ({named})
 returning id
-"""
+""".replace("{named}", NAMED_BY_OPEN_CALLS)
 
 ACCOUNTS_OF = """
 select distinct account from {schema}.outbox where id = any (cast(:ids as bigint[]))

@@ -30,6 +30,7 @@ import psycopg
 from psycopg import sql
 
 from relay.sessions import ASK, TRIES, for_session
+from relay.sql import WAKE_LOCK
 
 _CONNECT_SECONDS = 5  # for each address
 _ALL_HOSTS_SECONDS = 10.0  # and for looking up their names, for which the driver has no limit: polling waits meanwhile
@@ -148,7 +149,7 @@ class Notified:
         if self._connection is None:
             return Arming.NONE
         self._heard.clear()
-        self._armed = bool(await self._value("select pg_try_advisory_lock(%s, 256)", self._key))
+        self._armed = bool(await self._value("select pg_try_advisory_lock(%s, %s)", self._key, WAKE_LOCK))
         return Arming.BEGUN if self._armed else Arming.REFUSED
 
     async def found(self, *, alone: bool) -> bool:
@@ -166,7 +167,7 @@ class Notified:
     async def _disarm(self) -> None:
         if self._armed:
             self._armed = False
-            await self._value("select pg_advisory_unlock(%s, 256)", self._key)
+            await self._value("select pg_advisory_unlock(%s, %s)", self._key, WAKE_LOCK)
 
     async def _listen(self) -> None:
         assert self._connection is not None

@@ -15,11 +15,11 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from relay.errors import RelayError
-from relay.holders import BUSY, InTheWay, holders, lock_name, state_of
+from relay.holders import BUSY, InTheWay, holders, state_of
 from relay.revisions.locks import TABLES_SECONDS
 from relay.revisions.standing import as_owner
 from relay.sessions import undisturbed
-from relay.sql import VERSION_TABLE, quoted
+from relay.sql import VERSION_TABLE, migrate_lock, quoted
 
 WAIT_SECONDS = 60.0
 _PAUSE_SECONDS = (0.5, 1.5)  # between two tries
@@ -97,7 +97,7 @@ def lock(connection: Connection, schema: str, wait_seconds: float) -> None:
         if connection.scalar(text(_MAY_LOCK), {"schema": schema, "versions": VERSION_TABLE}):
             connection.execute(text(f"lock table {_versions(schema)} in exclusive mode"))
             return
-    connection.execute(text("select pg_advisory_xact_lock(hashtext(:name))"), {"name": lock_name(schema)})
+    connection.execute(text("select pg_advisory_xact_lock(hashtext(:name))"), {"name": migrate_lock(schema)})
 
 
 def _versions(schema: str) -> str:

@@ -195,6 +195,15 @@ def test_an_application_that_inserts_loads_nothing_else() -> None:
     assert not unwanted & set(loaded.stdout.split())
 
 
+def test_the_statements_and_the_store_know_no_revision() -> None:
+    """Fifteen files of frozen DDL: read by whoever migrates, and by whoever asks which revision is there."""
+    for room in ("sql", "statements", "claim_statements", "operator_statements", "store", "reports", "operations"):
+        script = f"import sys, relay.{room}; print(*sys.modules)"
+        loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+        found = sorted(name for name in loaded.stdout.split() if name.startswith("relay.revisions"))
+        assert found == [], f"relay.{room} loads {found}: what it needs of them belongs into relay.sql"
+
+
 def test_importing_the_package_costs_nothing() -> None:
     script = "import sys, relay; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
