@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from relay.assembly.embedding import drain, open_worker, running
     from relay.errors import MessageError, NotInTransaction, RelayError
     from relay.outbox import OutboxMessage, add, add_async, insert
+    from relay.revisions import downgrade, include_name
     from relay.revisions.migrating import migrate
 
 __version__ = "0.1.0"
@@ -27,7 +28,9 @@ _HOMES = {
     "OutboxMessage": "relay.outbox",
     "add": "relay.outbox",
     "add_async": "relay.outbox",
+    "downgrade": "relay.revisions",
     "drain": "relay.assembly.embedding",
+    "include_name": "relay.revisions",
     "insert": "relay.outbox",
     "migrate": "relay.revisions.migrating",
     "open_worker": "relay.assembly.embedding",
@@ -42,7 +45,9 @@ __all__ = [
     "__version__",
     "add",
     "add_async",
+    "downgrade",
     "drain",
+    "include_name",
     "insert",
     "migrate",
     "open_worker",

@@ -14,11 +14,12 @@ from relay.cli.printing import say, say_exactly
 @click.option("--sql", is_flag=True, help="Print the DDL, for an empty database or --from; nothing is connected to.")
 @click.option("--to", default="head", show_default=True, metavar="REVISION", help="Where to stop.")
 @click.option("--from", "start", metavar="REVISION", help="With --sql: the revision that is already there.")
+@click.option("--check", is_flag=True, help="Change nothing; fail unless the tables are as this version needs them.")
 @click.option("--wait", type=duration, default="1m", show_default=True, help="Try for so long while tables are in use.")
 @click.option(
     "--lock-timeout", type=duration, default="2s", show_default=True, help="Keep inserts waiting no longer in each try."
 )
-def migrate(sql: bool, to: str, start: str | None, wait: timedelta, lock_timeout: timedelta) -> None:
+def migrate(sql: bool, check: bool, to: str, start: str | None, wait: timedelta, lock_timeout: timedelta) -> None:
     """Bring the tables up to date, or print the DDL.
 
     Safe to run by many at once and again: whoever comes second finds nothing to do. It takes the owner of the database
@@ -26,12 +27,19 @@ def migrate(sql: bool, to: str, start: str | None, wait: timedelta, lock_timeout
     """
     from relay.assembly.database import opened, server_encoding
     from relay.checks.server import encoding_trouble
-    from relay.revisions import migrating
+    from relay.revisions import HEAD, migrating, require_head
     from relay.settings import load
 
     if start and not sql:
         raise click.UsageError("--from belongs to --sql: a database knows which revision it is at")
+    if check and (sql or start or to != "head"):
+        raise click.UsageError("--check asks whether the tables are at head, and goes with none of the others")
     settings = load()
+    if check:
+        with opened(settings) as engine, engine.connect() as connection:
+            require_head(connection, settings.schema_name)
+        say(f"the tables are at revision {HEAD}", err=True)
+        return
     if sql:
         say_exactly(migrating.migration_sql(schema=settings.schema_name, to=to, start=start))
         return

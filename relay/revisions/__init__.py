@@ -8,13 +8,15 @@ nothing of the living ``schema.py``. The revision reached is kept in ``alembic_v
 
     def upgrade():
         relay_upgrade(op, to="0001")
+
+``include_name`` keeps a host's own comparison of tables and models away from ours.
 """
 
 from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from types import ModuleType
 from typing import Any
@@ -54,6 +56,39 @@ def upgrade(op: Any, *, to: str, schema: str = "relay", start: str | None = None
                 _run(op, revision.UPGRADE, schema)
                 _record(op, revision, schema)
     return [str(revision.REVISION) for revision in revisions]
+
+
+def downgrade(op: Any, *, to: str, schema: str = "relay", start: str | None = None) -> list[str]:
+    """Take the schema back to revision ``to`` through Alembic's ``op``; the revisions taken back, newest first.
+
+    ``to="base"`` removes all tables with everything in them; the schema itself stays. ``start`` is for offline SQL
+    only: the revision that is there now. Raises SchemaError where a newer relay has made the tables.
+    """
+    context = op.get_context()
+    if not context.as_sql:
+        start = current_revision(op.get_bind(), schema)
+    if start is None:
+        return []
+    kept = () if to == "base" else _between(None, to)
+    revisions = tuple(reversed(_between(None, _known(start))[len(kept) :]))
+    if revisions:
+        with _undisturbed(op, schema):
+            for revision in revisions:
+                _run(op, revision.DOWNGRADE, schema)
+                _record_before(op, revision, schema)
+    return [str(revision.REVISION) for revision in revisions]
+
+
+def include_name(
+    name: str | None, type_: str, parent_names: Mapping[str, str | None], *, schema: str = "relay"
+) -> bool:
+    """For a host's Alembic that compares with ``include_schemas=True``: everything but the schema of the relay.
+
+    ``context.configure(..., include_schemas=True, include_name=relay.include_name)``. Without it Alembic would offer to
+    drop the relay's tables, for no model of the host describes them. For a schema of another name:
+    ``functools.partial(relay.include_name, schema="outbox")``.
+    """
+    return (name if type_ == "schema" else parent_names.get("schema_name")) != schema
 
 
 def apply(op: Any, statements: tuple[str, ...], schema: str) -> None:
@@ -149,13 +184,17 @@ def _between(start: str | None, to: str) -> tuple[ModuleType, ...]:
     wanted = HEAD if to == "head" else to
     if wanted not in names:
         raise ConfigurationError(f"There is no revision {wanted!r}.", f"Known revisions: {', '.join(names)}, head")
-    if start is not None and start not in names:
+    first = 0 if start is None else names.index(_known(start)) + 1
+    return REVISIONS[first : names.index(wanted) + 1]
+
+
+def _known(revision: str) -> str:
+    if revision not in _names():
         raise SchemaError(
-            f"The relay tables are at revision {start}, which this relay does not know.",
+            f"The relay tables are at revision {revision}, which this relay does not know.",
             "Upgrade the relay: pip install -U outbox-relay",
         )
-    first = 0 if start is None else names.index(start) + 1
-    return REVISIONS[first : names.index(wanted) + 1]
+    return revision
 
 
 def _names() -> list[str]:
@@ -183,6 +222,14 @@ def create_schema(execute: Any, connection: Connection | None, schema: str) -> N
         execute(f"do $body$ begin if not exists ({there.format(name=literal)}) then {create}; end if; end $body$")
     elif not connection.scalar(text(there.format(name=":name")), {"name": schema}):
         execute(create)
+
+
+def _record_before(op: Any, revision: ModuleType, schema: str) -> None:
+    table = f"{quoted(schema)}.{VERSION_TABLE}"
+    if revision.DOWN_REVISION is None:
+        op.execute(f"drop table {table}")
+    else:
+        op.execute(f"update {table} set version_num = '{revision.DOWN_REVISION}'")  # noqa: S608 ours, frozen
 
 
 def _record(op: Any, revision: ModuleType, schema: str) -> None:

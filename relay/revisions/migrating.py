@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import URL, Connection, Engine, create_engine
 
+from relay.addresses import normalized_url
+from relay.errors import ConfigurationError
 from relay.revisions import is_at, upgrade
 from relay.revisions.catching_up import catch_up
 from relay.revisions.locks import TABLES_SECONDS
@@ -22,9 +24,12 @@ from relay.revisions.patience import WAIT_SECONDS, in_turns, turn
 from relay.revisions.standing import as_owner
 from relay.sessions import make_independent
 
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
 
 def migrate(
-    target: str | Engine | Connection,
+    target: str | URL | Engine | Connection | AsyncEngine,
     *,
     schema: str = "relay",
     to: str = "head",
@@ -34,8 +39,10 @@ def migrate(
 ) -> list[str]:
     """Bring the relay's tables up to date; the revisions applied (empty: there was nothing to do).
 
-    ``target`` is a database URL, an Engine, or a Connection: on a Connection the caller's transaction is used and the
-    caller commits. An AsyncConnection does it with ``await connection.run_sync(relay.migrate)``.
+    ``target`` is a database URL as the settings take it (``postgresql://``, any driver's name, libpq's keywords), an
+    Engine, or a Connection: on a Connection the caller's transaction is used and the caller commits. An AsyncConnection
+    does it with ``await connection.run_sync(relay.migrate)``. An AsyncEngine says where the database is; the migration
+    connects by psycopg and blocks, so call it as ``await asyncio.to_thread(relay.migrate, engine)``.
 
     Nobody's insert is held up for much longer than ``lock_timeout_seconds``. If the tables are in use for so long,
     nothing is changed and it is tried again for ``wait_seconds`` (in a caller's transaction it is tried once); then
@@ -61,13 +68,26 @@ def migrate(
 
     if isinstance(target, Engine):
         return whole(target)
-    # Of a database in SQL_ASCII the driver would else make bytes of every text.
-    engine = create_engine(target, connect_args={"client_encoding": "utf8"})
-    make_independent(engine)
+    engine = _engine(target)
     try:
         return whole(engine)
     finally:
         engine.dispose()
+
+
+def _engine(target: str | URL | AsyncEngine) -> Engine:
+    if not isinstance(target, str):
+        url: URL = target if isinstance(target, URL) else target.url
+        target = url.render_as_string(hide_password=False)
+    try:
+        # Of a database in SQL_ASCII the driver would else make bytes of every text.
+        engine = create_engine(normalized_url(target), connect_args={"client_encoding": "utf8"})
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"relay.migrate needs psycopg 3, and there is no module {error.name}", "pip install 'outbox-relay[worker]'"
+        ) from error
+    make_independent(engine)
+    return engine
 
 
 def migration_sql(*, schema: str = "relay", to: str = "head", start: str | None = None) -> str:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from relay import reports
 from relay.cli.verbs import relay
 from relay.reports import Filter
-from relay.revisions import REVISIONS
+from relay.revisions import HEAD, REVISIONS
 
 Relay = Callable[..., Result]
 PROJECT = str(Path(__file__).parents[2])
@@ -344,7 +344,10 @@ def test_migrate_says_what_it_did_and_add_works_in_another_schema(
 ) -> None:
     monkeypatch.setenv("RELAY_DATABASE_URL", empty_url)
     monkeypatch.setenv("RELAY_SCHEMA", "My Outbox")
+    assert "has no relay tables" in run("migrate", "--check", code=78).stderr
     first, second = run("migrate"), run("migrate")
+    assert run("migrate", "--check").stderr == f"the tables are at revision {HEAD}\n"
+    assert "--check asks whether" in run("migrate", "--check", "--sql", code=2).stderr
     applied = "".join(f"applied revision {revision.REVISION}\n" for revision in REVISIONS)
     assert (first.stdout, first.stderr) == ("", applied)
     assert second.stderr == "nothing to do\n"

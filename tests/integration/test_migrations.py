@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,7 +19,9 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import SAWarning
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import NullPool
@@ -232,6 +237,98 @@ def test_a_host_migration_brings_our_tables_and_its_check_stays_clean(
         assert relay.migrate(connection) == ALL[1:]
         command.check(config)
         assert catalogue(connection) == wanted
+
+
+HOST_SECOND = """
+import sqlalchemy as sa
+from alembic import op
+from relay.revisions import downgrade as relay_downgrade, upgrade as relay_upgrade
+
+revision = "host2"
+down_revision = "host1"
+
+def upgrade():
+    relay_upgrade(op, to="0008")
+
+def downgrade():
+    relay_downgrade(op, to="0001")
+"""
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Config:
+    """A host application with two revisions of its own, which bring ours."""
+    (tmp_path / "versions").mkdir()
+    (tmp_path / "env.py").write_text(HOST_ENVIRONMENT)
+    (tmp_path / "versions" / "host1.py").write_text(HOST_FIRST)
+    (tmp_path / "versions" / "host2.py").write_text(HOST_SECOND)
+    config = Config()
+    config.set_main_option("script_location", str(tmp_path))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def test_a_host_takes_our_revisions_back(host: Config, empty: Engine, wanted: dict[str, set[str]]) -> None:
+    with empty.connect() as connection:
+        host.attributes.update(connection=connection, metadata=Base.metadata)
+        command.upgrade(host, "host1")
+        first = catalogue(connection)
+        command.upgrade(host, "host2")
+        assert catalogue(connection) == wanted
+        command.downgrade(host, "host1")
+        assert catalogue(connection) == first
+        assert current_revision(connection, "relay") == ALL[0]
+        operations = Operations(MigrationContext.configure(connection))
+        assert relay.downgrade(operations, to="base") == ALL[:1]
+        assert not any(catalogue(connection).values())
+        assert relay.downgrade(operations, to="base") == []
+        assert relay.migrate(connection) == ALL
+        assert catalogue(connection) == wanted
+
+
+def test_the_printed_way_back_is_the_same(empty_url: str) -> None:
+    relay.migrate(empty_url, to="0006")
+    before = catalogue_at(empty_url)
+    relay.migrate(empty_url)
+    script = io.StringIO()
+    context = MigrationContext.configure(dialect_name="postgresql", opts={"as_sql": True, "output_buffer": script})
+    assert relay.downgrade(Operations(context), to="0006", start=HEAD) == ALL[:5:-1]
+    with psycopg.connect(empty_url.replace("+psycopg", "")) as connection:
+        connection.execute(script.getvalue().encode())
+    assert catalogue_at(empty_url) == before
+
+
+@pytest.mark.parametrize("schema", ["relay", "出库"])
+def test_a_host_that_looks_at_all_schemas_does_not_drop_ours(schema: str, host: Config, empty: Engine) -> None:
+    mine = partial(relay.include_name, schema=schema)
+    with empty.connect() as connection:
+        Base.metadata.create_all(connection)
+        relay.migrate(connection, schema=schema)
+        seen = MigrationContext.configure(connection, opts={"include_schemas": True})
+        with pytest.warns(SAWarning, match="xid8"):
+            assert compare_metadata(seen, Base.metadata)  # it would drop our tables
+        clean = MigrationContext.configure(connection, opts={"include_schemas": True, "include_name": mine})
+        assert compare_metadata(clean, Base.metadata) == []
+
+
+@pytest.mark.parametrize("driver", ["", "+asyncpg", "+psycopg2", "+psycopg_async"])
+def test_any_driver_s_url_says_where_the_database_is(driver: str, empty_url: str) -> None:
+    url = empty_url.replace("+psycopg", driver, 1)
+    assert relay.migrate(url) == ALL
+    assert relay.migrate(make_url(url)) == []
+
+
+async def test_an_async_engine_says_where_the_database_is(empty_url: str, wanted: dict[str, set[str]]) -> None:
+    engine = create_async_engine(empty_url.replace("+psycopg", "+asyncpg", 1), poolclass=NullPool)
+    assert await asyncio.to_thread(relay.migrate, engine) == ALL
+    assert catalogue_at(empty_url) == wanted
+
+
+def test_without_psycopg_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigurationError, match="needs psycopg 3") as refused:
+        relay.migrate("postgresql://h/d")
+    assert "outbox-relay[worker]" in str(refused.value.hint)
 
 
 def test_a_host_that_never_heard_of_us_stays_clean(empty: Engine) -> None:
