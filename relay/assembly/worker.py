@@ -33,7 +33,7 @@ from relay.producers import Producer
 from relay.revisions import require_head
 from relay.settings import Settings, service_links
 from relay.store import Store
-from relay.store.floors import Floors
+from relay.store.claim.floors import Floors
 from relay.wakeups import Notified, Polling, Wakeup
 from relay.worker import Clock, Directory, Nobody, Options, Report, Until, Worker
 

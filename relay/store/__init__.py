@@ -3,7 +3,7 @@
 All methods are plain blocking functions over one engine; the worker runs them in threads, and so may a script. What
 stays true:
 
-- a message is in at most one open call (see ``claim_statements.py`` for why);
+- a message is in at most one open call (see ``claim/statements.py`` for why);
 - a call is settled once: whoever closes its row owns the outcome, everyone else changes nothing;
 - what PostgreSQL refuses of one call, or cannot hand out of one row, concerns no other (RefusedError);
 - a database that cannot be reached, or has become read-only after a fail-over, is an UnreachableError, and what was
@@ -29,19 +29,20 @@ from relay.errors import RefusedError, SwallowedError, UnreachableError
 from relay.lingering import LINGERING, WAITING_FOR_LONG, Lingering
 from relay.message import CallKey
 from relay.outcomes import History, PauseOrder, Policy, Settlement, exhausted_ids, lapsed, spared, unsound
-from relay.store import claiming, settling
+from relay.store import claim as claiming
+from relay.store import settling
 from relay.store.apart import Aside
+from relay.store.claim.floors import Floors
+from relay.store.claim.roster import Roster
+from relay.store.claim.unheard import Unheard
+from relay.store.claim.writers import Writers
 from relay.store.connections import Connections, told
 from relay.store.evidence import plainer, storable
-from relay.store.floors import Floors
-from relay.store.roster import Roster
 from relay.store.running import fetch, run
 from relay.store.settling import Sent
 from relay.store.sieve import Unreadable, unreadable
 from relay.store.swallowed import Swallowed
-from relay.store.unheard import Unheard
 from relay.store.values import Claim, ClaimLimits, Pause, Settled, Turn
-from relay.store.writers import Writers
 
 __all__ = ["Claim", "ClaimLimits", "Moved", "Pause", "Sent", "Settled", "Store", "Turn", "Unreadable", "told"]
 

@@ -58,8 +58,8 @@ LIBRARIES = {
 # Rooms that decide and never act: what they answer depends on their arguments alone.
 PURE_ROOMS = {
     "backoff",
-    "batches",
-    "claim_statements",
+    "store.claim.batches",
+    "store.claim.statements",
     "errors",
     "exports.lines",
     "exports.manifest",
@@ -76,7 +76,7 @@ PURE_ROOMS = {
 }
 ACTING = {"asyncio", "http", "os", "signal", "socket", "ssl", "subprocess", "threading", "urllib.request"}
 
-SQL = ("relay.claim_statements", "relay.operator_statements", "relay.statements")
+SQL = ("relay.operator_statements", "relay.statements", "relay.store.claim.statements")
 
 # Beside the floors: what a room must not know although it lies below.
 KEPT_APART = [
@@ -197,7 +197,7 @@ def test_an_application_that_inserts_loads_nothing_else() -> None:
 
 def test_the_statements_and_the_store_know_no_revision() -> None:
     """Fifteen files of frozen DDL: read by whoever migrates, and by whoever asks which revision is there."""
-    for room in ("sql", "statements", "claim_statements", "operator_statements", "store", "reports", "operations"):
+    for room in ("sql", "statements", "operator_statements", "store", "reports", "operations"):
         script = f"import sys, relay.{room}; print(*sys.modules)"
         loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
         found = sorted(name for name in loaded.stdout.split() if name.startswith("relay.revisions"))

@@ -90,7 +90,15 @@ def test_every_code_of_our_own_is_documented_and_exists() -> None:
     documented = {code for code, _ in tables(OUTCOMES, "code", "meaning")}
     sources = "\n".join(
         path.read_text(encoding="utf-8")
-        for room in ("message.py", "outcomes.py", "statements.py", "claim_statements.py", "producers", "tmc", "worker")
+        for room in (
+            "message.py",
+            "outcomes.py",
+            "statements.py",
+            "store/claim/statements.py",
+            "producers",
+            "tmc",
+            "worker",
+        )
         for path in ([ROOT / "relay" / room] if room.endswith(".py") else sorted((ROOT / "relay" / room).glob("*.py")))
     )
     used = set(re.findall(r"""["'](relay\.[a-z]+(?:_[a-z]+)*)["']""", sources)) - {"relay.producers"}

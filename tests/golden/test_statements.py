@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import URL
 
-from relay import claim_statements, sql, statements
+from relay import sql, statements
+from relay.store.claim import statements as claim_statements
 from tests.fixtures.golden import GOLDEN, Golden
 
 PSYCOPG = URL.create("postgresql+psycopg").get_dialect()()

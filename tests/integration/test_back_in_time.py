@@ -19,7 +19,7 @@ from relay.errors import UnreachableError
 from relay.message import ACCEPTED, Answered, Batch, Fault, Refused
 from relay.outcomes import Policy, Settlement, decide, released
 from relay.store import ClaimLimits, Settled, Store, Turn
-from relay.store.floors import Floors
+from relay.store.claim.floors import Floors
 from tests.fixtures.database import Server
 from tests.fixtures.floors import Clock, resting_floors
 from tests.fixtures.rows import Rows

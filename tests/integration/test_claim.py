@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from relay import claim_statements as sql
 from relay.message import ACCEPTED, Answered, Batch
 from relay.outcomes import Policy, decide, released
 from relay.store import Claim, ClaimLimits, Store, Turn
+from relay.store.claim import statements as sql
 from tests.fixtures.rows import Rows
 
 RNG = random.Random(1)

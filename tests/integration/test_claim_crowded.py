@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from relay.store import Claim, ClaimLimits, Store, Turn
-from relay.store.floors import Floors
+from relay.store.claim.floors import Floors
 from tests.fixtures.floors import Clock, round_of
 from tests.fixtures.rows import Rows
 from tests.fixtures.telling import tell_statements

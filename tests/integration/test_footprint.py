@@ -15,7 +15,7 @@ from sqlalchemy import Engine, create_engine
 import relay
 from relay.embedded import EmbeddedPostgres
 from relay.message import ACCEPTED, Answer, Answered, Batch
-from relay.store.floors import Floors
+from relay.store.claim.floors import Floors
 from tests.fixtures.rows import Rows
 from tests.fixtures.scripted import Bench
 from tests.fixtures.telling import statements_of

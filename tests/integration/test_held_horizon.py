@@ -12,13 +12,13 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from relay import claim_statements as sql
 from relay import operations, statements
 from relay.message import Batch
 from relay.outcomes import Settlement, released
 from relay.sql import statement
 from relay.store import Claim, ClaimLimits, Store, Turn
-from relay.store.floors import Floors
+from relay.store.claim import statements as sql
+from relay.store.claim.floors import Floors
 from tests.fixtures.floors import Clock, resting_floors, round_of
 from tests.fixtures.rows import Rows
 from tests.fixtures.telling import tell_statements

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from relay import claim_statements as sql
 from relay.sql import statement
 from relay.store import ClaimLimits, Store, Turn
+from relay.store.claim import statements as sql
 from tests.fixtures.plans import nodes, spoilt_engine
 from tests.fixtures.rows import Rows
 

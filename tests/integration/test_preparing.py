@@ -18,7 +18,7 @@ from relay.errors import UnreachableError
 from relay.message import ACCEPTED, Answered, Batch
 from relay.outcomes import Policy, decide
 from relay.store import ClaimLimits, Store, Turn
-from relay.store.floors import Floors
+from relay.store.claim.floors import Floors
 from relay.store.preparing import choose, give_up_if_outdated
 from tests.fixtures.rows import Rows
 

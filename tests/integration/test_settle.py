@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, event
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Refused, Result, Scope
 from relay.outcomes import EXHAUSTED, PauseOrder, Policy, Settlement, decide, released
 from relay.store import ClaimLimits, Settled, Store, Turn
-from relay.store.floors import Floors
+from relay.store.claim.floors import Floors
 from tests.fixtures.rows import Rows
 from tests.fixtures.telling import statements_of
 

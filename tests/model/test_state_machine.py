@@ -24,7 +24,7 @@ from relay import operations
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Refused, Result
 from relay.outcomes import Policy, Settlement, decide, released
 from relay.store import ClaimLimits, Settled, Store, Turn
-from relay.store.floors import Floors
+from relay.store.claim.floors import Floors
 from tests.fixtures.floors import Clock, resting_floors
 from tests.model import promises
 from tests.model.model import Message, Model, Platform

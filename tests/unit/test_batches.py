@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.batches import cut_batches
 from relay.message import Message
+from relay.store.claim.batches import cut_batches
 
 ROOMY = 10**9
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relay.store import Turn
-from relay.store.floors import Floors, Told, Trace, Visit
+from relay.store.claim.floors import Floors, Told, Trace, Visit
 from tests.fixtures.floors import Clock, resting_floors, round_of
 
 

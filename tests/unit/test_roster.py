@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import Connection
 
-from relay import claim_statements as sql
-from relay.store.roster import Roster
+from relay.store.claim import statements as sql
+from relay.store.claim.roster import Roster
 from relay.store.values import ClaimLimits
 from tests.fixtures.floors import Clock
 
@@ -37,7 +37,7 @@ class Database:
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> Database:
     made = Database()
-    monkeypatch.setattr("relay.store.roster.fetch", made.fetch)
+    monkeypatch.setattr("relay.store.claim.roster.fetch", made.fetch)
     return made
 
 
@@ -124,7 +124,7 @@ def test_after_the_first_walk_the_next_ones_take_a_fifth_of_the_time(
         clock.seconds += 0.1
         return fetch(*given)
 
-    monkeypatch.setattr("relay.store.roster.fetch", slowly)
+    monkeypatch.setattr("relay.store.claim.roster.fetch", slowly)
     roster.went_round(100, round_over=False)
     database.accounts = {f"ghost-{n:05}": True for n in range(1000)}
     for _ in range(100):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from relay.store.locking import Report
-from relay.store.turns import Found, next_turn
+from relay.store.claim.rows import Report
+from relay.store.claim.turns import Found, next_turn
 from relay.store.values import Turn
 
 PLENTY = Found(ready=100, fresh=100, proposed=100, room=100, named=100, expired=0)

@@ -23,7 +23,7 @@ from heapq import nsmallest
 
 from sqlalchemy import Connection
 
-from relay import claim_statements as sql
+from relay.store.claim import statements as sql
 from relay.store.running import fetch
 from relay.store.values import ClaimLimits, Turn
 

@@ -10,20 +10,20 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from relay import claim_statements as sql
-from relay.batches import cut_batches
 from relay.message import Batch, Message
 from relay.sql import numbers
 from relay.store.apart import Aside, write_apart
-from relay.store.floors import Floors, Told, Trace, Visit
-from relay.store.locking import lock_ready
-from relay.store.looking import find_first_open_call, look_for_new, look_for_retries, not_paused
-from relay.store.roster import Roster
+from relay.store.claim import statements as sql
+from relay.store.claim.batches import cut_batches
+from relay.store.claim.floors import Floors, Told, Trace, Visit
+from relay.store.claim.roster import Roster
+from relay.store.claim.rows import lock_ready
+from relay.store.claim.search import find_first_open_call, look_for_new, look_for_retries, not_paused
+from relay.store.claim.turns import FRUITLESS, After, Found, next_turn, visits
+from relay.store.claim.writers import Writers
 from relay.store.running import fetch
 from relay.store.swallowed import Swallowed
-from relay.store.turns import FRUITLESS, After, Found, next_turn, visits
 from relay.store.values import FEW_ACCOUNTS, Claim, ClaimLimits, Turn
-from relay.store.writers import Writers
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def claim(
     worker: str,
     lease_seconds: float,
 ) -> tuple[Claim, Trace]:
-    """Claim ready messages, account by account in turn. Needs READ COMMITTED (see ``claim_statements.py``).
+    """Claim ready messages, account by account in turn. Needs READ COMMITTED (see ``statements.py``).
 
     The trace is for ``floors.note``, once this transaction is committed.
     """

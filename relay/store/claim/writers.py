@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from relay import claim_statements as sql
 from relay.message import Message
+from relay.store.claim import statements as sql
 from relay.store.running import fetch
 
 _LOOK_SECONDS = 1.0

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from relay import claim_statements as sql
 from relay.message import Message
 from relay.sql import numbers
-from relay.store.floors import Floors, Told
+from relay.store.claim import statements as sql
+from relay.store.claim.floors import Floors, Told
 from relay.store.running import fetch_many
 from relay.store.values import ClaimLimits, Turn
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from relay.store.floors import Visit
-from relay.store.locking import Report
+from relay.store.claim.floors import Visit
+from relay.store.claim.rows import Report
 from relay.store.values import FEW_ACCOUNTS, Turn
 
 _MANY_ACCOUNTS = 256

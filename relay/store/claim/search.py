@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from relay import claim_statements as sql
-from relay.store.floors import Floors
+from relay.store.claim import statements as sql
+from relay.store.claim.floors import Floors
 from relay.store.running import fetch
 
 _MOST = 5000  # new messages that are looked at before a claim

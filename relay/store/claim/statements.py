@@ -168,11 +168,11 @@ where turn.account is not null
 LOCK_READY = "\nwith recursive" + _IN_FLIGHT + _EVERY_TURN + _OPEN_TURN + _EVERY_HEAD + _READY
 
 # The same where an old snapshot keeps what is finished in the indexes, so that stepping walks through all of it: only
-# the accounts, and from the places, that are known (see relay/store/floors.py).
+# the accounts, and from the places, that are known (see relay/store/claim/floors.py).
 LOCK_KNOWN = "\nwith" + _IN_FLIGHT + _KNOWN_TURN + _OPEN_TURN + _KNOWN_HEAD + _READY
 
 # The same for accounts that are known, with all their keys: where most accounts are left alone (see
-# relay/store/roster.py), nobody steps over them to come to the others.
+# relay/store/claim/roster.py), nobody steps over them to come to the others.
 LOCK_AMONG = "\nwith recursive" + _IN_FLIGHT + _KNOWN_TURN + _OPEN_TURN + _EVERY_HEAD + _READY
 
 # There, this goes along all accounts and locks nothing. The limit keeps the planner from reading all pauses.
