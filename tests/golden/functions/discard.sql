@@ -1,0 +1,43 @@
+CREATE OR REPLACE FUNCTION relay.discard(ids bigint[], reason text)
+ RETURNS bigint[]
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'relay', 'pg_temp'
+AS $function$
+begin
+    return (discard(ids, reason, session_user, null)).changed;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION relay.discard(ids bigint[], reason text, actor text, selection json, OUT changed bigint[], OUT left_alone bigint[], OUT why_not text[], OUT action bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'relay', 'pg_temp'
+AS $function$
+declare
+    moment timestamptz;
+    was json;
+begin
+    select m.chosen, m.left_alone, m.why_not into changed, left_alone, why_not
+    from lock_messages('discard', ids) as m;
+    if changed = '{}' then
+        return;
+    end if;
+    moment := clock_timestamp();
+    select json_object_agg(w.code, w.ids order by w.code) into was
+    from (
+        select left(o.error_code, 200) as code, json_agg(o.id order by o.id) as ids
+        from outbox o
+        where o.id = any (changed[1 : 10000]) and o.error_code is not null
+        group by 1) as w;
+    update outbox o set status = 'failed', error_code = 'relay.discarded', error_message = reason,
+        finished_at = coalesce(o.finished_at, moment)
+    where o.id = any (changed);
+    action := record_action('discard', actor, reason, true_selection(
+        array['given', 'changed', 'left_alone', 'was'],
+        array[to_json(cardinality(ids)), to_json(cardinality(changed)),
+            to_json(nullif(left_alone[1 : 10000], '{}')), was],
+        selection), changed, cardinality(changed));
+end
+$function$;

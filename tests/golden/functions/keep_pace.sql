@@ -1,0 +1,29 @@
+CREATE OR REPLACE FUNCTION relay.keep_pace()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    far constant timestamptz := clock_timestamp() + interval '60 s';
+    moved interval;
+begin
+    if tg_op = 'INSERT' then
+        if pg_has_role(current_user, (select relowner from pg_class where oid = tg_relid), 'usage') then
+            return new;
+        end if;
+        moved := new.next_at - clock_timestamp();
+    else
+        moved := new.next_at - greatest(old.next_at, clock_timestamp());
+        if new.next_at > far and old.next_at > far and moved < old.step then
+            new.db_user := old.db_user;
+            new.step := old.step;
+            return new;
+        end if;
+    end if;
+    new.db_user := session_user;
+    new.step := case when new.next_at > far then moved end;
+    return new;
+end
+$function$;
+
+CREATE TRIGGER pace_is_somebodys BEFORE INSERT OR UPDATE ON relay.pace FOR EACH ROW WHEN (((new.next_at > (clock_timestamp() + '00:01:00'::interval)) OR (new.step IS NOT NULL) OR (new.db_user IS DISTINCT FROM SESSION_USER))) EXECUTE FUNCTION relay.keep_pace();

@@ -1,0 +1,31 @@
+CREATE OR REPLACE FUNCTION relay.resume_scope(scope text, reason text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'relay', 'pg_temp'
+AS $function$
+begin
+    return resume_scope(scope, reason, session_user, null) is not null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION relay.resume_scope(scope text, reason text, actor text, selection json)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'relay', 'pg_temp'
+AS $function$
+declare
+    ended pause;
+begin
+    delete from pause p where p.scope = resume_scope.scope and (p.until is null or p.until > now())
+    returning * into ended;
+    if not found then
+        return null;
+    end if;
+    return record_action('resume', actor, reason,
+        true_selection(array['scope', 'until', 'since', 'by'],
+            array[to_json(scope), to_json(ended.until), to_json(ended.since), to_json(ended."by")], selection),
+        null, 0);
+end
+$function$;
