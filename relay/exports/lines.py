@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 TIME = "timestamp with time zone"
 _NUMBERS = ("bigint", "integer", "smallint", "numeric")
 _SIGNS = r"=+@'\uff1d\uff0b\uff0d\uff20\-"  # the wide ones are formulas in East Asian locales
-_AT_FIRST = re.compile(rf"[{_SIGNS}\t\r\n]")
+_AT_FIRST = re.compile(rf'"*[{_SIGNS}\t\r\n]')  # quotes may hide a formula
 _SPLITTING = ";|\t\r\n"
 _INSIDE = re.compile(rf'[{_SPLITTING}](?=[{_SIGNS}"])')  # a quote may hide a formula
 _APOSTROPHE = re.compile(rf"([{_SPLITTING}])'")
