@@ -16,8 +16,8 @@ import psycopg
 
 from benchmarks.contenders import APP_KEY, APP_SECRET, SESSION, Drain, Job, Tally
 from benchmarks.ground import conninfo
+from relay.credential import Credential
 from relay.message import Message
-from relay.tmc import Credential
 from relay.tmc.request import request_body
 
 _CLAIM = """

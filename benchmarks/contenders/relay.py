@@ -16,11 +16,11 @@ from benchmarks.ground import conninfo
 from relay.assembly.database import plain_engine
 from relay.assembly.producers import producer_for as producer_of
 from relay.assembly.worker import options, policy, wired
+from relay.credential import Credential
 from relay.events import Observer
 from relay.message import ACCEPTED, Answer, Answered, Batch
 from relay.producers import Producer
 from relay.settings import Settings, load
-from relay.tmc import Credential
 from relay.wakeups import Notified, Polling, Wakeup
 from relay.worker import Until, Worker
 

@@ -16,8 +16,9 @@ import httpx
 
 from benchmarks.contenders import APP_KEY, APP_SECRET, SESSION
 from benchmarks.peers import Handle
+from relay.credential import Credential
 from relay.message import Message
-from relay.tmc import Credential, request_body
+from relay.tmc import request_body
 
 _HEADERS = {"Content-Type": "application/x-www-form-urlencoded;charset=UTF-8"}
 

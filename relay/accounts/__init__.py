@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
 
+from relay.credential import Credential
 from relay.errors import RelayError
-from relay.tmc.credential import Credential
 
 DEFAULT = "default"
 FRESH_SECONDS = 5.0

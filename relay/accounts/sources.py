@@ -11,10 +11,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from relay.accounts import Found
+from relay.credential import Credential
 from relay.errors import ConfigurationError
 from relay.settings import CREDENTIAL_PARTS, read_accounts
 from relay.texts import UnusableText, read_value, secret
-from relay.tmc.credential import Credential
 
 DIRECTORY = "RELAY_ACCOUNTS_DIR"
 

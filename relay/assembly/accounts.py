@@ -12,10 +12,10 @@ from relay.accounts.query import Query
 from relay.accounts.sources import Folder, Given, TomlFile
 from relay.addresses import normalized_url
 from relay.assembly.database import APPLICATION_NAME, CONNECT_TIMEOUT_SECONDS, ENCODING
+from relay.credential import Credential
 from relay.sessions import make_independent
 from relay.settings import Settings, is_there, secret_files
 from relay.strangers import readers
-from relay.tmc.credential import Credential
 
 _TOLD = 3  # files, of what may be thousands
 _SILENCE_MS = 10_000  # a server that has vanished from the network is given up after so long

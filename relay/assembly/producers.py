@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from relay.credential import Credential
 from relay.message import Answer
 from relay.producers import Producer, ProducerConfig, load
 from relay.settings import Settings
-from relay.tmc.credential import Credential
 
 Credentials = Callable[[str], Credential | None]  # of an account, as they are now; None where it is unknown
 

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol, cast
 
+from relay.credential import Credential
 from relay.errors import ConfigurationError
 from relay.message import Answer, Batch
-from relay.tmc.credential import Credential
 
 GROUP = "relay.producers"
 

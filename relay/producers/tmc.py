@@ -21,12 +21,12 @@ from dataclasses import replace
 import httpx
 
 from relay import __version__
+from relay.credential import Credential
 from relay.message import Answer, Batch, Fault, Refused, Scope, no_credentials
 from relay.producers import NotSent, ProducerConfig
 from relay.producers.posting import PostingTransport
 from relay.producers.unpacking import UnpackingError, unpacked
 from relay.tmc.answer import UNREADABLE, read_answer
-from relay.tmc.credential import Credential
 from relay.tmc.request import MAX_MESSAGES, probe_body, request_body
 
 # In texts, before JSON and form encoding make them up to three times as long. The largest message allowed fits.

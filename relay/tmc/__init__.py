@@ -10,7 +10,6 @@ at all: reading an answer never raises, and what an answer does not prove is ``F
 from __future__ import annotations
 
 from relay.tmc.answer import read_answer
-from relay.tmc.credential import Credential
 from relay.tmc.request import request_body
 
-__all__ = ["Credential", "read_answer", "request_body"]
+__all__ = ["read_answer", "request_body"]

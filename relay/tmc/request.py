@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from json.encoder import encode_basestring as json_string
 
+from relay.credential import Credential
 from relay.message import Message
-from relay.tmc.credential import Credential
 from relay.tmc.sign import sign
 
 METHOD = "taobao.tmc.messages.produce"

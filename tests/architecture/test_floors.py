@@ -58,8 +58,7 @@ LIBRARIES = {
 # Rooms that decide and never act: what they answer depends on their arguments alone.
 PURE_ROOMS = {
     "backoff",
-    "store.claim.batches",
-    "store.claim.statements",
+    "credential",
     "errors",
     "exports.lines",
     "exports.manifest",
@@ -71,6 +70,8 @@ PURE_ROOMS = {
     "showing",
     "sql",
     "statements",
+    "store.claim.batches",
+    "store.claim.statements",
     "tmc",
     "windows",
 }

@@ -13,12 +13,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from relay.credential import Credential
 from relay.errors import ConfigurationError
 from relay.message import ACCEPTED, Answered, Batch, Message
 from relay.producers import NotSent, Producer, ProducerConfig, load
 from relay.producers.stdout import StdoutProducer
 from relay.producers.tmc import TmcProducer
-from relay.tmc import Credential
 from tests.fixtures.platform_stub import PlatformStub, accept_all, running_stub
 
 Sent = list[tuple[str, str]]  # topic and content, in the order received

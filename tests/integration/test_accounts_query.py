@@ -14,9 +14,9 @@ from sqlalchemy import Engine, create_engine, text
 from relay.accounts import Accounts
 from relay.accounts.query import Query
 from relay.accounts.sources import Given
+from relay.credential import Credential
 from relay.embedded import EmbeddedPostgres
 from relay.errors import ConfigurationError, UnreachableError
-from relay.tmc.credential import Credential
 
 pytestmark = pytest.mark.usefixtures("path_of_the_user")
 

@@ -19,11 +19,11 @@ from sqlalchemy.exc import DBAPIError
 
 from relay import certificates
 from relay.cli.verbs import relay as command
+from relay.credential import Credential
 from relay.message import Batch, Message, Refused
 from relay.producers import ProducerConfig
 from relay.producers.tmc import TmcProducer
 from relay.store.connections import lost
-from relay.tmc import Credential
 
 # The name of each: for how many days it is good, for which host, by which authority.
 ISSUED = {

@@ -14,9 +14,9 @@ import relay
 from relay.assembly.accounts import exposed, open_accounts
 from relay.checks import way
 from relay.cli.verbs import relay as command
+from relay.credential import Credential
 from relay.errors import ConfigurationError, UnreachableError
 from relay.settings import load
-from relay.tmc.credential import Credential
 from tests.fixtures.processes import StartRelay
 
 pytestmark = pytest.mark.usefixtures("path_of_the_user")

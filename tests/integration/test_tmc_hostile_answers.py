@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from relay.credential import Credential
 from relay.message import Answered, Batch, Fault, Message, Refused
 from relay.producers import ProducerConfig
 from relay.producers.tmc import TmcProducer
-from relay.tmc import Credential
 from tests.fixtures.platform_stub import PlatformStub, Received, Step, answer, running_stub
 
 BATCH = Batch(1, "default", (Message(1, "t", '{"n":1}'),))

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
+from relay.credential import Credential
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Message, Refused, Scope
 from relay.producers import ProducerConfig
 from relay.producers import tmc as tmc_module
 from relay.producers.tmc import TmcProducer
-from relay.tmc import Credential
 from tests.fixtures.platform_stub import PlatformStub, Step, accepted_body, answer, cut, endless, running_stub, stall
 
 BATCH = Batch(1, "default", (Message(1, "t", '{"n":1}'), Message(2, "t", '{"n":2}')))

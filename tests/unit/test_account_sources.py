@@ -9,8 +9,8 @@ import pytest
 
 from relay.accounts import Accounts
 from relay.accounts.sources import Folder, TomlFile, credential_of
+from relay.credential import Credential
 from relay.errors import ConfigurationError
-from relay.tmc.credential import Credential
 
 SECRET = "s3cret-do-not-show"
 

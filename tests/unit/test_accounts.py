@@ -11,8 +11,8 @@ import pytest
 
 from relay.accounts import Accounts, Found, Source
 from relay.accounts.sources import Given
+from relay.credential import Credential
 from relay.errors import ConfigurationError, UnreachableError
-from relay.tmc.credential import Credential
 
 PATIENCE_SECONDS = 10
 ONE, TWO, RENEWED = Credential("1", "a", "s"), Credential("2", "b"), Credential("1", "a", "renewed")

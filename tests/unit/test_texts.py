@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from relay.accounts.sources import Folder, TomlFile, credential_of
+from relay.credential import Credential
 from relay.errors import ConfigurationError, RelayError
 from relay.settings import load, read_accounts
-from relay.tmc.credential import Credential
 
 SECRET = "s3cretdonotshow"
 

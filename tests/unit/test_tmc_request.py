@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from relay.credential import Credential
 from relay.message import Message
-from relay.tmc import Credential, request_body
+from relay.tmc import request_body
 from relay.tmc.request import form_value, messages_json
 from relay.tmc.sign import sign
 
