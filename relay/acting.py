@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
+from relay.database_errors import LOCKED, NO_TRANSACTION, origin_of, state_of
 from relay.errors import RelayError
-from relay.holders import BUSY, NOTHING_CHANGED, InTheWay, keeping_writers, origin_of, state_of
+from relay.holders import NOTHING_CHANGED, InTheWay, keeping_writers
 
 LOCK_SECONDS = 5.0
-_AUTOCOMMIT = "25P01"
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def acting(connection: Connection, schema: str, undone: str = NOTHING_CHANGED) -
     except InTheWay:
         raise
     except (DBAPIError, RelayError) as error:
-        if state_of(error) == _AUTOCOMMIT:
+        if state_of(error) == NO_TRANSACTION:
             raise RelayError(
                 "this connection is in autocommit: a change would be committed apart from its row in the ledger",
                 "Give a connection whose transaction lasts until both are written: engine.begin().",
@@ -59,7 +59,7 @@ def naming(engine: Engine, schema: str, undone: str = NOTHING_CHANGED) -> Iterat
     except InTheWay:
         raise
     except (DBAPIError, RelayError) as error:
-        if state_of(error) not in BUSY:
+        if state_of(error) not in LOCKED:
             raise
         with engine.connect() as connection:
             named = _named(connection, schema, error, undone)
@@ -68,7 +68,7 @@ def naming(engine: Engine, schema: str, undone: str = NOTHING_CHANGED) -> Iterat
 
 def _named(connection: Connection, schema: str, error: Exception, undone: str) -> RelayError | None:
     """Where it is about a lock, who has it. A function of the relay's may have said that already, and how to end it."""
-    if state_of(error) not in BUSY:
+    if state_of(error) not in LOCKED:
         return None
     said = getattr(origin_of(error), "diag", None)
     if said is not None and said.message_hint:

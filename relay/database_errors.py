@@ -4,6 +4,8 @@ What decides is the SQLSTATE. There is none where no server was reached, or wher
 then libpq's words decide, as far as they are known. A server may speak another language than English; so what is not
 known is told apart only by the kind of the driver's exception: lost, or a mistake of ours.
 
+No other room compares an SQLSTATE: what one is decided by stands here, by its name, with the reason.
+
 Words name no host, user or value: the log, a probe and a command may all say them. A cause that passes may be tried
 again as it is; one that does not needs a person, and trying again would only hide it.
 """
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from relay import certificates
 
@@ -96,6 +98,23 @@ _BY_STATE = {
     "58": Cause(Kind.SYSTEM, "input or output failed on the server", True),
 }
 
+# States that somebody decides by, and kinds of them by their beginning.
+CANCELLED = "57014"  # by a limit on its time, or because it was asked to
+READ_ONLY = "25006"  # the server, or what somebody made the default
+NO_TRANSACTION = "25P01"  # what needs one was said in autocommit
+SYNTAX_ERROR = "42601"
+TABLE_CHANGED = "0A000"  # a migration has changed the type of a result, where this function of the server says so:
+PLANS_CHECKED_IN = "RevalidateCachedQuery"
+POLICIES_CHECKED_IN = "check_enable_rls"  # and this one, in whatever language, that a policy would hide rows
+LOCKED = ("55P03", "40P01")  # a lock could not be had in time, a deadlock
+PREPARED_ELSEWHERE = ("26000", "42P05")  # by a pooler that was not found out: missing here, or here already
+NOT_IN_THIS_ENCODING = ("22021", "22P05")
+# What a person has to mend, whatever the row: the way in (28, 3D), a right, a table or a column (42, 3F), a feature.
+FOR_A_PERSON = ("0A", "28", "3D", "3F", "42")
+# The server's sentence quotes names only, of tables and constraints; in a statement of the user's, those of 42.
+NAMES_NO_VALUE = ("0A", "23", "42", "54")
+NOT_AS_WRITTEN = ("42",)
+
 # libpq's and a pooler's words; the first that is found decides.
 _BY_WORDS = tuple(
     (re.compile(pattern, re.IGNORECASE), cause)
@@ -146,11 +165,10 @@ _OF_THE_WAY = {"OperationalError", "InterfaceError"}
 
 def cause_of(error: BaseException | None) -> Cause:
     """The cause of an error of the driver (not of SQLAlchemy's, whose ``orig`` it is)."""
-    state = getattr(error, "sqlstate", None)
     if is_statement_mode(error):
         return _STATEMENT_MODE
-    if state:
-        return _of_state(str(state))
+    if state := sqlstate(error):
+        return _of_state(state)
     words, of_the_way = str(error), _is_of_the_way(error)
     for pattern, cause in _BY_WORDS:
         if (of_the_way or cause is _SETTING) and pattern.search(words):
@@ -158,14 +176,33 @@ def cause_of(error: BaseException | None) -> Cause:
     return _LOST if of_the_way else Cause(Kind.OTHER, type(error).__name__, False)
 
 
+def sqlstate(error: BaseException | None) -> str | None:
+    """Of an error of the driver, or of SQLAlchemy's over it; None where no server said one."""
+    state = getattr(getattr(error, "orig", None) or error, "sqlstate", None)
+    return str(state) if state else None
+
+
+def state_of(error: BaseException) -> str | None:
+    """The SQLSTATE behind an error, also where it has become a sentence of ours."""
+    return sqlstate(origin_of(error))
+
+
+def origin_of(error: BaseException) -> Any:
+    """The driver's error behind it, if the server told a SQLSTATE."""
+    for found in (getattr(error, "orig", None), error.__cause__, error.__context__):
+        if getattr(found, "sqlstate", None):
+            return found
+    return None
+
+
 def is_statement_mode(error: BaseException | None) -> bool:
     """Whether PgBouncer refuses what takes more than one statement. Its SQLSTATE is that of any broken conversation."""
-    return getattr(error, "sqlstate", None) == "08P01" and "statement pooling" in str(error)
+    return sqlstate(error) == "08P01" and "statement pooling" in str(error)
 
 
 def is_away(error: BaseException | None) -> bool:
     """Whether the server, or the way to it, is to blame and no statement: for whom no other one would fare better."""
-    return cause_of(error).kind in _AWAY if getattr(error, "sqlstate", None) else _is_of_the_way(error)
+    return cause_of(error).kind in _AWAY if sqlstate(error) else _is_of_the_way(error)
 
 
 def _is_of_the_way(error: BaseException | None) -> bool:

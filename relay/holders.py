@@ -15,12 +15,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import DBAPIError
 
+from relay.database_errors import LOCKED, state_of
 from relay.errors import RelayError
 from relay.sessions import undisturbed
 from relay.showing import escaped
 from relay.sql import VERSION_TABLE, migrate_lock, quoted
 
-BUSY = ("55P03", "40P01")  # a lock could not be had in time, a deadlock
 NOTHING_CHANGED = "nothing was changed"
 
 _HOLDERS = """
@@ -82,7 +82,7 @@ def named_if_in_the_way(connection: Connection, schema: str, tables: Sequence[st
         with connection.begin_nested():
             yield
     except (DBAPIError, RelayError) as error:
-        if state_of(error) not in BUSY:
+        if state_of(error) not in LOCKED:
             raise
         raise InTheWay(holders(connection, schema, tables)) from error
 
@@ -99,20 +99,6 @@ def keeping_writers(connection: Connection, schema: str, *, waited_seconds: floa
     """Of those the ones who can keep somebody waiting that reads and writes rows, the likeliest first."""
     found = (holder for holder in holders(connection, schema) if holder.whole or holder.rows)
     return sorted(found, key=lambda holder: _likelihood(holder, waited_seconds))
-
-
-def state_of(error: BaseException) -> str | None:
-    """The SQLSTATE behind an error, also where the command line has made a sentence of it."""
-    origin = origin_of(error)
-    return None if origin is None else str(origin.sqlstate)
-
-
-def origin_of(error: BaseException) -> Any:
-    """The driver's error behind it, if the server told a SQLSTATE."""
-    for found in (getattr(error, "orig", None), error.__cause__, error.__context__):
-        if getattr(found, "sqlstate", None):
-            return found
-    return None
 
 
 def _likelihood(holder: Row[Any], waited_seconds: float) -> tuple[Any, ...]:

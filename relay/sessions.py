@@ -26,6 +26,8 @@ from zoneinfo import ZoneInfo
 from psycopg.types.datetime import TimestamptzLoader
 from sqlalchemy import Connection, Engine, event
 
+from relay.database_errors import CANCELLED
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -144,7 +146,6 @@ ASK = (
     "select pg_catalog.pg_backend_pid(), pg_catalog.current_setting('server_version_num')"
 )
 TRIES = 5  # before it is gone, the tiniest limit may end the statement that takes it away
-_CANCELLED = "57014"
 _POOLED = "server behind the pooler"  # in the info of a connection: its version
 
 
@@ -305,7 +306,7 @@ def _insisted(raw: Any, statements: str) -> Any:
         try:
             return raw.execute(statements)
         except raw.OperationalError as error:
-            if error.sqlstate != _CANCELLED:
+            if error.sqlstate != CANCELLED:
                 raise
     return raw.execute(statements)
 

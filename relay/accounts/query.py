@@ -22,7 +22,7 @@ from relay.accounts.sources import credential_of
 from relay.addresses import told
 from relay.certificates import trouble_of_postgresql
 from relay.conninfo import advice, refused_parameter
-from relay.database_errors import Kind, cause_of, is_away
+from relay.database_errors import NOT_AS_WRITTEN, SYNTAX_ERROR, Kind, cause_of, is_away, sqlstate
 from relay.errors import ConfigurationError, RelayError, UnreachableError
 from relay.settings import CREDENTIAL_PARTS
 
@@ -34,8 +34,6 @@ _AS_THE_ROLE = (
     f"set local statement_timeout = '{LIMIT_SECONDS}s'; "
     "set local search_path to default; set local row_security to default"
 )
-_SYNTAX_ERROR = "42601"
-_NOT_AS_WRITTEN = "42"  # no such table, column, right: such a sentence quotes names only
 
 
 class Query:
@@ -124,7 +122,7 @@ def _found(account: str, rows: Sequence[Mapping[str, Any]]) -> Found:
 
 def _explained(error: SQLAlchemyError, url: URL) -> RelayError:
     cause = getattr(error, "orig", None)
-    state = getattr(cause, "sqlstate", None)
+    state = sqlstate(cause)
     name = type(cause or error).__name__
     said = getattr(getattr(cause, "diag", None), "message_primary", None)
     if cause is not None and state is None and (bad := refused_parameter(str(cause))):
@@ -138,9 +136,9 @@ def _explained(error: SQLAlchemyError, url: URL) -> RelayError:
         reason = said or trouble_of_postgresql(cause) or first_line.rpartition(" failed: ")[2]
         reason = reason.removeprefix("FATAL:").strip()
         return UnreachableError(f"{QUERY} cannot reach PostgreSQL {told(url)}: {reason}", "Check that the server runs.")
-    if state == _SYNTAX_ERROR and cause is not None and cause.diag.statement_position:
+    if state == SYNTAX_ERROR and cause is not None and cause.diag.statement_position:
         said = f"syntax error at character {cause.diag.statement_position}"
-    elif not (state or "").startswith(_NOT_AS_WRITTEN):
+    elif not (state or "").startswith(NOT_AS_WRITTEN):
         said = None  # it may quote a value
     hint = "Compare as text, for example: where id::text = :account" if isinstance(error, DataError) else ""
     return ConfigurationError(f"PostgreSQL refuses {QUERY}: {said or f'{name} ({state})'}", hint)

@@ -17,7 +17,15 @@ from relay.acting import bound_waits, naming
 from relay.addresses import normalized_url, told
 from relay.certificates import trouble_of_postgresql
 from relay.conninfo import advice, refused_parameter
-from relay.database_errors import Kind, cause_of, is_away, is_statement_mode
+from relay.database_errors import (
+    NOT_IN_THIS_ENCODING,
+    POLICIES_CHECKED_IN,
+    Kind,
+    cause_of,
+    is_away,
+    is_statement_mode,
+    sqlstate,
+)
 from relay.errors import ConfigurationError, RelayError, SchemaError, UnreachableError
 from relay.holders import NOTHING_CHANGED
 from relay.readable import read_any_text, read_far_times
@@ -30,10 +38,6 @@ APPLICATION_NAME = "outbox-relay"
 CONNECT_TIMEOUT_SECONDS = 5
 DEAD_PEER_SECONDS = 20
 ENCODING = "utf8"  # before that of the URL and PGCLIENTENCODING: another one has no signs for most contents
-
-
-_OF_POLICIES = "check_enable_rls"  # the function of the server that says so, in whatever language
-_NOT_IN_THIS_ENCODING = ("22021", "22P05")
 
 
 def open_engine(settings: Settings) -> Engine:
@@ -124,7 +128,7 @@ def server_encoding(connection: Connection) -> str:
 
 def explained(error: BaseException, url: URL) -> RelayError:
     """What an error of psycopg means, in a sentence of ours."""
-    state, kind = getattr(error, "sqlstate", None), cause_of(error).kind
+    state, kind = sqlstate(error), cause_of(error).kind
     diag = getattr(error, "diag", None)
     if state is None and (bad := refused_parameter(str(error))):
         return ConfigurationError(
@@ -136,7 +140,7 @@ def explained(error: BaseException, url: URL) -> RelayError:
             f"a value in the database, or for it, cannot be converted ({type(error).__name__})",
             "relay check names rows that are strange.",
         )
-    if state in _NOT_IN_THIS_ENCODING:
+    if state in NOT_IN_THIS_ENCODING:
         return RelayError(
             f"PostgreSQL refused: {type(error).__name__}: the database is in an encoding that lacks a character",
             "Use a database with the encoding UTF8: relay check tells which one this is.",
@@ -162,7 +166,7 @@ def explained(error: BaseException, url: URL) -> RelayError:
         )
     if kind is Kind.LOCKED:
         return RelayError("somebody is using these tables; nothing was changed", "Try again when they have finished.")
-    if kind is Kind.NO_RIGHT and getattr(diag, "source_function", None) == _OF_POLICIES:
+    if kind is Kind.NO_RIGHT and getattr(diag, "source_function", None) == POLICIES_CHECKED_IN:
         return RelayError(
             f"PostgreSQL would hide rows from the relay: {_reason(error)}",
             "Drop what was put there: alter table ... disable row level security. relay check tells more.",

@@ -14,8 +14,9 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from relay.database_errors import LOCKED, NO_TRANSACTION, state_of
 from relay.errors import RelayError
-from relay.holders import BUSY, InTheWay, holders, state_of
+from relay.holders import InTheWay, holders
 from relay.revisions.locks import TABLES_SECONDS
 from relay.revisions.standing import as_owner
 from relay.sessions import undisturbed
@@ -23,7 +24,6 @@ from relay.sql import VERSION_TABLE, migrate_lock, quoted
 
 WAIT_SECONDS = 60.0
 _PAUSE_SECONDS = (0.5, 1.5)  # between two tries
-_AUTOCOMMIT = "25P01"
 _T = TypeVar("_T")
 
 _MAY_LOCK = """
@@ -76,12 +76,12 @@ def turn(
             _set(connection, "relay.lock_timeout", f"{_milliseconds(tables_seconds)}ms")
             return work(connection)
     except (DBAPIError, RelayError) as error:
-        if state_of(error) == _AUTOCOMMIT:
+        if state_of(error) == NO_TRANSACTION:
             raise RelayError(
                 "this connection is in autocommit, and a migration is one transaction",
                 "Give an Engine, or a connection without AUTOCOMMIT.",
             ) from error
-        if state_of(error) not in BUSY:
+        if state_of(error) not in LOCKED:
             raise
         raise InTheWay(holders(connection, schema), known) from error
 

@@ -29,16 +29,19 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from relay import statements as sql
 from relay.background import Thread
 from relay.conninfo import refused_parameter
-from relay.database_errors import Kind, cause_of, looked_into
+from relay.database_errors import (
+    CANCELLED,
+    FOR_A_PERSON,
+    NAMES_NO_VALUE,
+    READ_ONLY,
+    Kind,
+    cause_of,
+    looked_into,
+    sqlstate,
+)
 from relay.errors import RefusedError, RelayError, UnreachableError
 from relay.store.preparing import give_up_if_outdated, keep_plans
 from relay.store.running import fetch
-
-# What a person has to mend, whatever the row: the way in (28, 3D), a right, a table or a column (42, 3F), a feature.
-_FOR_A_PERSON = ("0A", "28", "3D", "3F", "42")
-_CANCELLED = "57014"
-_NAMES_NO_VALUE = ("0A", "23", "42", "54")
-
 
 _CANCEL_SECONDS = 1.0  # for a cancelled statement to end
 
@@ -141,7 +144,7 @@ class Connections:
             )
         if not is_passing(error) and not give_up_if_outdated(self._engine, error):
             return error if is_for_a_person(error) else RefusedError(f"PostgreSQL refused: {told(error)}.")
-        if getattr(error.orig, "sqlstate", None) == "25006":
+        if sqlstate(error) == READ_ONLY:
             self._engine.dispose()  # the other connections lead to the same standby
         return lost(error)
 
@@ -174,13 +177,13 @@ def _shut(raw: Any) -> None:
 def lost(error: DBAPIError) -> UnreachableError:
     """Why, in words and by its key; never what the server said, which may quote a row."""
     cause = looked_into(error.orig)
-    state = getattr(error.orig, "sqlstate", None)
+    state = sqlstate(error)
     return UnreachableError(f"PostgreSQL was lost: {cause.words}{f' ({state})' if state else ''}.", cause=cause.kind)
 
 
 def is_cancelled(error: DBAPIError) -> bool:
     """Whether the server ended the statement: by a limit on its time, or because it was asked to."""
-    return getattr(error.orig, "sqlstate", None) == _CANCELLED
+    return sqlstate(error) == CANCELLED
 
 
 def is_passing(error: DBAPIError) -> bool:
@@ -190,10 +193,10 @@ def is_passing(error: DBAPIError) -> bool:
 
 def is_for_a_person(error: DBAPIError) -> bool:
     """Whether no other row would fare better: a right, a table, a login is missing, or the driver was not told well."""
-    state = getattr(error.orig, "sqlstate", None)
+    state = sqlstate(error)
     if state is None:
         return isinstance(error, ProgrammingError) or refused_parameter(str(error.orig)) is not None
-    return str(state).startswith(_FOR_A_PERSON)
+    return state.startswith(FOR_A_PERSON)
 
 
 def told(error: BaseException) -> str:
@@ -201,9 +204,9 @@ def told(error: BaseException) -> str:
     if isinstance(error, RelayError):
         return str(error).rstrip(".")
     cause: Any = getattr(error, "orig", None) or error
-    state = getattr(cause, "sqlstate", None)
+    state = sqlstate(cause)
     kind = type(cause).__name__
     if state is None:
         return kind
-    sentence = getattr(cause.diag, "message_primary", None) if str(state).startswith(_NAMES_NO_VALUE) else None
+    sentence = getattr(cause.diag, "message_primary", None) if state.startswith(NAMES_NO_VALUE) else None
     return f"{kind} ({state}){f': {sentence}' if sentence else ''}"

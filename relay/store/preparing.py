@@ -17,12 +17,9 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError
 
 from relay import sessions
+from relay.database_errors import PLANS_CHECKED_IN, PREPARED_ELSEWHERE, TABLE_CHANGED, sqlstate
 
 KEPT_PLANS = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off"
-# A pooler that was not found out: a statement prepared elsewhere is missing here, or is here already.
-_POOLED = ("26000", "42P05")
-_TABLE_CHANGED = "0A000"  # a migration has changed the type of a result, where this function of the server says so
-_OF_PLANS = "RevalidateCachedQuery"
 
 
 def keep_plans(engine: Engine) -> None:
@@ -34,10 +31,10 @@ def keep_plans(engine: Engine) -> None:
 
 def give_up_if_outdated(engine: Engine, error: DBAPIError) -> bool:
     """Whether it was a prepared statement that failed; then everything is planned anew, on new connections."""
-    state = getattr(error.orig, "sqlstate", None)
-    if state == _TABLE_CHANGED and _source(error) not in (None, _OF_PLANS):
+    state = sqlstate(error)
+    if state == TABLE_CHANGED and _source(error) not in (None, PLANS_CHECKED_IN):
         return False
-    if not (state == _TABLE_CHANGED or (state in _POOLED and sessions.distrust(engine))):
+    if not (state == TABLE_CHANGED or (state in PREPARED_ELSEWHERE and sessions.distrust(engine))):
         return False
     engine.dispose()
     return True

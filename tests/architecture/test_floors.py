@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -180,6 +181,20 @@ def test_no_thread_is_one_that_the_interpreter_waits_for() -> None:
     waiting = {"asyncio.run(", "ThreadPoolExecutor("}
     callers = {room_of(path) for path in modules() if any(call in path.read_text() for call in waiting)}
     assert callers == {"background"}, "see relay/background.py"
+
+
+def test_one_table_of_sqlstates() -> None:
+    """What PostgreSQL's errors mean is decided in one place; frozen DDL raises some of its own."""
+    states = re.compile("0A000|(?:08|2[2-9]|3D|3F|4[02]|5[3-8]|P0|XX)[0-9A-Z]{3}")
+    with_states = {
+        room_of(path)
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.Constant) and isinstance(node.value, str) and states.fullmatch(node.value))
+        or (isinstance(node, ast.Constant) and node.value == "sqlstate")
+    }
+    frozen = {room for room in with_states if room.startswith("revisions.r0")}
+    assert with_states - frozen == {"database_errors"}, "give it a name and a reason in relay/database_errors.py"
 
 
 def test_no_module_changes_its_own_globals() -> None:
