@@ -1,5 +1,7 @@
 """The list of fixture plug-ins; each module under ``fixtures/`` says what it gives."""
 
+from hypothesis import settings
+
 pytest_plugins = [
     "tests.fixtures.hostility",
     "tests.fixtures.checked",
@@ -9,3 +11,7 @@ pytest_plugins = [
     "tests.fixtures.processes",
     "tests.fixtures.roles",
 ]
+
+# A machine that is busy makes no example wrong.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
