@@ -134,7 +134,7 @@ class AccountsMended:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseLost:
-    """A statement could not be run; it will be tried again. ``stage``: claim, settle, extend, recover.
+    """A statement could not be run; it will be tried again. ``stage``: claim, settle, extend, recover, pace.
 
     ``cause`` is the stable key of what ``error`` says in words (see ``database_errors.py``).
     """

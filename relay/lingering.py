@@ -1,10 +1,10 @@
-"""Sessions that leave a transaction open in which they may have locked messages.
+"""Sessions that leave a transaction open in which they may have locked messages, calls, paces or pauses.
 
-A claim steps over a row that somebody has locked, so such messages are never sent, and nothing fails. Locks of rows are
-in no list; but whoever has one also has a lock of the table, of a kind that a mere reader has not, and an id of a
-transaction. Whoever may insert and no more cannot lock a row, however long its transaction is. What a session does
-meanwhile does not matter: who means harm sleeps in a statement. It is worth telling only while messages wait that could
-have been sent.
+A claim steps over a row that somebody has locked, so such messages are never sent, and nothing fails; of the others a
+worker waits for the lock, in vain. Locks of rows are in no list; but whoever has one also has a lock of the table, of a
+kind that a mere reader has not, and an id of a transaction. Whoever may insert and no more cannot lock a row, however
+long its transaction is. What a session does meanwhile does not matter: who means harm sleeps in a statement. It is
+worth telling only while messages wait that could have been sent.
 
 Of another role's session it may be hidden from us since when it is so. Then it counts if it is still there a moment
 later: a worker's transactions are shorter than that.
@@ -25,27 +25,60 @@ from relay.sql import statement
 SECONDS = 60.0  # for so long messages wait, and the transaction is open
 LOOK_AGAIN_SECONDS = 1.0
 
+# Whose rows a login of the relay's roles can lock, and what they are called: a call that is locked cannot be settled, a
+# pace not be reserved, a pause not be ordered.
+_TABLES = {"outbox": "messages", "call": "calls", "pace": "the pace of app keys", "pause": "pauses"}
+
+# Who may have locked one: a writer of messages that may not change any has none.
+_MAY_HAVE = """(held.mode = 'RowShareLock' or held.mode = 'RowExclusiveLock' and (
+        c.relname <> 'outbox' or coalesce(has_any_column_privilege(a.usesysid, held.relation, 'update'), true)))
+    and exists (
+        select from pg_locks id
+        where id.virtualtransaction = held.virtualtransaction and id.locktype = 'transactionid' and id.granted)
+"""
+_OURS = """held.locktype = 'relation' and held.granted and c.relnamespace = to_regnamespace('{schema}')
+    and held.database = (select oid from pg_database where datname = current_database())
+    and held.pid is distinct from pg_backend_pid()
+"""
+
 LINGERING = """
 select held.virtualtransaction as transaction, held.pid, coalesce(a.usename, p.owner, 'unknown') as role,
     coalesce(a.application_name, '') as application,
     cast(extract(epoch from statement_timestamp() - coalesce(a.xact_start, p.prepared)) as double precision) as seconds,
-    p.gid
-from pg_locks held
+    p.gid, array_agg(distinct cast(c.relname as text)) as tables
+from pg_locks held join pg_class c on c.oid = held.relation and c.relname = any ('{tables}')
 left join pg_stat_activity a on a.pid = held.pid
 left join (pg_locks x join pg_prepared_xacts p on p.transaction = x.transactionid)
     on held.pid is null and x.locktype = 'transactionid' and x.virtualtransaction = held.virtualtransaction
-where held.locktype = 'relation' and held.relation = cast('{schema}.outbox' as regclass) and held.granted
-  and held.database = (select oid from pg_database where datname = current_database())
-  and held.pid is distinct from pg_backend_pid()
-  and (held.mode = 'RowShareLock' or held.mode = 'RowExclusiveLock'
-       and coalesce(has_any_column_privilege(a.usesysid, held.relation, 'update'), true))
-  and exists (
-      select from pg_locks id
-      where id.virtualtransaction = held.virtualtransaction and id.locktype = 'transactionid' and id.granted)
-  and coalesce(statement_timestamp() - coalesce(a.xact_start, p.prepared)
-      > make_interval(secs => cast(:seconds as double precision)), true)
+where <ours> and <may_have>
+    and coalesce(statement_timestamp() - coalesce(a.xact_start, p.prepared)
+        > make_interval(secs => cast(:seconds as double precision)), true)
 group by 1, 2, 3, 4, 5, 6 order by seconds desc nulls last, held.pid
 """
+
+# Who keeps a statement of ours waiting, once that is given up: a lock on a table that lets nobody write, or the oldest
+# transaction that may have locked a row. Who waits for a lock, as our own sessions do, keeps nobody waiting by itself.
+# What others run may be hidden from us, their locks are not.
+IN_THE_WAY = """
+select held.pid, coalesce(a.usename, 'unknown') as role, c.relname as held,
+    case when a.state like 'idle in transaction%' then extract(epoch from now() - a.state_change) end as seconds
+from pg_locks held join pg_class c on c.oid = held.relation and c.relkind in ('r', 'p')
+join pg_stat_activity a on a.pid = held.pid
+cross join lateral (select held.mode in (
+    'AccessExclusiveLock', 'ExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock') as whole) as table_
+where <ours>
+    and (whole or c.relname = any ('{tables}') and <may_have>
+        and coalesce(a.xact_start < now() - interval '0.2 s', true)
+        and not exists (
+            select from pg_locks waits where waits.virtualtransaction = held.virtualtransaction and not waits.granted))
+order by whole desc, a.xact_start nulls last, c.relname limit 1
+"""
+LINGERING, IN_THE_WAY = (
+    text.replace("<ours>", _OURS.strip())
+    .replace("<may_have>", _MAY_HAVE.strip())
+    .replace("{tables}", f"{{{','.join(_TABLES)}}}")
+    for text in (LINGERING, IN_THE_WAY)
+)
 
 # For a worker: of the first of each kind, whether one could have been sent long ago. Of all that wait none is counted.
 WAITING_FOR_LONG = """
@@ -62,13 +95,14 @@ select exists (
           select from {schema}.pause
           where scope = 'account:' || message.account and (until is null or until > now()))
       and not exists (
-          select from {schema}.call where settled_at is null and message.id = any (message_ids)))
+          select from {schema}.call
+          where settled_at is null and lease_until > now() and message.id = any (message_ids)))
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Lingering:
-    """``seconds`` None: hidden from us. ``pid`` None: a prepared transaction, which is ``gid``."""
+    """``seconds`` None: hidden from us. ``pid`` None: a prepared transaction, which is ``gid``. ``tables``: of ours."""
 
     transaction: str
     pid: int | None
@@ -76,10 +110,12 @@ class Lingering:
     application: str
     seconds: float | None
     gid: str | None
+    tables: Sequence[str] = ("outbox",)
 
     def __str__(self) -> str:
         since = "" if self.seconds is None else f" for {self.seconds:.0f} s"
-        does = "may have locked messages, which are not sent then"
+        locked = " and ".join(word for table, word in _TABLES.items() if table in self.tables)
+        does = f"may have locked {locked}, which keeps messages from being sent"
         if self.pid is None:
             return escaped(f"the prepared transaction {self.gid} (role {self.role}) is open{since} and {does}")
         who = f"process {self.pid} (role {self.role}, application {self.application or 'unnamed'})"

@@ -256,20 +256,6 @@ on conflict (app_key) do update set
 returning extract(epoch from p.next_at - clock_timestamp()) - cast(:step_seconds as double precision) as wait_seconds
 """
 
-# Who keeps a statement of ours waiting: a lock on a table that lets nobody write, or a transaction that has calls
-# locked and does nothing. What others run may be hidden from us, their locks are not.
-IN_THE_WAY = """
-select l.pid, coalesce(a.usename, 'unknown') as role, c.relname as held,
-    case when a.state like 'idle in transaction%' then extract(epoch from now() - a.state_change) end as seconds
-from pg_locks l join pg_class c on c.oid = l.relation and c.relkind in ('r', 'p')
-join pg_stat_activity a on a.pid = l.pid
-where l.granted and l.pid <> pg_backend_pid() and c.relnamespace = to_regnamespace('{schema}')
-  and l.database = (select oid from pg_database where datname = current_database())
-  and (l.mode in ('AccessExclusiveLock', 'ExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock')
-       or c.relname = 'call' and l.mode = 'RowExclusiveLock' and a.state like 'idle in transaction%')
-order by a.state_change nulls first limit 1
-"""
-
 # A function of revision 0008: a worker has no right to write the ledger in any other way.
 RECORD_START = """
 select {schema}.record_start(:worker, :version, cast(:settings as json))

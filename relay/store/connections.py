@@ -26,7 +26,6 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from relay import statements as sql
 from relay.background import Thread
 from relay.conninfo import refused_parameter
 from relay.database_errors import (
@@ -40,6 +39,7 @@ from relay.database_errors import (
     sqlstate,
 )
 from relay.errors import RefusedError, RelayError, UnreachableError
+from relay.lingering import IN_THE_WAY
 from relay.store.preparing import give_up_if_outdated, keep_plans
 from relay.store.running import fetch
 
@@ -154,7 +154,7 @@ class Connections:
             return ""
         with suppress(Exception), self._engine.connect() as connection:
             self._use(connection)
-            for row in fetch(connection, sql.IN_THE_WAY, self._schema, {}):
+            for row in fetch(connection, IN_THE_WAY, self._schema, {}):
                 since = f", idle in a transaction for {row.seconds:.0f} s" if row.seconds is not None else ""
                 return f": process {row.pid} (role {row.role}{since}) holds a lock on {row.held}"
         return ""

@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 
-from relay.events import Events, PauseLifted
+from relay.database_errors import Kind
+from relay.errors import UnreachableError
+from relay.events import DatabaseLost, Events, PauseLifted
 from relay.outcomes import PauseOrder
 from relay.store import Pause, Store
 from relay.worker.directory import Directory, Troubles
@@ -54,6 +57,8 @@ class Pauses:
         self._paused: dict[str, float] = {}  # scope → monotonic seconds of its end, infinity without one
         self._of_apps: tuple[object, tuple[str, ...]] = (None, ())  # for which look, and the accounts it found
         self._read_monotonic = self._stale_monotonic = float("-inf")
+        self._reserving: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # of which app keys
+        self._in_vain: dict[str, float] = {}  # app key → when a reservation failed last
 
     async def meet(self, accounts: Iterable[str]) -> None:
         """Look up the credentials of accounts that are about to be produced."""
@@ -103,8 +108,23 @@ class Pauses:
         if not self._calls_per_second or app_key is None:
             return
         step_seconds = min(_LONGEST_STEP_SECONDS, 1.0 / self._calls_per_second)
-        seconds = await self._threads.run(lambda: self._store.reserve(app_key, step_seconds))
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(await self._reserve(app_key, step_seconds))
+
+    async def _reserve(self, app_key: str, step_seconds: float) -> float:
+        """One of an app key at a time, as its row has it anyway: where somebody keeps that locked, each that asks would
+        hold a thread. Who waited behind one that asked in vain does not ask again, and the vain one is told.
+        """
+        began = time.monotonic()
+        async with self._reserving[app_key]:
+            if self._in_vain.get(app_key, float("-inf")) >= began:
+                raise UnreachableError("the next call of the app key could not be reserved")
+            try:
+                return await self._threads.run(lambda: self._store.reserve(app_key, step_seconds))
+            except UnreachableError as error:
+                self._in_vain[app_key] = time.monotonic()
+                if error.cause == Kind.TOO_SLOW:  # of a server that is away others tell
+                    self._events.emit(DatabaseLost("pace", str(error), error.cause))
+                raise
 
     def _end(self, account: str) -> float:
         """When, in monotonic seconds, its own pause and that of its app key are over."""
