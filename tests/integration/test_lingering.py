@@ -104,6 +104,28 @@ def test_who_sleeps_in_a_statement_is_named_too(rows: Rows, check: Check, databa
 
 @pytest.mark.usefixtures("check_settings")
 @pytest.mark.parametrize(
+    ("part", "statement", "what"),
+    [
+        ("worker", "select id from relay.call for update", "calls"),
+        ("worker", "select scope from relay.pause for share", "pauses"),
+        ("worker", "insert into relay.pace (app_key, next_at) values ('77', now())", "the pace of app keys"),
+        ("operator", "select relay.pause_scope('app:77', null, 'later')", "pauses"),
+    ],
+)
+def test_who_keeps_something_else_locked_that_workers_write_is_named_too(
+    rows: Rows, check: Check, roles: Roles, part: str, statement: str, what: str
+) -> None:
+    """Before, nothing told why nothing was settled, or why no call of an app key was made."""
+    rows.run("insert into relay.call (account, worker, message_ids, lease_until) values ('x', 'w', '{99}', now())")
+    rows.run("insert into relay.pause (scope, reason, by) values (concat('app', chr(58), '1'), 'r', 'w')")
+    with open_transaction(roles.url(part), statement) as holder:
+        (found,) = check("--no-platform")["row locks"]
+        assert f"process {holder.info.backend_pid} (role {holder.info.user}" in found["sentence"]
+        assert f" may have locked {what}, which keeps messages from being sent" in found["sentence"]
+
+
+@pytest.mark.usefixtures("check_settings")
+@pytest.mark.parametrize(
     ("part", "statement"),
     [
         ("auditor", "select count(*) from relay.audit_message"),
