@@ -3,8 +3,8 @@
 A claim steps over a row that somebody has locked, so such messages are never sent, and nothing fails; of the others a
 worker waits for the lock, in vain. Locks of rows are in no list; but whoever has one also has a lock of the table, of a
 kind that a mere reader has not, and an id of a transaction. Whoever may insert and no more cannot lock a row, however
-long its transaction is. What a session does meanwhile does not matter: who means harm sleeps in a statement. It is
-worth telling only while messages wait that could have been sent.
+long its transaction is, but it has the ordering keys that it writes. What a session does meanwhile does not matter: who
+means harm sleeps in a statement. It is worth telling only while messages wait that could have been sent.
 
 Of another role's session it may be hidden from us since when it is so. Then it counts if it is still there a moment
 later: a worker's transactions are shorter than that.
@@ -28,6 +28,7 @@ LOOK_AGAIN_SECONDS = 1.0
 # Whose rows a login of the relay's roles can lock, and what they are called: a call that is locked cannot be settled, a
 # pace not be reserved, a pause not be ordered.
 _TABLES = {"outbox": "messages", "call": "calls", "pace": "the pace of app keys", "pause": "pauses"}
+_WORDS = _TABLES | {"keys": "ordering keys"}
 
 # Who may have locked one: a writer of messages that may not change any has none.
 _MAY_HAVE = """(held.mode = 'RowShareLock' or held.mode = 'RowExclusiveLock' and (
@@ -35,6 +36,19 @@ _MAY_HAVE = """(held.mode = 'RowShareLock' or held.mode = 'RowExclusiveLock' and
     and exists (
         select from pg_locks id
         where id.virtualtransaction = held.virtualtransaction and id.locktype = 'transactionid' and id.granted)
+"""
+# Whoever writes a message with an ordering key has one of 256 locks until its transaction ends. Meanwhile all keys of that
+# lock wait, whoever's they are. It counts where messages of such a key have been due for long, among those next in turn.
+_HAS_KEYS = """c.relname = 'outbox' and held.mode = 'RowExclusiveLock' and exists (
+        select from pg_locks taken
+        where taken.locktype = 'advisory' and taken.objsubid = 2 and taken.granted and taken.classid = held.relation
+          and taken.virtualtransaction = held.virtualtransaction and cast(taken.objid as integer) in (
+              select (hashtext(message.account) # hashtext(message.ordering_key)) & 255
+              from (select account, ordering_key, available_at, created_at from {schema}.read_outbox
+                    where status = 'pending' and ordering_key is not null and not held
+                    order by account, ordering_key, id limit 1000) as message
+              where greatest(message.available_at, message.created_at)
+                  < statement_timestamp() - make_interval(secs => cast(:seconds as double precision))))
 """
 _OURS = """held.locktype = 'relation' and held.granted and c.relnamespace = to_regnamespace('{schema}')
     and held.database = (select oid from pg_database where datname = current_database())
@@ -45,12 +59,13 @@ LINGERING = """
 select held.virtualtransaction as transaction, held.pid, coalesce(a.usename, p.owner, 'unknown') as role,
     coalesce(a.application_name, '') as application,
     cast(extract(epoch from statement_timestamp() - coalesce(a.xact_start, p.prepared)) as double precision) as seconds,
-    p.gid, array_agg(distinct cast(c.relname as text)) as tables
+    p.gid, array_agg(distinct case when may_have then cast(c.relname as text) else 'keys' end) as tables
 from pg_locks held join pg_class c on c.oid = held.relation and c.relname = any ('{tables}')
 left join pg_stat_activity a on a.pid = held.pid
+cross join lateral (select <may_have> as may_have) as rows_
 left join (pg_locks x join pg_prepared_xacts p on p.transaction = x.transactionid)
     on held.pid is null and x.locktype = 'transactionid' and x.virtualtransaction = held.virtualtransaction
-where <ours> and <may_have>
+where <ours> and (may_have or <has_keys>)
     and coalesce(statement_timestamp() - coalesce(a.xact_start, p.prepared)
         > make_interval(secs => cast(:seconds as double precision)), true)
 group by 1, 2, 3, 4, 5, 6 order by seconds desc nulls last, held.pid
@@ -76,6 +91,7 @@ order by whole desc, a.xact_start nulls last, c.relname limit 1
 LINGERING, IN_THE_WAY = (
     text.replace("<ours>", _OURS.strip())
     .replace("<may_have>", _MAY_HAVE.strip())
+    .replace("<has_keys>", _HAS_KEYS.strip())
     .replace("{tables}", f"{{{','.join(_TABLES)}}}")
     for text in (LINGERING, IN_THE_WAY)
 )
@@ -114,7 +130,7 @@ class Lingering:
 
     def __str__(self) -> str:
         since = "" if self.seconds is None else f" for {self.seconds:.0f} s"
-        locked = " and ".join(word for table, word in _TABLES.items() if table in self.tables)
+        locked = " and ".join(word for table, word in _WORDS.items() if table in self.tables)
         does = f"may have locked {locked}, which keeps messages from being sent"
         if self.pid is None:
             return escaped(f"the prepared transaction {self.gid} (role {self.role}) is open{since} and {does}")

@@ -148,6 +148,29 @@ def test_nobody_is_named_where_no_message_waits(rows: Rows, check: Check, roles:
         assert check("--no-platform")["row locks"][0]["state"] == "ok"
 
 
+@pytest.mark.usefixtures("soon", "check_settings")
+@pytest.mark.parametrize("waits", ["nothing", "a key"])
+def test_an_application_that_keeps_ordering_keys_to_itself_is_named_while_messages_of_theirs_wait(
+    rows: Rows, check: Check, roles: Roles, waits: str
+) -> None:
+    """All keys of one of 256 locks wait for it: some hundred inserts of one login stop the keys of every account."""
+    many = "insert into relay.outbox (topic, content, account, ordering_key) select 't', '{}', 'b', 'k' || n "
+    rows.run(
+        "insert into relay.outbox (topic, content, ordering_key, available_at, created_at) "
+        "select 't', '{}', :key, now() - interval '5 minutes', now() - interval '5 minutes' where :key <> 'nothing'",
+        key=waits,
+    )
+    with open_transaction(roles.url("app"), f"{many} from generate_series(1, 4000) n") as holder:
+        (found,) = check("--no-platform")["row locks"]
+        if waits == "nothing":
+            assert found["state"] == "ok", "only messages without a key wait, and not for this"
+            return
+        assert f"process {holder.info.backend_pid} (role {roles.login('app')}" in found["sentence"]
+        assert " may have locked ordering keys, which keeps messages from being sent" in found["sentence"]
+        status = CliRunner().invoke(relay, ["status"]).stdout
+        assert f"in the way  process {holder.info.backend_pid} " in status
+
+
 async def test_a_worker_tells_it_while_messages_could_be_sent(rows: Rows, roles: Roles) -> None:
     engine = create_engine(roles.url("worker"), isolation_level="READ COMMITTED")
     store = Store(engine, worker="w", lease_seconds=60)

@@ -1,4 +1,4 @@
-"""Rows that a worker's login keeps locked: calls to be settled, paces to be reserved. That one is named, nobody else."""
+"""Rows that a worker's login keeps locked: calls to be settled, paces to be reserved. Who does is named alone."""
 
 from __future__ import annotations
 
