@@ -37,8 +37,9 @@ _MAY_HAVE = """(held.mode = 'RowShareLock' or held.mode = 'RowExclusiveLock' and
         select from pg_locks id
         where id.virtualtransaction = held.virtualtransaction and id.locktype = 'transactionid' and id.granted)
 """
-# Whoever writes a message with an ordering key has one of 256 locks until its transaction ends. Meanwhile all keys of that
-# lock wait, whoever's they are. It counts where messages of such a key have been due for long, among those next in turn.
+# Whoever writes a message with an ordering key has one of 256 locks until its transaction ends. Meanwhile all keys of
+# that lock wait, whoever's they are. It counts where messages of such a key have been due for long, of those next in
+# turn.
 _HAS_KEYS = """c.relname = 'outbox' and held.mode = 'RowExclusiveLock' and exists (
         select from pg_locks taken
         where taken.locktype = 'advisory' and taken.objsubid = 2 and taken.granted and taken.classid = held.relation
