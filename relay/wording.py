@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,24 +17,40 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     return f"; did you mean {by_end[near[0]]}?" if near else ""
 
 
-def problems_of(error: ValidationError, options: Mapping[str, FieldInfo], *, hidden: Collection[str]) -> list[str]:
-    """A line for each problem, by the variable's name; what was given is told unless the option is ``hidden``."""
+def problems_of(
+    error: ValidationError,
+    options: Mapping[str, FieldInfo],
+    *,
+    hidden: Collection[str],
+    named: Callable[[str], str] | None = None,
+) -> list[str]:
+    """A line for each problem; what was given is told unless the option is ``hidden``.
+
+    ``named`` says how an option is called, by the name of its field, or all of them together by an
+    empty one; without it that is its variable.
+    """
     fields, lines = {str(option.validation_alias): name for name, option in options.items()}, []
     for problem in error.errors(include_url=False):
-        named = str(problem["loc"][0])  # the variable, or the field where the default is what is wrong
-        field = fields.get(named, named)
-        shown = "" if field in hidden else f", got {problem['input']}"
-        lines.append(f"{options[field].validation_alias}: {_requirement(problem, options[field])}{shown}")
+        place = str(problem["loc"][0]) if problem["loc"] else ""  # the variable; the field where a default is wrong
+        field = fields.get(place, place)
+        if field not in options:  # of several together: what was given is all of it
+            lines.append((f"{named('')}: " if named else "") + _requirement(problem, None))
+            continue
+        name = named(field) if named else options[field].validation_alias
+        shown = "" if field in hidden or problem["type"] == "missing" else f", got {problem['input']}"
+        lines.append(f"{name}: {_requirement(problem, options[field])}{shown}")
     return lines
 
 
-def _requirement(problem: Any, option: FieldInfo) -> str:
+def _requirement(problem: Any, option: FieldInfo | None) -> str:
     kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "missing":
+        return "is needed"
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":
         return f"must be {context['expected']}"
-    if kind in ("greater_than", "greater_than_equal", "less_than_equal"):
+    if option is not None and kind in ("greater_than", "greater_than_equal", "less_than_equal"):
         return _range(option)
     words = {"int": "a whole number", "float": "a number", "bool": "true or false", "finite": "a finite number"}
     wanted = words.get(kind.partition("_")[0])
@@ -46,5 +62,7 @@ def _range(option: FieldInfo) -> str:
     if "Gt" in limits:
         most = f" and at most {limits['Le'].le:,}" if "Le" in limits else ""
         return f"must be more than {limits['Gt'].gt}{most}"
+    if "Ge" not in limits:
+        return f"must be at most {limits['Le'].le}"
     least = limits["Ge"].ge
     return f"must be between {least} and {limits['Le'].le}" if "Le" in limits else f"must be at least {least}"

@@ -12,6 +12,7 @@ from relay.accounts.query import Query
 from relay.accounts.sources import Folder, Given, TomlFile
 from relay.addresses import normalized_url
 from relay.assembly.database import APPLICATION_NAME, CONNECT_TIMEOUT_SECONDS, ENCODING
+from relay.assembly.producers import producer_secret_files
 from relay.credential import Credential
 from relay.sessions import make_independent
 from relay.settings import Settings, is_there, secret_files
@@ -90,7 +91,7 @@ def _accounts_engine(settings: Settings) -> Engine:
 
 def exposed(settings: Settings) -> list[str]:
     """A sentence for each file with secrets that others may read, and its mending."""
-    files = secret_files(settings.file)
+    files = list(dict.fromkeys([*secret_files(settings.file), *producer_secret_files(settings)]))
     if settings.accounts_dir:
         files += sorted(settings.accounts_dir.glob("[!.]*/app_secret")) + sorted(
             settings.accounts_dir.glob("[!.]*/session")

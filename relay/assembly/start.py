@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 from sqlalchemy.exc import DBAPIError
 
 import relay
+from relay.assembly.producers import producer_options
 from relay.errors import RelayError
+from relay.producers.options import shown as shown_options
 from relay.settings import SECRETS, Settings
 from relay.store import Store, told
 
@@ -29,9 +31,11 @@ def in_force(settings: Settings) -> dict[str, Any]:
     """Every option; of those that may contain a secret only which are given, of the app key its end."""
     shown = settings.model_dump(mode="json", exclude={*SECRETS, "tmc_url", "tmc_app_key"})
     app_key, address = settings.tmc_app_key, urlsplit(settings.tmc_url)
+    producers = {name: shown_options(options) for name, options in producer_options(settings).items() if name != "tmc"}
     return {
         **{name: value for name, value in shown.items() if value is not None},
         "tmc_url": f"{address.scheme}://{address.netloc.rpartition('@')[2]}",
         "tmc_app_key": f"…{app_key[-4:]}" if app_key else None,
         "secrets_given": [name for name in SECRETS if getattr(settings, name) is not None],
+        **({"producers": told} if (told := {name: said for name, said in producers.items() if said}) else {}),
     }

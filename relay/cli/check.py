@@ -54,12 +54,14 @@ def check(account: str, no_platform: bool, as_json: bool) -> None:
 
 def _facts(account: str, *, ask_platform: bool) -> Iterator[Fact]:
     from relay.assembly.database import open_engine
+    from relay.assembly.producers import producer_options
     from relay.checks import Fact, State
     from relay.errors import ConfigurationError
     from relay.settings import load
 
     try:
         settings = load()
+        producer_options(settings)
         engine = open_engine(settings)
     except ConfigurationError as error:
         for problem in str(error).splitlines():

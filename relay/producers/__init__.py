@@ -1,12 +1,13 @@
 """The seam: a producer takes a batch and answers one result per index, or one typed refusal of the whole batch.
 
 To add one, write a class like ``stdout.py``, name it in the entry-point group ``relay.producers`` of your package and
-set ``RELAY_PRODUCER`` to that name. The contract that every producer keeps:
+set ``RELAY_PRODUCER`` to that name; docs/producers.md has a whole one. The contract that every producer keeps:
 
-- ``factory(config)`` does nothing yet; ``open`` and ``close`` may be called twice, ``close`` also unopened;
+- ``factory(context)`` does nothing yet; ``open`` and ``close`` may be called twice, ``close`` also unopened;
 - ``produce`` may run many times at once, and never raises for what the platform or the network does: that is a
   ``Refused``, with ``Fault.UNKNOWN`` where nobody can tell whether something was accepted;
 - a class with ``needs_credentials = True`` is given no batch of an account that has none: that account is paused;
+- a class with ``Options`` (a ``ProducerOptions``) is told options of its own, read and checked before it is made;
 - cancelling ``produce`` passes through; the caller then knows that it does not know. A producer that is certain that
   nothing was sent yet says so by raising ``NotSent``, and the messages are free again at once.
 """
@@ -18,13 +19,31 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Protocol, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from relay.credential import Credential
 from relay.errors import ConfigurationError
 from relay.message import Answer, Batch
+from relay.producers.options import ProducerOptions, Secret, Timeout
+from relay.wording import nearest
+
+__all__ = [
+    "GROUP",
+    "NotSent",
+    "Producer",
+    "ProducerContext",
+    "ProducerFactory",
+    "ProducerOptions",
+    "Secret",
+    "Timeout",
+    "known_names",
+    "load",
+    "options_kind",
+]
 
 GROUP = "relay.producers"
+
+OptionsT = TypeVar("OptionsT", bound=ProducerOptions, covariant=True)
 
 # Found even where the package runs without its metadata, and not to be shadowed by another package's entry point.
 _BUILT_IN = {
@@ -38,7 +57,10 @@ class NotSent(asyncio.CancelledError):
 
 
 class Producer(Protocol):
-    """``max_bytes`` bounds the sum of ``Message.size_bytes`` of a batch; a single larger message is still taken."""
+    """``max_bytes`` bounds the sum of ``Message.size_bytes`` of a batch; a single larger message is still taken.
+
+    ``max_batch`` is what its far end takes in a call; ``RELAY_BATCH_SIZE`` bounds it further.
+    """
 
     max_batch: int
     max_bytes: int
@@ -51,35 +73,53 @@ class Producer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ProducerConfig:
-    """All that a producer is told. One that needs more brings its own settings.
+class ProducerContext(Generic[OptionsT]):
+    """All that a producer is told.
 
-    ``credentials`` gives the credential of an account as it is now, None where the account is unknown;
-    ``timeout_seconds`` is for a whole call; ``now`` gives the seconds since the epoch to sign with;
-    ``sign_method``, ``response_format`` and ``simplify`` are the platform's.
+    ``options`` are its own, of the class that it names as ``Options``. ``credentials`` gives the credential of an
+    account as it is now, None where the account is unknown. ``timeout_seconds`` is for a whole call, the option of that
+    name where there is one: no call may go on for longer. ``now`` gives the seconds since the epoch by the database's
+    clock, to sign with.
     """
 
-    url: str
-    sign_method: str
-    response_format: str
-    simplify: bool
-    timeout_seconds: float
-    batch_size: int
-    credentials: Callable[[str], Credential | None]
+    options: OptionsT
+    credentials: Callable[[str], Credential | None] = lambda _account: None
+    timeout_seconds: float = 15.0
     now: Callable[[], float] = time.time
 
 
-ProducerFactory = Callable[[ProducerConfig], Producer]
+ProducerFactory = Callable[[ProducerContext[Any]], Producer]
+
+
+def known_names() -> list[str]:
+    """The producers that are installed, of this package and of others."""
+    return sorted(_points())
 
 
 def load(name: str) -> ProducerFactory:
     """The factory registered as ``name``. Raises ConfigurationError where there is none, or it cannot be imported."""
-    known = {point.name: point for point in entry_points(group=GROUP)}
-    known |= {built_in: EntryPoint(built_in, target, GROUP) for built_in, target in _BUILT_IN.items()}
+    known = _points()
     if name not in known:
-        raise ConfigurationError(f"there is no producer {name!r}", f"known producers: {', '.join(sorted(known))}")
+        near = nearest(name, known)
+        raise ConfigurationError(f"there is no producer {name!r}{near}", f"known producers: {', '.join(sorted(known))}")
     try:
         return cast(ProducerFactory, known[name].load())
     except (ImportError, AttributeError) as error:
         hint = f"install what {known[name].value} needs: {error}"
         raise ConfigurationError(f"the producer {name!r} cannot be loaded", hint) from error
+
+
+def options_kind(name: str) -> type[ProducerOptions]:
+    """The class of the options of the producer registered as ``name``; one without options where it names none."""
+    kind = getattr(load(name), "Options", ProducerOptions)
+    if not (isinstance(kind, type) and issubclass(kind, ProducerOptions)):
+        raise ConfigurationError(
+            f"the producer {name!r} cannot be told options: its Options are no ProducerOptions",
+            "derive them from relay.producers.ProducerOptions: docs/producers.md",
+        )
+    return kind
+
+
+def _points() -> dict[str, EntryPoint]:
+    known = {point.name: point for point in entry_points(group=GROUP)}
+    return known | {built_in: EntryPoint(built_in, target, GROUP) for built_in, target in _BUILT_IN.items()}

@@ -13,12 +13,14 @@ from threading import Lock
 
 from relay.errors import ConfigurationError
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Message, Refused
-from relay.producers import NotSent, ProducerConfig
+from relay.producers import NotSent, ProducerContext, ProducerOptions
+
+MAX_MESSAGES = 50
 
 
 class StdoutProducer:
-    def __init__(self, config: ProducerConfig) -> None:
-        self.max_batch = config.batch_size
+    def __init__(self, _context: ProducerContext[ProducerOptions]) -> None:
+        self.max_batch = MAX_MESSAGES
         self.max_bytes = 1024 * 1024
         self._lock = Lock()
 

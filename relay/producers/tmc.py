@@ -23,7 +23,7 @@ import httpx
 from relay import __version__
 from relay.credential import Credential
 from relay.message import Answer, Batch, Fault, Refused, Scope, no_credentials
-from relay.producers import NotSent, ProducerConfig
+from relay.producers import NotSent, ProducerContext, ProducerOptions, Timeout
 from relay.producers.posting import PostingTransport
 from relay.producers.unpacking import UnpackingError, unpacked
 from relay.tmc.answer import UNREADABLE, read_answer
@@ -46,21 +46,33 @@ _HEADERS = httpx.Headers(
 )
 
 
+class TmcOptions(ProducerOptions):
+    """As RELAY_TMC_... says, where ``relay.settings`` has their defaults and limits."""
+
+    url: str
+    sign_method: str = "hmac-sha256"
+    format: str = "json"
+    simplify: bool = False
+    timeout_seconds: Timeout = 15
+
+
 class TmcProducer:
+    Options = TmcOptions
     needs_credentials = True
 
-    def __init__(self, config: ProducerConfig) -> None:
-        self.max_batch = min(config.batch_size, MAX_MESSAGES)
+    def __init__(self, context: ProducerContext[TmcOptions]) -> None:
+        self.max_batch = MAX_MESSAGES
         self.max_bytes = MAX_BYTES
-        self._config = config
-        self._url = httpx.URL(config.url)  # once: reading it takes longer than signing a call
+        self._context = context
+        self._options = context.options
+        self._url = httpx.URL(context.options.url)  # once: reading it takes longer than signing a call
         self._transport: httpx.AsyncBaseTransport | None = None
 
     async def open(self) -> None:
         if self._transport is None:
             self._transport = PostingTransport(
-                self._config.url,
-                connect_seconds=min(CONNECT_SECONDS, self._config.timeout_seconds / 3),
+                self._options.url,
+                connect_seconds=min(CONNECT_SECONDS, self._context.timeout_seconds / 3),
                 keepalive_seconds=KEEPALIVE_SECONDS,
             )
 
@@ -70,16 +82,16 @@ class TmcProducer:
             await transport.aclose()
 
     async def produce(self, batch: Batch) -> Answer:
-        credential = self._config.credentials(batch.account)
+        credential = self._context.credentials(batch.account)
         if credential is None:
             return no_credentials(batch.account)
         body = request_body(
             credential,
             batch.messages,
-            unix_seconds=self._config.now(),
-            sign_method=self._config.sign_method,
-            response_format=self._config.response_format,
-            simplify=self._config.simplify,
+            unix_seconds=self._context.now(),
+            sign_method=self._options.sign_method,
+            response_format=self._options.format,
+            simplify=self._options.simplify,
         )
         answer = await self._call(body, credential, len(batch))
         if isinstance(answer, Refused) or answer.blames_no_message:
@@ -88,28 +100,28 @@ class TmcProducer:
 
     async def probe(self, account: str) -> Answer:
         """What the platform says to a call without messages: code 40 where it accepts the account's credentials."""
-        credential = self._config.credentials(account)
+        credential = self._context.credentials(account)
         if credential is None:
             return no_credentials(account)
         body = probe_body(
             credential,
-            unix_seconds=self._config.now(),
-            sign_method=self._config.sign_method,
-            response_format=self._config.response_format,
+            unix_seconds=self._context.now(),
+            sign_method=self._options.sign_method,
+            response_format=self._options.format,
         )
         return await self._call(body, credential, 0)
 
     async def _call(self, body: bytes, credential: Credential, count: int) -> Answer:
         sending = _Sending()
         try:
-            async with asyncio.timeout(self._config.timeout_seconds):
+            async with asyncio.timeout(self._context.timeout_seconds):
                 response, answer = await self._post(body, sending)
         except asyncio.CancelledError:
             if sending.begun:
                 raise
             raise NotSent from None  # the name is being looked up, or the other side does not answer yet
         except TimeoutError:
-            return sending.refused("relay.timeout", f"no answer in {self._config.timeout_seconds:g} s", body)
+            return sending.refused("relay.timeout", f"no answer in {self._context.timeout_seconds:g} s", body)
         except httpx.HTTPError as error:  # in the transport's own words: a foreign text may repeat what was sent
             return sending.refused("relay.connection_cut", str(error), body)
         if isinstance(answer, UnpackingError) and response.status_code == 200:
@@ -121,7 +133,7 @@ class TmcProducer:
             request_bytes=len(body),
             retry_after=response.headers.get("retry-after"),
             content_type=response.headers.get("content-type"),
-            unix_seconds=self._config.now(),
+            unix_seconds=self._context.now(),
         )
 
     async def _post(self, body: bytes, sending: _Sending) -> tuple[httpx.Response, bytes | UnpackingError]:

@@ -1,7 +1,8 @@
 """Every option of the relay: its name, default, unit and limits; the only room that reads the environment.
 
 An option ``batch_size`` is the variable RELAY_BATCH_SIZE and the key ``batch_size`` in the TOML file, where
-``[tmc] app_key`` is another way to write ``tmc_app_key``; tables ``[accounts.NAME]`` are credentials, not options.
+``[tmc] app_key`` is another way to write ``tmc_app_key``; tables ``[accounts.NAME]`` are credentials, not options, and
+``[producers.NAME]`` options of that producer (``producers.py``).
 What is found first wins:
 
     flags > environment > secret files (RELAY_..._FILE) > TOML (RELAY_CONFIG, else ./relay.toml) > defaults
@@ -25,6 +26,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     ValidationInfo,
@@ -50,16 +52,21 @@ from relay.settings.files import (
     read_toml,
     take_accounts,
 )
+from relay.settings.producers import PREFIX as PRODUCER_PREFIX
+from relay.settings.producers import Sections, Tables, take_tables, with_ours
 from relay.texts import UnusableText, read_value, secret, trimmed
 from relay.wording import nearest, problems_of
 
 __all__ = [
     "CREDENTIAL_PARTS",
     "PREFIX",
+    "PRODUCER_PREFIX",
     "SECRETS",
+    "Sections",
     "Settings",
     "database_url",
     "is_there",
+    "least_lease_seconds",
     "load",
     "no_color",
     "read_accounts",
@@ -129,6 +136,8 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
     )
 
+    _sections: Sections = PrivateAttr(default_factory=Sections)
+
     config: Path | None = None
     database_url: _Url | None = Field(None, repr=False)
     schema_name: Annotated[str, AfterValidator(_identifier)] = Field("relay", validation_alias="RELAY_SCHEMA")
@@ -186,10 +195,9 @@ class Settings(BaseSettings):
     @field_validator("lease_seconds")
     @classmethod
     def _outlasts_a_call(cls, lease: float, info: ValidationInfo) -> float:
-        """A lease that ends while its call is in flight would let another worker send the same messages."""
         timeout = info.data.get("tmc_timeout_seconds", 0)
-        least = timeout + max(1, timeout / 4)
-        if timeout and lease < least:
+        least = least_lease_seconds(timeout)
+        if timeout and info.data.get("producer") == "tmc" and lease < least:
             raise ValueError(f"must be at least {least:g} with RELAY_TMC_TIMEOUT_SECONDS {timeout:g}")
         return lease
 
@@ -205,6 +213,11 @@ class Settings(BaseSettings):
     def file(self) -> Path:
         """The TOML file; unless RELAY_CONFIG names it, there may be none."""
         return self.config or DEFAULT_FILE
+
+    @property
+    def sections(self) -> Sections:
+        """What was said about producers, as it was given."""
+        return self._sections
 
     def require_tmc(self) -> tuple[str, str, str | None]:
         """App key, secret and session (None: without) of the account ``default``, in the clear."""
@@ -226,11 +239,12 @@ class Settings(BaseSettings):
         *_: PydanticBaseSettingsSource,
         **__: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        files = InitSettingsSource(settings_cls, _secret_files(os.environ))
-        table = InitSettingsSource(settings_cls, _toml(os.environ))
+        environment = _environment()
+        files = InitSettingsSource(settings_cls, _secret_files(environment))
+        table = InitSettingsSource(settings_cls, _toml(environment)[0])
         if isinstance(env_settings, EnvSettingsSource):
-            links = service_links()
-            env_settings.env_vars = {name: value for name, value in env_settings.env_vars.items() if name not in links}
+            links = service_links(environment)
+            env_settings.env_vars = {name: value for name, value in environment.items() if value and name not in links}
         return init_settings, env_settings, files, table
 
 
@@ -242,22 +256,33 @@ def no_color() -> bool:
 def load(base: Settings | None = None, /, **flags: Any) -> Settings:
     """The options in force, or those of ``base``, with these flags; a flag that is None was not given.
 
+    The flag ``producers`` is options of producers, by the producer's name: ``producers={"spool": {"folder": "/tmp"}}``.
     Raises ConfigurationError naming every problem.
     """
+    producers: Tables = flags.pop("producers", None) or {}
     problems = [f"{key}: unknown option{nearest(key, _options())}" for key in flags if key not in _options()]
     given = {_variable(key): value for key, value in flags.items() if value is not None and key in _options()}
     try:
         if base is None:
-            problems += _unknown_variables(os.environ)
+            environment = _environment()
+            problems += _unknown_variables(environment)
             settings = Settings(**given)
+            sections = Sections({}, _of_producers(environment), _toml(environment)[1])
         else:  # and nothing else is asked
             settings = Settings.__new__(Settings)
             BaseModel.__init__(settings, **{name: getattr(base, key) for name, key in _variables().items()} | given)
+            sections = base.sections
+        settings._sections = sections.with_overrides(producers)
     except ValidationError as error:
         problems += problems_of(error, Settings.model_fields, hidden=_NOT_SHOWN)
     if problems:
         raise ConfigurationError("\n".join(problems))
     return settings
+
+
+def least_lease_seconds(timeout_seconds: float) -> float:
+    """A lease that ends while its call is in flight would let another worker send the same messages."""
+    return timeout_seconds + max(1, timeout_seconds / 4)
 
 
 def database_url() -> str:
@@ -271,8 +296,10 @@ def schema_name() -> str:
 
 def secret_files(toml: Path) -> list[Path]:
     """The files that secrets come from: those of RELAY_..._FILE, and the TOML file if there are any in it."""
-    named = (os.environ.get(_variable(name) + _IN_A_FILE) for name in SECRETS)
+    environment = _environment()
+    named = (environment.get(_variable(name) + _IN_A_FILE) for name in SECRETS)
     given = read_toml(toml) if is_there(toml) else {}
+    take_tables(given)
     within = bool(take_accounts(given)) or any(key in SECRETS for key, _ in flattened(given))
     return [Path(path) for path in named if path] + ([toml] if within else [])
 
@@ -293,8 +320,21 @@ def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
         f"{name}: unknown setting{nearest(name, known, PREFIX)}"
         for name, value in sorted(environment.items())
         if name.startswith(PREFIX) and name not in known and not _FOREIGN.fullmatch(name)
-        if not _is_service_link(name, value)
+        if not _is_service_link(name, value) and not name.startswith(PRODUCER_PREFIX)
     ]
+
+
+def _environment() -> dict[str, str]:
+    return with_ours(os.environ)
+
+
+def _of_producers(environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name.removeprefix(PRODUCER_PREFIX): value
+        for name, value in environment.items()
+        if name.startswith(PRODUCER_PREFIX) and value
+        if not _FOREIGN.fullmatch(name) and not _is_service_link(name, value)
+    }
 
 
 def service_links(environment: Mapping[str, str] = os.environ) -> list[str]:
@@ -318,19 +358,20 @@ def _secret_files(environment: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
-def _toml(environment: Mapping[str, str]) -> dict[str, Any]:
+def _toml(environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The options of the TOML file by their variables, and its sections of producers."""
     named = environment.get(_variable("config"))
     path = Path(named) if named else DEFAULT_FILE
     if not named and not is_there(path):
-        return {}
+        return {}, {}
     given = read_toml(path)
-    accounts = take_accounts(given)
+    accounts, producers = take_accounts(given), take_tables(given)
     flat = dict(flattened(given))
     problems = [f"{path}: unknown key {key}{nearest(key, _options())}" for key in flat if key not in _options()]
     problems += account_problems(path, accounts)
     if problems:
         raise ConfigurationError("\n".join(problems))
-    return {_variable(key): value for key, value in flat.items()}
+    return {_variable(key): value for key, value in flat.items()}, producers
 
 
 def _is_loopback(host: str) -> bool:

@@ -48,7 +48,7 @@ LIBRARIES = {
     "httpx": {"producers.authorities", "producers.posting", "producers.tmc"},
     "prometheus_client": {"observers"},
     "psycopg": {"addresses", "outbox", "readable", "sessions", "store", "wakeups"},
-    "pydantic": {"settings", "wording"},
+    "pydantic": {"producers.options", "settings", "wording"},
     "pydantic_settings": {"settings"},
     "sqlalchemy": SQL_ROOMS,
     "starlette": {"observers", "sandbox"},
@@ -96,7 +96,7 @@ WIRED = {
     "relay.worker.Worker": {"assembly"},
     "relay.store.Store": {"assembly", "worker"},
     "relay.producers.load": {"assembly"},
-    "relay.producers.ProducerConfig": {"assembly", "producers"},
+    "relay.producers.ProducerContext": {"assembly", "producers"},
     "relay.observers.metrics.Metrics": {"assembly"},
 }
 

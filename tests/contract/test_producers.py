@@ -5,33 +5,32 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib import metadata
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from examples.spool_producer import relay_spool
 from relay.credential import Credential
 from relay.errors import ConfigurationError
 from relay.message import ACCEPTED, Answered, Batch, Message
-from relay.producers import NotSent, Producer, ProducerConfig, load
+from relay.producers import NotSent, Producer, ProducerContext, load
 from relay.producers.stdout import StdoutProducer
-from relay.producers.tmc import TmcProducer
+from relay.producers.tmc import TmcOptions, TmcProducer
 from tests.fixtures.platform_stub import PlatformStub, accept_all, running_stub
 
 Sent = list[tuple[str, str]]  # topic and content, in the order received
 
 
-def config(url: str = "http://127.0.0.1:1/router/rest") -> ProducerConfig:
-    return ProducerConfig(
-        url=url,
-        sign_method="hmac-sha256",
-        response_format="json",
-        simplify=False,
+def config(url: str = "http://127.0.0.1:1/router/rest") -> ProducerContext[TmcOptions]:
+    return ProducerContext(
+        TmcOptions(url=url),
         timeout_seconds=10.0,
-        batch_size=50,
         credentials=lambda account: Credential("12345678", "0123456789abcdef", f"session-of-{account}"),
     )
 
@@ -74,6 +73,31 @@ async def stdout_case(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Case]:
         out.go.set()
 
 
+@asynccontextmanager
+async def spool_case(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Case]:
+    """The producer of a package of its own, from ``examples/``."""
+    go = threading.Event()
+    with tempfile.TemporaryDirectory() as folder:
+
+        def block() -> asyncio.Event:
+            arrived, loop = asyncio.Event(), asyncio.get_running_loop()
+
+            def write(descriptor: int, data: bytes) -> None:
+                loop.call_soon_threadsafe(arrived.set)
+                assert go.wait(10)
+
+            monkeypatch.setattr(relay_spool, "_write", write)
+            return arrived
+
+        def sent() -> Sent:
+            lines = [line for file in Path(folder).iterdir() for line in file.read_text().splitlines()]
+            return [(row["topic"], row["content"]) for row in map(json.loads, lines)]
+
+        options = relay_spool.SpoolOptions(folder=Path(folder), sync=False)
+        yield Case(relay_spool.SpoolProducer(ProducerContext(options)), sent, block)
+        go.set()
+
+
 class BlockableOut(io.StringIO):
     def __init__(self) -> None:
         super().__init__()
@@ -96,7 +120,7 @@ class BlockableOut(io.StringIO):
         return [(row["topic"], row["content"]) for row in map(json.loads, self.getvalue().splitlines())]
 
 
-@pytest.fixture(params=[tmc_case, stdout_case], ids=["tmc", "stdout"])
+@pytest.fixture(params=[tmc_case, stdout_case, spool_case], ids=["tmc", "stdout", "spool"])
 async def case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Case]:
     async with request.param(monkeypatch) as case:
         yield case

@@ -121,7 +121,8 @@ def test_the_readme_has_blocks_of_every_kind() -> None:
 
 
 def test_what_is_not_run_is_shell_or_for_a_cluster() -> None:
-    assert {block.language for block in NOT_RUN} <= {"sh", "yaml"}
+    quoted = {"producers.md"}  # parts of a program that runs: test_producers.py
+    assert {block.language for block in NOT_RUN if block.document not in quoted} <= {"sh", "yaml"}
 
 
 @pytest.mark.parametrize("block", [block for block in NOT_RUN if block.language == "sh"], ids=str)

@@ -9,6 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
+from examples.spool_producer.relay_spool import SpoolOptions
+from relay.assembly.producers import variable
 from relay.cli.verbs import VERBS
 from relay.cli.verbs import relay as group
 from relay.sandbox.faults import KINDS
@@ -79,6 +81,8 @@ def test_every_fault_of_the_sandbox_is_documented() -> None:
 @pytest.mark.parametrize("name", TEXTS)
 def test_every_variable_mentioned_exists(name: str) -> None:
     known = {*variables(), *(f"{PREFIX}{secret.upper()}_FILE" for secret in SECRETS)}
+    known |= {variable("tmc", "format"), variable("spool", "key_file")}  # of producers: the one among ours, the example
+    known |= {variable("spool", option) for option in SpoolOptions.model_fields}
     assert set(re.findall(r"\bRELAY_[A-Z_]+\b", TEXTS[name])) <= known
 
 

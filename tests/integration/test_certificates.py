@@ -21,8 +21,8 @@ from relay import certificates
 from relay.cli.verbs import relay as command
 from relay.credential import Credential
 from relay.message import Batch, Message, Refused
-from relay.producers import ProducerConfig
-from relay.producers.tmc import TmcProducer
+from relay.producers import ProducerContext
+from relay.producers.tmc import TmcOptions, TmcProducer
 from relay.store.connections import lost
 
 # The name of each: for how many days it is good, for which host, by which authority.
@@ -97,13 +97,9 @@ async def test_what_is_wrong_with_the_certificate_of_the_platform_is_told(
     credential = Credential("12345678", "s" * 32, None)
     with presenting(folder, name, asked_first=False) as port:
         producer = TmcProducer(
-            ProducerConfig(
-                url=f"https://localhost:{port}/router/rest",
-                sign_method="hmac-sha256",
-                response_format="json",
-                simplify=False,
+            ProducerContext(
+                TmcOptions(url=f"https://localhost:{port}/router/rest"),
                 timeout_seconds=5.0,
-                batch_size=50,
                 credentials=lambda _account: credential,
             )
         )

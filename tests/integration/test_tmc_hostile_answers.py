@@ -11,8 +11,8 @@ import pytest
 
 from relay.credential import Credential
 from relay.message import Answered, Batch, Fault, Message, Refused
-from relay.producers import ProducerConfig
-from relay.producers.tmc import TmcProducer
+from relay.producers import ProducerContext
+from relay.producers.tmc import TmcOptions, TmcProducer
 from tests.fixtures.platform_stub import PlatformStub, Received, Step, answer, running_stub
 
 BATCH = Batch(1, "default", (Message(1, "t", '{"n":1}'),))
@@ -29,13 +29,9 @@ async def stub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PlatformStub]:
 
 async def produce(stub: PlatformStub, step: Step, *, timeout_seconds: float = 10.0) -> Refused | Answered:
     stub.script.append(step)
-    config = ProducerConfig(
-        url=stub.url,
-        sign_method="md5",
-        response_format="json",
-        simplify=False,
+    config = ProducerContext(
+        TmcOptions(url=stub.url, sign_method="md5"),
         timeout_seconds=timeout_seconds,
-        batch_size=50,
         credentials=lambda _account: Credential("12345678", "0123456789abcdef", None),
     )
     producer = TmcProducer(config)

@@ -17,9 +17,9 @@ import pytest
 
 from relay.credential import Credential
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Message, Refused, Scope
-from relay.producers import ProducerConfig
+from relay.producers import ProducerContext
 from relay.producers import tmc as tmc_module
-from relay.producers.tmc import TmcProducer
+from relay.producers.tmc import TmcOptions, TmcProducer
 from tests.fixtures.platform_stub import PlatformStub, Step, accepted_body, answer, cut, endless, running_stub, stall
 
 BATCH = Batch(1, "default", (Message(1, "t", '{"n":1}'), Message(2, "t", '{"n":2}')))
@@ -38,16 +38,13 @@ async def stub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PlatformStub]:
 
 @asynccontextmanager
 async def producer(url: str, **options: Any) -> AsyncIterator[TmcProducer]:
+    of_the_wire = {name: options.pop(name) for name in ("sign_method", "format", "simplify") if name in options}
     told: dict[str, Any] = {
-        "url": url,
-        "sign_method": "hmac-sha256",
-        "response_format": "json",
-        "simplify": False,
+        "options": TmcOptions(url=url, **of_the_wire),
         "timeout_seconds": 10.0,
-        "batch_size": 50,
         "credentials": lambda _account: Credential("12345678", SECRET, SESSION),
     }
-    opened = TmcProducer(ProducerConfig(**(told | options)))
+    opened = TmcProducer(ProducerContext(**(told | options)))
     await opened.open()
     try:
         yield opened

@@ -1,0 +1,86 @@
+"""Messages as lines of a file for each day: a producer for the relay, in a package of its own.
+
+A line is one JSON object: id, topic, account, content, and with the option ``key`` the HMAC-SHA256 of these, so that
+whoever reads the files knows that they come from here. What was written in part is ``UNKNOWN``: it may be read already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+
+from relay.errors import ConfigurationError
+from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Message, Refused
+from relay.producers import ProducerContext, ProducerOptions, Secret
+
+
+class SpoolOptions(ProducerOptions):
+    folder: Path
+    key: Secret | None = None
+    sync: bool = True
+
+
+class SpoolProducer:
+    Options = SpoolOptions
+
+    def __init__(self, context: ProducerContext[SpoolOptions]) -> None:
+        self.max_batch = 50
+        self.max_bytes = 1024 * 1024
+        self._options = context.options
+        self._now = context.now
+        self._lock = Lock()
+
+    async def open(self) -> None:
+        if not os.access(self._options.folder, os.W_OK | os.X_OK):
+            raise ConfigurationError(
+                f"the folder {self._options.folder} cannot be written to", "Make it, or name another."
+            )
+
+    async def close(self) -> None:
+        """Nothing is kept open between two calls."""
+
+    async def produce(self, batch: Batch) -> Answer:
+        lines = b"".join(self._line(message) for message in batch.messages)
+        file = self._options.folder / f"{datetime.fromtimestamp(self._now(), UTC):%Y-%m-%d}.jsonl"
+        # In a thread: a slow disk must not stop the leases of other calls.
+        refused = await asyncio.to_thread(self._append, file, lines)
+        return refused or Answered((ACCEPTED,) * len(batch), request_bytes=len(lines))
+
+    def _append(self, file: Path, lines: bytes) -> Refused | None:
+        try:
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        except OSError as error:  # nothing was written: certainly nothing was accepted
+            return Refused(Fault.PROVIDER, "spool.unopened", message=f"{file.name}: {error.strerror}")
+        try:
+            with self._lock:
+                _write(descriptor, lines)
+                if self._options.sync:
+                    os.fsync(descriptor)
+        except OSError as error:
+            return Refused(Fault.UNKNOWN, "spool.cut", message=f"{file.name}: {error.strerror}")
+        finally:
+            os.close(descriptor)
+        return None
+
+    def _line(self, message: Message) -> bytes:
+        told = {"id": message.id, "topic": message.topic, "account": message.account, "content": message.content}
+        if self._options.key:
+            told["hmac"] = signature(self._options.key.get_secret_value(), list(told.values()))
+        return json.dumps(told).encode() + b"\n"
+
+
+def signature(key: str, values: Sequence[object]) -> str:
+    """Of id, topic, account and content, in this order, as a JSON list."""
+    return hmac.new(key.encode(), json.dumps(values).encode(), hashlib.sha256).hexdigest()
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]

@@ -1,0 +1,60 @@
+"""What is said about producers and is theirs to read: sections by the producer's name, collected and not judged.
+
+    [producers.spool] folder = "/var/spool"      the TOML file
+    RELAY_PRODUCER_SPOOL_FOLDER=/var/spool       the environment
+    load(producers={"spool": {"folder": ...}})   a program
+
+Which producers and options there are is known only where they are installed: whoever opens one checks all of this.
+The producer ``tmc`` has its options among ours: RELAY_PRODUCER_TMC_URL is RELAY_TMC_URL, and ``[producers.tmc]`` is
+``[tmc]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+PREFIX = "RELAY_PRODUCER_"
+_OURS, _OURS_AS_A_SECTION = "RELAY_TMC_", f"{PREFIX}TMC_"
+
+Tables = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Sections:
+    """Values as they were given, among them secrets. ``overrides`` win over ``variables``, those over ``tables``.
+
+    ``variables`` are named by what comes after RELAY_PRODUCER_: where the producer's name ends in it is not known here.
+    """
+
+    overrides: Tables = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    tables: Tables = field(default_factory=dict)
+
+    def with_overrides(self, overrides: Tables) -> Sections:
+        merged = {name: {**self.overrides.get(name, {}), **options} for name, options in overrides.items()}
+        return Sections({**self.overrides, **merged}, self.variables, self.tables)
+
+
+def take_tables(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The tables below ``[producers]``, taken out; that of ``tmc`` is put where its options are."""
+    table = given.get("producers")
+    if not isinstance(table, dict):
+        return {}
+    found = {name: table.pop(name) for name, value in list(table.items()) if isinstance(value, dict)}
+    if "tmc" in found:
+        beside = given.get("tmc", {})
+        if isinstance(beside, dict):  # else it is an unknown key, and told as one
+            given["tmc"] = {**found.pop("tmc"), **beside}
+    return found
+
+
+def with_ours(environment: Mapping[str, str]) -> dict[str, str]:
+    """The same environment, where RELAY_PRODUCER_TMC_... is RELAY_TMC_... unless that is set itself."""
+    moved = {
+        _OURS + name.removeprefix(_OURS_AS_A_SECTION): value
+        for name, value in environment.items()
+        if name.startswith(_OURS_AS_A_SECTION)
+    }
+    return {**moved, **{name: value for name, value in environment.items() if not name.startswith(_OURS_AS_A_SECTION)}}

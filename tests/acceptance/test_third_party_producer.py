@@ -1,0 +1,96 @@
+"""A producer that is no part of the relay, found by its entry point: ``examples/spool_producer`` in real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from examples.spool_producer.relay_spool import signature
+from tests.acceptance.outbox import Outbox, numbered
+from tests.fixtures.installed import ROOT, installed
+from tests.fixtures.processes import StartRelay
+
+KEY = "k3y-of-the-spool"
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def spooling(outbox: Outbox, spool: Path, tmp_path: Path) -> dict[str, str]:
+    """Variables of a relay that has the package; nothing of the platform is set."""
+    (tmp_path / "site").mkdir()
+    path = [*installed("spool_producer", tmp_path / "site"), str(ROOT)]
+    return {
+        "PYTHONPATH": os.pathsep.join(path),
+        "RELAY_DATABASE_URL": outbox.url,
+        "RELAY_PRODUCER": "spool",
+        "RELAY_PRODUCER_SPOOL_FOLDER": str(spool),
+        "RELAY_METRICS_PORT": "0",
+    }
+
+
+def lines_of(spool: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for file in sorted(spool.iterdir()) for line in file.read_text().splitlines()]
+
+
+def test_it_delivers_with_options_of_its_own(
+    outbox: Outbox, spool: Path, spooling: dict[str, str], tmp_path: Path, start_relay: StartRelay
+) -> None:
+    (tmp_path / "key").write_text(KEY + "\n")
+    (tmp_path / "key").chmod(0o600)
+    (tmp_path / "relay.toml").write_text("[producers.spool]\nsync = false\n")
+    outbox.insert(numbered(120))
+    worker = start_relay(
+        "run", "--drain", env=spooling | {"RELAY_PRODUCER_SPOOL_KEY_FILE": str(tmp_path / "key")}, cwd=tmp_path
+    )
+    assert worker.wait() == 0, worker.report()
+    assert outbox.statuses() == {"done": 120}
+    lines = lines_of(spool)
+    assert sorted(line["id"] for line in lines) == [
+        row[0] for row in outbox.select("select id from relay.outbox order by id")
+    ]
+    told = lines[0]
+    assert told["hmac"] == signature(KEY, [told["id"], told["topic"], told["account"], told["content"]])
+    ((ledger,),) = outbox.select("select selection->'settings'->'producers' from relay.action where action = 'start'")
+    assert ledger == {"spool": {"folder": str(spool), "key": "***", "sync": False}}
+    assert KEY not in worker.report()
+
+
+def test_a_folder_that_is_full_or_gone_fails_no_message(
+    outbox: Outbox, spool: Path, spooling: dict[str, str], start_relay: StartRelay
+) -> None:
+    spool.rmdir()
+    outbox.insert(numbered(1))
+    worker = start_relay("run", "--drain", env=spooling)
+    assert worker.wait() == 78
+    worker.wait_for_line("the folder .* cannot be written to")
+    assert outbox.statuses() == {"pending": 1}
+
+
+@pytest.mark.parametrize("verb", [("run", "--drain"), ("check",)], ids=["run", "check"])
+def test_a_misspelt_option_is_refused_with_the_nearest(
+    spooling: dict[str, str], start_relay: StartRelay, verb: tuple[str, ...]
+) -> None:
+    wrong = {"RELAY_PRODUCER_SPOOL_FOLDERS": "/x", "RELAY_PRODUCER_SPOOL_SYNC": "maybe"}
+    refused = start_relay(*verb, env=spooling | wrong)
+    assert refused.wait() == 78, refused.report()
+    said = "\n".join(refused.stdout + refused.stderr)
+    assert "RELAY_PRODUCER_SPOOL_FOLDERS: unknown option; did you mean RELAY_PRODUCER_SPOOL_FOLDER?" in said
+    assert "RELAY_PRODUCER_SPOOL_SYNC: must be true or false, got maybe" in said
+
+
+def test_commands_that_open_no_producer_need_no_package(spooling: dict[str, str], start_relay: StartRelay) -> None:
+    """``relay add`` in the application's container reads the same settings."""
+    added = start_relay("add", "t", "{}", env={**spooling, "PYTHONPATH": str(ROOT)})
+    assert added.wait() == 0, added.report()
+    worker = start_relay("run", "--drain", env={**spooling, "PYTHONPATH": str(ROOT)})
+    assert worker.wait() == 78
+    worker.wait_for_line("RELAY_PRODUCER_SPOOL_FOLDER: there is no producer of that name|there is no producer 'spool'")
