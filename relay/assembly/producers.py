@@ -13,8 +13,8 @@ from typing import Any
 
 from relay.credential import Credential
 from relay.errors import ConfigurationError
-from relay.message import Answer
-from relay.producers import Producer, ProducerContext, ProducerOptions, known_names, load, options_kind
+from relay.findings import Finding
+from relay.producers import Probing, Producer, ProducerContext, ProducerOptions, known_names, load, options_kind
 from relay.producers.options import secret_options, validated
 from relay.settings import PRODUCER_PREFIX, Settings, least_lease_seconds
 from relay.texts import UnusableText, read_value
@@ -35,11 +35,23 @@ def producer_for(settings: Settings, credentials: Credentials, now: Callable[[],
     return load(settings.producer)(context_of(settings, options, credentials, now))
 
 
-async def probed(settings: Settings, credentials: Credentials, account: str, now: Callable[[], float]) -> Answer:
-    """What the platform says to a call without messages, whatever the producer of the settings is."""
-    from relay.producers.tmc import TmcProducer
+def wants_credentials(settings: Settings) -> bool:
+    """Whether the producer of the settings makes no call for an account without credentials."""
+    return bool(getattr(load(settings.producer), "needs_credentials", False))
 
-    producer = TmcProducer(context_of(settings, _ours(settings, "tmc"), credentials, now))
+
+def call_timeout_seconds(settings: Settings) -> float | None:
+    """How long a call of the producer of the settings may take; None where it has no time-out of its own."""
+    return getattr(producer_options(settings)[settings.producer], _TIMEOUT, None)
+
+
+async def probed(
+    settings: Settings, credentials: Credentials, account: str, now: Callable[[], float]
+) -> Finding | None:
+    """What the far end says of this account without being given a message; None where the producer cannot ask."""
+    producer = producer_for(settings, credentials, now)
+    if not isinstance(producer, Probing):
+        return None
     await producer.open()
     try:
         return await producer.probe(account)

@@ -13,26 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
 from sqlalchemy import Connection
 
+from relay.findings import Finding, State, fail, ok, warn
 from relay.settings import Settings
 
-
-class State(StrEnum):
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found. ``hint`` is the next step; there is none where all is well."""
-
-    state: State
-    sentence: str
-    hint: str = ""
+__all__ = ["Check", "Fact", "Finding", "State", "fact", "fail", "ok", "warn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +33,6 @@ class Fact:
 
 
 Check = Callable[[Connection, Settings], Iterator[Finding]]
-
-
-def ok(sentence: str) -> Finding:
-    return Finding(State.OK, sentence)
-
-
-def warn(sentence: str, hint: str = "") -> Finding:
-    return Finding(State.WARN, sentence, hint)
-
-
-def fail(sentence: str, hint: str = "") -> Finding:
-    return Finding(State.FAIL, sentence, hint)
 
 
 def fact(name: str, finding: Finding) -> Fact:

@@ -42,7 +42,6 @@ SERVER: Mapping[str, Check] = {
     "encoding": server.encoding,
     "primary": server.primary,
     "clock": server.clock,
-    "lease": server.lease,
     "pooler": server.pooler,
     "one server": way.one_server,
     "encryption": way.encryption,

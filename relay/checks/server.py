@@ -86,13 +86,12 @@ def host_offset_seconds(connection: Connection) -> float:
     return there - (before + time.time()) / 2
 
 
-def lease(connection: Connection, settings: Settings) -> Iterator[Finding]:
+def lease(lease_seconds: float, timeout_seconds: float) -> Finding:
     """Settings refuse a lease that a call could outlast; between that and twice as long one late extension matters."""
-    said = f"{settings.lease_seconds:g} s, a call may take {settings.tmc_timeout_seconds:g} s"
-    if settings.lease_seconds < 2 * settings.tmc_timeout_seconds:
-        yield warn(said, "Make RELAY_LEASE_SECONDS at least twice RELAY_TMC_TIMEOUT_SECONDS.")
-    else:
-        yield ok(said)
+    said = f"{lease_seconds:g} s, a call may take {timeout_seconds:g} s"
+    if lease_seconds < 2 * timeout_seconds:
+        return warn(said, "Make RELAY_LEASE_SECONDS at least twice the time-out of a call.")
+    return ok(said)
 
 
 def pooler(connection: Connection, settings: Settings) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ _CODES = {"settings": 78, "database": 69}
 # The next step where an error does not say one.
 _HINTS = {
     "settings": "docs/accounts.md: who may read files with secrets.",
+    "lease": "docs/producers.md: the time-out of a call.",
     "database": "Check RELAY_DATABASE_URL and that the server runs.",
     "accounts": "See docs/accounts.md: what a source must give.",
     "platform": "See docs/network.md: the way to the platform.",
@@ -85,6 +86,14 @@ def _exposed(settings: Settings) -> Iterator[Fact]:
         yield Fact("settings", State.WARN, problem, _HINTS["settings"])
 
 
+def _lease(settings: Settings) -> Iterator[Fact]:
+    from relay.assembly.producers import call_timeout_seconds
+    from relay.checks import fact, server
+
+    if (timeout := call_timeout_seconds(settings)) is not None:
+        yield fact("lease", server.lease(settings.lease_seconds, timeout))
+
+
 def _guarded(name: str, facts: Iterator[Fact]) -> Iterator[Fact]:
     """The facts; whatever ends them becomes the last one, so that the document is whole in any case."""
     from relay.checks import Fact, State
@@ -107,27 +116,29 @@ def _database(engine: Engine, settings: Settings, offsets: list[float]) -> Itera
 
     offsets.append(host_offset_seconds(engine))
     yield from examine(engine, settings)
+    yield from _guarded("lease", _lease(settings))
 
 
 def _credentials(settings: Settings, account: str, offset_seconds: float, ask_platform: bool) -> Iterator[Fact]:
-    """Asks the platform only with the producer ``tmc``."""
+    """Asks the platform only where the producer can do that without a message."""
     from relay.assembly.accounts import open_accounts
+    from relay.assembly.producers import wants_credentials
     from relay.checks import Fact, State
 
-    tmc = settings.producer == "tmc"
+    wanted = wants_credentials(settings)
     with open_accounts(settings) as accounts:
         accounts.refresh([account])
         known = accounts.identity(account) is not None
         if accounts.trouble:
             yield Fact("accounts", State.FAIL, accounts.trouble, _HINTS["accounts"])
-        elif known or not tmc:
+        elif known or not wanted:
             yield Fact("accounts", State.OK, f"{account} has credentials" if known else "none are needed")
         else:
             hint = "Configure them, or name another account: relay check --account NAME"
             yield Fact("accounts", State.WARN, f"{account} has no credentials", hint)
         if not accounts.trouble:
             yield from _guarded("accounts", _way_to_accounts(settings))
-        if known and tmc and ask_platform:
+        if (known or not wanted) and ask_platform:
             yield from _guarded("platform", _platform(settings, accounts, account, offset_seconds))
 
 
@@ -147,7 +158,7 @@ def _platform(settings: Settings, accounts: Accounts, account: str, offset_secon
     from relay import background
     from relay.assembly.producers import probed
     from relay.checks import fact
-    from relay.checks.platform import judged
 
-    answer = background.run(probed(settings, accounts.credential, account, lambda: time.time() + offset_seconds))
-    yield fact("platform", judged(answer, account))
+    found = background.run(probed(settings, accounts.credential, account, lambda: time.time() + offset_seconds))
+    if found is not None:
+        yield fact("platform", found)

@@ -7,6 +7,7 @@ set ``RELAY_PRODUCER`` to that name; docs/producers.md has a whole one. The cont
 - ``produce`` may run many times at once, and never raises for what the platform or the network does: that is a
   ``Refused``, with ``Fault.UNKNOWN`` where nobody can tell whether something was accepted;
 - a class with ``needs_credentials = True`` is given no batch of an account that has none: that account is paused;
+- one with ``probe`` is asked by ``relay check``: see ``Probing``;
 - a class with ``Options`` (a ``ProducerOptions``) is told options of its own, read and checked before it is made;
 - cancelling ``produce`` passes through; the caller then knows that it does not know. A producer that is certain that
   nothing was sent yet says so by raising ``NotSent``, and the messages are free again at once.
@@ -19,10 +20,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 from relay.credential import Credential
 from relay.errors import ConfigurationError
+from relay.findings import Finding
 from relay.message import Answer, Batch
 from relay.producers.options import ProducerOptions, Secret, Timeout
 from relay.wording import nearest
@@ -30,6 +32,7 @@ from relay.wording import nearest
 __all__ = [
     "GROUP",
     "NotSent",
+    "Probing",
     "Producer",
     "ProducerContext",
     "ProducerFactory",
@@ -70,6 +73,20 @@ class Producer(Protocol):
     async def close(self) -> None: ...
 
     async def produce(self, batch: Batch) -> Answer: ...
+
+
+@runtime_checkable
+class Probing(Protocol):
+    """A producer that can ask its far end about an account without sending a message: ``relay check`` tells what.
+
+    The sentence continues "the platform": "accepts key and secret of the account shop". No secret is in it.
+    """
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def probe(self, account: str) -> Finding: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,13 @@ import httpx
 
 from relay import __version__
 from relay.credential import Credential
+from relay.findings import Finding
 from relay.message import Answer, Batch, Fault, Refused, Scope, no_credentials
 from relay.producers import NotSent, ProducerContext, ProducerOptions, Timeout
 from relay.producers.posting import PostingTransport
 from relay.producers.unpacking import UnpackingError, unpacked
 from relay.tmc.answer import UNREADABLE, read_answer
+from relay.tmc.probe import judged
 from relay.tmc.request import MAX_MESSAGES, probe_body, request_body
 
 # In texts, before JSON and form encoding make them up to three times as long. The largest message allowed fits.
@@ -98,18 +100,18 @@ class TmcProducer:
             return replace(answer, app_key=credential.app_key, credential=credential.fingerprint)
         return answer
 
-    async def probe(self, account: str) -> Answer:
+    async def probe(self, account: str) -> Finding:
         """What the platform says to a call without messages: code 40 where it accepts the account's credentials."""
         credential = self._context.credentials(account)
         if credential is None:
-            return no_credentials(account)
+            return judged(no_credentials(account), account)
         body = probe_body(
             credential,
             unix_seconds=self._context.now(),
             sign_method=self._options.sign_method,
             response_format=self._options.format,
         )
-        return await self._call(body, credential, 0)
+        return judged(await self._call(body, credential, 0), account)
 
     async def _call(self, body: bytes, credential: Credential, count: int) -> Answer:
         sending = _Sending()

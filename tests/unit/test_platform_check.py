@@ -7,8 +7,8 @@ import json
 import pytest
 
 from relay.checks import State
-from relay.checks.platform import judged
 from relay.tmc import read_answer
+from relay.tmc.probe import judged
 
 ANSWERS = [
     ({"code": 40, "msg": "Missing required arguments:messages"}, State.OK, "accepts key, secret and session"),

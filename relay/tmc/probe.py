@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from relay.checks import Finding, fail, ok, warn
+from relay.findings import Finding, fail, ok, warn
 from relay.message import Answer, Answered, Fault, Refused
 from relay.showing import masked
 

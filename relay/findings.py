@@ -1,0 +1,33 @@
+"""What somebody who looked found: as it should be, worth a look, or broken, in a sentence with the next step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found. ``hint`` is the next step; there is none where all is well."""
+
+    state: State
+    sentence: str
+    hint: str = ""
+
+
+def ok(sentence: str) -> Finding:
+    return Finding(State.OK, sentence)
+
+
+def warn(sentence: str, hint: str = "") -> Finding:
+    return Finding(State.WARN, sentence, hint)
+
+
+def fail(sentence: str, hint: str = "") -> Finding:
+    return Finding(State.FAIL, sentence, hint)
