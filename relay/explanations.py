@@ -1,7 +1,8 @@
 """What a code means, in two languages, and what the relay makes of it.
 
-The texts are in ``explanations.toml``. What the relay does is never written down: the code is classified and settled
-here by the same functions as in a worker, for a call of two messages, and what comes out is put into words.
+The texts of our own codes are in ``explanations.toml``, those of a far end are its producer's. What the relay does is
+never written down: what the producer answers for the code is settled here by the same functions as in a worker, for a
+call of two messages, and what comes out is put into words.
 """
 
 from __future__ import annotations
@@ -9,23 +10,16 @@ from __future__ import annotations
 import random
 import tomllib
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
 
+from relay.explained import Explained, Explainer
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Message, Outcome, Refused, Result, Scope
 from relay.outcomes import Policy, Settlement, decide
-from relay.tmc.codes import classify_call, classify_result, classify_status, quota_seconds
+from relay.tmc.explaining import entries as of_the_platform
+from relay.tmc.explaining import explain as explain_platform
 
-_OURS = "relay."
-_STATUS = "relay.http_"
-_ANY_CODE = "15"  # says nothing itself: the sub code decides
 _BATCH = Batch(1, "default", (Message(1, "topic", "{}"), Message(2, "topic", "{}")))
-_UNKNOWN = {
-    "en": "Not documented; the relay judges it by its beginning.",
-    "zh": "未收录的错误码，按前缀处理。",
-    "ask": "the platform, with the request id that relay show tells",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,76 +50,79 @@ class Explanation:
     message: Consequence | None
 
 
-def explain(code: str) -> Explanation:
-    """Any text is explained. A code of the platform may come with a call or with one message of it."""
+def explain(code: str, *explainers: Explainer) -> Explanation:
+    """Any text is explained: by the relay if the code is its own, else by the first explainer that knows it.
+
+    Without one, and at last, the platform's is asked.
+    """
     code = code.strip().lower()
-    name, entry = _entry(code)
+    if code in ours():
+        found = _of_ours(code, ours()[code])
+    else:
+        said = (explainer(code) for explainer in explainers)
+        found = next((explained for explained in said if explained is not None), None) or explain_platform(code)
     return Explanation(
         code=code,
-        known=bool(name) and not name.endswith(".*"),
-        meaning=entry["en"],
-        meaning_zh=entry["zh"],
-        ask=entry["ask"],
-        call=_of_call(code, entry),
-        message=_of_message(code, entry),
+        known=found.known,
+        meaning=found.meaning,
+        meaning_zh=found.meaning_zh,
+        ask=found.ask,
+        call=_of_call(found),
+        message=_of_message(found),
     )
 
 
-@cache
+def lacks_permission(code: str | None, *explainers: Explainer) -> bool:
+    """Whether a pause with this code is about a right: the credential was good, another one is no cure."""
+    if code is None or code in ours():
+        return False
+    said = (explainer(code.lower()) for explainer in (*explainers, explain_platform))
+    return any(explained is not None and explained.lacks_permission for explained in said)
+
+
 def entries() -> dict[str, dict[str, str]]:
-    """Code, or a pattern of codes, -> its texts, the special before the general."""
+    """Code, or a pattern of codes, -> its texts: the platform's and our own."""
+    return {**of_the_platform(), **ours()}
+
+
+@cache
+def ours() -> dict[str, dict[str, str]]:
+    """Code -> its texts."""
     found: dict[str, dict[str, str]] = tomllib.loads(
         files("relay").joinpath("explanations.toml").read_text(encoding="utf-8")
     )
     return found
 
 
-def _entry(code: str) -> tuple[str, dict[str, str]]:
-    plain = code.partition(":")[0].removesuffix("-tmall")
-    for name in (code, plain):
-        if name in entries():
-            return name, entries()[name]
-    return next((item for item in entries().items() if fnmatchcase(plain, item[0])), ("", _UNKNOWN))
+def _of_ours(code: str, entry: dict[str, str]) -> Explained:
+    fault = Fault(entry["fault"]) if "fault" in entry else None
+    whole = fault is not None and entry.get("of") != "index"
+    return Explained(
+        entry["en"],
+        entry["ask"],
+        entry["zh"],
+        call=Refused(fault, code, scope=Scope(entry.get("scope", "account"))) if fault and whole else None,
+        result=Result(fault, code) if fault and not whole else None,
+    )
 
 
-def _of_call(code: str, entry: dict[str, str]) -> Consequence | None:
-    if code.startswith(_OURS):
-        if entry.get("of") == "index":
-            return None
-        fault, scope = _status(code) or (_named_fault(entry), Scope(entry.get("scope", "account")))
-    elif code.isdecimal():
-        fault, scope, _ = classify_call(code, "", "")
-    else:
-        fault, scope, _ = classify_call(entry.get("code", _ANY_CODE), code, "")
-    if fault is None:
+def _of_call(found: Explained) -> Consequence | None:
+    if found.call is None:
         return None
-    refused = Refused(fault, code, scope=scope, app_key="app key")
-    return _consequence(fault, scope, code, refused)
+    answer = replace(found.call, app_key="app key")
+    return _consequence(answer.fault, answer.scope, found.lasts, answer)
 
 
-def _of_message(code: str, entry: dict[str, str]) -> Consequence | None:
-    if code.startswith(_OURS):
-        fault = _named_fault(entry) if entry.get("of") == "index" else None
-    else:
-        fault, _, _ = classify_result(code, "")
-    if fault is None:
+def _of_message(found: Explained) -> Consequence | None:
+    if found.result is None or found.result.fault is None:
         return None
-    alone = _consequence(fault, None, code, Answered((ACCEPTED, Result(fault, code))))
-    if decide(_BATCH, Answered((Result(fault, code),) * 2), Policy(), random.Random(0)).pause is None:  # noqa: S311 jitter
+    alone = _consequence(found.result.fault, None, found.lasts, Answered((ACCEPTED, found.result)))
+    if decide(_BATCH, Answered((found.result,) * 2), Policy(), random.Random(0)).pause is None:  # noqa: S311 jitter
         return alone
     return replace(alone, sentence=f"{alone.sentence}; where nothing else in its call was accepted, as for a call")
 
 
-def _status(code: str) -> tuple[Fault, Scope] | None:
-    status = code.removeprefix(_STATUS)
-    return classify_status(int(status)) if code.startswith(_STATUS) and status.isdecimal() else None
-
-
-def _named_fault(entry: dict[str, str]) -> Fault | None:
-    return Fault(entry["fault"]) if "fault" in entry else None
-
-
-def _consequence(fault: Fault, scope: Scope | None, code: str, answer: Answer) -> Consequence:
+def _consequence(fault: Fault, scope: Scope | None, lasts: str, answer: Answer) -> Consequence:
     settlement = decide(_BATCH, answer, Policy(), random.Random(0))  # noqa: S311 jitter
     return Consequence(
         fault=fault,
@@ -133,7 +130,7 @@ def _consequence(fault: Fault, scope: Scope | None, code: str, answer: Answer) -
         retried=bool(settlement.halves) or not settlement.verdicts[0].final,
         pays_attempt=any(verdict.burned for verdict in settlement.verdicts),
         pauses=settlement.pause is not None,
-        sentence="; ".join(filter(None, (_fate(settlement), _pause(settlement, fault, scope, code)))),
+        sentence="; ".join(filter(None, (_fate(settlement), _pause(settlement, fault, scope, lasts)))),
     )
 
 
@@ -150,7 +147,7 @@ def _fate(settlement: Settlement) -> str:
     return "stays pending and pays no attempt" + ("" if settlement.pause else f", again in {verdict.delay_seconds:g} s")
 
 
-def _pause(settlement: Settlement, fault: Fault, scope: Scope | None, code: str) -> str:
+def _pause(settlement: Settlement, fault: Fault, scope: Scope | None, lasts: str) -> str:
     if settlement.pause is None:
         return ""
     seconds = settlement.pause.seconds
@@ -158,5 +155,4 @@ def _pause(settlement: Settlement, fault: Fault, scope: Scope | None, code: str)
         return f"the {scope} is paused until it has another credential or somebody resumes it"
     if fault is not Fault.THROTTLED:
         return f"the {scope} is paused for {seconds:g} s, again and again"
-    otherwise = f"{seconds:g} s" if quota_seconds(code, 0) is None else "until midnight in Beijing"
-    return f"the {scope} is paused for as long as the platform says, else {otherwise}"
+    return f"the {scope} is paused for as long as the platform says, else {lasts or f'{seconds:g} s'}"

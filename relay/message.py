@@ -108,7 +108,7 @@ class Result:
     fault: Fault | None = None
     code: str | None = None
     message: str | None = None
-    pause_seconds: float | None = None  # only with THROTTLED: how long the platform asked us to stay away
+    pause_seconds: float | None = None  # with THROTTLED and OURS: how long it is no use to call again
     scope: Scope = Scope.ACCOUNT  # whom it concerns, where it is not the message itself
 
     @property

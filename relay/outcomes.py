@@ -13,7 +13,7 @@
     provider                   retry      yes               backoff
     throttled                  retry      no                paused until the ban ends
     credentials                retry      no                paused until resumed or the credential changes
-    ours                       retry      no                paused for a minute (31: 5 s), again and again, loudly
+    ours                       retry      no                paused for a minute, or as long as named, loudly
     nobody can tell            unknown    yes               backoff, or held
 
 A message pays an attempt only for what concerns it. When its attempts are used up it ends as failed, but not while the
@@ -51,13 +51,10 @@ _NO_ANSWERS = {EXHAUSTED, "relay.discarded", "relay.expired", "relay.unreadable"
 THROTTLE_SECONDS = 1.0  # when the platform names no time; its clients wait as long
 LONGEST_THROTTLE_SECONDS = 86_400.0  # every quota starts anew within a day, so more is a mistake
 NO_CREDENTIAL = "none"  # in the place of a fingerprint: any credential that is configured ends such a pause
-CLOCK_SECONDS = 5.0  # a call that was long on its way only needs a fresh time
 ALONE_SECONDS = 60.0  # for a message whose neighbours went through with the credential that it is refused for
 OUR_FAULT_SECONDS = 60.0  # a mistake of ours does not pass by itself, but a clock that is set right does
 PARTIAL = "partial"
 _PAUSING = (Fault.CREDENTIALS, Fault.OURS)  # also where they come index by index, the gravest first
-_NO_PERMISSION = ("11", "12", "13")  # of the app, the user, the partner
-_FRESH_TIME = ("isv.request-replay", "isv.replayattack", "isv.timestamp-", "isv.invalid-timestamp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +147,6 @@ def decide(batch: Batch, answer: Answer, policy: Policy, rng: random.Random) -> 
 def released(batch: Batch) -> Settlement:
     """The call was never made: its messages are free again and paid nothing."""
     return Settlement(batch.call_id, batch.account, "released", nonce=batch.nonce)
-
-
-def lacks_permission(code: str | None) -> bool:
-    """Whether a pause with this code is about a right of the app: the credential was good, another one is no cure."""
-    return code in _NO_PERMISSION or (code or "").startswith("isv.permission-")
 
 
 def lapsed(
@@ -274,7 +266,7 @@ def _pause_for_all(account: str, answer: Answered) -> PauseOrder | None:
         return None
     fault, code, message = blamed[0].fault, blamed[0].code, blamed[0].message
     assert fault is not None
-    told = Refused(fault, code, message=message, scope=blamed[0].scope)
+    told = Refused(fault, code, message=message, scope=blamed[0].scope, pause_seconds=blamed[0].pause_seconds)
     return _pause(account, replace(told, app_key=answer.app_key, credential=answer.credential))
 
 
@@ -326,7 +318,7 @@ def _verdict(
         case Fault.MESSAGE | Fault.CONTENT:
             return Verdict(message_id, index, Outcome.FAILED, True, True, code, text, code, text, None)
         case Fault.THROTTLED | Fault.CREDENTIALS | Fault.OURS:
-            waits = result.pause_seconds or (None if result.fault is Fault.THROTTLED else ALONE_SECONDS)
+            waits = (result.pause_seconds or None) if result.fault is Fault.THROTTLED else ALONE_SECONDS
             delay = None if paused else _throttle_seconds(waits)
             return Verdict(message_id, index, Outcome.RETRY, False, False, code, text, code, text, delay)
         case Fault.UNKNOWN:
@@ -365,17 +357,10 @@ def _pause(account: str, answer: Refused) -> PauseOrder | None:
             credential = answer.credential or NO_CREDENTIAL
             return PauseOrder(scope, None, f"credentials refused: {said}", code, credential)
         case Fault.OURS:
-            seconds = CLOCK_SECONDS if _needs_fresh_time(answer) else OUR_FAULT_SECONDS
+            seconds = OUR_FAULT_SECONDS if answer.pause_seconds is None else _throttle_seconds(answer.pause_seconds)
             return PauseOrder(scope, seconds, f"the platform cannot read our requests: {said}", code)
         case _:
             return None
-
-
-def _needs_fresh_time(answer: Refused) -> bool:
-    """Whether the request was refused for when it was signed: the next one, signed anew, may pass."""
-    return answer.code == "31" or any(
-        (code or "").lower().startswith(_FRESH_TIME) for code in (answer.code, answer.sub_code)
-    )
 
 
 def _throttle_seconds(named: float | None) -> float:

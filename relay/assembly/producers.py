@@ -13,6 +13,7 @@ from typing import Any
 
 from relay.credential import Credential
 from relay.errors import ConfigurationError
+from relay.explained import Explainer
 from relay.findings import Finding
 from relay.producers import Probing, Producer, ProducerContext, ProducerOptions, known_names, load, options_kind
 from relay.producers.options import secret_options, validated
@@ -43,6 +44,12 @@ def wants_credentials(settings: Settings) -> bool:
 def call_timeout_seconds(settings: Settings) -> float | None:
     """How long a call of the producer of the settings may take; None where it has no time-out of its own."""
     return getattr(producer_options(settings)[settings.producer], _TIMEOUT, None)
+
+
+def explainer(name: str) -> Explainer | None:
+    """What says what a code of this producer's far end means; None where it does not."""
+    found: Explainer | None = getattr(load(name), "explain", None)
+    return found
 
 
 async def probed(

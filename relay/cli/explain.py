@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from relay.cli.options import json_option
 from relay.cli.printing import print_facts, print_json
+
+if TYPE_CHECKING:
+    from relay.explained import Explainer
 
 
 @click.command()
@@ -16,11 +20,12 @@ from relay.cli.printing import print_facts, print_json
 def explain(code: str, as_json: bool) -> None:
     """Say what a code means, what the relay does, and whom to ask.
 
-    A code or a sub code of the platform, or one of the relay's own: 27, isv.invalid-parameter, relay.lease_expired.
+    A code or a sub code of the platform, one of your own producer's, or one of the relay's: 27, isv.invalid-parameter,
+    relay.lease_expired.
     """
     from relay.explanations import explain as explained
 
-    found = explained(code)
+    found = explained(code, *_explainers())
     if as_json:
         print_json(asdict(found))
         return
@@ -38,3 +43,16 @@ def explain(code: str, as_json: bool) -> None:
             "ask": found.ask,
         }
     )
+
+
+def _explainers() -> list[Explainer]:
+    """That of the producer in use; where the settings say nothing of use, the platform's codes are explained anyhow."""
+    from relay.assembly.producers import explainer
+    from relay.errors import ConfigurationError
+    from relay.settings import load
+
+    try:
+        found = explainer(load().producer)
+    except ConfigurationError:
+        return []
+    return [found] if found else []

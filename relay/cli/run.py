@@ -15,7 +15,7 @@ from relay.cli.printing import say, shown
 from relay.errors import ConfigurationError, RelayError
 from relay.events import Observer
 from relay.observers.logs import LogLines, silence_libraries
-from relay.outcomes import NO_CREDENTIAL, lacks_permission
+from relay.outcomes import NO_CREDENTIAL
 from relay.settings import Settings, no_color
 from relay.settings import load as load_settings
 from relay.showing import masked
@@ -103,6 +103,8 @@ def _left(report: Report) -> RelayError:
 
 def _way_out(refused: list[Pause]) -> str:
     """A right that is granted leaves the credential as it was, so nothing but a person ends that pause."""
+    from relay.explanations import lacks_permission
+
     hints = []
     wrong = [pause for pause in refused if not lacks_permission(pause.error_code)]
     if wrong and all(pause.credential == NO_CREDENTIAL for pause in wrong):

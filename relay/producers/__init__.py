@@ -7,6 +7,7 @@ set ``RELAY_PRODUCER`` to that name; docs/producers.md has a whole one. The cont
 - ``produce`` may run many times at once, and never raises for what the platform or the network does: that is a
   ``Refused``, with ``Fault.UNKNOWN`` where nobody can tell whether something was accepted;
 - a class with ``needs_credentials = True`` is given no batch of an account that has none: that account is paused;
+- a class with ``explain(code)``, a static method, says what a code of its far end means (``relay.explained``);
 - one with ``probe`` is asked by ``relay check``: see ``Probing``;
 - a class with ``Options`` (a ``ProducerOptions``) is told options of its own, read and checked before it is made;
 - cancelling ``produce`` passes through; the caller then knows that it does not know. A producer that is certain that

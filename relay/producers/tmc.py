@@ -28,6 +28,7 @@ from relay.producers import NotSent, ProducerContext, ProducerOptions, Timeout
 from relay.producers.posting import PostingTransport
 from relay.producers.unpacking import UnpackingError, unpacked
 from relay.tmc.answer import UNREADABLE, read_answer
+from relay.tmc.explaining import explain
 from relay.tmc.probe import judged
 from relay.tmc.request import MAX_MESSAGES, probe_body, request_body
 
@@ -60,6 +61,7 @@ class TmcOptions(ProducerOptions):
 
 class TmcProducer:
     Options = TmcOptions
+    explain = staticmethod(explain)
     needs_credentials = True
 
     def __init__(self, context: ProducerContext[TmcOptions]) -> None:

@@ -17,7 +17,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from relay.message import Answered, Fault, Refused
-from relay.tmc.codes import classify_call, classify_status, proves_nothing, quota_seconds, retry_after_seconds
+from relay.tmc.codes import (
+    classify_call,
+    classify_status,
+    fresh_time_seconds,
+    proves_nothing,
+    quota_seconds,
+    retry_after_seconds,
+)
 from relay.tmc.document import Fields, read_document
 from relay.tmc.fields import code_text, message_text, truth, word_text
 from relay.tmc.reconcile import reconcile
@@ -63,6 +70,8 @@ def read_answer(
         refused = replace(
             refused, pause_seconds=quota_seconds(refused.sub_code, unix_seconds) if named is None else named
         )
+    elif refused.fault is Fault.OURS:
+        refused = replace(refused, pause_seconds=fresh_time_seconds(refused.code, refused.sub_code))
     return replace(refused, request_id=request_id, http_status=status, request_bytes=request_bytes)
 
 

@@ -43,6 +43,8 @@ _OUR_PARAMETERS = {
     *("method", "app_key", "timestamp", "v", "version", "format", "sign", "sign_method", "simplify", "partner_id"),
 }
 _OUR_SUB_CODES = ("isv.request-replay", "isv.replayattack", "isv.timestamp-", "isv.invalid-timestamp")
+_NO_PERMISSION = ("11", "12", "13")  # of the app, the user, the partner
+FRESH_TIME_SECONDS = 5.0  # a call that was long on its way only needs a fresh time
 _NEVER_BEGUN = re.compile(r"isp\.(?:.*-)?(?:unavailable|invalid-parameters?)(?:-tmall)?(?::.*)?")
 _BROKE_DOWN = re.compile(r"error|exception|time-?out|timed|unknown|fail|system|busy|closed|reset|unavailable")
 _LOOKED_AT_IT = re.compile(r"param|argument|invalid|illegal|missing|not.?exist|not.?found|denied|forbidden")
@@ -134,6 +136,17 @@ def retry_after_seconds(header: str | None, unix_seconds: float | None) -> float
     except (ValueError, OverflowError):
         return None
     return min(max(until - unix_seconds, 0.0), float(SECONDS_A_DAY))
+
+
+def fresh_time_seconds(*codes: str | None) -> float | None:
+    """Where a request was refused for when it was signed: the next one, signed anew, may pass."""
+    said = any(code == "31" or (code or "").lower().startswith(_OUR_SUB_CODES) for code in codes)
+    return FRESH_TIME_SECONDS if said else None
+
+
+def lacks_permission(code: str | None) -> bool:
+    """Whether this code is about a right of the app: the credential was good, another one is no cure."""
+    return code in _NO_PERMISSION or (code or "").startswith("isv.permission-")
 
 
 def quota_seconds(sub_code: str | None, unix_seconds: float | None) -> float | None:

@@ -27,7 +27,7 @@ Unproven is ``Fault.UNKNOWN`` with the code ``relay.unproven``: nobody can tell 
 from __future__ import annotations
 
 from relay.message import ACCEPTED, Fault, Result
-from relay.tmc.codes import classify_result
+from relay.tmc.codes import classify_result, fresh_time_seconds
 from relay.tmc.fields import code_text, message_text, truth
 
 UNPROVEN = Result(Fault.UNKNOWN, "relay.unproven", "the answer says nothing reliable about this index")
@@ -104,6 +104,8 @@ def _result(entry: object) -> Result:
     if not code:
         return Result(Fault.MESSAGE, "relay.refused_without_code", message)
     fault, scope, pause_seconds = classify_result(code, message or "")
+    if fault is Fault.OURS:
+        pause_seconds = fresh_time_seconds(code)
     return Result(fault, code, message, pause_seconds, scope)
 
 

@@ -87,6 +87,22 @@ def test_a_misspelt_option_is_refused_with_the_nearest(
     assert "RELAY_PRODUCER_SPOOL_SYNC: must be true or false, got maybe" in said
 
 
+def test_its_codes_are_explained_and_it_is_asked_without_a_message(
+    outbox: Outbox, spool: Path, spooling: dict[str, str], start_relay: StartRelay
+) -> None:
+    explained = start_relay("explain", "spool.cut", "--json", env=spooling)
+    assert explained.wait() == 0, explained.report()
+    found = json.loads("".join(explained.stdout))
+    assert (found["known"], found["call"]["fault"], found["call"]["pays_attempt"]) == (True, "unknown", True)
+    checked = start_relay("check", "--json", env=spooling)
+    checked.wait()
+    facts = {fact["name"]: fact for fact in json.loads("".join(checked.stdout))["facts"]}
+    assert facts["platform"]["sentence"].endswith("MB left for the account default")
+    assert facts["accounts"]["sentence"] == "none are needed"
+    assert "lease" not in facts, "it has no time-out of its own"
+    assert (outbox.statuses(), list(spool.iterdir())) == ({}, [])
+
+
 def test_commands_that_open_no_producer_need_no_package(spooling: dict[str, str], start_relay: StartRelay) -> None:
     """``relay add`` in the application's container reads the same settings."""
     added = start_relay("add", "t", "{}", env={**spooling, "PYTHONPATH": str(ROOT)})

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.explanations import lacks_permission
 from relay.message import ACCEPTED, Answer, Answered, Batch, CallKey, Fault, Message, Outcome, Refused, Result, Scope
-from relay.outcomes import EXHAUSTED, PauseOrder, Policy, Verdict, decide, lacks_permission, lapsed, released
+from relay.outcomes import EXHAUSTED, PauseOrder, Policy, Verdict, decide, lapsed, released
 
 RNG = random.Random(7)
 POLICY = Policy(max_attempts=12, retry_base_seconds=1.0, retry_max_seconds=900.0)
@@ -191,7 +192,7 @@ PAUSES = {
         PauseOrder("app:77", 60.0, "the platform cannot read our requests: method", "21"),
     ),
     "a clock that is off": (
-        Refused(Fault.OURS, "31", message="time", scope=Scope.APP, app_key="77"),
+        Refused(Fault.OURS, "31", message="time", scope=Scope.APP, app_key="77", pause_seconds=5.0),
         PauseOrder("app:77", 5.0, "the platform cannot read our requests: time", "31"),
     ),
 }

@@ -11,14 +11,36 @@ import hashlib
 import hmac
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 
 from relay.errors import ConfigurationError
+from relay.explained import Explained
+from relay.findings import Finding, ok, warn
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Message, Refused
 from relay.producers import ProducerContext, ProducerOptions, Secret
+
+LOW_BYTES = 1024**2
+
+_CODES = {
+    "spool.unopened": Explained(
+        "The file of the day cannot be opened; nothing was written.",
+        "whoever owns the folder",
+        call=Refused(Fault.PROVIDER, "spool.unopened"),
+    ),
+    "spool.cut": Explained(
+        "Writing broke off; what was written may have been read.",
+        "whoever owns the disk: is it full?",
+        call=Refused(Fault.UNKNOWN, "spool.cut"),
+    ),
+}
+
+
+def explained(code: str) -> Explained | None:
+    return _CODES.get(code)
 
 
 class SpoolOptions(ProducerOptions):
@@ -29,6 +51,7 @@ class SpoolOptions(ProducerOptions):
 
 class SpoolProducer:
     Options = SpoolOptions
+    explain = staticmethod(explained)
 
     def __init__(self, context: ProducerContext[SpoolOptions]) -> None:
         self.max_batch = 50
@@ -45,6 +68,11 @@ class SpoolProducer:
 
     async def close(self) -> None:
         """Nothing is kept open between two calls."""
+
+    async def probe(self, account: str) -> Finding:
+        free = shutil.disk_usage(self._options.folder).free
+        said = f"has {free // 1024**2:,} MB left for the account {account}"
+        return ok(said) if free >= LOW_BYTES else warn(said, "Make room, or name another folder.")
 
     async def produce(self, batch: Batch) -> Answer:
         lines = b"".join(self._line(message) for message in batch.messages)
