@@ -43,7 +43,7 @@ def run(drain: bool, once: bool, concurrency: int | None, batch_size: int | None
     silence_libraries()
     report = background.run(_run(settings, until))
     if until is Until.DRAINED and report.left:
-        raise _left(report)
+        raise _left(report, settings.producer)
 
 
 async def _run(settings: Settings, until: Until) -> Report:
@@ -87,7 +87,7 @@ def _stop_on_signals(worker: OpenWorker) -> None:
         loop.add_signal_handler(number, stop)
 
 
-def _left(report: Report) -> RelayError:
+def _left(report: Report, producer: str) -> RelayError:
     """Why a drain ended although messages are pending."""
     count = f"{report.left} message{'s are' if report.left > 1 else ' is'} left"
     endless = [pause for pause in report.pauses if pause.seconds_left is None]
@@ -97,16 +97,17 @@ def _left(report: Report) -> RelayError:
     if (more := len(endless) - _NAMED_PAUSES) > 0:
         reasons += f"; {more} more pause{'s' if more > 1 else ''}"
     if refused := [pause for pause in endless if pause.credential is not None]:
-        return ConfigurationError(f"{count}. {reasons}.", _way_out(refused))
+        return ConfigurationError(f"{count}. {reasons}.", _way_out(refused, producer))
     return RelayError(f"{count}. {reasons}.", "See: relay status")
 
 
-def _way_out(refused: list[Pause]) -> str:
+def _way_out(refused: list[Pause], producer: str) -> str:
     """A right that is granted leaves the credential as it was, so nothing but a person ends that pause."""
+    from relay.assembly.producers import explainer
     from relay.explanations import lacks_permission
 
-    hints = []
-    wrong = [pause for pause in refused if not lacks_permission(pause.error_code)]
+    hints, explainers = [], [found] if (found := explainer(producer)) else []
+    wrong = [pause for pause in refused if not lacks_permission(pause.error_code, *explainers)]
     if wrong and all(pause.credential == NO_CREDENTIAL for pause in wrong):
         hints.append("Configure the credentials of these accounts: that ends the pause by itself.")
     elif wrong:

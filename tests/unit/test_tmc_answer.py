@@ -212,3 +212,25 @@ def test_a_truncated_answer_proves_nothing(body: bytes, data: st.DataObject) -> 
     answer = read_answer(200, cut, count=1, request_bytes=0)
     assert isinstance(answer, Refused)
     assert answer.fault is Fault.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("code", "sub_code", "seconds"),
+    [
+        ("31", "", 5.0),
+        ("15", "isv.timestamp-limit-error", 5.0),
+        ("21", "", None),
+        ("15", "isv.invalid-signature", None),
+    ],
+)
+def test_a_request_that_only_needs_a_fresh_time_names_how_long_to_wait(
+    code: str, sub_code: str, seconds: float | None
+) -> None:
+    body = json.dumps({"error_response": {"code": code, "sub_code": sub_code}}).encode()
+    refused = read_answer(200, body, count=1, request_bytes=1)
+    assert isinstance(refused, Refused)
+    assert (refused.fault, refused.pause_seconds) == (Fault.OURS, seconds)
+    listed = json.dumps({"is_all_success": False, "results": [{"is_success": False, "error_code": sub_code or code}]})
+    answered = read_answer(200, listed.encode(), count=1, request_bytes=1)
+    assert isinstance(answered, Answered)
+    assert [(result.fault, result.pause_seconds) for result in answered.results] == [(Fault.OURS, seconds)]
