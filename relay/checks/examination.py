@@ -42,6 +42,7 @@ SERVER: Mapping[str, Check] = {
     "encoding": server.encoding,
     "primary": server.primary,
     "clock": server.clock,
+    "lease": server.lease(None),
     "pooler": server.pooler,
     "one server": way.one_server,
     "encryption": way.encryption,
@@ -80,12 +81,12 @@ TABLES: Mapping[str, Check] = {
 _LIMIT = text("select set_config('statement_timeout', :limit, true)").bindparams(limit=f"{LIMIT_SECONDS}s")
 
 
-def examine(engine: Engine, settings: Settings) -> Iterator[Fact]:
+def examine(engine: Engine, settings: Settings, timeout_seconds: float | None = None) -> Iterator[Fact]:
     """The facts one after another, as they are found out. Raises UnreachableError where the server does not answer.
 
-    ``engine`` raises the relay's own errors.
+    ``engine`` raises the relay's own errors, ``timeout_seconds`` is how long a call of the producer in use may take.
     """
-    yield from _facts(engine, settings, SERVER)
+    yield from _facts(engine, settings, {**SERVER, "lease": server.lease(timeout_seconds)})
     at_head = True
     for found in _facts(engine, settings, REVISION):
         at_head = at_head and found.state is not State.FAIL

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, text
 
-from relay.checks import Finding, fail, ok, warn
+from relay.checks import Check, Finding, fail, ok, warn
 from relay.checks.way import leads_to_a_pooler, speaks_for_pgpool
 from relay.settings import Settings
 
@@ -86,12 +86,23 @@ def host_offset_seconds(connection: Connection) -> float:
     return there - (before + time.time()) / 2
 
 
-def lease(lease_seconds: float, timeout_seconds: float) -> Finding:
-    """Settings refuse a lease that a call could outlast; between that and twice as long one late extension matters."""
-    said = f"{lease_seconds:g} s, a call may take {timeout_seconds:g} s"
-    if lease_seconds < 2 * timeout_seconds:
-        return warn(said, "Make RELAY_LEASE_SECONDS at least twice the time-out of a call.")
-    return ok(said)
+def lease(timeout_seconds: float | None) -> Check:
+    """Settings refuse a lease that a call could outlast; between that and twice as long one late extension matters.
+
+    The time-out is that of the producer in use, None where it has none.
+    """
+
+    def looked_at(connection: Connection, settings: Settings) -> Iterator[Finding]:
+        if timeout_seconds is None:
+            yield ok(f"{settings.lease_seconds:g} s, extended while a call runs")
+            return
+        said = f"{settings.lease_seconds:g} s, a call may take {timeout_seconds:g} s"
+        if settings.lease_seconds < 2 * timeout_seconds:
+            yield warn(said, "Make RELAY_LEASE_SECONDS at least twice the time-out of a call.")
+        else:
+            yield ok(said)
+
+    return looked_at
 
 
 def pooler(connection: Connection, settings: Settings) -> Iterator[Finding]:

@@ -23,7 +23,6 @@ _CODES = {"settings": 78, "database": 69}
 # The next step where an error does not say one.
 _HINTS = {
     "settings": "docs/accounts.md: who may read files with secrets.",
-    "lease": "docs/producers.md: the time-out of a call.",
     "database": "Check RELAY_DATABASE_URL and that the server runs.",
     "accounts": "See docs/accounts.md: what a source must give.",
     "platform": "See docs/network.md: the way to the platform.",
@@ -86,14 +85,6 @@ def _exposed(settings: Settings) -> Iterator[Fact]:
         yield Fact("settings", State.WARN, problem, _HINTS["settings"])
 
 
-def _lease(settings: Settings) -> Iterator[Fact]:
-    from relay.assembly.producers import call_timeout_seconds
-    from relay.checks import fact, server
-
-    if (timeout := call_timeout_seconds(settings)) is not None:
-        yield fact("lease", server.lease(settings.lease_seconds, timeout))
-
-
 def _guarded(name: str, facts: Iterator[Fact]) -> Iterator[Fact]:
     """The facts; whatever ends them becomes the last one, so that the document is whole in any case."""
     from relay.checks import Fact, State
@@ -112,11 +103,11 @@ def _guarded(name: str, facts: Iterator[Fact]) -> Iterator[Fact]:
 
 def _database(engine: Engine, settings: Settings, offsets: list[float]) -> Iterator[Fact]:
     """Puts what the host's clock is off into ``offsets``, for whoever signs by the database's."""
+    from relay.assembly.producers import call_timeout_seconds
     from relay.checks.examination import examine, host_offset_seconds
 
     offsets.append(host_offset_seconds(engine))
-    yield from examine(engine, settings)
-    yield from _guarded("lease", _lease(settings))
+    yield from examine(engine, settings, call_timeout_seconds(settings))
 
 
 def _credentials(settings: Settings, account: str, offset_seconds: float, ask_platform: bool) -> Iterator[Fact]:

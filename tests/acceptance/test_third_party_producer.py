@@ -99,7 +99,7 @@ def test_its_codes_are_explained_and_it_is_asked_without_a_message(
     facts = {fact["name"]: fact for fact in json.loads("".join(checked.stdout))["facts"]}
     assert facts["platform"]["sentence"].endswith("MB left for the account default")
     assert facts["accounts"]["sentence"] == "none are needed"
-    assert "lease" not in facts, "it has no time-out of its own"
+    assert facts["lease"]["sentence"] == "60 s, extended while a call runs"
     assert (outbox.statuses(), list(spool.iterdir())) == ({}, [])
 
 
