@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from relay.errors import RelayError
@@ -43,6 +43,7 @@ def rows_of(content: str) -> list[Row]:
     ]
 
 
+@settings(deadline=None)  # a machine that is busy makes no reader wrong
 @given(JSON, JSON)
 @example("1e400", "1e401")
 @example('{"n":' + "7" * 5000 + "}", '{"n":' + "7" * 4999 + "8}")
