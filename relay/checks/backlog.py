@@ -152,7 +152,7 @@ def pace(connection: Connection, settings: Settings) -> Iterator[Finding]:
     named = [
         f"the next call of the app key …{row.tail} is at {row.next_at.isoformat(' ', 'seconds')}, in "
         f"{row.seconds:.0f} s; the login {row.db_user or 'unknown'} moved it"
-        + (f" by {row.step_seconds:.0f} s" if row.step_seconds is not None else "")
+        + (f" by {row.step_seconds:.0f} s more than all others" if row.step_seconds is not None else "")
         for row in found[:NAMED_PAUSES]
     ]
     more = [f"{len(found) - NAMED_PAUSES} more"] if len(found) > NAMED_PAUSES else []

@@ -1,8 +1,10 @@
 """Revision 0008, who put the next call of an app key far away. Frozen once released: never edit, add one.
 
 Whoever has a worker's login may move the next call of any app key by up to a day; every other worker then waits, and
-moves it on, call by call. So while it is far the row keeps the login of whoever moved it furthest: the last one does
-not count. ``step`` is by how much that was. While it is near the login is that of the last call, and there is no step.
+moves it on, call by call. So while it is far the row keeps one login, and as ``step`` by how much that one moved it
+beyond all others: what another one moves is taken off, and who has more than is left takes over. So who moved it further
+than all others together is the one who stands there, in however many steps, and the last one does not count. While it is
+near the login is that of the last call, and there is no step.
 
 A paced call writes this row in one statement as before, and the function runs only where it is far, or where another
 login wrote it before. Workers may name neither column; whoever may, of the grants of the version before, is overruled.
@@ -30,9 +32,17 @@ UPGRADE: tuple[str, ...] = (
             moved := new.next_at - clock_timestamp();
         else
             moved := new.next_at - greatest(old.next_at, clock_timestamp());
-            if new.next_at > far and old.next_at > far and moved < old.step then
+            if new.next_at > far and old.next_at > far and old.db_user is not null then
+                moved := greatest(moved, interval '0 s');
                 new.db_user := old.db_user;
-                new.step := old.step;
+                if old.db_user = session_user then
+                    new.step := coalesce(old.step, interval '0 s') + moved;
+                elsif moved <= old.step then
+                    new.step := old.step - moved;
+                else
+                    new.db_user := session_user;
+                    new.step := moved - coalesce(old.step, interval '0 s');
+                end if;
                 return new;
             end if;
         end if;

@@ -89,6 +89,21 @@ def test_small_steps_hide_nobody_who_takes_larger_ones_than_the_calls(
     assert who(rows) == mallory.info.user
 
 
+def test_many_steps_below_those_of_the_calls_hide_nobody_who_moves_it_further_than_all_others(
+    rows: Rows, roles: Roles, honest: Store, mallory: psycopg.Connection
+) -> None:
+    for _ in range(9):
+        honest.reserve("12345678", 10)
+    assert who(rows) == roles.login("worker")
+    for _ in range(2):
+        mallory.execute("update relay.pace set next_at = next_at + interval '9 s'")
+    assert who(rows) == roles.login("worker"), "since it is far, this one has moved it further itself"
+    for _ in range(10):
+        mallory.execute("update relay.pace set next_at = next_at + interval '9 s'")
+        mallory.execute("update relay.pace set next_at = next_at - interval '1 s'")
+    assert who(rows) == mallory.info.user
+
+
 def test_a_new_key_too_and_no_worker_names_the_login(rows: Rows, mallory: psycopg.Connection) -> None:
     mallory.execute("insert into relay.pace (app_key, next_at) values ('12345678', now() + interval '1 hour')")
     assert who(rows) == mallory.info.user

@@ -14,9 +14,17 @@ begin
         moved := new.next_at - clock_timestamp();
     else
         moved := new.next_at - greatest(old.next_at, clock_timestamp());
-        if new.next_at > far and old.next_at > far and moved < old.step then
+        if new.next_at > far and old.next_at > far and old.db_user is not null then
+            moved := greatest(moved, interval '0 s');
             new.db_user := old.db_user;
-            new.step := old.step;
+            if old.db_user = session_user then
+                new.step := coalesce(old.step, interval '0 s') + moved;
+            elsif moved <= old.step then
+                new.step := old.step - moved;
+            else
+                new.db_user := session_user;
+                new.step := moved - coalesce(old.step, interval '0 s');
+            end if;
             return new;
         end if;
     end if;
