@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import relay
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "relay"
 
@@ -45,13 +47,14 @@ LIBRARIES = {
     "aiohttp": {"producers.posting", "producers.unreached"},
     "alembic": {"revisions"},
     "click": {"cli"},
+    "fastapi": {"integrations.fastapi"},
     "httpx": {"producers.authorities", "producers.posting", "producers.tmc"},
     "prometheus_client": {"observers"},
     "psycopg": {"addresses", "outbox", "readable", "sessions", "store", "wakeups"},
     "pydantic": {"producers.options", "settings", "wording"},
     "pydantic_settings": {"settings"},
     "sqlalchemy": SQL_ROOMS,
-    "starlette": {"observers", "sandbox"},
+    "starlette": {"integrations.starlette", "observers", "sandbox"},
     "structlog": {"observers"},
     "uvicorn": {"observers", "sandbox"},
 }
@@ -90,6 +93,9 @@ KEPT_APART = [
     ("assembly", {"signal", "sys", "click"}),  # it never prints
     ("cli", {"sqlalchemy.create_engine", "relay.accounts.query", "relay.accounts.sources", "relay.wakeups"}),
 ]
+
+# Beside the names of ``relay`` itself. Integrations with frameworks use nothing else: what they can do, anybody can.
+PUBLIC_DOORS = {"relay.errors", "relay.settings"}
 
 # What the rest is made of -> the rooms that may name it. Whoever wants one asks relay.assembly.
 WIRED = {
@@ -156,6 +162,13 @@ def test_rooms_that_must_not_know_each_other(room: str, forbidden: set[str]) -> 
     for path in modules():
         if inside(room_of(path), {room}):
             assert not {name for name in imports(path) if inside(name, forbidden)}, path
+
+
+def test_integrations_use_the_doors_that_everybody_has() -> None:
+    doors = {*PUBLIC_DOORS, "relay.integrations", *(f"relay.{name}" for name in relay.__all__)}
+    for path in modules():
+        if inside(room_of(path), {"integrations"}):
+            assert not {name for name in imports(path) if name.startswith("relay.") and not inside(name, doors)}, path
 
 
 @pytest.mark.parametrize("part", WIRED)

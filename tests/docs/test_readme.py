@@ -63,7 +63,7 @@ def shell(start_relay: StartRelay, database_url: str, tmp_path: Path) -> dict[st
 
 async def run_python(block: Block, engine: Engine, async_engine: AsyncEngine) -> None:
     """With the names that a reader's own program would have."""
-    names = {"engine": engine, "async_engine": async_engine, "Order": Order}
+    names = {"engine": engine, "async_engine": async_engine, "Order": Order, "__name__": "__main__"}
     code = compile(block.text, str(block), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     result = eval(code, names)
     if inspect.isawaitable(result):
