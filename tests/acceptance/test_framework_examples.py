@@ -102,7 +102,7 @@ async def test_fastapi_answers_delivers_and_stops(
         await eventually_async(is_ready, 20)
         assert (await client.post("/orders", json=ORDER)).status_code == 201
         assert (await client.post("/orders", json=ORDER)).status_code == 409
-        await eventually_async(delivered)
+        await eventually_async(delivered, 20)
     server.send_signal(signal.SIGTERM)
     await asyncio.to_thread(server.wait)
     assert outbox.select("select status, count(*) from relay.outbox group by 1") == [("done", 1)]
