@@ -7,6 +7,7 @@ The worker is that of ``relay.running``: in the application's event loop, withou
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 try:
     from starlette.requests import Request
-    from starlette.responses import PlainTextResponse
+    from starlette.responses import Response
 except ModuleNotFoundError as error:
     error.add_note("hint: relay.integrations.starlette runs a worker: pip install 'outbox-relay[worker]'")
     raise
@@ -64,10 +65,14 @@ async def trouble(request: Request) -> str:
     return said
 
 
-async def ready(request: Request) -> PlainTextResponse:
-    """An endpoint for a readiness probe: 200 while the worker could work, 503 with the reason while it could not."""
+async def ready(request: Request) -> Response:
+    """An endpoint for a readiness probe: 200 while the worker could work, 503 while it could not.
+
+    The body is that of ``/readyz`` of ``relay run``: ``{"ok": false, "reason": "..."}``.
+    """
     said = await trouble(request)
-    return PlainTextResponse(said or "ok", status_code=503 if said else 200)
+    shown = json.dumps({"ok": not said, "reason": said})  # in ASCII: a reason may quote what steers a terminal
+    return Response(shown, status_code=503 if said else 200, media_type="application/json")
 
 
 def _warn(first: str) -> None:

@@ -95,7 +95,7 @@ async def test_fastapi_answers_delivers_and_stops(
             probe = await client.get("/readyz")
         except httpx.ConnectError:
             return False
-        return (probe.status_code, probe.text) == (200, "ok")
+        return (probe.status_code, probe.json()["ok"]) == (200, True)
 
     url = server.wait_for_line(r"running on (http://\S+)")[1]
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -87,10 +88,10 @@ async def test_the_worker_begins_after_what_is_the_applications_own_and_ends_bef
         state = dict(given)
         assert state["mine"] == "kept"
         answer = await ready(probe(state))
-        assert (answer.status_code, answer.body) == (200, b"ok")
+        assert (answer.status_code, json.loads(answer.body)) == (200, {"ok": True, "reason": ""})
     assert left == ["the worker is stopping"]
     answer = await ready(probe(state))
-    assert (answer.status_code, answer.body) == (503, b"the worker is stopping")
+    assert (answer.status_code, json.loads(answer.body)) == (503, {"ok": False, "reason": "the worker is stopping"})
 
 
 async def test_its_trouble_is_a_dependency_of_fastapi(database_url: str) -> None:
@@ -115,6 +116,17 @@ async def test_an_application_whose_worker_cannot_start_does_not_start(empty_url
     with pytest.raises(SchemaError):
         async with app.router.lifespan_context(app):
             pass
+
+
+async def test_a_reason_steers_no_terminal() -> None:
+    class Hostile:
+        async def trouble(self) -> str:
+            return "\u202e\x1b[2J 退款"
+
+    answer = await ready(probe({"relay_worker": Hostile()}))
+    assert bytes(answer.body).isascii()
+    assert b"\x1b" not in answer.body
+    assert json.loads(answer.body)["reason"] == "\u202e\x1b[2J 退款"
 
 
 async def test_a_probe_without_the_lifespan_names_it() -> None:
