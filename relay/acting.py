@@ -10,18 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from relay.database_errors import LOCKED, NO_TRANSACTION, origin_of, state_of
 from relay.errors import RelayError
 from relay.holders import NOTHING_CHANGED, InTheWay, keeping_writers
+from relay.sessions import LOCK_TIMEOUT
+from relay.sql import schema_of
 
 LOCK_SECONDS = 5.0
 
 
 @contextmanager
-def acting(connection: Connection, schema: str, undone: str = NOTHING_CHANGED) -> Iterator[None]:
+def acting(connection: Connection, undone: str = NOTHING_CHANGED) -> Iterator[None]:
     """Inside, no lock is waited for longer than that; afterwards the limit of the caller's transaction is as it was.
 
     Raises InTheWay where one could not be had: what was done inside is undone then, and the transaction lasts.
@@ -41,18 +43,21 @@ def acting(connection: Connection, schema: str, undone: str = NOTHING_CHANGED) -
                 "this connection is in autocommit: a change would be committed apart from its row in the ledger",
                 "Give a connection whose transaction lasts until both are written: engine.begin().",
             ) from error
-        if (named := _named(connection, schema, error, undone)) is None:
+        if (named := _named(connection, error, undone)) is None:
             raise
         raise named from error
 
 
-def bound_waits(engine: Engine) -> None:
-    """From now on no transaction of this engine waits for a lock for longer than that, whatever it does."""
-    event.listen(engine, "begin", lambda connection: _limit(connection, f"{LOCK_SECONDS:g}s"))
+def bounded(engine: Engine) -> Engine:
+    """The same engine for whoever acts: none of its transactions waits for a lock for longer than that.
+
+    It is independent, see ``sessions``.
+    """
+    return engine.execution_options(**{LOCK_TIMEOUT: f"{LOCK_SECONDS:g}s"})
 
 
 @contextmanager
-def naming(engine: Engine, schema: str, undone: str = NOTHING_CHANGED) -> Iterator[None]:
+def naming(engine: Engine, undone: str = NOTHING_CHANGED) -> Iterator[None]:
     """The same for all that is done inside with such an engine, in whatever transactions."""
     try:
         yield
@@ -62,18 +67,18 @@ def naming(engine: Engine, schema: str, undone: str = NOTHING_CHANGED) -> Iterat
         if state_of(error) not in LOCKED:
             raise
         with engine.connect() as connection:
-            named = _named(connection, schema, error, undone)
+            named = _named(connection, error, undone)
         raise named or error from error
 
 
-def _named(connection: Connection, schema: str, error: Exception, undone: str) -> RelayError | None:
+def _named(connection: Connection, error: Exception, undone: str) -> RelayError | None:
     """Where it is about a lock, who has it. A function of the relay's may have said that already, and how to end it."""
     if state_of(error) not in LOCKED:
         return None
     said = getattr(origin_of(error), "diag", None)
     if said is not None and said.message_hint:
         return RelayError(f"{said.message_primary}; {undone}", str(said.message_hint))
-    return InTheWay(keeping_writers(connection, schema, waited_seconds=LOCK_SECONDS), undone=undone)
+    return InTheWay(keeping_writers(connection, schema_of(connection), waited_seconds=LOCK_SECONDS), undone=undone)
 
 
 def _limit(connection: Connection, value: str) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -23,7 +22,7 @@ from relay import operator_statements as sql
 from relay.acting import acting
 from relay.errors import RelayError
 from relay.holders import named_if_in_the_way
-from relay.sql import quoted, statement
+from relay.sql import quoted, run, schema_of, statement
 
 _LOCK_TIMEOUT = "500ms"  # below any usual deadlock_timeout: it is never a reader who has to give way
 # Hashes in a row of an answer, and such rows in memory at once: some three megabytes.
@@ -67,10 +66,10 @@ class Month:
     hashes_sha256: str
 
 
-def archivable(connection: Connection, older_than: timedelta, *, schema: str, failed_holds: bool) -> Archivable:
+def archivable(connection: Connection, older_than: timedelta, *, failed_holds: bool) -> Archivable:
     """What finished longer ago than that. Reads the whole table."""
     asked = {"older_than": older_than, "failed_holds": failed_holds}
-    return Archivable(**_run(connection, sql.COUNT_ARCHIVABLE, schema, **asked).mappings().one())
+    return Archivable(**run(connection, sql.COUNT_ARCHIVABLE, **asked).mappings().one())
 
 
 def archive(
@@ -79,17 +78,17 @@ def archive(
     *,
     actor: str,
     reason: str,
-    schema: str,
     batch: int = 1000,
     failed_holds: bool = False,
 ) -> Iterator[Moved]:
     """Move what finished longer ago than that; yields what each batch moved, once it is committed.
 
-    ``transaction`` begins one, such as ``engine.begin``. With ``failed_holds`` (RELAY_ON_FAILED_HEAD=hold) failed
-    messages that hold an ordering key stay. What another transaction has locked stays until the next time.
+    ``transaction`` begins one, such as ``begin`` of the engine of a ``Database``. With ``failed_holds``
+    (RELAY_ON_FAILED_HEAD=hold) failed messages that hold an ordering key stay. What another transaction has locked
+    stays until the next time.
     """
     with transaction() as connection:
-        before: datetime = _run(connection, sql.CUTOFF, schema, older_than=older_than).scalar_one()
+        before: datetime = run(connection, sql.CUTOFF, older_than=older_than).scalar_one()
     undone = "nothing is archived, nothing was changed"
     wanted = {"before": before, "batch": batch, "actor": actor, "reason": reason}
     for batches, asked in (
@@ -98,8 +97,8 @@ def archive(
     ):
         after, more = 0, True
         while more:
-            with transaction() as connection, acting(connection, schema, undone):
-                page = _run(connection, batches, schema, after=after, **asked).one()
+            with transaction() as connection, acting(connection, undone):
+                page = run(connection, batches, after=after, **asked).one()
             yield Moved(page.messages, page.attempts, page.calls, page.busy)
             if page.busy:
                 return
@@ -108,19 +107,19 @@ def archive(
                 undone = _UNFINISHED
 
 
-def months(connection: Connection, *, schema: str) -> Iterator[Month]:
+def months(connection: Connection) -> Iterator[Month]:
     """Every month there is, the oldest first. Reads the hashes of all archived messages."""
-    for month, size in _archived(connection, schema).items():
-        yield _month(connection, month, size, schema)
+    for month, size in _archived(connection).items():
+        yield _month(connection, month, size)
 
 
-def droppable(connection: Connection, month: str, *, schema: str) -> Month:
+def droppable(connection: Connection, month: str) -> Month:
     """The month, written 2026-01, that might be dropped now. Raises RelayError as ``drop_month`` does."""
-    now: datetime = _run(connection, "select now()", schema).scalar_one()
+    now: datetime = run(connection, "select now()").scalar_one()
     month = f"{bounds(month)['begins']:%Y-%m}"
     if bounds(month)["ends"] > now:
         raise RelayError(f"The month {month} is not over (in UTC).", "Messages that finish now would belong to it.")
-    there = _archived(connection, schema)
+    there = _archived(connection)
     if month not in there:
         raise RelayError(f"There is nothing of {month} in the archive.", "relay archive --list shows which months are.")
     if month != (oldest := min(there)):
@@ -128,10 +127,10 @@ def droppable(connection: Connection, month: str, *, schema: str) -> Month:
             f"{month} is not the oldest month in the archive: calls of messages that stay may be in it.",
             f"Drop {oldest} first: a call is archived with its last message, and the others may be in older months.",
         )
-    return _month(connection, month, there[month], schema)
+    return _month(connection, month, there[month])
 
 
-def drop_month(connection: Connection, month: str, *, actor: str, reason: str, schema: str) -> Month:
+def drop_month(connection: Connection, month: str, *, actor: str, reason: str) -> Month:
     """Remove a month of the archive for good: messages, attempts, calls. Gives back what it was, as the ledger has it.
 
     Only the oldest one, and that loses no evidence of what stays: a call is archived when none of its messages is left
@@ -141,20 +140,19 @@ def drop_month(connection: Connection, month: str, *, actor: str, reason: str, s
     somebody archives. Whoever reads the archive is waited for, but not for long, and then named (InTheWay); claims and
     settling never wait for this.
     """
-    with acting(connection, schema, f"{month} is not dropped, nothing was changed"):
-        return _drop_month(connection, month, actor, reason, schema)
+    with acting(connection, f"{month} is not dropped, nothing was changed"):
+        return _drop_month(connection, month, actor, reason)
 
 
-def _drop_month(connection: Connection, month: str, actor: str, reason: str, schema: str) -> Month:
-    if not _run(connection, sql.LOCK_OUT_ARCHIVERS, schema).scalar_one():
+def _drop_month(connection: Connection, month: str, actor: str, reason: str) -> Month:
+    if not run(connection, sql.LOCK_OUT_ARCHIVERS).scalar_one():
         raise RelayError("Somebody is archiving just now; nothing was dropped.", "Try again when that has ended.")
-    found = droppable(connection, month, schema=schema)
+    found = droppable(connection, month)
     told = {field: getattr(found, field) for field in found.__dataclass_fields__}
-    told |= _run(connection, sql.ARCHIVED_DAYS, schema, **bounds(found.month)).mappings().one()
-    _run(
+    told |= run(connection, sql.ARCHIVED_DAYS, **bounds(found.month)).mappings().one()
+    run(
         connection,
         sql.RECORD,
-        schema,
         actor=actor,
         action="drop",
         reason=reason,
@@ -162,6 +160,7 @@ def _drop_month(connection: Connection, month: str, actor: str, reason: str, sch
         message_ids=None,
         count=found.messages,
     )
+    schema = schema_of(connection)
     connection.execute(text(f"set local lock_timeout = '{_LOCK_TIMEOUT}'"))
     parts = [f"{table}{_suffix(month)}" for table in _TABLES]
     with named_if_in_the_way(connection, schema, [*_TABLES, *parts]):
@@ -179,21 +178,18 @@ def _suffix(month: str) -> str:
     return f"_y{bounds(month)['begins']:%Ym%m}"
 
 
-def _archived(connection: Connection, schema: str) -> dict[str, int]:
+def _archived(connection: Connection) -> dict[str, int]:
     """The months there are, the oldest first, and how many bytes each takes."""
-    rows = _run(connection, sql.ARCHIVED_MONTHS, schema).all()
+    rows = run(connection, sql.ARCHIVED_MONTHS).all()
     return {f"{row.suffix[2:6]}-{row.suffix[7:9]}": row.bytes for row in rows}
 
 
-def _month(connection: Connection, month: str, size: int, schema: str) -> Month:
+def _month(connection: Connection, month: str, size: int) -> Month:
     within = bounds(month)
-    facts = _run(connection, sql.ARCHIVED_MONTH, schema, **within).mappings().one()
+    facts = run(connection, sql.ARCHIVED_MONTH, **within).mappings().one()
     digest = hashlib.sha256()
     asked = within | {"together": _TOGETHER}
-    for row in connection.execute(statement(sql.HASHES, schema), asked, execution_options={"yield_per": _ROWS_AT_ONCE}):
+    hashes = statement(sql.HASHES, schema_of(connection))
+    for row in connection.execute(hashes, asked, execution_options={"yield_per": _ROWS_AT_ONCE}):
         digest.update(row.hashes)
     return Month(month=month, bytes=size, hashes_sha256=digest.hexdigest(), **facts)
-
-
-def _run(connection: Connection, text: str, schema: str, **parameters: Any) -> Any:
-    return connection.execute(statement(text, schema), parameters)

@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from relay.showing import escaped
-from relay.sql import statement
+from relay.sql import run
 
 SECONDS = 60.0  # for so long messages wait, and the transaction is open
 LOOK_AGAIN_SECONDS = 1.0
@@ -145,13 +145,13 @@ class Lingering:
         return f"select pg_terminate_backend({self.pid})"
 
 
-def lingering(connection: Connection, schema: str, oldest_due_seconds: float | None) -> tuple[Lingering, ...]:
+def lingering(connection: Connection, oldest_due_seconds: float | None) -> tuple[Lingering, ...]:
     """Those there are now, if messages have been due for so long."""
     if (oldest_due_seconds or 0.0) < SECONDS:
         return ()
 
     def look() -> tuple[Lingering, ...]:
-        rows: Sequence[Any] = connection.execute(statement(LINGERING, schema), {"seconds": SECONDS}).all()
+        rows: Sequence[Any] = run(connection, LINGERING, seconds=SECONDS).all()
         return tuple(Lingering(*row) for row in rows)
 
     found = look()

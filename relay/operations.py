@@ -28,7 +28,7 @@ from relay.errors import RelayError
 from relay.outbox.columns import line
 from relay.schema import TOMBSTONE
 from relay.showing import escaped
-from relay.sql import statement
+from relay.sql import run
 from relay.texts import UnusableText, secret
 
 Verb = Literal["retry", "discard", "redact"]
@@ -107,14 +107,14 @@ class Pruned:
     calls: int = 0
 
 
-def find(connection: Connection, wanted: Wanted, *, verb: Verb, schema: str) -> list[int]:
+def find(connection: Connection, wanted: Wanted, *, verb: Verb) -> list[int]:
     """Ids of the messages this verb might change, in order. What is discarded is found by that error code only."""
-    return list(_run(connection, sql.FIND, schema, verb=verb, **asdict(wanted)).scalars())
+    return list(run(connection, sql.FIND, verb=verb, **asdict(wanted)).scalars())
 
 
-def preview(connection: Connection, verb: Verb, ids: Sequence[int], *, schema: str) -> Preview:
+def preview(connection: Connection, verb: Verb, ids: Sequence[int]) -> Preview:
     """What the verb would do to these messages now. Reads only."""
-    seen = _run(connection, sql.WHY_NOT, schema, verb=verb, ids=list(ids)).all()
+    seen = run(connection, sql.WHY_NOT, verb=verb, ids=list(ids)).all()
     rest = [one for one in seen if one.why_not is None]
     skipped = {one.id: one.why_not for one in seen if one.why_not is not None}
     keys = {(one.account, one.ordering_key) for one in rest if one.ordering_key is not None}
@@ -122,9 +122,7 @@ def preview(connection: Connection, verb: Verb, ids: Sequence[int], *, schema: s
     return Preview(tuple(one.id for one in rest), skipped, oldest, len(keys))
 
 
-def retry(
-    connection: Connection, ids: Sequence[int], order: Order, *, schema: str, per_second: float | None = None
-) -> Changed:
+def retry(connection: Connection, ids: Sequence[int], order: Order, *, per_second: float | None = None) -> Changed:
     """Make failed and held messages due: now, or spread over time in id order, so many a second.
 
     ``attempts`` starts at 0 again, so that the whole schedule of retries lies before the message; what happened before
@@ -135,78 +133,76 @@ def retry(
             f"{per_second:g} messages a second is no rate.", "Give a number above 0, or None: all at once."
         )
     told = {"ids": list(ids), "per_second": per_second, **_told(order)}
-    with acting(connection, schema, "no message is retried, nothing was changed"):
-        return _changed(_run(connection, sql.RETRY, schema, **told).one())
+    with acting(connection, "no message is retried, nothing was changed"):
+        return _changed(run(connection, sql.RETRY, **told).one())
 
 
-def discard(connection: Connection, ids: Sequence[int], order: Order, *, schema: str) -> Changed:
+def discard(connection: Connection, ids: Sequence[int], order: Order) -> Changed:
     """Close messages as failed with ``relay.discarded`` and the reason; those that had failed keep when they did.
 
     This is also how a held message ends that the platform turned out to have: ``done`` needs the platform's own proof.
     """
-    with acting(connection, schema, "no message is discarded, nothing was changed"):
-        return _changed(_run(connection, sql.DISCARD, schema, ids=list(ids), **_told(order)).one())
+    with acting(connection, "no message is discarded, nothing was changed"):
+        return _changed(run(connection, sql.DISCARD, ids=list(ids), **_told(order)).one())
 
 
-def redact(connection: Connection, ids: Sequence[int], order: Order, *, schema: str) -> Changed:
+def redact(connection: Connection, ids: Sequence[int], order: Order) -> Changed:
     """Replace the content of finished messages, archived or not, by a tombstone; remove extra content and headers.
 
     The ledger row keeps the SHA-256 of each text removed, taken with a salt that is removed too: it shows that nothing
     else was there, and leads nobody back to the text.
     """
-    with acting(connection, schema, "no message is redacted, nothing was changed"):
-        return _redact(connection, ids, order, schema)
+    with acting(connection, "no message is redacted, nothing was changed"):
+        return _redact(connection, ids, order)
 
 
-def _redact(connection: Connection, ids: Sequence[int], order: Order, schema: str) -> Changed:
-    chosen, left_alone, why_not = _run(connection, sql.LOCK, schema, verb="redact", ids=list(ids)).one()
+def _redact(connection: Connection, ids: Sequence[int], order: Order) -> Changed:
+    chosen, left_alone, why_not = run(connection, sql.LOCK, verb="redact", ids=list(ids)).one()
     skipped = dict(zip(left_alone, why_not, strict=True))
     if not chosen:
         return Changed((), skipped, None)
-    _run(connection, sql.SALT, schema, ids=chosen)
+    run(connection, sql.SALT, ids=chosen)
     digests: dict[str, dict[str, str]] = {}
-    for row in _run(connection, sql.DIGESTS, schema, ids=chosen).mappings():
+    for row in run(connection, sql.DIGESTS, ids=chosen).mappings():
         removed = {name: digest for name, digest in row.items() if name != "id" and digest is not None}
         digests[str(row["id"])] = removed
-    _run(connection, sql.ALLOW_REDACTING, schema, switch="on")
-    _run(connection, sql.REDACT, schema, ids=chosen, tombstone=TOMBSTONE)
-    _run(connection, sql.REDACT_ARCHIVED, schema, ids=chosen, tombstone=TOMBSTONE)
-    _run(connection, sql.ALLOW_REDACTING, schema, switch="off")
+    run(connection, sql.ALLOW_REDACTING, switch="on")
+    run(connection, sql.REDACT, ids=chosen, tombstone=TOMBSTONE)
+    run(connection, sql.REDACT_ARCHIVED, ids=chosen, tombstone=TOMBSTONE)
+    run(connection, sql.ALLOW_REDACTING, switch="off")
     recorded = replace(order, selection={**order.selection, "salted_sha256": digests})
-    return Changed(tuple(chosen), skipped, _record(connection, "redact", recorded, chosen, len(chosen), schema))
+    return Changed(tuple(chosen), skipped, _record(connection, "redact", recorded, chosen, len(chosen)))
 
 
-def reveal(
-    connection: Connection, message_id: int, order: Order, *, schema: str, calls: Sequence[int] = ()
-) -> Texts | None:
+def reveal(connection: Connection, message_id: int, order: Order, *, calls: Sequence[int] = ()) -> Texts | None:
     """What a message says, and that somebody wanted to know; None where there is no such message.
 
     Of ``calls`` what the platform said of them. Commit before anybody sees it: then nothing is ever revealed without
     its row in the ledger.
     """
-    with acting(connection, schema, "no content is shown, nothing was changed"):
-        return _reveal(connection, message_id, order, schema, calls)
+    with acting(connection, "no content is shown, nothing was changed"):
+        return _reveal(connection, message_id, order, calls)
 
 
-def _reveal(connection: Connection, message_id: int, order: Order, schema: str, calls: Sequence[int]) -> Texts | None:
-    row = _run(connection, sql.TEXTS, schema, id=message_id).one_or_none()
+def _reveal(connection: Connection, message_id: int, order: Order, calls: Sequence[int]) -> Texts | None:
+    row = run(connection, sql.TEXTS, id=message_id).one_or_none()
     if row is None:
         return None
-    _record(connection, "reveal", order, [message_id], 1, schema)
+    _record(connection, "reveal", order, [message_id], 1)
     said: dict[bool, dict[int, str | None]] = {True: {}, False: {}}
-    for one in _run(connection, sql.ERROR_TEXTS, schema, id=message_id, calls=list(calls)):
+    for one in run(connection, sql.ERROR_TEXTS, id=message_id, calls=list(calls)):
         said[one.of_attempt][one.call_id] = one.error_message
     return replace(Texts(*row), of_attempts=said[True], of_calls=said[False])
 
 
-def pause_in_force(connection: Connection, scope: str, *, schema: str) -> PauseInForce | None:
+def pause_in_force(connection: Connection, scope: str) -> PauseInForce | None:
     """The pause of ``account:NAME`` or ``app:KEY`` that holds now."""
-    row = _run(connection, sql.PAUSE_IN_FORCE, schema, scope=scope).one_or_none()
+    row = run(connection, sql.PAUSE_IN_FORCE, scope=scope).one_or_none()
     return None if row is None else PauseInForce(*row)
 
 
 def pause(
-    connection: Connection, scope: str, order: Order, *, schema: str, lasting: timedelta | None = None
+    connection: Connection, scope: str, order: Order, *, lasting: timedelta | None = None
 ) -> tuple[datetime | None, int]:
     """Pause ``account:NAME`` or ``app:KEY``, for so long or until resumed, instead of any pause there is.
 
@@ -214,8 +210,8 @@ def pause(
     can have, which would be paused for nothing.
     """
     require_possible(scope)
-    with acting(connection, schema, f"{escaped(scope)} is not paused by this, nothing was changed"):
-        row = _run(connection, sql.PAUSE, schema, scope=scope, lasting=lasting, **_told(order)).one()
+    with acting(connection, f"{escaped(scope)} is not paused by this, nothing was changed"):
+        row = run(connection, sql.PAUSE, scope=scope, lasting=lasting, **_told(order)).one()
     return row.until, row.action
 
 
@@ -233,20 +229,20 @@ def require_possible(scope: str) -> None:
         raise RelayError(f"{json.dumps(scope)} names no app key.", "Look it up: relay status, or your settings.")
 
 
-def resume(connection: Connection, scope: str, order: Order, *, schema: str) -> int | None:
+def resume(connection: Connection, scope: str, order: Order) -> int | None:
     """End a pause, whoever ordered it; the id of the ledger row, or None where nothing was paused."""
-    with acting(connection, schema, f"{escaped(scope)} is not resumed, nothing was changed"):
-        action: int | None = _run(connection, sql.RESUME, schema, scope=scope, **_told(order)).scalar_one()
+    with acting(connection, f"{escaped(scope)} is not resumed, nothing was changed"):
+        action: int | None = run(connection, sql.RESUME, scope=scope, **_told(order)).scalar_one()
     return action
 
 
-def prunable(connection: Connection, older_than: timedelta, *, schema: str) -> tuple[int, float | None]:
+def prunable(connection: Connection, older_than: timedelta) -> tuple[int, float | None]:
     """How many messages finished longer ago than that, and how long ago the first of them. Reads the whole table."""
-    row = _run(connection, sql.COUNT_PRUNABLE, schema, older_than=older_than).one()
+    row = run(connection, sql.COUNT_PRUNABLE, older_than=older_than).one()
     return row.messages, row.oldest_seconds
 
 
-def prune(engine: Engine, older_than: timedelta, order: Order, *, schema: str, batch: int) -> Iterator[Pruned]:
+def prune(engine: Engine, older_than: timedelta, order: Order, *, batch: int) -> Iterator[Pruned]:
     """Delete messages that finished longer ago than that, their attempts, and calls no message is left of.
 
     Yields what each batch removed, once it is committed together with its ledger row, which keeps the hash of the
@@ -259,19 +255,19 @@ def prune(engine: Engine, older_than: timedelta, order: Order, *, schema: str, b
             "Say how long ago it finished at least, for example 180 days.",
         )
     with engine.begin() as connection:
-        cutoff: datetime = _run(connection, sql.CUTOFF, schema, older_than=older_than).scalar_one()
+        cutoff: datetime = run(connection, sql.CUTOFF, older_than=older_than).scalar_one()
     begun = False
     for table, text in (("outbox", sql.PRUNE_MESSAGES), ("call", sql.PRUNE_CALLS)):
         told = replace(order, selection={**order.selection, "table": table, "before": cutoff.isoformat()})
         after, more = 0, True
         while more:
-            with engine.begin() as connection, acting(connection, schema, _unfinished("pruned", begun)):
-                _run(connection, sql.ALLOW_PRUNING, schema)
-                page = _run(connection, text, schema, after=after, batch=batch, cutoff=cutoff).one()
+            with engine.begin() as connection, acting(connection, _unfinished("pruned", begun)):
+                run(connection, sql.ALLOW_PRUNING)
+                page = run(connection, text, after=after, batch=batch, cutoff=cutoff).one()
                 if page.ids:
                     gone = page.ids if table == "outbox" else None
                     whole = replace(told, selection={**told.selection, **_facts(page, table)})
-                    _record(connection, "prune", whole, gone, len(page.ids), schema)
+                    _record(connection, "prune", whole, gone, len(page.ids))
             after, more = page.after, page.more
             begun = begun or bool(page.ids)
             if table == "outbox":
@@ -280,22 +276,22 @@ def prune(engine: Engine, older_than: timedelta, order: Order, *, schema: str, b
                 yield Pruned(calls=len(page.ids))
 
 
-def may_forget_keys(connection: Connection, *, schema: str) -> bool:
+def may_forget_keys(connection: Connection) -> bool:
     """Whether this login may: as a rule the owner alone."""
-    return bool(_run(connection, sql.MAY_FORGET_KEYS, schema).scalar_one())
+    return bool(run(connection, sql.MAY_FORGET_KEYS).scalar_one())
 
 
-def forget_keys(engine: Engine, older_than: timedelta, order: Order, *, schema: str, batch: int) -> Iterator[int]:
+def forget_keys(engine: Engine, older_than: timedelta, order: Order, *, batch: int) -> Iterator[int]:
     """Forget dedupe keys of messages that left the outbox longer ago than that: each may be used once more.
 
     Yields how many of them, batch by batch, once that is committed. PostgreSQL refuses less than a day.
     """
     forgotten, begun = batch, False
     while forgotten == batch:
-        with engine.begin() as connection, acting(connection, schema, _unfinished("forgotten", begun)):
-            cutoff = _run(connection, sql.CUTOFF, schema, older_than=older_than).scalar_one()
+        with engine.begin() as connection, acting(connection, _unfinished("forgotten", begun)):
+            cutoff = run(connection, sql.CUTOFF, older_than=older_than).scalar_one()
             told = {"before": cutoff, "batch": batch, "actor": order.actor, "reason": order.reason}
-            forgotten = _run(connection, sql.FORGET_KEYS, schema, **told).scalar_one()
+            forgotten = run(connection, sql.FORGET_KEYS, **told).scalar_one()
         begun = begun or forgotten > 0
         yield forgotten
 
@@ -323,13 +319,7 @@ def _told(order: Order) -> dict[str, str]:
     return {"actor": order.actor, "reason": order.reason, "selection": selection}
 
 
-def _record(
-    connection: Connection, action: str, order: Order, message_ids: Sequence[int] | None, count: int, schema: str
-) -> int:
+def _record(connection: Connection, action: str, order: Order, message_ids: Sequence[int] | None, count: int) -> int:
     told = {**_told(order), "action": action, "message_ids": message_ids, "count": count}
-    recorded: int = _run(connection, sql.RECORD, schema, **told).scalar_one()
+    recorded: int = run(connection, sql.RECORD, **told).scalar_one()
     return recorded
-
-
-def _run(connection: Connection, text: str, schema: str, **parameters: Any) -> Any:
-    return connection.execute(statement(text, schema), parameters)

@@ -32,7 +32,6 @@ from sqlalchemy import (
 from sqlalchemy.sql import ColumnElement, FromClause
 
 from relay.lingering import Lingering, lingering
-from relay.schema import SCHEMA
 from relay.windows import read_attempt as attempt
 from relay.windows import read_attempt_archive as attempt_archive
 from relay.windows import read_call as call
@@ -238,13 +237,8 @@ def status(connection: Connection) -> Status:
         pauses=_all(connection, Pause, _columns_of(Pause, pause).where(unresumed).order_by(pause.c.scope)),
         workers=workers,
         trouble=trouble(connection),
-        lingering=_lingering(connection, backlog["oldest_due_seconds"]),
+        lingering=lingering(connection, backlog["oldest_due_seconds"]),
     )
-
-
-def _lingering(connection: Connection, oldest_due_seconds: float | None) -> tuple[Lingering, ...]:
-    names: Any = connection.get_execution_options().get("schema_translate_map") or {}
-    return lingering(connection, names.get(SCHEMA, SCHEMA), oldest_due_seconds)
 
 
 def trouble(connection: Connection) -> Trouble | None:

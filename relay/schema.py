@@ -35,7 +35,8 @@ from sqlalchemy.dialects.postgresql import DOMAIN, JSON
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeDecorator, UserDefinedType
 
-SCHEMA = "relay"
+from relay.sql import SCHEMA as SCHEMA
+
 MAX_CONTENT_CHARACTERS = 122_880  # the limit printed for the single-message API; its element is the same
 MAX_TOPIC_CHARACTERS = 256
 # Of the other columns an insert may name, in UTF-8: the tables refuse more, relay.add does so before them.

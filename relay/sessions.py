@@ -146,6 +146,7 @@ ASK = (
     "select pg_catalog.pg_backend_pid(), pg_catalog.current_setting('server_version_num')"
 )
 TRIES = 5  # before it is gone, the tiniest limit may end the statement that takes it away
+LOCK_TIMEOUT = "relay_lock_timeout"  # an option of an engine: in each of its transactions, instead of none
 _POOLED = "server behind the pooler"  # in the info of a connection: its version
 
 
@@ -161,6 +162,15 @@ def make_independent(engine: Engine) -> None:
     if not any(event.contains(engine, "connect", listener) for listener in (begin_session, begin_pooled)):
         event.listen(engine, "connect", begin_session, insert=True)  # before SQLAlchemy asks its own questions
         event.listen(engine, "begin", begin_transaction)
+
+
+def make_transactions_independent(engine: Engine) -> None:
+    """The same for each transaction of this engine, whose connections are somebody else's: nothing outlasts it.
+
+    Of an engine that is independent already nothing more is asked.
+    """
+    if not any(event.contains(engine, "connect", listener) for listener in (begin_session, begin_pooled)):
+        event.listen(engine, "begin", begin_among_others)
 
 
 def distrust(engine: Engine) -> bool:
@@ -224,6 +234,19 @@ def begin_transaction(connection: Connection) -> None:
     version = connection.info.get(_POOLED)
     if version is not None:
         connection.exec_driver_sql(for_transaction(version))
+    if limit := _lock_timeout(connection):
+        connection.exec_driver_sql(f"set local lock_timeout = '{limit}'")
+
+
+def begin_among_others(connection: Connection) -> None:
+    """A new transaction on a connection of somebody else's: one statement, which any driver takes, also prepared."""
+    values = {setting.name: setting.value for setting in _known(_version(connection))}
+    _set_all(connection, [*(values | {"lock_timeout": _lock_timeout(connection) or "0"}).items()])
+
+
+def _lock_timeout(connection: Connection) -> str | None:
+    limit: str | None = connection.get_execution_options().get(LOCK_TIMEOUT)
+    return limit
 
 
 @cache
@@ -244,8 +267,7 @@ def undisturbed(connection: Connection) -> Iterator[None]:
 
     One statement each, which any driver takes. After an error there is nothing to restore: all ends with the rollback.
     """
-    major, minor, *_ = *(connection.dialect.server_version_info or (14, 0)), 0
-    known = _known(10_000 * int(major) + int(minor))
+    known = _known(_version(connection))
     asked = ", ".join(f"pg_catalog.current_setting('{setting.name}', true)" for setting in known)
     before = connection.exec_driver_sql(f"select {asked}").one()
     _set_all(connection, [(setting.name, setting.value) for setting in known])
@@ -290,6 +312,11 @@ class _InZone(TimestamptzLoader):
             return moment.astimezone(self.zone)
         except OverflowError:
             return moment
+
+
+def _version(connection: Connection) -> int:
+    major, minor, *_ = *(connection.dialect.server_version_info or (14, 0)), 0
+    return 10_000 * int(major) + int(minor)
 
 
 def _asked(raw: Any) -> tuple[int, int]:

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import Connection, Engine, TextClause, text
 from sqlalchemy.dialects import postgresql
 
 from relay.errors import ConfigurationError
 
+SCHEMA = "relay"  # as it is called in ``schema.py``, and where nobody says another name
 VERSION_TABLE = "alembic_version"  # in our own schema: the revision reached
 
 # Whether a position in what a call names is an index in an answer; since revision 0008 no other call can be inserted.
@@ -84,6 +85,17 @@ def numbers(values: Iterable[int]) -> str:
 def statement(sql: str, schema: str) -> TextClause:
     """This text for the schema of this name, ready for SQLAlchemy."""
     return text(filled(sql, schema))
+
+
+def schema_of(bind: Connection | Engine) -> str:
+    """The schema that statements over this are for, texts and expressions alike: said once, see ``Database``."""
+    names: Any = bind.get_execution_options().get("schema_translate_map") or {}
+    return str(names.get(SCHEMA, SCHEMA))
+
+
+def run(connection: Connection, sql: str, **parameters: Any) -> Any:
+    """The result of this text, for the schema of the connection."""
+    return connection.execute(statement(sql, schema_of(connection)), parameters)
 
 
 @dataclass(frozen=True, slots=True)

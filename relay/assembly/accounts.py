@@ -11,9 +11,9 @@ from relay.accounts import DEFAULT, Accounts, Source
 from relay.accounts.query import Query
 from relay.accounts.sources import Folder, Given, TomlFile
 from relay.addresses import normalized_url
-from relay.assembly.database import APPLICATION_NAME, CONNECT_TIMEOUT_SECONDS, ENCODING
 from relay.assembly.producers import producer_secret_files
 from relay.credential import Credential
+from relay.database import APPLICATION_NAME, CONNECT_TIMEOUT_SECONDS, ENCODING
 from relay.sessions import make_independent
 from relay.settings import Settings, is_there, secret_files
 from relay.strangers import readers

@@ -1,79 +1,33 @@
-"""The database of the settings, as commands and workers use it: an engine whose errors are sentences.
-
-PostgreSQL's errors become ours at this border. They name hosts, ports and database, never a password, a statement or
-its values. What decides is the SQLSTATE; libpq gives none when it cannot connect.
-"""
+"""The database of the settings, as commands and workers use it: see ``relay.database``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.engine import ExceptionContext
+from sqlalchemy import Connection, Engine
 
-from relay.acting import bound_waits, naming
-from relay.addresses import normalized_url, told
-from relay.certificates import trouble_of_postgresql
-from relay.conninfo import advice, refused_parameter
-from relay.database_errors import (
-    NOT_IN_THIS_ENCODING,
-    POLICIES_CHECKED_IN,
-    Kind,
-    cause_of,
-    is_away,
-    is_statement_mode,
-    sqlstate,
-)
-from relay.errors import ConfigurationError, RelayError, SchemaError, UnreachableError
-from relay.holders import NOTHING_CHANGED
-from relay.readable import read_any_text, read_far_times
-from relay.revisions import require_head_if_readable
-from relay.schema import SCHEMA
-from relay.sessions import make_independent
+from relay.addresses import normalized_url
+from relay.database import Database, make_engine, raise_sentences
+from relay.readable import read_any_text
 from relay.settings import Settings
-
-APPLICATION_NAME = "outbox-relay"
-CONNECT_TIMEOUT_SECONDS = 5
-DEAD_PEER_SECONDS = 20
-ENCODING = "utf8"  # before that of the URL and PGCLIENTENCODING: another one has no signs for most contents
 
 
 def open_engine(settings: Settings) -> Engine:
     """An engine whose errors are sentences of ours. Nothing connects yet."""
     engine = plain_engine(settings)
-    event.listen(engine, "handle_error", _raise_explained)
+    raise_sentences(engine)
     return engine
 
 
 def plain_engine(settings: Settings) -> Engine:
-    """An engine on READ COMMITTED, independent, with ``schema.py`` pointing to the schema of the settings.
-
-    The store reads SQLAlchemy's own errors: it has to tell what is worth another try.
-    """
-    engine = create_engine(
-        normalized_url(settings.database_url),
-        isolation_level="READ COMMITTED",
-        hide_parameters=True,
-        connect_args={
-            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-            "fallback_application_name": APPLICATION_NAME,
-            "client_encoding": ENCODING,
-            "prepare_threshold": None,  # behind a pooler the next transaction may run on another server connection
-            "tcp_user_timeout": 1000 * DEAD_PEER_SECONDS,
-            "keepalives_idle": DEAD_PEER_SECONDS,
-        },
-        execution_options={"schema_translate_map": {SCHEMA: settings.schema_name}},
-    )
-    make_independent(engine)
-    read_far_times(engine)
-    return engine
+    """The same with SQLAlchemy's own errors, which the store reads."""
+    return make_engine(normalized_url(settings.database_url), settings.schema_name)
 
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Engine]:
-    """The same as long as the block lasts."""
+    """An engine as long as the block lasts."""
     engine = open_engine(settings)
     try:
         yield engine
@@ -83,115 +37,26 @@ def opened(settings: Settings) -> Iterator[Engine]:
 
 @contextmanager
 def acting_engine(settings: Settings, *, who: str = "relay") -> Iterator[Engine]:
-    """An engine for a person who waits: for a lock five seconds at the most, and then is told who has it.
-
-    ``who`` did nothing then.
-    """
-    with opened(settings) as engine:
-        bound_waits(engine)
-        with naming(engine, settings.schema_name, f"{who} did nothing, {NOTHING_CHANGED}"):
-            yield engine
+    with opened(settings) as engine, Database(engine, settings.schema_name).acting(who=who) as acting:
+        yield acting
 
 
 @contextmanager
 def operating(settings: Settings, *, who: str = "relay") -> Iterator[Engine]:
-    """The same on a database whose tables are those this version knows, as far as the login may know that."""
-    with acting_engine(settings, who=who) as engine:
-        with engine.connect() as connection:
-            require_head_if_readable(connection, settings.schema_name)
-        yield engine
+    with opened(settings) as engine, Database(engine, settings.schema_name).operating(who=who) as acting:
+        yield acting
 
 
 @contextmanager
 def snapshot(settings: Settings) -> Iterator[Connection]:
-    """A read-only snapshot, of which nothing is asked yet: an auditor may not read which revision the tables have."""
-    with opened(settings) as engine, engine.connect() as connection:
-        yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    with opened(settings) as engine, Database(engine, settings.schema_name).snapshot() as connection:
+        yield connection
 
 
 @contextmanager
 def reading(settings: Settings, *, who: str = "relay") -> Iterator[Connection]:
-    """A read-only snapshot of a database whose tables are those this version knows, as far as the login may know."""
-    with acting_engine(settings, who=who) as engine:
+    """Of any text, also where the database does not see to it that it is one: this engine is nobody else's."""
+    with opened(settings) as engine:
         read_any_text(engine)
-        with engine.connect() as connection:
-            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            require_head_if_readable(connection, settings.schema_name)
+        with Database(engine, settings.schema_name).reading(who=who) as connection:
             yield connection
-
-
-def server_encoding(connection: Connection) -> str:
-    """In which the database keeps its texts; the server tells it unasked."""
-    raw: Any = connection.connection.dbapi_connection
-    return str(raw.info.parameter_status("server_encoding"))
-
-
-def explained(error: BaseException, url: URL) -> RelayError:
-    """What an error of psycopg means, in a sentence of ours."""
-    state, kind = sqlstate(error), cause_of(error).kind
-    diag = getattr(error, "diag", None)
-    if state is None and (bad := refused_parameter(str(error))):
-        return ConfigurationError(
-            f"PostgreSQL was not even tried: the parameter {bad} of the connection is refused",
-            advice(bad, "RELAY_DATABASE_URL"),
-        )
-    if state is None and not is_away(error):
-        return RelayError(
-            f"a value in the database, or for it, cannot be converted ({type(error).__name__})",
-            "relay check names rows that are strange.",
-        )
-    if state in NOT_IN_THIS_ENCODING:
-        return RelayError(
-            f"PostgreSQL refused: {type(error).__name__}: the database is in an encoding that lacks a character",
-            "Use a database with the encoding UTF8: relay check tells which one this is.",
-        )
-    if is_statement_mode(error):
-        return ConfigurationError(
-            f"the pooler refuses transactions: {_reason(error)}", "Set pool_mode=transaction in the pooler."
-        )
-    if is_away(error):
-        return UnreachableError(
-            f"cannot reach PostgreSQL {told(url)}: {trouble_of_postgresql(error) or _reason(error)}",
-            "Check RELAY_DATABASE_URL and that the server runs.",
-        )
-    if kind is Kind.READ_ONLY:
-        return RelayError(
-            f"PostgreSQL refused: {_reason(error)}",
-            "A standby, or default_transaction_read_only is on: name the primary in RELAY_DATABASE_URL, with several "
-            "hosts and target_session_attrs=read-write. relay check tells more.",
-        )
-    if kind is Kind.MISSING:
-        return SchemaError(
-            f"The relay tables are missing or older than this relay: {_reason(error)}", "Run: relay migrate"
-        )
-    if kind is Kind.LOCKED:
-        return RelayError("somebody is using these tables; nothing was changed", "Try again when they have finished.")
-    if kind is Kind.NO_RIGHT and getattr(diag, "source_function", None) == POLICIES_CHECKED_IN:
-        return RelayError(
-            f"PostgreSQL would hide rows from the relay: {_reason(error)}",
-            "Drop what was put there: alter table ... disable row level security. relay check tells more.",
-        )
-    if kind is Kind.NO_RIGHT:
-        user = url.username or "the database user"
-        return RelayError(
-            _reason(error),
-            f"relay roles tells who may: make {user} a member of that role. "
-            "After each relay migrate, run relay roles --sql again.",
-        )
-    return RelayError(f"PostgreSQL refused: {_reason(error)}", getattr(diag, "message_hint", None) or "")
-
-
-def _raise_explained(context: ExceptionContext) -> None:
-    error = context.original_exception
-    dialect: Any = context.dialect
-    if context.engine is not None and isinstance(error, dialect.loaded_dbapi.Error):
-        raise explained(error, context.engine.url)
-
-
-def _reason(error: BaseException) -> str:
-    """The server's own sentence, without the detail (which quotes the row); else the end of libpq's first line."""
-    sentence = getattr(getattr(error, "diag", None), "message_primary", None)
-    if sentence:
-        return str(sentence)
-    lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0].rpartition(" failed: ")[2].removeprefix("FATAL:").strip()

@@ -19,12 +19,13 @@ from sqlalchemy.exc import DBAPIError
 
 from relay.addresses import conninfo, normalized_url
 from relay.assembly.accounts import exposed, open_accounts
-from relay.assembly.database import explained, plain_engine, reading, server_encoding
+from relay.assembly.database import plain_engine, reading
 from relay.assembly.probes import probed_by
 from relay.assembly.producers import producer_for
 from relay.assembly.start import record_start
 from relay.background import in_thread
 from relay.checks.server import encoding_trouble
+from relay.database import explained, server_encoding
 from relay.errors import ConfigurationError, RelayError
 from relay.events import Events, Observer
 from relay.observers.metrics import Metrics

@@ -81,15 +81,15 @@ def _move(settings: Settings, older_than: timedelta, order: Order, batch: int, d
     from relay import archive
     from relay.cli.database import operating
 
-    schema, failed_holds = settings.schema_name, settings.on_failed_head == "hold"
+    failed_holds = settings.on_failed_head == "hold"
     with operating(settings) as engine:
         if dry_run:
             with engine.connect() as connection:
-                found = archive.archivable(connection, older_than, schema=schema, failed_holds=failed_holds)
+                found = archive.archivable(connection, older_than, failed_holds=failed_holds)
             _tell_archivable(found, as_json)
             return
         batches = archive.archive(
-            engine.begin, older_than, actor=order.actor, reason=order.reason, schema=schema, batch=batch,
+            engine.begin, older_than, actor=order.actor, reason=order.reason, batch=batch,
             failed_holds=failed_holds,
         )  # fmt: skip
         moved = _summed(batches)
@@ -108,7 +108,7 @@ def _list(settings: Settings, as_json: bool) -> None:
     from relay.cli.database import reading
 
     with reading(settings) as connection:
-        months = list(archive.months(connection, schema=settings.schema_name))
+        months = list(archive.months(connection))
     if as_json:
         print_json({"items": months})
     elif months:
@@ -121,15 +121,14 @@ def _drop(settings: Settings, month: str, order: Order, dry_run: bool, yes: bool
     from relay import archive
     from relay.cli.database import operating
 
-    schema = settings.schema_name
     with operating(settings) as engine:
         with engine.connect() as connection:
-            found = archive.droppable(connection, month, schema=schema)
+            found = archive.droppable(connection, month)
         if not dry_run:
             if not yes:
                 _confirm(found)
             with engine.begin() as connection:
-                found = archive.drop_month(connection, month, actor=order.actor, reason=order.reason, schema=schema)
+                found = archive.drop_month(connection, month, actor=order.actor, reason=order.reason)
     if as_json:
         print_json(({"dry_run": True} if dry_run else {}) | asdict(found))
     else:

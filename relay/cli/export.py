@@ -114,7 +114,7 @@ def _write(
     settings = load()
     plan = Plan(form, since, until, _preceding(previous), _preceding(after and after / "manifest.json"))
     with snapshot(settings) as connection, Progress.on_stderr() as told:
-        manifest, sha256 = write(connection, folder, plan, schema=settings.schema_name, told=told)
+        manifest, sha256 = write(connection, folder, plan, told=told)
     if as_json:
         print_json({"sha256": sha256, **asdict(manifest)})
     else:

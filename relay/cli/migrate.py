@@ -25,8 +25,9 @@ def migrate(sql: bool, check: bool, to: str, start: str | None, wait: timedelta,
     Safe to run by many at once and again: whoever comes second finds nothing to do. It takes the owner of the database
     or of the schema, no superuser.
     """
-    from relay.assembly.database import opened, server_encoding
+    from relay.assembly.database import opened
     from relay.checks.server import encoding_trouble
+    from relay.database import server_encoding
     from relay.revisions import HEAD, migrating, require_head
     from relay.settings import load
 

@@ -67,10 +67,10 @@ def retry(rate: float | None, **chosen: Any) -> None:
     Discarded messages are chosen by id or by --error relay.discarded only.
     """
 
-    def act(connection: Connection, ids: Sequence[int], order: Order, schema: str) -> Changed:
+    def act(connection: Connection, ids: Sequence[int], order: Order) -> Changed:
         from relay import operations
 
-        return operations.retry(connection, ids, order, schema=schema, per_second=rate)
+        return operations.retry(connection, ids, order, per_second=rate)
 
     _operate("retry", act, "made pending again", {"rate": rate}, **chosen)
 
@@ -86,17 +86,17 @@ def discard(**chosen: Any) -> None:
     have. What is in flight cannot be discarded.
     """
 
-    def act(connection: Connection, ids: Sequence[int], order: Order, schema: str) -> Changed:
+    def act(connection: Connection, ids: Sequence[int], order: Order) -> Changed:
         from relay import operations
 
-        return operations.discard(connection, ids, order, schema=schema)
+        return operations.discard(connection, ids, order)
 
     _operate("discard", act, "discarded", {}, **chosen)
 
 
 def _operate(
     verb: Verb,
-    act: Callable[[Connection, Sequence[int], Order, str], Changed],
+    act: Callable[[Connection, Sequence[int], Order], Changed],
     done: str,
     manner: dict[str, object],
     *,
@@ -116,18 +116,17 @@ def _operate(
     selection = {"ids": ids} if ids else filters
     order = ordered(reason, actor, dry_run, {**selection, **manner})
     settings = load()
-    schema = settings.schema_name
     with operating(settings) as engine:
         with engine.connect() as connection:
-            named = ids or operations.find(connection, operations.Wanted(**filters), verb=verb, schema=schema)
-            expected = operations.preview(connection, verb, named, schema=schema)
+            named = ids or operations.find(connection, operations.Wanted(**filters), verb=verb)
+            expected = operations.preview(connection, verb, named)
         if dry_run:
             tell_preview(expected, as_json=as_json)
             return
         if not ids and not yes:
             _confirm(verb, len(expected.changing))
         with engine.begin() as connection:
-            result = act(connection, named, order, schema)
+            result = act(connection, named, order)
     tell_changed(result, as_json=as_json, done=done)
 
 

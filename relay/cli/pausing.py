@@ -44,10 +44,10 @@ def pause(
     order = ordered(reason, actor, dry_run, {"scope": scope, "for": lasting})
     settings = load()
     with operating(settings) as engine, engine.begin() as connection:
-        before = operations.pause_in_force(connection, scope, schema=settings.schema_name)
+        before = operations.pause_in_force(connection, scope)
         until, action = None, None
         if not dry_run:
-            until, action = operations.pause(connection, scope, order, schema=settings.schema_name, lasting=lasting)
+            until, action = operations.pause(connection, scope, order, lasting=lasting)
     if before is not None:
         say(f"in the place of a pause by {shown(before.by)}: {shown(before.reason)}", err=True)
     if dry_run:
@@ -78,8 +78,8 @@ def resume(
     order = ordered(reason, actor, dry_run, {"scope": scope})
     settings = load()
     with operating(settings) as engine, engine.begin() as connection:
-        before = operations.pause_in_force(connection, scope, schema=settings.schema_name)
-        action = None if dry_run else operations.resume(connection, scope, order, schema=settings.schema_name)
+        before = operations.pause_in_force(connection, scope)
+        action = None if dry_run else operations.resume(connection, scope, order)
     if before is None or (action is None and not dry_run):
         raise RelayError(f"{scope} is not paused.", "relay status shows what is.")
     if dry_run:

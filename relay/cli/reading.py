@@ -160,7 +160,7 @@ def _revealed(settings: Settings, facts: dict[str, Any], order: Order) -> dict[s
 
     calls = [call["id"] for call in facts["calls"]]
     with operating(settings) as engine, engine.begin() as connection:
-        texts = operations.reveal(connection, facts["id"], order, schema=settings.schema_name, calls=calls)
+        texts = operations.reveal(connection, facts["id"], order, calls=calls)
     if texts is None:
         return {}
     facts["error_message"] = texts.error_message

@@ -49,9 +49,9 @@ def redact(ids: tuple[int, ...], reason: str | None, actor: str | None, dry_run:
     settings = load()
     with operating(settings) as engine, engine.begin() as connection:
         if dry_run:
-            tell_preview(operations.preview(connection, "redact", ids, schema=settings.schema_name), as_json=as_json)
+            tell_preview(operations.preview(connection, "redact", ids), as_json=as_json)
             return
-        result = operations.redact(connection, ids, order, schema=settings.schema_name)
+        result = operations.redact(connection, ids, order)
     tell_changed(result, as_json=as_json, done="redacted")
 
 
@@ -74,14 +74,13 @@ def prune(
 
     order = ordered(reason or "retention", actor, dry_run, {"older_than": older_than})
     settings = load()
-    schema = settings.schema_name
     with operating(settings) as engine:
         if dry_run:
             with engine.connect() as connection:
-                messages, oldest = operations.prunable(connection, older_than, schema=schema)
+                messages, oldest = operations.prunable(connection, older_than)
             _tell_prunable(messages, oldest, as_json)
             return
-        gone = _summed(operations.prune(engine, older_than, order, schema=schema, batch=batch))
+        gone = _summed(operations.prune(engine, older_than, order, batch=batch))
         forgotten = forgotten_keys(engine, settings, order.actor, batch)
     facts = {"messages": gone.messages, "attempts": gone.attempts, "calls": gone.calls} | forgotten
     if as_json:
@@ -98,11 +97,11 @@ def forgotten_keys(engine: Engine, settings: Settings, actor: str, batch: int) -
     if not days:
         return {}
     with engine.connect() as connection:
-        if not operations.may_forget_keys(connection, schema=settings.schema_name):
+        if not operations.may_forget_keys(connection):
             say("the owner of the tables alone forgets dedupe keys: none was; run relay prune as the owner", err=True)
             return {}
     order = operations.Order(actor, f"left more than {days:g} days ago (RELAY_DEDUPE_KEEP_DAYS)", {})
-    batches = operations.forget_keys(engine, timedelta(days=days), order, schema=settings.schema_name, batch=batch)
+    batches = operations.forget_keys(engine, timedelta(days=days), order, batch=batch)
     return {"forgotten_dedupe_keys": sum(batches)}
 
 

@@ -43,14 +43,14 @@ class Plan:
     after: Preceding | None = None
 
 
-def export(connection: Connection, folder: Path, plan: Plan, *, schema: str, told: Told) -> tuple[Manifest, str]:
+def export(connection: Connection, folder: Path, plan: Plan, *, told: Told) -> tuple[Manifest, str]:
     """Write the files of a new export; its manifest, and the SHA-256 of that.
 
     The connection is on REPEATABLE READ, its transaction not begun. ``told`` hears of each row written: its view, and
     how many of them so far. Raises RelayError.
     """
     with new_export(folder) as drafts:
-        source = Source(connection, schema)
+        source = Source(connection)
         period = source.period(plan.since, plan.until, plan.preceding)
         before = plan.preceding or plan.after or _last_beside(folder, source)
         if before:
@@ -66,7 +66,7 @@ def export(connection: Connection, folder: Path, plan: Plan, *, schema: str, tol
             relay_version=relay.__version__,
             schema_revision=source.snapshot.revision,
             database=source.snapshot.database,
-            schema=schema,
+            schema=source.schema,
             db_user=source.snapshot.db_user,
             since=period.since,
             until=period.until,

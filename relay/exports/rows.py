@@ -22,7 +22,7 @@ from relay.errors import RelayError, SchemaError
 from relay.exports.lines import TIME, Column, Format, Values
 from relay.exports.manifest import Preceding
 from relay.revisions import HEAD, require_head_if_readable
-from relay.sql import quoted
+from relay.sql import quoted, schema_of
 
 Moment = date | datetime | timedelta
 
@@ -115,9 +115,9 @@ class Source:
     Raises SchemaError as far as the login may know that the tables are of another revision.
     """
 
-    def __init__(self, connection: Connection, schema: str) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self.schema = schema
+        self.schema = schema_of(connection)
         connection.execute(text(_SESSION))
         at, name, database, db_user = connection.execute(text(_SNAPSHOT)).one()
         self.snapshot = Snapshot(at, name, database, db_user, self._revision())

@@ -361,11 +361,10 @@ class Store:
     def archive(self, older_than: timedelta, *, failed_holds: bool = False) -> Iterator[Moved]:
         """Move what finished longer ago than that to the archive, a batch a step; the ledger says who and why."""
         return archive(
-            self._connections.transaction,
+            self._connections.in_schema,
             older_than,
             actor=self._worker,
             reason=f"finished more than {older_than.total_seconds() / 86_400:g} days ago (RELAY_ARCHIVE_AFTER_DAYS)",
-            schema=self._schema,
             failed_holds=failed_holds,
         )
 

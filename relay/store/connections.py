@@ -40,6 +40,7 @@ from relay.database_errors import (
 )
 from relay.errors import RefusedError, RelayError, UnreachableError
 from relay.lingering import IN_THE_WAY
+from relay.sql import SCHEMA
 from relay.store.preparing import give_up_if_outdated, keep_plans
 from relay.store.running import fetch
 
@@ -89,6 +90,12 @@ class Connections:
             self._release(thread)
             if self._engine.pool is not pool:  # it was disposed of meanwhile, and nobody would close what came back
                 pool.dispose()
+
+    @contextmanager
+    def in_schema(self) -> Iterator[Connection]:
+        """A transaction that knows its schema, for what is not the store's alone."""
+        with self.transaction() as connection:
+            yield connection.execution_options(schema_translate_map={SCHEMA: self._schema})
 
     def encoding(self) -> str:
         """In which the database keeps its texts; the server tells it unasked."""

@@ -24,6 +24,7 @@ SQL_ROOMS = {
     "assembly",
     "checks",
     "cli",
+    "database",
     "demo",
     "exports",
     "holders",

@@ -85,14 +85,14 @@ def told(engine: Engine, roles: Roles) -> Iterator[Roles]:
                 "values ('default', 'silent', '{22}', now() - interval '1 minute')"
             )
         )
-        operations.reveal(connection, 17, order, schema="relay")
-        operations.pause(connection, "account:shop-7", order, schema="relay")
-    list(operations.prune(engine, timedelta(days=1), Order("ann", "retention", {}), schema="relay", batch=10))
+        operations.reveal(connection, 17, order)
+        operations.pause(connection, "account:shop-7", order)
+    list(operations.prune(engine, timedelta(days=1), Order("ann", "retention", {}), batch=10))
     with create_engine(roles.url("worker"), poolclass=NullPool).begin() as connection:
         connection.execute(text("select relay.record_start('w', '1.0', '{}')"))
     with engine.begin() as connection:
         connection.execute(text("update relay.outbox set finished_at = '2026-10-31 23:59+00' where id = 17"))
-    moved = archive.archive(engine.begin, timedelta(days=1), actor="ann", reason="retention", schema="relay")
+    moved = archive.archive(engine.begin, timedelta(days=1), actor="ann", reason="retention")
     assert sum(one.messages for one in moved) == 1
     with engine.begin() as connection:
         connection.execute(text(FAILED))
@@ -158,7 +158,7 @@ def test_a_key_that_was_forgotten_and_used_again_is_found(engine: Engine, superu
     with superuser.begin() as connection:
         connection.execute(text("set local session_replication_role = 'replica'"))
         connection.execute(insert, [{"key": "twice"}, {"key": "once"}])
-    list(archive.archive(engine.begin, timedelta(days=1), actor="ann", reason="retention", schema="relay"))
+    list(archive.archive(engine.begin, timedelta(days=1), actor="ann", reason="retention"))
     with superuser.begin() as connection:
         connection.execute(text("set local session_replication_role = 'replica'"))
         connection.execute(insert, {"key": "twice"})
@@ -210,7 +210,7 @@ def test_what_failed_without_a_call_is_found_and_nothing_else(engine: Engine, ro
     with engine.begin() as connection:  # as a worker could where no trigger is in the way
         connection.execute(text(ENDED.format("'relay.expired'", "null", 10)))
         connection.execute(text("update relay.call set settled_at = now(), outcome = 'released' where id = 2"))
-    list(archive.archive(engine.begin, timedelta(0), actor="ann", reason="r", schema="relay"))
+    list(archive.archive(engine.begin, timedelta(0), actor="ann", reason="r"))
     with create_engine(roles.url("auditor"), poolclass=NullPool).connect() as connection:
         assert [row[0] for row in connection.exec_driver_sql(question)] == [5, 6, 7, 8, 9, 10]
 

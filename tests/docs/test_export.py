@@ -50,8 +50,8 @@ def test_the_comparison_finds_what_a_superuser_changed(
 
     order = Order("ann", "why", {})
     with engine.begin() as connection:
-        operations.redact(connection, [redacted], order, schema="relay")
-    list(operations.prune(engine, timedelta(days=1), order, schema="relay", batch=10))
+        operations.redact(connection, [redacted], order)
+    list(operations.prune(engine, timedelta(days=1), order, batch=10))
     with superuser.begin() as connection:
         connection.execute(text("set local session_replication_role = 'replica'"))
         connection.execute(
@@ -91,7 +91,7 @@ def test_a_day_against_the_platforms_own_record(engine: Engine, roles: Roles, tm
         "insert into relay.call (account, worker, message_ids, lease_until, settled_at, outcome, request_id) "
         "values ('a', 'w', '{1,2,3,4}', now(), now(), 'ok', 'r-1')"
     )
-    list(archive.archive(engine.begin, timedelta(0), actor="a", reason="r", schema="relay", batch=1))
+    list(archive.archive(engine.begin, timedelta(0), actor="a", reason="r", batch=1))
     (tmp_path / "accepted.csv").write_text("request_id,result_index\nr-1,0\nr-1,2\nr-9,0\n")
     assert ask(script, roles.url("auditor"), tmp_path) == [
         "r-1 1 2 only we have it",

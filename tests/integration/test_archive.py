@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 import relay
 from relay import archive, operations
 from relay.archive import Moved
+from relay.database import Database
 from relay.message import ACCEPTED, Answered
 from relay.operations import Order
 from relay.outcomes import Policy, decide
@@ -56,7 +57,7 @@ def impatient(database_url: str) -> Iterator[Engine]:
 
 
 def archived(engine: Engine, schema: str = "relay", **how: Any) -> Iterator[Moved]:
-    return archive.archive(engine.begin, timedelta(0), actor="ann", reason="retention", schema=schema, **how)
+    return archive.archive(Database(engine, schema).engine.begin, timedelta(0), actor="ann", reason="retention", **how)
 
 
 def everything(engine: Engine, **how: Any) -> Moved:
@@ -94,8 +95,8 @@ def test_five_thousand_messages_drained_and_archived_look_the_same_in_every_view
     drain(store, rows)
     rows.run("update relay.outbox set finished_at = finished_at - make_interval(days => 31 * cast(id % 3 as integer))")
     with engine.begin() as connection:
-        operations.redact(connection, [1, 2], Order("ann", "erasure", {}), schema="relay")
-        operations.pause(connection, "account:b", Order("ann", "asked", {}), schema="relay")
+        operations.redact(connection, [1, 2], Order("ann", "erasure", {}))
+        operations.pause(connection, "account:b", Order("ann", "asked", {}))
     open_ones = [*rows.add(60), *rows.add(2, key="held", due_in_seconds=1e6)]
     store.claim(Turn(), ClaimLimits(slots=1))
     open_months(rows)
@@ -142,7 +143,7 @@ def test_a_failed_message_that_holds_its_key_stays_where_that_is_wanted(rows: Ro
     rows.run("update relay.outbox set error_code = 'relay.discarded' where id = :id", id=discarded)
     rows.run(DONE, ids=[done])
     with engine.connect() as connection:
-        found = archive.archivable(connection, timedelta(0), schema="relay", failed_holds=True)
+        found = archive.archivable(connection, timedelta(0), failed_holds=True)
     assert (found.messages, found.dedupe_keys) == (3, 0)
     assert everything(engine, failed_holds=True).messages == 3
     assert ids(rows, "outbox") == [holding]
@@ -213,10 +214,10 @@ def test_claims_settling_and_reading_never_wait_for_an_archiver(
         with impatient.begin() as reader:
             assert len(shown(reader)["audit_message"]) == before
             assert reader.execute(text("insert into relay.outbox (topic, content) values ('t', '{}')")).rowcount == 1
-            operations.pause(reader, "account:b", Order("ann", "asked", {}), schema="relay")
+            operations.pause(reader, "account:b", Order("ann", "asked", {}))
     with engine.begin() as claimant:
         claimant.execute(text("select from relay.outbox where status = 'pending' for update"))
-        drained = list(archive.archive(impatient.begin, timedelta(0), actor="a", reason="r", schema="relay"))
+        drained = list(archive.archive(impatient.begin, timedelta(0), actor="a", reason="r"))
     assert (any(one.busy for one in drained), sum(one.messages for one in drained)) == (False, 50)
 
 
@@ -326,7 +327,7 @@ def test_a_prune_leaves_the_calls_of_archived_messages(rows: Rows, engine: Engin
     )
     with engine.begin() as connection:  # and then the archiver was stopped
         connection.execute(text("select * from relay.archive_messages(now(), 1, false, 'a', 'r', 0)"))
-    list(operations.prune(engine, timedelta(0), Order("ann", "retention", {}), schema="relay", batch=10))
+    list(operations.prune(engine, timedelta(0), Order("ann", "retention", {}), batch=10))
     assert (ids(rows, "outbox"), ids(rows, "outbox_archive"), ids(rows, "call")) == ([], [1], [1])
 
 
@@ -340,7 +341,7 @@ def test_a_dedupe_key_is_remembered_when_its_message_is_archived(engine: Engine,
     rows.run(DONE, ids=[first])
     assert add() is None
     with engine.connect() as connection:
-        assert archive.archivable(connection, timedelta(0), schema="relay", failed_holds=False).dedupe_keys == 1
+        assert archive.archivable(connection, timedelta(0), failed_holds=False).dedupe_keys == 1
     everything(engine)
     assert add() is None
 
@@ -357,10 +358,10 @@ def test_in_a_schema_of_another_name(empty_url: str) -> None:
             )
         )
     assert sum(one.messages for one in archived(engine, schema)) == 1
-    with engine.begin() as connection:
-        (month,) = archive.months(connection, schema=schema)
+    with Database(engine, schema).engine.begin() as connection:
+        (month,) = archive.months(connection)
         assert month.month == "2026-01"
-        assert archive.drop_month(connection, "2026-01", actor="a", reason="r", schema=schema) == month
+        assert archive.drop_month(connection, "2026-01", actor="a", reason="r") == month
 
 
 def test_the_door_for_deleting_is_open_only_while_rows_move(rows: Rows, engine: Engine) -> None:

@@ -48,17 +48,17 @@ def finished(rows: Rows, at: str, content: str = "{}", key: str | None = None) -
 
 
 def move(engine: Engine) -> None:
-    list(archive.archive(engine.begin, timedelta(0), actor="ann", reason="retention", schema="relay"))
+    list(archive.archive(engine.begin, timedelta(0), actor="ann", reason="retention"))
 
 
 def months(engine: Engine) -> list[Month]:
     with engine.connect() as connection:
-        return list(archive.months(connection, schema="relay"))
+        return list(archive.months(connection))
 
 
 def drop(engine: Engine, month: str) -> Month:
     with engine.begin() as connection:
-        return archive.drop_month(connection, month, actor="ann", reason="the law allows it", schema="relay")
+        return archive.drop_month(connection, month, actor="ann", reason="the law allows it")
 
 
 def changed(rows: Rows, table: str = "outbox_archive") -> Row[Any]:
@@ -128,7 +128,7 @@ def test_the_hash_of_a_month_goes_on_over_pages_and_a_redaction(
     move(engine)
     (before,) = months(engine)
     with engine.begin() as connection:
-        assert operations.redact(connection, [2], ORDER, schema="relay").changed == (2,)
+        assert operations.redact(connection, [2], ORDER).changed == (2,)
     monkeypatch.setattr(archive, "_TOGETHER", 2)
     assert [month.hashes_sha256 for month in months(engine)] == [before.hashes_sha256]
 
@@ -189,7 +189,7 @@ def test_what_stays_in_the_outbox_has_its_calls_there(rows: Rows, engine: Engine
         ids=[august, september],
     )
     rows.run("insert into relay.attempt values (:id, 1, 0, 'failed')", id=august)
-    list(archive.archive(engine.begin, timedelta(0), actor="a", reason="r", schema="relay", failed_holds=True))
+    list(archive.archive(engine.begin, timedelta(0), actor="a", reason="r", failed_holds=True))
     of_august = "select * from relay.audit_delivery where message_id = :id"
     evidence = rows.read(of_august, id=august)
     assert drop(engine, "2026-09").messages == 1
@@ -240,11 +240,11 @@ def test_an_archived_content_can_be_shown_revealed_and_removed(rows: Rows, engin
         assert (hot.archived, report.archived) == (False, True)
         assert (report.history, report.calls, report.content_sha256) == (hot.history, hot.calls, hot.content_sha256)
         assert len(report.history) == len(report.calls) == 1
-        texts = operations.reveal(connection, id_, ORDER, schema="relay")
+        texts = operations.reveal(connection, id_, ORDER)
         assert texts == operations.Texts(content, None, "{}", "no", {report.calls[0].id: None}, {})
-        assert operations.preview(connection, "redact", [id_], schema="relay").changing == (id_,)
-        assert operations.redact(connection, [id_], ORDER, schema="relay").changed == (id_,)
-        again = operations.redact(connection, [id_], ORDER, schema="relay")
+        assert operations.preview(connection, "redact", [id_]).changing == (id_,)
+        assert operations.redact(connection, [id_], ORDER).changed == (id_,)
+        again = operations.redact(connection, [id_], ORDER)
         assert again.skipped == {id_: "its content was removed already"}
     row = changed(rows)
     assert (row.words, row.headers, row.error_message) == (operations.TOMBSTONE, None, "no")
@@ -260,7 +260,7 @@ def test_a_redaction_finds_what_is_just_being_archived(rows: Rows, engine: Engin
 
     def redact() -> operations.Changed:
         with engine.begin() as connection:
-            return operations.redact(connection, [id_], ORDER, schema="relay")
+            return operations.redact(connection, [id_], ORDER)
 
     waiting = "select pid from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'lock_messages'"
     with ThreadPoolExecutor(1) as pool, engine.begin() as archiver:
@@ -287,8 +287,8 @@ def test_what_is_archived_is_neither_sent_again_nor_discarded(rows: Rows, engine
     id_ = finished(rows, "2026-01-15 12:00+00")
     move(engine)
     with engine.begin() as connection:
-        retried = operations.retry(connection, [id_], ORDER, schema="relay")
-        discarded = operations.discard(connection, [id_], ORDER, schema="relay")
+        retried = operations.retry(connection, [id_], ORDER)
+        discarded = operations.discard(connection, [id_], ORDER)
         by_function = connection.execute(text("select relay.retry(array[cast(:id as bigint)], 'r')"), {"id": id_})
         assert by_function.scalar_one() == []
     assert retried.skipped == {id_: "it is archived, and what is archived is not sent; insert it as a new message"}

@@ -83,7 +83,7 @@ def full(request: pytest.FixtureRequest, postgres: Server, migrated_template: st
                     connection.execute(text(statement))
             if request.param == "archived":
                 begin = engine.execution_options(isolation_level="READ COMMITTED").begin
-                moved = archive.archive(begin, timedelta(0), actor="a", reason="r", schema="relay", batch=10_000)
+                moved = archive.archive(begin, timedelta(0), actor="a", reason="r", batch=10_000)
                 assert sum(one.messages for one in moved) == FINISHED + 100
             connection.execute(text("vacuum analyze"))
             yield connection

@@ -203,7 +203,7 @@ def test_a_lock_of_an_ordering_key_is_told_by_who_has_it(rows: Rows, run: Relay,
 def test_what_batches_before_did_is_not_denied(rows: Rows, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acting, "LOCK_SECONDS", SHORT_SECONDS)
     rows.run(FAILED)
-    pruned = operations.prune(rows.engine, timedelta(0), Order("a", "r", {}), schema="relay", batch=1)
+    pruned = operations.prune(rows.engine, timedelta(0), Order("a", "r", {}), batch=1)
     assert next(pruned).messages == 1
     with (
         holding(database_url, "lock table relay.action in exclusive mode"),
@@ -221,9 +221,9 @@ def test_the_caller_of_a_door_goes_on_in_its_transaction_with_its_own_limit(
     with rows.engine.begin() as connection:
         connection.exec_driver_sql("set local lock_timeout = '77s'")
         with holding(database_url, ROWS["pause"]), pytest.raises(InTheWay):
-            operations.resume(connection, "account:b", order, schema="relay")
+            operations.resume(connection, "account:b", order)
         assert connection.exec_driver_sql("show lock_timeout").scalar_one() == "77s"
-        assert operations.resume(connection, "account:b", order, schema="relay")
+        assert operations.resume(connection, "account:b", order)
         assert connection.exec_driver_sql("show lock_timeout").scalar_one() == "77s"
 
 
@@ -233,7 +233,7 @@ def test_in_autocommit_nobody_acts(rows: Rows) -> None:
         rows.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
         pytest.raises(RelayError, match=r"^this connection is in autocommit"),
     ):
-        operations.pause(connection, "account:a", Order("a", "r", {}), schema="relay")
+        operations.pause(connection, "account:a", Order("a", "r", {}))
 
 
 @needs_pgbouncer

@@ -350,4 +350,4 @@ def test_a_rate_is_a_number(run: Relay, db: Connection, rate: str) -> None:
     refused = run("retry", "--status", "failed", "--rate", rate, "--yes", *WHY, code=2)
     assert f"'{rate}' is no rate; write a number from 0.001 to 1000000." in refused.stderr
     with pytest.raises(RelayError, match="no rate"):
-        operations.retry(db, [1], operations.Order("a", "r", {}), schema="relay", per_second=math.nan)
+        operations.retry(db, [1], operations.Order("a", "r", {}), per_second=math.nan)

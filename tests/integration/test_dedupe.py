@@ -51,13 +51,13 @@ def archived(rows: Rows) -> None:
 
 
 def pruned(rows: Rows) -> None:
-    list(operations.prune(rows.engine, timedelta(days=1), ORDER, schema="relay", batch=10))
+    list(operations.prune(rows.engine, timedelta(days=1), ORDER, batch=10))
 
 
 def dropped(rows: Rows) -> None:
     archived(rows)
     with rows.engine.begin() as connection:
-        archive.drop_month(connection, "2026-01", actor="ann", reason="r", schema="relay")
+        archive.drop_month(connection, "2026-01", actor="ann", reason="r")
 
 
 def add(connection: Connection) -> list[int | None]:
@@ -211,5 +211,5 @@ def test_what_has_not_finished_yet_is_not_to_be_archived(rows: Rows, roles: Role
 
 def test_what_has_not_finished_yet_is_not_to_be_pruned(rows: Rows) -> None:
     with pytest.raises(RelayError, match="Only what finished in the past is pruned"):
-        list(operations.prune(rows.engine, timedelta(seconds=-1), ORDER, schema="relay", batch=10))
+        list(operations.prune(rows.engine, timedelta(seconds=-1), ORDER, batch=10))
     assert rows.one("select count(*) from relay.outbox") == 1

@@ -200,13 +200,13 @@ def test_what_a_worker_does_it_still_does(roles: Roles, engine: Engine) -> None:
 def test_the_owner_and_the_owners_functions_change_what_has_ended(rows: Rows, roles: Roles) -> None:
     owner = create_engine(roles.url("owner"), poolclass=NullPool)
     with owner.begin() as connection:
-        assert operations.redact(connection, [1], ORDER, schema="relay").changed == (1,)
+        assert operations.redact(connection, [1], ORDER).changed == (1,)
     with psycopg.connect(roles.url("operator").replace("+psycopg", ""), autocommit=True) as operator:
         rows.add()
         rows.run(f"{ENDED} where id = 3")
         assert operator.execute("select relay.retry('{3}', 'again')").fetchone() == ([3],)
     rows.run("update relay.call set outcome = 'released', settled_at = now()")
-    moved = list(archive.archive(owner.begin, timedelta(0), actor="a", reason="r", schema="relay"))
+    moved = list(archive.archive(owner.begin, timedelta(0), actor="a", reason="r"))
     assert sum(batch.messages for batch in moved) == 1
 
 

@@ -72,7 +72,7 @@ def fill(engine: Engine, table: Rows) -> None:
     table.run("insert into relay.outbox (topic, content, producer) values ('t', '{}', ''), ('@t', '{}', null)")
     produce(engine, LOST)
     with engine.begin() as connection:
-        operations.pause(connection, "account:a", Order("ann", "+why", {"scope": "account:a"}), schema="relay")
+        operations.pause(connection, "account:a", Order("ann", "+why", {"scope": "account:a"}))
 
 
 def manifest_of(folder: Path) -> Any:

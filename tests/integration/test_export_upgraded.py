@@ -54,7 +54,7 @@ def before(empty_url: str) -> Rows:
 
 def exported(rows: Rows, folder: Path) -> None:
     with rows.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-        export(connection, folder, Plan(), schema="relay", told=lambda *_: None)
+        export(connection, folder, Plan(), told=lambda *_: None)
 
 
 def exported_before(rows: Rows, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

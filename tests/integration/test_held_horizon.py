@@ -268,7 +268,7 @@ def test_what_a_person_retries_goes_before_later_messages_of_its_key(rows: Rows,
     rows.run("update relay.call set settled_at = now(), outcome = 'released' where settled_at is null")
     with engine.begin() as connection:
         order = operations.Order("ann", "the topic is authorised now", {})
-        operations.retry(connection, [first], order, schema="relay")
+        operations.retry(connection, [first], order)
     assert flat(store.claim(Turn(), EIGHT)) == [first]
 
 

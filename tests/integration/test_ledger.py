@@ -84,7 +84,7 @@ def test_a_prune_keeps_hashes_attempts_and_days(rows: Rows, engine: Engine) -> N
     rows.run(FAILED.replace("now()", "now() - interval '1 day'"), ids=[first, second, third])
     hashes = rows.one("select string_agg(content_sha256, '' order by id) from relay.outbox")
     books = rows.read("select cast(day as text), inserted, done, failed, unknown from relay.audit_daily")
-    list(operations.prune(engine, timedelta(0), ORDER, schema="relay", batch=10))
+    list(operations.prune(engine, timedelta(0), ORDER, batch=10))
     (act,) = [act for act in acts(rows) if act.selection["table"] == "outbox"]
     assert (act.message_ids, act.selection["attempts"]) == ([first, second, third], 3)
     assert act.selection["hashes_sha256"] == hashlib.sha256(bytes(hashes)).hexdigest()
@@ -100,9 +100,9 @@ def test_a_dropped_month_keeps_its_days(rows: Rows, engine: Engine) -> None:
     rows.run(f"update relay.outbox set created_at = {at} where id = :id", id=ids[0])
     rows.run("alter table relay.outbox enable trigger user")
     rows.run(FAILED.replace("now()", at), ids=ids)
-    list(archive.archive(engine.begin, timedelta(0), actor="a", reason="r", schema="relay"))
+    list(archive.archive(engine.begin, timedelta(0), actor="a", reason="r"))
     with engine.begin() as connection:
-        archive.drop_month(connection, "2026-01", actor="ann", reason="asked", schema="relay")
+        archive.drop_month(connection, "2026-01", actor="ann", reason="asked")
     told = acts(rows)[-1].selection
     assert told["days"]["2026-01-10"] == {"inserted": 1, "done": 0, "failed": 1, "unknown": 0}
     assert (len(told["days"]), told["zone"]) == (2, "Asia/Shanghai")

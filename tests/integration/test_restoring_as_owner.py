@@ -76,7 +76,7 @@ def rows(engine: Engine) -> Rows:
     made.add(10, key_each="k", account="shop", content='{"name": "向阳", "n": 1.50}')
     drain(Store(engine, worker="w", lease_seconds=60), made)
     made.run("update relay.outbox set finished_at = finished_at - interval '40 days' where id % 2 = 0")
-    for _ in archive.archive(engine.begin, timedelta(days=1), actor="ann", reason="old", schema="relay"):
+    for _ in archive.archive(engine.begin, timedelta(days=1), actor="ann", reason="old"):
         pass
     made.run("insert into relay.pause (scope, reason, by) values ('account:b', 'asked', 'ann')")
     made.add(5)

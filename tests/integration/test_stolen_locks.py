@@ -142,7 +142,7 @@ def test_archiving_goes_on(rows: Rows, worker: Engine, stranger: psycopg.Connect
     asyncio.run(Bench(worker, Scripted()).drain())
     steal(rows, stranger, "waking, archiving, ids", shared=False)
     rows.run("update relay.outbox set finished_at = now() - interval '2 days'")
-    moved = list(archive(worker.begin, timedelta(days=1), actor="w", reason="r", schema="relay"))
+    moved = list(archive(worker.begin, timedelta(days=1), actor="w", reason="r"))
     assert not any(step.busy for step in moved)
     assert sum(step.messages for step in moved) == 2
 
@@ -151,7 +151,7 @@ def test_nobody_archives_beside_somebody_who_does(rows: Rows, worker: Engine, en
     rows.add(1)
     with engine.begin() as owner:
         assert owner.exec_driver_sql("select relay.archive_alone()").scalar_one()
-        (moved,) = archive(worker.begin, timedelta(days=1), actor="w", reason="r", schema="relay")
+        (moved,) = archive(worker.begin, timedelta(days=1), actor="w", reason="r")
         assert moved.busy
 
 

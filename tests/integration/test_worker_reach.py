@@ -67,7 +67,7 @@ def test_a_member_of_the_owner_archives_at_once_also_where_it_has_to_set_its_rol
     rows.run(f"alter role {roles.login('owner')} noinherit")
     made = create_engine(roles.url("owner"), poolclass=NullPool)
     event.listen(made, "begin", lambda connection: connection.exec_driver_sql(f"set role {roles.names.owner}"))
-    moved = list(archive.archive(made.begin, timedelta(0), actor="ann", reason="r", schema="relay"))
+    moved = list(archive.archive(made.begin, timedelta(0), actor="ann", reason="r"))
     assert sum(batch.messages for batch in moved) == 2
 
 

@@ -311,7 +311,7 @@ class Relay(RuleBasedStateMachine):
     def pause(self, rng: random.Random) -> None:
         account = rng.choice(ACCOUNTS)
         with self.engine.begin() as connection:
-            operations.pause(connection, f"account:{account}", ORDER, schema="relay")
+            operations.pause(connection, f"account:{account}", ORDER)
         self.model.paused.add(account)
 
     def resume(self, rng: random.Random) -> None:
@@ -319,7 +319,7 @@ class Relay(RuleBasedStateMachine):
 
     def resumed(self, account: str) -> None:
         with self.engine.begin() as connection:
-            assert operations.resume(connection, f"account:{account}", ORDER, schema="relay") is not None
+            assert operations.resume(connection, f"account:{account}", ORDER) is not None
         self.model.paused.remove(account)
 
     def retry(self, rng: random.Random) -> None:
@@ -327,13 +327,13 @@ class Relay(RuleBasedStateMachine):
 
     def retried(self, ids: list[int]) -> None:
         with self.engine.begin() as connection:
-            changed = operations.retry(connection, ids, ORDER, schema="relay").changed
+            changed = operations.retry(connection, ids, ORDER).changed
         assert set(changed) == self.model.retry(ids)
 
     def discarded(self, ids: list[int]) -> None:
         """The way out for what is held and too late to be sent."""
         with self.engine.begin() as connection:
-            assert set(operations.discard(connection, ids, ORDER, schema="relay").changed) == set(ids)
+            assert set(operations.discard(connection, ids, ORDER).changed) == set(ids)
         for id_ in ids:
             self.model.messages[id_].fails("relay.discarded")
 

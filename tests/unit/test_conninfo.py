@@ -6,8 +6,8 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from relay.assembly.database import explained
 from relay.conninfo import advice, refused_parameter
+from relay.database import explained
 from relay.errors import ConfigurationError, RelayError, UnreachableError
 
 WRONG = {
