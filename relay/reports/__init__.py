@@ -1,0 +1,34 @@
+"""What the tables say to a person: the backlog, the messages, and the history of one of them. Reads only.
+
+Read models for whoever shows them, the command, the checks or a page: functions over a connection, which knows its
+schema (see ``relay.database``), and frozen values.
+
+Nothing here scans finished rows: every row is kept, and counting them would take longer each month. It is all read
+through the windows, so that operators and auditors need no right on a table, and what the platform or a person says is
+masked. Contents never leave the database through this package; a message shows its length and a digest that an auditor
+can compare.
+"""
+
+from __future__ import annotations
+
+from relay.reports.backlog import FailedCode, Pause, Status, Trouble, Worker, far_told, status, trouble
+from relay.reports.history import Attempt, Call, MessageReport, message
+from relay.reports.listing import Filter, MessageLine, messages
+
+__all__ = [
+    "Attempt",
+    "Call",
+    "FailedCode",
+    "Filter",
+    "MessageLine",
+    "MessageReport",
+    "Pause",
+    "Status",
+    "Trouble",
+    "Worker",
+    "far_told",
+    "message",
+    "messages",
+    "status",
+    "trouble",
+]

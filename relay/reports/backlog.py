@@ -1,0 +1,152 @@
+"""The state of the relay now: what waits, who works, what is paused, and what the platform seems to say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import takewhile
+from typing import Any
+
+from sqlalchemy import Connection, Double, Select, and_, cast, func, or_, select, union_all
+
+from relay.lingering import Lingering, lingering
+from relay.reports.columns import OPEN, PENDING, STATUS, all_of, columns_of
+from relay.windows import read_call as call
+from relay.windows import read_outbox as outbox
+from relay.windows import read_pause as pause
+
+_NEWEST_CALLS, _BARREN_CALLS = 100, 5
+_RECENT = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class FailedCode:
+    error_code: str | None
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """``until`` None: until somebody resumes it."""
+
+    scope: str
+    until: datetime | None
+    reason: str
+    error_code: str | None
+    since: datetime
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A process with open calls; ``lease_until`` is the earliest of theirs, in the past if nobody extends it."""
+
+    worker: str
+    calls: int
+    messages: int
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """The last ``calls`` all came to nothing, the first of them at ``since``; the rest is what the last one said."""
+
+    calls: int
+    since: datetime
+    http_status: int | None
+    error_code: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """``pending`` = ``due`` + ``waiting`` + ``held``; what is in flight is still pending.
+
+    ``oldest_due_seconds`` counts from the time the message was allowed to go; None when none is due. ``far``: of those
+    that wait, how many will for more than a year, and ``farthest_due`` until when: milliseconds were taken for seconds.
+    """
+
+    pending: int
+    due: int
+    waiting: int
+    held: int
+    oldest_due_seconds: float | None
+    far: int
+    farthest_due: datetime | None
+    in_flight_calls: int
+    in_flight_messages: int
+    failed: tuple[FailedCode, ...]
+    pauses: tuple[Pause, ...]
+    workers: tuple[Worker, ...]
+    trouble: Trouble | None = None  # of the platform, or of the way to it
+    lingering: tuple[Lingering, ...] = ()  # who may have locked messages, while some have been due for long
+
+
+def status(connection: Connection) -> Status:
+    """The state of the relay now; the cost grows with the backlog, not with what is finished."""
+    backlog: dict[str, Any] = dict(connection.execute(_backlog()).mappings().one())
+    workers = all_of(connection, Worker, _workers())
+    unresumed = or_(pause.c.until.is_(None), pause.c.until > func.now())
+    failures = select(outbox.c.error_code, func.count()).where(STATUS["failed"])
+    return Status(
+        **backlog,
+        in_flight_calls=sum(worker.calls for worker in workers),
+        in_flight_messages=sum(worker.messages for worker in workers),
+        failed=all_of(connection, FailedCode, failures.group_by(outbox.c.error_code).order_by(func.count().desc())),
+        pauses=all_of(connection, Pause, columns_of(Pause, pause).where(unresumed).order_by(pause.c.scope)),
+        workers=workers,
+        trouble=trouble(connection),
+        lingering=lingering(connection, backlog["oldest_due_seconds"]),
+    )
+
+
+def trouble(connection: Connection) -> Trouble | None:
+    """What the platform's silence looks like, where no call of the last minutes brought a message any further.
+
+    The newest ids are looked at and no more; a call that was split is judged by its halves.
+    """
+    newest = select(call).order_by(call.c.id.desc()).limit(_NEWEST_CALLS).subquery().c
+    half = select(call).order_by(call.c.id.desc()).limit(_NEWEST_CALLS).subquery().c
+    closed = newest.settled_at.is_not(None) & (newest.outcome != "released")
+    split = select(half.id).where(half.parent_id == newest.id).exists()
+    code = func.coalesce(newest.sub_code, newest.error_code)
+    lines = select(newest.outcome, newest.settled_at, newest.http_status, code, newest.error_message)
+    recent = newest.settled_at > func.now() - _RECENT
+    found = connection.execute(lines.where(closed, recent, ~split).order_by(newest.id.desc())).all()
+    barren = list(takewhile(lambda line: line.outcome not in ("ok", "partial"), found))
+    if len(barren) < _BARREN_CALLS:
+        return None
+    return Trouble(len(barren), barren[-1].settled_at, *barren[0][2:])
+
+
+def far_told(found: Status) -> str | None:
+    """What is due so late that it may be a mistake, in words."""
+    if found.farthest_due is None:
+        return None
+    year = found.farthest_due.isoformat().partition("-")[0]
+    return f"{found.far}, the last in the year {year}: milliseconds taken for seconds?"
+
+
+def _backlog() -> Select[Any]:
+    """A pending message that is not held and has no time was due since ever."""
+    columns = (outbox.c.held, outbox.c.available_at, outbox.c.created_at)
+    pending = union_all(*(select(*columns).where(half) for half in PENDING)).subquery().c
+    later = pending.available_at > func.now()
+    due = and_(~pending.held, later.is_not(True))
+    far = pending.available_at > func.now() + timedelta(days=366)
+    since = func.min(func.greatest(pending.available_at, pending.created_at)).filter(due)
+    return select(
+        func.count().label("pending"),
+        func.count().filter(due).label("due"),
+        func.count().filter(later).label("waiting"),
+        func.count().filter(pending.held).label("held"),
+        cast(func.extract("epoch", func.now() - since), Double).label("oldest_due_seconds"),
+        func.count().filter(far).label("far"),
+        func.max(pending.available_at).filter(far).label("farthest_due"),
+    )
+
+
+def _workers() -> Select[Any]:
+    size = func.cardinality(call.c.message_ids)
+    summary = select(call.c.worker, func.count(), func.sum(size), func.min(call.c.lease_until))
+    return summary.where(OPEN).group_by(call.c.worker).order_by(call.c.worker)

@@ -1,0 +1,140 @@
+"""The history of one message: its attempts, the calls that named it, and those they were split off from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Select, any_, func, literal, select, union, union_all
+from sqlalchemy.sql import FromClause
+
+from relay.reports.columns import OPEN, all_of, columns_of
+from relay.windows import read_attempt as attempt
+from relay.windows import read_attempt_archive as attempt_archive
+from relay.windows import read_call as call
+from relay.windows import read_call_archive as call_archive
+from relay.windows import read_outbox as outbox
+from relay.windows import read_outbox_archive as outbox_archive
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    call_id: int
+    result_index: int
+    outcome: str
+    error_code: str | None
+    error_message: str | None
+    at: datetime
+    retry_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """``result_index``: where the message stood in it; ``created_by``: the login; ``outcome`` None: it is open."""
+
+    id: int
+    parent_id: int | None
+    result_index: int
+    messages: int
+    worker: str
+    created_by: str | None
+    outcome: str | None
+    http_status: int | None
+    request_id: str | None
+    error_code: str | None
+    sub_code: str | None
+    error_message: str | None
+    claimed_at: datetime
+    sent_at: datetime | None
+    settled_at: datetime | None
+    duration_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReport:
+    """``content_sha256`` is the one of ``audit_message``; ``calls`` and ``attempts`` are in the order they happened."""
+
+    id: int
+    status: str
+    topic: str
+    account: str
+    target_group: str | None
+    target_app_key: str | None
+    ordering_key: str | None
+    dedupe_key: str | None
+    producer: str | None
+    content_characters: int
+    content_sha256: str | None
+    attempts: int
+    call_id: int | None
+    result_index: int | None
+    error_code: str | None
+    error_message: str | None
+    available_at: datetime | None
+    deliver_before: datetime | None
+    created_at: datetime
+    created_by: str
+    finished_at: datetime | None
+    archived: bool
+    history: tuple[Attempt, ...]
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a message is, with its attempts and calls."""
+
+    messages: FromClause
+    attempts: FromClause
+    calls: FromClause
+
+
+# While one of its messages is in the outbox, a call is not archived; afterwards it may be in either place.
+_HOT = _Place(outbox, attempt, call)
+_ARCHIVE = _Place(
+    outbox_archive,
+    attempt_archive,
+    union_all(select(call), select(*(call_archive.c[column.name] for column in call.c))).subquery(),
+)
+
+
+def message(connection: Connection, message_id: int) -> MessageReport | None:
+    """One message with its attempts, the calls that named it, and the calls those were split off from."""
+    return _report(connection, message_id, _HOT) or _report(connection, message_id, _ARCHIVE)
+
+
+def _report(connection: Connection, message_id: int, place: _Place) -> MessageReport | None:
+    messages, attempts = place.messages.c, place.attempts.c
+    asked = columns_of(MessageReport, place.messages, archived=literal(place is _ARCHIVE))
+    facts: dict[str, Any] | None = connection.execute(asked.where(messages.id == message_id)).mappings().one_or_none()  # type: ignore[assignment]
+    if facts is None:
+        return None
+    history = columns_of(Attempt, place.attempts).where(attempts.message_id == message_id).order_by(attempts.call_id)
+    return MessageReport(
+        **facts,
+        history=all_of(
+            connection, Attempt, history.where(attempts.message_id == message_id).order_by(attempts.call_id)
+        ),
+        calls=all_of(connection, Call, _calls_of(message_id, place)),
+    )
+
+
+def _calls_of(message_id: int, place: _Place) -> Select[Any]:
+    """Calls are found by what names them, for no index leads from a message to all of its calls.
+
+    Each is looked up by its id (an array, a lateral): as joins, the planner would rather read all calls of the archive.
+    """
+    named = union(
+        select(place.attempts.c.call_id).where(place.attempts.c.message_id == message_id),
+        select(place.messages.c.call_id).where(place.messages.c.id == message_id),
+        select(call.c.id).where(OPEN, any_(call.c.message_ids) == message_id),
+    )
+    calls = place.calls.c
+    first = select(calls.id, calls.parent_id).where(calls.id == any_(func.array(named.scalar_subquery())))
+    line = first.cte("line", recursive=True)
+    parent = select(calls.id, calls.parent_id).where(calls.id == line.c.parent_id).offset(0).lateral()
+    line = line.union(select(parent.c.id, parent.c.parent_id).select_from(line).join(parent, literal(True)))
+    position = func.array_position(calls.message_ids, literal(message_id, BigInteger)) - 1
+    shown = columns_of(Call, place.calls, result_index=position, messages=func.cardinality(calls.message_ids))
+    return shown.where(calls.id == any_(func.array(select(line.c.id).scalar_subquery()))).order_by(calls.id)
