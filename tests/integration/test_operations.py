@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Connection, Engine, Row, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
+import relay
 from relay import operations
 from relay.database import Database
 from relay.message import Answered, Batch, Fault, Result
@@ -490,8 +491,6 @@ def test_prune_leaves_what_somebody_is_working_on(engine: Engine, db: Connection
 
 
 def test_operations_work_in_a_schema_of_another_name(empty_url: str) -> None:
-    import relay
-
     relay.migrate(empty_url, schema="My Outbox")
     engine = create_engine(empty_url)
     with Database(engine, "My Outbox").operating() as acting, acting.begin() as connection:
