@@ -2,9 +2,9 @@
 
 Whoever has a worker's login may move the next call of any app key by up to a day; every other worker then waits, and
 moves it on, call by call. So while it is far the row keeps one login, and as ``step`` by how much that one moved it
-beyond all others: what another one moves is taken off, and who has more than is left takes over. So who moved it further
-than all others together is the one who stands there, in however many steps, and the last one does not count. While it is
-near the login is that of the last call, and there is no step.
+beyond all others: what another one moves is taken off, and who has more than is left takes over. So who moved it
+further than all others together is the one who stands there, in however many steps, and the last one does not count.
+While it is near the login is that of the last call, and there is no step.
 
 A paced call writes this row in one statement as before, and the function runs only where it is far, or where another
 login wrote it before. Workers may name neither column; whoever may, of the grants of the version before, is overruled.
