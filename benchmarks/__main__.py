@@ -16,7 +16,7 @@ from benchmarks.effort import FULL, QUICK
 from benchmarks.ground import Ground
 from benchmarks.table import RESULTS
 
-MEASURES = ("drains", "latency", "inserts", "claims", "scale", "knobs", "peers")
+MEASURES = ("drains", "latency", "inserts", "bulk", "claims", "scale", "knobs", "peers")
 AT_A_GLANCE = MEASURES[:-2]
 ON_REQUEST = ("audit",)  # what people ask of a long history; two minutes more
 _NAMES = f"some of {', '.join(MEASURES)} (all of these by default), {', '.join(ON_REQUEST)}"

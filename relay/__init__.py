@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from relay.assembly.embedding import drain, open_worker, running
     from relay.errors import MessageError, NotInTransaction, RelayError
-    from relay.outbox import OutboxMessage, add, add_async, insert
+    from relay.outbox import NewMessage, OutboxMessage, add, add_async, add_many, add_many_async, insert
     from relay.revisions import downgrade, include_name
     from relay.revisions.migrating import migrate
 
@@ -25,9 +25,12 @@ _HOMES = {
     "MessageError": "relay.errors",
     "NotInTransaction": "relay.errors",
     "RelayError": "relay.errors",
+    "NewMessage": "relay.outbox",
     "OutboxMessage": "relay.outbox",
     "add": "relay.outbox",
     "add_async": "relay.outbox",
+    "add_many": "relay.outbox",
+    "add_many_async": "relay.outbox",
     "downgrade": "relay.revisions",
     "drain": "relay.assembly.embedding",
     "include_name": "relay.revisions",
@@ -39,12 +42,15 @@ _HOMES = {
 
 __all__ = [
     "MessageError",
+    "NewMessage",
     "NotInTransaction",
     "OutboxMessage",
     "RelayError",
     "__version__",
     "add",
     "add_async",
+    "add_many",
+    "add_many_async",
     "downgrade",
     "drain",
     "include_name",

@@ -34,6 +34,18 @@ class Columns(TypedDict, total=False):
 
 
 _OPTIONAL = tuple(Columns.__annotations__)
+NAMES = ("topic", "content", *_OPTIONAL)
+# What others call it, where the letters alone would lead astray.
+_CALLED_ELSEWHERE = {
+    "available_at": ("delay", "delay_seconds", "countdown", "eta", "not_before", "run_at", "schedule_at", "send_at"),
+    "deliver_before": ("deadline", "expires", "expires_at", "expiry", "not_after", "timeout", "ttl"),
+    "ordering_key": ("group", "group_id", "key", "message_group_id", "partition_key", "queue", "routing_key"),
+    "dedupe_key": ("deduplication_id", "idempotency_key", "message_id", "request_id", "unique_key"),
+    "account": ("seller", "session", "shop", "tenant"),
+    "headers": ("attributes", "metadata", "properties"),
+}
+_MEANT = {called: name for name, others in _CALLED_ELSEWHERE.items() for called in others}
+_TIMES = ("available_at", "deliver_before")
 _KEYS = ("ordering_key", "dedupe_key")  # whatever an application puts between their parts
 # ASCII's and Latin-1's, separators of lines, what turns a text round, what nobody sees; as the tables have it.
 _CONTROLS = re.compile(
@@ -49,12 +61,12 @@ def parameters(topic: str, content: object, columns: Mapping[str, object]) -> di
     row: dict[str, Any] = {"topic": _topic(topic), "content": exact_text(content)}
     for name, value in columns.items():
         if name not in _OPTIONAL:
-            raise _unknown(name)
+            raise _unknown(str(name))
         if value is None:
             continue
         if name in ("json_ex_content", "headers"):
             row[name] = exact_text(value, name)
-        elif name in ("available_at", "deliver_before"):
+        elif name in _TIMES:
             row[name] = _moment(name, value)
         else:
             row[name] = line(name, value)
@@ -102,5 +114,6 @@ def _unknown(name: str) -> MessageError:
         return MessageError(
             f"{name} is kept by the relay, an insert cannot name it.", f"Columns: {', '.join(_OPTIONAL)}"
         )
-    near = get_close_matches(name, _OPTIONAL, 1, cutoff=0)
-    return MessageError(f"There is no column {name!r}.", f"Did you mean {near[0]!r}? Columns: {', '.join(_OPTIONAL)}")
+    near = _MEANT.get(name) or get_close_matches(name, _OPTIONAL, 1, cutoff=0)[0]
+    how = " It is a moment: datetime.now(timezone.utc) + timedelta(seconds=60)." if near in _TIMES else ""
+    return MessageError(f"There is no column {name!r}.", f"Did you mean {near!r}?{how} Columns: {', '.join(_OPTIONAL)}")

@@ -126,7 +126,7 @@ def _content_is_missing() -> str:
     # An INSERT of many rows by SQLAlchemy's ORM leaves out what it does not know as a column, without a word.
     raise _PassedOnError(
         "This INSERT names no content: insert(relay.OutboxMessage) and bulk_insert_mappings cannot write messages.",
-        "Use session.add_all([relay.OutboxMessage(...), ...]), or relay.add(...) for each.",
+        "Use relay.add_many(session, [{...}, ...]), or session.add_all([relay.OutboxMessage(...), ...]).",
     )
 
 

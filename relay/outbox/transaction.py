@@ -6,32 +6,36 @@ that is the very fault an outbox exists to prevent. So it is an error, unless th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from sqlalchemy import Connection
 
 from relay.errors import NotInTransaction
 
-if TYPE_CHECKING:
-    import psycopg
-    from sqlalchemy import Connection
-
 
 def refuse_autocommit(connection: Connection) -> None:
-    """Raise NotInTransaction if what is executed on ``connection`` is committed at once.
-
-    The driver's own connection is asked: SQLAlchemy's isolation level reads READ COMMITTED on an AUTOCOMMIT engine.
-    """
-    if getattr(connection.connection.dbapi_connection, "autocommit", False):
-        raise _not_in_transaction()
+    """Raise NotInTransaction if what is executed on ``connection`` is committed at once."""
+    if commits_at_once(connection):
+        raise not_in_transaction()
 
 
-def refuse_autocommit_of_psycopg(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
-    """The same for a bare psycopg connection, where autocommit inside ``connection.transaction()`` is fine."""
-    if connection.autocommit and connection.info.transaction_status.name == "IDLE":
-        raise _not_in_transaction()
+def commits_at_once(connection: Connection) -> bool:
+    """The driver is asked: SQLAlchemy's isolation level reads READ COMMITTED on an AUTOCOMMIT engine."""
+    return bool(getattr(connection.connection.dbapi_connection, "autocommit", False))
 
 
-def _not_in_transaction() -> NotInTransaction:
+def psycopg_commits_at_once(connection: Any) -> bool:
+    """Of a bare psycopg connection, where autocommit inside ``connection.transaction()`` is fine."""
+    return bool(connection.autocommit) and connection.info.transaction_status.name == "IDLE"
+
+
+def django_commits_at_once(connection: Any) -> bool:
+    """Outside of ``atomic()``, unless the application has set autocommit off and commits by itself."""
+    return not connection.in_atomic_block and bool(connection.get_autocommit())
+
+
+def not_in_transaction(within: str = "") -> NotInTransaction:
     return NotInTransaction(
         "The connection is in autocommit: the message would be committed apart from your own rows (a dual write).",
-        "Write both in one transaction; if the message stands alone: relay.add(..., allow_autocommit=True)",
+        f"Write both in one transaction{within}; if the message stands alone: relay.add(..., allow_autocommit=True)",
     )

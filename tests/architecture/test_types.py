@@ -61,3 +61,58 @@ def test_type_checkers_know_every_name_that_is_handed_out() -> None:
     names = {alias.name for node in known.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert names | {"__version__"} == set(relay.__all__)
     assert all(getattr(relay, name) is not None for name in relay.__all__)
+
+
+APPLICATION = """
+import relay
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
+
+
+class Psycopg:
+    autocommit = False
+
+    def fileno(self) -> int: ...
+    def transaction(self) -> AbstractContextManager[object]: ...
+
+
+class Asyncpg:
+    def is_in_transaction(self) -> bool: ...
+    def is_closed(self) -> bool: ...
+
+
+async def application(one: Session, other: AsyncSession, own: Psycopg, wire: Asyncpg) -> list[int | None]:
+    message = relay.NewMessage("topic", {}, ordering_key="k")
+    found: int | None = relay.add(one, "topic", {}, account="shop")
+    relay.add_many(own, [message, {"topic": "topic", "content": {"n": found}}])
+    await relay.add_async(wire, "topic", {})
+    relay.add(other, "topic", {})
+    relay.add(wire, "topic", {})
+    await relay.add_async(own, "topic", {})
+    relay.NewMessage("topic", {}, delay=5)
+    relay.add_many(one, [1])
+    return await relay.add_many_async(other, (message for _ in range(3)))
+"""
+WRONG_LINES = {"relay.add(other", "relay.add(wire", "relay.add_async(own", "delay=5", "relay.add_many(one, [1])"}
+
+
+@pytest.mark.timeout(300)
+def test_connections_are_typed_where_no_driver_is_installed(tmp_path: Path) -> None:
+    import sqlalchemy
+    import typing_extensions
+
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    (packages,) = (tmp_path / "bare" / "lib").glob("python*/site-packages")
+    for here in (Path(sqlalchemy.__file__).parent, Path(typing_extensions.__file__), ROOT / "relay"):
+        (packages / here.name).symlink_to(here)
+    program = tmp_path / "program.py"
+    program.write_text(f"from contextlib import AbstractContextManager\n{APPLICATION}")
+    python = str(tmp_path / "bare" / "bin" / "python")
+    options = ["--strict", "--no-error-summary", "--disable-error-code=empty-body", f"--python-executable={python}"]
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, str(program)], cwd=tmp_path, capture_output=True, text=True
+    )
+    lines = program.read_text().splitlines()
+    errors = {int(line.split(":")[1]) for line in checked.stdout.splitlines() if ": error: " in line}
+    wrong = {n for n, line in enumerate(lines, start=1) if any(part in line for part in WRONG_LINES)}
+    assert errors == wrong, checked.stdout + checked.stderr

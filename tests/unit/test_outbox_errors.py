@@ -48,6 +48,7 @@ def kind(cls: type[Any]) -> Any:
         ({"status": "done"}, "status is kept by the relay"),
         ({"id": 5}, "id is kept by the relay"),
         ({"acount": "x"}, "There is no column 'acount'"),
+        ({"delay": 60}, "There is no column 'delay'"),
     ],
     ids=repr,
 )
@@ -59,12 +60,29 @@ def test_a_column_that_is_wrong(make: Any, columns: dict[str, Any], sentence: st
 
 
 @pytest.mark.parametrize(
-    ("wrong", "near"), [("acount", "account"), ("dedup_key", "dedupe_key"), ("order_key", "ordering_key")]
+    ("wrong", "near"),
+    [
+        ("acount", "account"),
+        ("dedup_key", "dedupe_key"),
+        ("order_key", "ordering_key"),
+        ("delay", "available_at"),
+        ("countdown", "available_at"),
+        ("ttl", "deliver_before"),
+        ("idempotency_key", "dedupe_key"),
+        ("partition_key", "ordering_key"),
+    ],
 )
 def test_an_unknown_column_names_the_nearest(wrong: str, near: str) -> None:
     with pytest.raises(relay.MessageError) as refused:
         relay.insert(TOPIC, {}, **{wrong: "x"})  # type: ignore[arg-type]
     assert f"Did you mean {near!r}?" in refused.value.hint
+
+
+def test_a_delay_is_told_how_to_be_a_moment() -> None:
+    with pytest.raises(relay.MessageError) as refused:
+        relay.insert(TOPIC, {}, delay=60)  # type: ignore[call-arg]
+    assert "Did you mean 'available_at'? It is a moment: datetime.now(timezone.utc) + timedelta" in refused.value.hint
+    assert any(refused.value.hint in note for note in refused.value.__notes__)  # a traceback shows it
 
 
 def test_the_limits_themselves_are_accepted() -> None:
