@@ -32,6 +32,7 @@ NO_CODES = {
     "relay.zone",
     "relay.last_id",
     "relay.look_again",
+    "relay.position",
     "relay.last_call",
     "relay.look_at_calls",
     "relay.wake",
