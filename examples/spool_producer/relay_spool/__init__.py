@@ -21,7 +21,7 @@ from relay.errors import ConfigurationError
 from relay.explained import Explained
 from relay.findings import Finding, ok, warn
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Message, Refused
-from relay.producers import ProducerContext, ProducerOptions, Secret
+from relay.producers import BatchSize, ProducerContext, ProducerOptions, Secret
 
 LOW_BYTES = 1024**2
 
@@ -47,6 +47,7 @@ class SpoolOptions(ProducerOptions):
     folder: Path
     key: Secret | None = None
     sync: bool = True
+    batch_size: BatchSize = 50
 
 
 class SpoolProducer:
@@ -54,7 +55,7 @@ class SpoolProducer:
     explain = staticmethod(explained)
 
     def __init__(self, context: ProducerContext[SpoolOptions]) -> None:
-        self.max_batch = 50
+        self.max_batch = 500
         self.max_bytes = 1024 * 1024
         self._options = context.options
         self._now = context.now
