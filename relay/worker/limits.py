@@ -7,7 +7,7 @@ import random
 import time
 
 from relay.message import Answer, Answered, Batch, Fault, Scope
-from relay.pacing import FULL, Gate, after_ban, after_fault, after_success, allowed_calls, allowed_messages
+from relay.worker.pacing import FULL, Gate, after_ban, after_fault, after_success, allowed_calls, allowed_messages
 
 _TOO_LARGE = 413
 _SMALLEST_PORTION = 2  # slots: a claim costs two statements, whatever it takes

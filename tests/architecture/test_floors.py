@@ -70,7 +70,6 @@ PURE_ROOMS = {
     "message",
     "operator_statements",
     "outcomes",
-    "pacing",
     "schema",
     "showing",
     "sql",
@@ -79,6 +78,7 @@ PURE_ROOMS = {
     "store.claim.statements",
     "tmc",
     "windows",
+    "worker.pacing",
 }
 ACTING = {"asyncio", "http", "os", "signal", "socket", "ssl", "subprocess", "threading", "urllib.request"}
 

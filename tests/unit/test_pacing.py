@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from relay import pacing
 from relay.message import ACCEPTED, Answered, Batch, Fault, Message, Refused, Scope
-from relay.pacing import FULL, TOLERATED, after_ban, after_fault, after_success, allowed_calls, allowed_messages
+from relay.worker import pacing
 from relay.worker.limits import Limits
+from relay.worker.pacing import FULL, TOLERATED, after_ban, after_fault, after_success, allowed_calls, allowed_messages
 
 RNG = random.Random(7)
 
