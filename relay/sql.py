@@ -25,11 +25,6 @@ SOUND = """coalesce(array_ndims(c.message_ids) = 1 and array_lower(c.message_ids
         and cardinality(c.message_ids) <= 32767 and array_position(c.message_ids, null) is null
         and (select count(distinct id) from unnest(c.message_ids) as id) = cardinality(c.message_ids), false)"""
 
-# Messages that open calls name, as the inside of "id not in (…)": of which a null would make "not in" true of nothing.
-NAMED_BY_OPEN_CALLS = """
-    select named.id from {schema}.call cross join unnest(message_ids) as named (id)
-    where settled_at is null and named.id is not null"""
-
 
 @dataclass(frozen=True, slots=True)
 class AdvisoryLock:
@@ -74,6 +69,18 @@ def quoted(schema: str) -> str:
 def filled(sql: str, schema: str) -> str:
     """This text for the schema of this name."""
     return sql.replace("{schema}", quoted(schema))
+
+
+def named_by_open_calls(also: str = "true") -> str:
+    """Ids of the messages that open calls name, as the inside of "id not in (…)"; ``also``: a condition on the call.
+
+    A null among them would make "not in" true of nothing.
+    """
+    return """
+    select named.id
+    from (select unnest(message_ids) as id from {schema}.call
+          where settled_at is null and {also}) as named
+    where named.id is not null""".replace("{also}", also)
 
 
 def numbers(values: Iterable[int]) -> str:

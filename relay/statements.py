@@ -8,7 +8,7 @@ of rows.
 
 from __future__ import annotations
 
-from relay.sql import NAMED_BY_OPEN_CALLS, SOUND
+from relay.sql import SOUND, named_by_open_calls
 
 # The guard of every settle: whoever closes the call owns its outcome. A call that is not returned was lost. The nonce
 # tells our call from one that got the same id after the database went back in time (see CallKey).
@@ -299,7 +299,7 @@ select array_agg(id) from (
     select id from {schema}.outbox where status = 'pending' and ordering_key is not null
     limit 1000000) as pending
 where id not in ({named})
-""".replace("{named}", NAMED_BY_OPEN_CALLS)
+""".replace("{named}", named_by_open_calls())
 
 # All that a claim reads of a message.
 READ_TEXTS = """
@@ -313,7 +313,7 @@ update {schema}.outbox set status = 'failed', finished_at = now(), error_code = 
 where id = any (cast(:ids as bigint[])) and status = 'pending'
   and id not in ({named})
 returning id
-""".replace("{named}", NAMED_BY_OPEN_CALLS)
+""".replace("{named}", named_by_open_calls())
 
 ACCOUNTS_OF = """
 select distinct account from {schema}.outbox where id = any (cast(:ids as bigint[]))

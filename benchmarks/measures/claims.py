@@ -24,7 +24,7 @@ from benchmarks.ground import CONTENT, QUICKLY, Ground, connected, settle_down
 from benchmarks.table import Cells, Row, Table
 from relay.message import ACCEPTED, Answered
 from relay.outcomes import Policy, decide
-from relay.store import Claim, ClaimLimits, Store, Turn
+from relay.store import Claim, ClaimLimits, Store
 
 _ROWS = """
 insert into relay.outbox (topic, content, account, ordering_key, available_at, status, attempts, call_id, result_index,
@@ -104,14 +104,13 @@ def _claims(ground: Ground, prepare: Prepare) -> list[Cells]:
         settle_down(url, "relay.outbox")
         engine = create_engine(url)
         stack.callback(engine.dispose)
-        store, turn, claims = Store(engine, worker="w", lease_seconds=60), Turn(), []
+        store, claims = Store(engine, worker="w", lease_seconds=60), []
         for _ in range(_LEARNING + _SAMPLES):
             before, started = _pages(engine), time.monotonic()
-            claim = store.claim(turn, ClaimLimits(slots=_SLOTS, batch_size=_BATCH))
+            claim = store.claim(ClaimLimits(slots=_SLOTS, batch_size=_BATCH))
             milliseconds = (time.monotonic() - started) * 1000
             claims.append({"ms": milliseconds, "pages": _pages(engine) - before})
             _settle(store, claim)
-            turn = claim.turn
     slowest = max(cells["ms"] for cells in claims[:_LEARNING])
     return [cells | {"ms while learning": slowest} for cells in claims[_LEARNING:]]
 

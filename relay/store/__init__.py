@@ -31,20 +31,17 @@ from relay.message import CallKey
 from relay.outcomes import History, PauseOrder, Policy, Settlement, exhausted_ids, lapsed, spared, unsound
 from relay.store import claim as claiming
 from relay.store import settling
-from relay.store.apart import Aside
 from relay.store.claim.floors import Floors
-from relay.store.claim.roster import Roster
-from relay.store.claim.unheard import Unheard
-from relay.store.claim.writers import Writers
+from relay.store.claim.memory import Memory
 from relay.store.connections import Connections, told
 from relay.store.evidence import plainer, storable
 from relay.store.running import fetch, run
 from relay.store.settling import Sent
 from relay.store.sieve import Unreadable, unreadable
 from relay.store.swallowed import Swallowed
-from relay.store.values import Claim, ClaimLimits, Pause, Settled, Turn
+from relay.store.values import Claim, ClaimLimits, Pause, Settled
 
-__all__ = ["Claim", "ClaimLimits", "Moved", "Pause", "Sent", "Settled", "Store", "Turn", "Unreadable", "told"]
+__all__ = ["Claim", "ClaimLimits", "Moved", "Pause", "Sent", "Settled", "Store", "Unreadable", "told"]
 
 _LAPSED_AT_ONCE = 100
 _PLAIN = 2  # of the forms of a settlement: in ASCII
@@ -68,78 +65,68 @@ class Store:
         self._worker = worker
         self._lease_seconds = lease_seconds
         self._schema = schema
-        self._floors = floors or Floors()
-        self._roster = Roster()
-        self._unheard = Unheard(lease_seconds)
-        self._writers = Writers()
-        self._aside = Aside()
+        self.memory = Memory(lease_seconds, floors)
 
-    def claim(self, turn: Turn, limits: ClaimLimits) -> Claim:
+    def claim(self, limits: ClaimLimits) -> Claim:
         """Claim ready messages, account by account in turn; one claim at a time.
 
         What an earlier claim took in a commit that nobody heard of is given back first. Where a claim is refused for a
         row that it writes, the others are claimed all the same, and that one is put aside (see ``put_aside``).
         """
         try:
-            return self._claim(turn, limits)
+            return self._claim(limits)
         except (UnreachableError, SwallowedError):
             raise
         except (RefusedError, DBAPIError) as error:
-            return self._claim_apart(turn, limits, error)
+            return self._claim_apart(limits, error)
 
-    def _claim_apart(self, turn: Turn, limits: ClaimLimits, refusal: Exception) -> Claim:
-        self._aside.careful = True
-        before = set(self._aside.ids())
+    def _claim_apart(self, limits: ClaimLimits, refusal: Exception) -> Claim:
+        self.memory.aside.careful = True
+        before = set(self.memory.aside.ids())
         try:
-            claim = self._claim(turn, limits)
+            claim = self._claim(limits)
         finally:
-            self._aside.careful = False
+            self.memory.aside.careful = False
         if isinstance(refusal, DBAPIError) and not claim.batches and not claim.expired:
-            self._aside.forget(set(self._aside.ids()) - before)
+            self.memory.aside.forget(set(self.memory.aside.ids()) - before)
             raise refusal  # a right is missing, not a row in the way
         return claim
 
     def put_aside(self) -> dict[int, str]:
         """Messages that claims could do nothing with since this was asked the last time, and why."""
-        return self._aside.take_fresh()
+        return self.memory.aside.take_fresh()
 
     @property
     def aside(self) -> list[int]:
         """Messages that are left alone for a while for that."""
-        return self._aside.ids()
+        return self.memory.aside.ids()
 
-    def _claim(self, turn: Turn, limits: ClaimLimits) -> Claim:
+    def _claim(self, limits: ClaimLimits) -> Claim:
+        unheard = self.memory.unheard
         with self._transaction() as connection:
-            if nonces := self._unheard.nonces():
+            if nonces := unheard.nonces():
                 given = {"worker": self._worker, "nonces": nonces}
-                self._unheard.forget(row.nonce for row in self._fetch(connection, sql.GIVE_BACK, given))
-            claim, trace = claiming.claim(
+                unheard.forget(row.nonce for row in self._fetch(connection, sql.GIVE_BACK, given))
+            look, outcome = claiming.claim(
                 connection,
                 self._schema,
-                turn,
+                self.memory,
                 limits,
-                self._floors,
-                self._roster,
-                self._writers,
-                self._aside,
                 worker=self._worker,
                 lease_seconds=self._lease_seconds,
             )
-            self._unheard.committing(claim.batches)
-        self._unheard.heard(claim.batches)
-        self._floors.note(trace)
-        if trace.told is not None:  # the round over all accounts goes on later from where it is
-            claim = replace(claim, turn=replace(turn, accounts=claim.turn.accounts, fruitless=claim.turn.fruitless))
-        return claim
+            unheard.committing(outcome.batches)
+        unheard.heard(outcome.batches)
+        return self.memory.learn(look, outcome)
 
     def expect(self, accounts: Iterable[str]) -> None:
         """Let claims look at these soon: they may be claimed now, and could not be before. For any thread."""
-        self._roster.expect(accounts)
+        self.memory.roster.expect(accounts)
 
     @property
     def stranger(self) -> str:
         """Who holds locks that are none of theirs, as the last claims saw it; empty where nobody does."""
-        return self._writers.stranger
+        return self.memory.writers.stranger
 
     def settle(self, settlements: Sequence[Settlement], sent: Sent, tried: Collection[CallKey] = ()) -> Settled:
         """Write the outcomes of these calls. Where one of them is refused nothing is written, of none.

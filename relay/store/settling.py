@@ -18,7 +18,7 @@ from relay.message import Batch, CallKey
 from relay.outcomes import PauseOrder, Settlement
 from relay.sql import numbers
 from relay.store.apart import write_apart
-from relay.store.claim import batches_of, nonces
+from relay.store.claim.naming import batches_of, nonces
 from relay.store.evidence import code, delay, number, storable
 from relay.store.running import fetch, run
 from relay.store.swallowed import Swallowed

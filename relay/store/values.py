@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from relay.message import Batch, CallKey
-
-FEW_ACCOUNTS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """Where the last claim stopped: after which account, and after which ordering key of accounts with many keys."""
-
-    after_account: str = ""
-    keys: Mapping[str, str] = field(default_factory=dict)
-    accounts: int = FEW_ACCOUNTS  # how many accounts the next claim looks at
-    fruitless: int = 0  # claims in a row that found nothing
-    crowded_until: float = (
-        0.0  # monotonic; until then and the end of a round, what was ever locked is passed over; 0: no
-    )
-    in_vain: bool = False  # in this round another worker had some of what was locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +36,6 @@ class Claim:
     """
 
     batches: tuple[Batch, ...]
-    turn: Turn
     expired: int
     exhausted: bool
     everywhere: bool

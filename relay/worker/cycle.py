@@ -19,7 +19,7 @@ from relay import events
 from relay.errors import RefusedError, UnreachableError, UnsettledError
 from relay.outcomes import Policy
 from relay.producers import Producer
-from relay.store import Claim, ClaimLimits, Store, Turn
+from relay.store import Claim, ClaimLimits, Store
 from relay.wakeups import Arming, Polling, Wakeup
 from relay.worker.acquaintance import Acquaintance
 from relay.worker.clock import Clock
@@ -124,7 +124,6 @@ class Worker:
             rng=rng,
         )
         self._isolation = Isolation(store, self._threads, observers=observers, report=self._report)
-        self._turn = Turn()
         self._stranger = self._claims_fail = ""
         self._stopping = asyncio.Event()
         self._aborting = asyncio.Event()
@@ -284,9 +283,8 @@ class Worker:
             acquainted=self._pauses.acquainted,
         )
         started = time.monotonic()
-        claim = await self._threads.run(lambda: self._store.claim(self._turn, limits))
+        claim = await self._threads.run(lambda: self._store.claim(limits))
         seconds = time.monotonic() - started
-        self._turn = claim.turn
         self._tell_of_strangers()
         for message_id, reason in self._store.put_aside().items():
             self._events.emit(events.DatabaseRefused("claim", f"message {message_id} is left alone: {reason}"))

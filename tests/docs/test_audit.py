@@ -18,7 +18,7 @@ from relay.message import ACCEPTED, Answered, Fault, Refused, Result
 from relay.operations import Order
 from relay.outcomes import Policy, decide
 from relay.roles import MAY, VIEWS, RoleNames
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from tests.docs.markdown import ROOT, Block, blocks, tables
 from tests.fixtures.roles import Roles
 
@@ -52,7 +52,7 @@ def told(engine: Engine, roles: Roles) -> Iterator[Roles]:
     store = Store(engine, worker="w", lease_seconds=60)
 
     def settle(*answers: Answered | Refused) -> None:
-        for batch, answer in zip(store.claim(Turn(), ClaimLimits(slots=1)).batches, answers, strict=True):
+        for batch, answer in zip(store.claim(ClaimLimits(slots=1)).batches, answers, strict=True):
             store.settle([decide(batch, answer, Policy(), random.Random(1))], {})
 
     def add(*keys: str) -> None:
@@ -185,14 +185,14 @@ def test_what_failed_without_a_call_is_found_and_nothing_else(engine: Engine, ro
             )
 
     def settle(*results: Result | Refused) -> None:
-        (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+        (batch,) = store.claim(ClaimLimits(slots=1)).batches
         answer = results[0] if isinstance(results[0], Refused) else Answered(results, "r1", 200)
         store.settle([decide(batch, answer, Policy(max_attempts=1), random.Random(1))], {})
 
     add(2)  # 1 and 2: refused each, and given up
     settle(Result(Fault.MESSAGE, "isv.x"), Result(Fault.PROVIDER, "isp.x"))
     add(1, "now() - interval '1 s'")  # 3: expired
-    store.claim(Turn(), ClaimLimits(slots=1))
+    store.claim(ClaimLimits(slots=1))
     add(1)  # 4: discarded, and 1 too
     with create_engine(roles.url("operator"), poolclass=NullPool).begin() as connection:
         connection.execute(text("select relay.discard('{1,4}', 'r')"))

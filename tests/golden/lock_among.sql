@@ -82,13 +82,15 @@ candidate as (
         order by o.id limit (select messages from share)
         for update of o skip locked) ready
 )
-select nth, id, account, topic, content, target_group, target_app_key, json_ex_content, ordering_key, attempts,
-    deliver_before, expired, may_wait, fresh, due_us, null as head_keys, null as head_ids, null as heads_in_flight
+select 'message' as kind, nth, id, account, topic, content, target_group, target_app_key, json_ex_content, ordering_key,
+    attempts, deliver_before, expired, may_wait, fresh, due_us,
+    null as cursor, null as looked_us, null as head_keys, null as head_ids, null as heads_in_flight
 from candidate
 union all
-select turn.nth, null, turn.account, null, null, null, null, null,
+select 'account', turn.nth, null, turn.account, null, null, null, null, null, null,
+    null, null, null, null, null, null,
     (select case when max(step) >= (select 2 * messages from share) then max(ordering_key) end
-     from head where head.account = turn.account), null, null, false, false, false,
+     from head where head.account = turn.account),
     case when open_turn.account is not null then cast(extract(epoch from now()) * 1000000 as bigint) end,
     found.keys, found.ids, found.in_flight
 from turn left join open_turn using (account)

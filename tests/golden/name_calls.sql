@@ -6,10 +6,10 @@ cross join unnest(cast($3 as bigint[]), cast($4 as integer[])) with ordinality a
 join unnest(cast($5 as text[]), cast($6 as bigint[])) with ordinality as batch (account, nonce, number)
     on batch.number = proposed.batch
 where proposed.id not in (
-      select named.id
-      from (select unnest(message_ids) as id from relay.call
-            where settled_at is null and call.id >= cast($7 as bigint)) as named
-      where named.id is not null)
+    select named.id
+    from (select unnest(message_ids) as id from relay.call
+          where settled_at is null and call.id >= cast($7 as bigint)) as named
+    where named.id is not null)
   and proposed.id not in (
       select keyed.id
       from unnest(cast($8 as bigint[]), cast($9 as text[]), cast($10 as text[]),

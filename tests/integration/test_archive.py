@@ -22,7 +22,7 @@ from relay.message import ACCEPTED, Answered
 from relay.operations import Order
 from relay.outcomes import Policy, decide
 from relay.roles import VIEWS
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from tests.fixtures.drained import drain
 from tests.fixtures.processes import StartRelay
 from tests.fixtures.rows import Rows
@@ -98,7 +98,7 @@ def test_five_thousand_messages_drained_and_archived_look_the_same_in_every_view
         operations.redact(connection, [1, 2], Order("ann", "erasure", {}))
         operations.pause(connection, "account:b", Order("ann", "asked", {}))
     open_ones = [*rows.add(60), *rows.add(2, key="held", due_in_seconds=1e6)]
-    store.claim(Turn(), ClaimLimits(slots=1))
+    store.claim(ClaimLimits(slots=1))
     open_months(rows)
     with engine.connect().execution_options(isolation_level="READ COMMITTED") as reader:  # its now() stands still
         before = shown(reader)
@@ -206,7 +206,7 @@ def test_claims_settling_and_reading_never_wait_for_an_archiver(
     before = rows.one("select count(*) from relay.audit_message")
     with engine.begin() as archiver:
         assert archiver.execute(text(ALL)).one().messages == 120
-        claim = busy.claim(Turn(), ClaimLimits(slots=8))
+        claim = busy.claim(ClaimLimits(slots=8))
         assert sum(map(len, claim.batches)) == 400
         assert busy.extend([batch.key for batch in claim.batches])
         accepted = Answered((ACCEPTED,) * len(claim.batches[0]), "r", 200)

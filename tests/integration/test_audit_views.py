@@ -14,7 +14,7 @@ from relay import operations
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Refused, Result
 from relay.operations import Order
 from relay.outcomes import Policy, decide
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from relay.windows import WINDOWS
 from tests.fixtures.rows import Rows
 
@@ -36,7 +36,7 @@ def store(engine: Engine) -> Store:
 
 
 def claim(store: Store) -> Batch:
-    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = store.claim(ClaimLimits(slots=1)).batches
     return batch
 
 

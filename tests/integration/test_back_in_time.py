@@ -18,7 +18,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from relay.errors import UnreachableError
 from relay.message import ACCEPTED, Answered, Batch, Fault, Refused
 from relay.outcomes import Policy, Settlement, decide, released
-from relay.store import ClaimLimits, Settled, Store, Turn
+from relay.store import ClaimLimits, Settled, Store
 from relay.store.claim.floors import Floors
 from tests.fixtures.database import Server
 from tests.fixtures.floors import Clock, resting_floors
@@ -87,7 +87,7 @@ def again(work: Callable[[], T]) -> T:
 
 
 def claimed(store: Store) -> Batch:
-    (batch,) = store.claim(Turn(), ONE).batches
+    (batch,) = store.claim(ONE).batches
     return batch
 
 
@@ -152,7 +152,7 @@ def test_two_workers_never_name_one_message_whatever_one_remembers(
     other = create_engine(database_url, isolation_level="READ COMMITTED")
     new = claimed(Store(other, worker="new", lease_seconds=60))
     assert new.call_id == 1
-    assert again(lambda: store.claim(Turn(), ONE)).batches == ()
+    assert again(lambda: store.claim(ONE)).batches == ()
     other.dispose()
 
 
@@ -166,10 +166,9 @@ def _learn(store: Store, floors: Floors) -> None:
 
 def _drained(store: Store) -> int:
     """How many messages were claimed and accepted until there was nothing left."""
-    turn, count = Turn(), 0
+    count = 0
     for _ in range(200):
-        claim = store.claim(turn, ONE)
-        turn = claim.turn
+        claim = store.claim(ONE)
         settlements = [
             decide(batch, Answered((ACCEPTED,) * len(batch)), Policy(), random.Random(1)) for batch in claim.batches
         ]

@@ -21,7 +21,7 @@ from relay.embedded import EmbeddedPostgres
 from relay.errors import UnreachableError
 from relay.message import ACCEPTED, Answered
 from relay.outcomes import Policy, decide
-from relay.store import ClaimLimits, Store, Turn, connections
+from relay.store import ClaimLimits, Store, connections
 from relay.store.connections import _shut
 from relay.wakeups import Notified
 from relay.worker.threads import Threads
@@ -72,7 +72,7 @@ async def test_a_locked_table_costs_no_more_connections_than_there_are_threads(e
     """As ``vacuum full`` does it. Before, each try left a server process behind, waiting for the lock."""
     store = Store(worker, worker="w", lease_seconds=60)
     Rows(engine).add(2)
-    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = store.claim(ClaimLimits(slots=1)).batches
     settlement = decide(batch, Answered((ACCEPTED,) * 2), Policy(), random.Random(1))
     threads, said, most = Threads(store.cut_off, patience_seconds=0.2), list[str](), 0
     with engine.connect() as holder, engine.connect() as looking:
@@ -80,7 +80,7 @@ async def test_a_locked_table_costs_no_more_connections_than_there_are_threads(e
         pid = holder.connection.dbapi_connection.info.backend_pid  # type: ignore[union-attr]
         enough = lambda: len(said) >= 3 * THREADS  # noqa: E731
         work: list[Callable[[], Any]] = [
-            lambda: store.claim(Turn(), ClaimLimits(slots=1)),
+            lambda: store.claim(ClaimLimits(slots=1)),
             lambda: store.settle([settlement], {}),
             lambda: store.extend([batch.key]),
             lambda: store.recover(Policy(), random.Random(1)),
@@ -177,7 +177,7 @@ async def test_a_peer_that_is_gone_between_update_and_commit_holds_its_rows_for_
     monkeypatch.setattr(sessions, "WORKER", short)
     store, gone = Store(worker, worker="w", lease_seconds=60), Store(through, worker="gone", lease_seconds=60)
     Rows(engine).add(2)
-    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = store.claim(ClaimLimits(slots=1)).batches
     settlement = decide(batch, Answered((ACCEPTED,) * 2), Policy(), random.Random(1))
     threads, said, done = Threads(store.cut_off, patience_seconds=0.4), list[str](), list[object]()
     with suppress(UnreachableError), gone._connections.transaction() as connection:
@@ -201,7 +201,7 @@ def test_a_commit_that_waits_for_a_standby_does_not_count_as_made_without_it(own
         connection.execute(text("select pg_reload_conf()"))
     engine = connected(own_postgres.url())
     store, said = Store(engine, worker="w", lease_seconds=60), list[object]()
-    waiting = threading.Thread(target=lambda: said.append(_quietly(lambda: store.claim(Turn(), ClaimLimits(slots=1)))))
+    waiting = threading.Thread(target=lambda: said.append(_quietly(lambda: store.claim(ClaimLimits(slots=1)))))
     waiting.start()
     asked = text("select count(*) from pg_stat_activity where wait_event = 'SyncRep'")
     with admin.connect() as connection:

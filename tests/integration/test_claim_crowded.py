@@ -10,14 +10,15 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from relay.store import Claim, ClaimLimits, Store, Turn
+from relay.store import Claim, ClaimLimits, Store
 from relay.store.claim.floors import Floors
+from relay.store.claim.moods import Everywhere, Turn, Unlocked
 from tests.fixtures.floors import Clock, round_of
 from tests.fixtures.rows import Rows
 from tests.fixtures.telling import tell_statements
 
 ONE = ClaimLimits(slots=1)
-CROWDED = Turn(crowded_until=float("inf"))
+CROWDED = Turn(rows=Unlocked(float("inf")))
 
 
 @pytest.fixture
@@ -42,10 +43,13 @@ def flat(claim: Claim) -> list[int]:
 def test_what_was_ever_locked_is_passed_over_while_it_is_crowded(rows: Rows, store: Store) -> None:
     added = rows.add(150)
     lock_for_a_moment(rows, added[:50])
-    first = store.claim(CROWDED, ONE)
-    second = store.claim(replace(first.turn, crowded_until=time.monotonic()), ONE)
-    third = store.claim(second.turn, ONE)
-    assert [bool(claim.turn.crowded_until) for claim in (first, second)] == [True, False]
+    store.memory.turn = CROWDED
+    first = store.claim(ONE)
+    assert isinstance(store.memory.turn.rows, Unlocked)
+    store.memory.turn = replace(store.memory.turn, rows=Unlocked(time.monotonic()))
+    second = store.claim(ONE)
+    assert isinstance(store.memory.turn.rows, Everywhere)
+    third = store.claim(ONE)
     assert flat(first) + flat(second) == added[50:]
     assert flat(third) == added[:50]
 
@@ -53,40 +57,45 @@ def test_what_was_ever_locked_is_passed_over_while_it_is_crowded(rows: Rows, sto
 def test_heads_of_keys_are_never_passed_over(rows: Rows, store: Store) -> None:
     added = rows.add(20, key_each="k")
     lock_for_a_moment(rows, added)
-    assert flat(store.claim(CROWDED, ONE)) == added
+    store.memory.turn = CROWDED
+    assert flat(store.claim(ONE)) == added
 
 
 def test_a_crowded_claim_that_finds_nothing_is_no_end(rows: Rows, store: Store) -> None:
     added = rows.add(10)
     lock_for_a_moment(rows, added)
-    nothing = store.claim(replace(CROWDED, fruitless=100), ONE)
+    store.memory.turn = replace(CROWDED, fruitless=100)
+    nothing = store.claim(ONE)
     assert (flat(nothing), nothing.exhausted, nothing.everywhere) == ([], False, False)
-    assert flat(store.claim(nothing.turn, ONE)) == added
+    assert flat(store.claim(ONE)) == added
 
 
 @pytest.mark.parametrize("turn", [Turn(), CROWDED], ids=["", "crowded"])
 def test_what_a_call_has_no_room_for_ends_it(rows: Rows, store: Store, turn: Turn) -> None:
     """What was locked and left comes with the next claim, before all that is younger."""
     added = rows.add(100, content='{"a": "' + "x" * 100 + '"}')
-    first = store.claim(turn, replace(ONE, max_bytes=1000))
-    second = store.claim(first.turn, replace(ONE, max_bytes=1000))
+    store.memory.turn = turn
+    first = store.claim(replace(ONE, max_bytes=1000))
+    second = store.claim(replace(ONE, max_bytes=1000))
     assert 0 < len(flat(first)) < 10
     assert flat(first) + flat(second) == added[: 2 * len(flat(first))]
 
 
 def test_accounts_without_a_slot_end_it(rows: Rows, store: Store) -> None:
     added = [rows.add(50, account=f"a{n}") for n in range(10)]
-    first = store.claim(replace(CROWDED, accounts=32), ONE)
+    store.memory.turn = replace(CROWDED, accounts=32)
+    first = store.claim(ONE)
     assert flat(first) == added[0]
-    assert flat(store.claim(first.turn, ONE)) == added[1]
+    assert flat(store.claim(ONE)) == added[1]
 
 
 def test_so_little_that_a_batch_is_not_full_ends_it(rows: Rows, store: Store) -> None:
     added = rows.add(60)
     lock_for_a_moment(rows, added[:20])
-    first = store.claim(CROWDED, ONE)
+    store.memory.turn = CROWDED
+    first = store.claim(ONE)
     assert flat(first) == added[20:]
-    assert flat(store.claim(first.turn, ONE)) == added[:20]
+    assert flat(store.claim(ONE)) == added[:20]
 
 
 def name_meanwhile(engine: Engine, rows: Rows, ids: list[int]) -> None:
@@ -104,9 +113,11 @@ def name_meanwhile(engine: Engine, rows: Rows, ids: list[int]) -> None:
 def test_what_another_names_meanwhile_makes_it_crowded(rows: Rows, engine: Engine, store: Store) -> None:
     added = rows.add(50)
     name_meanwhile(engine, rows, added[:10])
-    claim = store.claim(Turn(), ONE)
+    claim = store.claim(ONE)
     assert flat(claim) == added[10:]
-    assert claim.turn.crowded_until > time.monotonic()
+    rows_looked_at = store.memory.turn.rows
+    assert isinstance(rows_looked_at, Unlocked)
+    assert rows_looked_at.until > time.monotonic()
 
 
 def test_where_all_rows_were_locked_by_somebody_nothing_is_passed_over(
@@ -119,16 +130,16 @@ def test_where_all_rows_were_locked_by_somebody_nothing_is_passed_over(
     )
     added = [row.id for row in rows.read("select id from relay.outbox order by id")]
     name_meanwhile(engine, rows, added[:10])
-    claim = store.claim(Turn(), ONE)
-    assert (flat(claim), claim.turn.crowded_until) == (added[10:50], 0)
+    claim = store.claim(ONE)
+    assert (flat(claim), type(store.memory.turn.rows)) == (added[10:50], Everywhere)
 
 
 def test_all_in_vain_is_no_end_either(rows: Rows, engine: Engine, store: Store) -> None:
     added = rows.add(60)
     name_meanwhile(engine, rows, added[:50])
-    claim = store.claim(Turn(), ONE)
+    claim = store.claim(ONE)
     assert (flat(claim), claim.exhausted) == ([], False)
-    assert flat(store.claim(claim.turn, ONE)) == added[50:]
+    assert flat(store.claim(ONE)) == added[50:]
 
 
 def test_no_floor_rises_over_what_was_passed_over(rows: Rows, engine: Engine) -> None:
@@ -140,8 +151,10 @@ def test_no_floor_rises_over_what_was_passed_over(rows: Rows, engine: Engine) ->
     store = Store(engine, worker="w", lease_seconds=60, floors=floors)
     floors.note(round_of(5.0))
     assert floors.remembering
-    assert flat(store.claim(CROWDED, ONE)) == added[50:]
+    store.memory.turn = CROWDED
+    assert flat(store.claim(ONE)) == added[50:]
     for _ in range(3):
         floors.note(round_of(5.0))
     assert floors.resting
-    assert flat(store.claim(CROWDED, ONE)) == added[:50]
+    store.memory.turn = CROWDED
+    assert flat(store.claim(ONE)) == added[:50]

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Refused
 from relay.outcomes import Policy, decide, released
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from tests.fixtures.rows import Rows
 
 LIMITS = ClaimLimits(slots=8)
@@ -29,7 +29,7 @@ def store(engine: Engine) -> Store:
 
 
 def claim(store: Store, limits: ClaimLimits = LIMITS) -> tuple[Batch, ...]:
-    return store.claim(Turn(), limits).batches
+    return store.claim(limits).batches
 
 
 def ids(batches: Sequence[Batch]) -> list[int]:
@@ -104,10 +104,9 @@ def test_one_claim_takes_one_of_each_key_however_many_wait_behind(rows: Rows, st
 
 def test_thousands_of_keys_are_gone_through_and_each_head_is_claimed_once(rows: Rows, store: Store) -> None:
     rows.add(3000, key_each="k")
-    turn, found = Turn(), list[int]()
+    found = list[int]()
     for _ in range(100):
-        claimed = store.claim(turn, replace(LIMITS, slots=4))
-        turn = claimed.turn
+        claimed = store.claim(replace(LIMITS, slots=4))
         found += ids(claimed.batches)
         if claimed.exhausted:
             break
@@ -117,10 +116,9 @@ def test_thousands_of_keys_are_gone_through_and_each_head_is_claimed_once(rows: 
 def test_a_ready_head_behind_thousands_that_wait_is_found(rows: Rows, store: Store) -> None:
     rows.add(3000, key_each="k", due_in_seconds=3600)
     (wanted,) = rows.add(key="z")
-    turn, found, rests = Turn(), list[int](), 0
+    found, rests = list[int](), 0
     for _ in range(60):
-        claimed = store.claim(turn, replace(LIMITS, slots=2))
-        turn = claimed.turn
+        claimed = store.claim(replace(LIMITS, slots=2))
         found += ids(claimed.batches)
         rests += claimed.exhausted
     assert found == [wanted]

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, create_engine
 from relay.errors import UnreachableError
 from relay.message import ACCEPTED, Answered, Batch, Fault, Refused, Result
 from relay.outcomes import Policy, Settlement, decide, released
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from tests.fixtures.rows import Rows
 from tests.fixtures.telling import tell_statements
 
@@ -57,7 +57,7 @@ def test_workers_that_claim_at_the_same_moment_name_no_message_twice(crowd: Engi
     rows.add(50, key_each="k")
     stores = [Store(crowd, worker=f"w{n}", lease_seconds=60) for n in range(workers)]
     for _ in range(25):
-        claims = together(workers, lambda n: stores[n].claim(Turn(), ClaimLimits(slots=2)))
+        claims = together(workers, lambda n: stores[n].claim(ClaimLimits(slots=2)))
         named = [id_ for claim in claims for id_ in ids(claim.batches)]
         assert len(named) == len(set(named))
         assert named
@@ -104,11 +104,10 @@ def test_settling_in_between_changes_nothing(crowd: Engine, workers: int) -> Non
 
     def work(number: int) -> dict[int, int]:
         rng = random.Random(number)
-        store, turn = Store(crowd, worker=f"w{number}", lease_seconds=60), Turn()
+        store = Store(crowd, worker=f"w{number}", lease_seconds=60)
         accepted: dict[int, int] = {}
         for _ in range(400):
-            claim = store.claim(turn, ClaimLimits(slots=2, batch_size=10))
-            turn = claim.turn
+            claim = store.claim(ClaimLimits(slots=2, batch_size=10))
             holders.take(number, ids(claim.batches))
             if claim.exhausted and not rows.counts().get("pending"):
                 break
@@ -160,10 +159,10 @@ def test_a_snapshot_older_than_anothers_claim_does_not_name_its_messages(repeata
     def anothers_claim(connection: psycopg.Connection[Any], statement: str) -> None:
         if "with recursive" in statement and not meanwhile:
             meanwhile.extend(*connection.execute("select 0"))  # from here on, a snapshot could be kept
-            meanwhile.extend(ids(first.claim(Turn(), ClaimLimits(slots=1)).batches))
+            meanwhile.extend(ids(first.claim(ClaimLimits(slots=1)).batches))
 
     tell_statements(repeatable, anothers_claim)
-    claim = second.claim(Turn(), ClaimLimits(slots=1))
+    claim = second.claim(ClaimLimits(slots=1))
     assert (meanwhile, ids(claim.batches)) == ([0, *added], [])
 
 
@@ -171,6 +170,6 @@ def test_two_workers_fail_an_expired_message_once(crowd: Engine) -> None:
     rows = Rows(crowd)
     rows.add(50, deliver_within_seconds=-1)
     stores = [Store(crowd, worker=f"w{n}", lease_seconds=60) for n in range(2)]
-    claims = together(2, lambda n: stores[n].claim(Turn(), ClaimLimits(slots=1)))
+    claims = together(2, lambda n: stores[n].claim(ClaimLimits(slots=1)))
     assert sum(claim.expired for claim in claims) == 50
     assert rows.counts() == {"failed": 50}

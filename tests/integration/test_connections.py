@@ -16,7 +16,7 @@ from relay.errors import UnreachableError
 from relay.events import DatabaseLost, Event
 from relay.message import ACCEPTED, Answer, Answered, Batch
 from relay.outcomes import Policy
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from relay.store.connections import Connections
 from relay.worker import Clock, Options, Until
 from relay.worker.readiness import Readiness
@@ -152,7 +152,7 @@ def test_cutting_off_wakes_whoever_waits(engine: Engine, database_url: str) -> N
 
     def claim() -> None:
         try:
-            store.claim(Turn(), ClaimLimits(slots=1))
+            store.claim(ClaimLimits(slots=1))
         except Exception as error:
             troubles.append(error)
 
@@ -166,7 +166,7 @@ def test_cutting_off_wakes_whoever_waits(engine: Engine, database_url: str) -> N
     assert not waiting.is_alive()
     assert [type(error) for error in troubles] == [UnreachableError]
     fill(engine, 3)
-    assert len(store.claim(Turn(), ClaimLimits(slots=1)).batches) == 1
+    assert len(store.claim(ClaimLimits(slots=1)).batches) == 1
     relay_engine.dispose()
 
 
@@ -185,7 +185,7 @@ async def test_a_server_that_became_read_only_counts_as_lost(engine: Engine, dat
     )
     store = Store(standby, worker="test", lease_seconds=60)
     with pytest.raises(UnreachableError):
-        store.claim(Turn(), ClaimLimits(slots=1))
+        store.claim(ClaimLimits(slots=1))
     threads = Threads(store.cut_off, patience_seconds=8)
     assert await Readiness(store, threads, asyncio.Event()).trouble() == (
         "PostgreSQL is read-only: a standby, or read-only by default"

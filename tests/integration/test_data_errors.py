@@ -18,7 +18,7 @@ from relay import events
 from relay.errors import UnsettledError
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Refused, Result
 from relay.outcomes import Policy, decide
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from relay.worker import Until
 from tests.fixtures.database import Server
 from tests.fixtures.rows import Rows
@@ -124,7 +124,7 @@ async def test_incompressible_codes_fit_their_index(rows: Rows, engine: Engine) 
 def test_numbers_that_no_column_can_hold_are_settled(rows: Rows, engine: Engine, answer: Refused) -> None:
     rows.add(2)
     store = Store(engine, worker="w", lease_seconds=60)
-    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = store.claim(ClaimLimits(slots=1)).batches
     policy = Policy(retry_base_seconds=1e18, retry_max_seconds=1e300)
     sent = {batch.call_id: (time.monotonic(), 1e12)}
     settled = store.settle([decide(batch, answer, policy, random.Random(1))], sent)
@@ -202,7 +202,7 @@ async def test_a_lapsed_call_that_cannot_be_settled_stops_no_other(
     monkeypatch.setattr("relay.store._LAPSED_AT_ONCE", at_once)
     rows.add(1, account="poison")
     rows.add(1, account="good")
-    Store(engine, worker="dead", lease_seconds=60).claim(Turn(), ClaimLimits(slots=2))
+    Store(engine, worker="dead", lease_seconds=60).claim(ClaimLimits(slots=2))
     rows.lapse_leases()
     rows.run("update relay.call set lease_until = lease_until - interval '1 hour' where account = 'poison'")
     rows.run(REFUSING.format(state="22023"))
@@ -305,7 +305,7 @@ def test_one_call_is_one_transaction_only_where_another_is_refused(rows: Rows, e
     """Settling all at once is what happens all day: the way round costs nothing then."""
     rows.add(100)
     store = Store(engine, worker="w", lease_seconds=60)
-    batches = store.claim(Turn(), ClaimLimits(slots=2)).batches
+    batches = store.claim(ClaimLimits(slots=2)).batches
     told = statements_of(engine)
     rng = random.Random(1)
     store.settle([decide(batch, accept(batch), Policy(), rng) for batch in batches], {})

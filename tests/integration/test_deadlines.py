@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from relay import events
 from relay.message import Fault, Refused
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from tests.fixtures.rows import Rows
 from tests.fixtures.scripted import Bench, Phonebook, Scripted, accept
 
@@ -80,7 +80,7 @@ def test_the_database_decides_what_has_expired(rows: Rows, engine: Engine) -> No
     """A worker whose clock is ahead asks, and is told that everything is still wanted."""
     added = rows.add(3, deliver_within_seconds=3600) + rows.add(1)
     store = Store(engine, worker="w", lease_seconds=60)
-    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = store.claim(ClaimLimits(slots=1)).batches
     assert store.leave_out_expired(batch.key) == set(added)
     rows.run(EXPIRE, ids=added[:1])
     assert store.leave_out_expired(batch.key) == set(added[1:])
@@ -99,6 +99,6 @@ def test_a_deadline_that_is_infinite_or_strange_is_claimed(rows: Rows, engine: E
             id=number,
             value=value,
         )
-    (batch,) = Store(engine, worker="w", lease_seconds=60).claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = Store(engine, worker="w", lease_seconds=60).claim(ClaimLimits(slots=1)).batches
     assert [message.deliver_before is not None for message in batch.messages] == [True] * 3
     assert batch.messages[0].deliver_before == float("inf")

@@ -16,7 +16,7 @@ from relay import archive, operations
 from relay.message import ACCEPTED, Answered, Fault, Refused
 from relay.operations import Order
 from relay.outcomes import PauseOrder, Policy, decide
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 
@@ -182,17 +182,17 @@ def test_what_a_worker_does_it_still_does(roles: Roles, engine: Engine) -> None:
     rng = random.Random(1)
 
     rows.add(3, account="a")
-    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = store.claim(ClaimLimits(slots=1)).batches
     rows.run("select relay.pause_scope('account:a', now() + interval '1 hour', 'holiday')")
     refused = Refused(Fault.CREDENTIALS, "27", credential="c")
     assert not store.settle([decide(batch, refused, Policy(), rng)], {}).lost
     assert [pause.credential for pause in store.pauses()] == [None]
     rows.run("select relay.resume_scope('account:a', 'over')")
-    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = store.claim(ClaimLimits(slots=1)).batches
     store.settle([decide(batch, refused, Policy(), rng)], {})
     assert store.lift_pause("account:a", "c")
     rows.run("select relay.discard('{1}', 'no'); select relay.retry('{1}', 'yes')")
-    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = store.claim(ClaimLimits(slots=1)).batches
     store.settle([decide(batch, Answered((ACCEPTED,) * len(batch)), Policy(), rng)], {})
     assert rows.counts() == {"done": 3}
 
@@ -216,7 +216,7 @@ def test_a_pause_order_of_a_ban_makes_it_longer(rows: Rows, roles: Roles) -> Non
     rows.run("update relay.call set outcome = 'released', settled_at = now()")
     rows.run("delete from relay.pause where scope = 'account:held'")
     rows.run("update relay.pause set scope = 'account:aside'")
-    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = store.claim(ClaimLimits(slots=1)).batches
     rows.run("update relay.pause set scope = 'account:default'")
     banned = decide(batch, Refused(Fault.THROTTLED, "7", pause_seconds=600.0), Policy(), random.Random(1))
     assert isinstance(banned.pause, PauseOrder)

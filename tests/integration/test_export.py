@@ -30,7 +30,7 @@ from relay.message import Result as Indexed
 from relay.operations import Order
 from relay.outcomes import Policy, decide
 from relay.revisions import HEAD
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 
@@ -59,7 +59,7 @@ def table(engine: Engine) -> Rows:
 
 def produce(engine: Engine, answer: Answer) -> Batch:
     store = Store(engine, worker="w", lease_seconds=60)
-    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = store.claim(ClaimLimits(slots=1)).batches
     store.settle([decide(batch, answer, Policy(), random.Random(1))], {})
     return batch
 

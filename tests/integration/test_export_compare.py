@@ -19,7 +19,7 @@ from relay.message import ACCEPTED, Answered, Fault
 from relay.message import Result as Indexed
 from relay.operations import Order
 from relay.outcomes import Policy, decide
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 
@@ -65,7 +65,7 @@ def table(engine: Engine, superuser: Engine) -> Rows:
 
 def produce(engine: Engine, *results: Indexed) -> None:
     store = Store(engine, worker="w", lease_seconds=60)
-    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = store.claim(ClaimLimits(slots=1)).batches
     store.settle([decide(batch, Answered(results, "r-1", 200), Policy(), random.Random(1))], {})
 
 

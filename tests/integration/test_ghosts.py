@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from relay import events
 from relay.message import Answer, Batch
-from relay.store import Claim, ClaimLimits, Turn
+from relay.store import Claim, ClaimLimits
 from tests.fixtures.floors import Clock, resting_floors
 from tests.fixtures.rows import Rows
 from tests.fixtures.scripted import Bench, Phonebook, Scripted, accept
@@ -67,9 +67,9 @@ class Counted(Bench):
         super().__init__(engine, self.producer, directory=directory, **options)
         claim, pause_all = self.store.claim, self.store.pause_all
 
-        def counting(turn: Turn, limits: ClaimLimits) -> Claim:
+        def counting(limits: ClaimLimits) -> Claim:
             self.claims += 1
-            return claim(turn, limits)
+            return claim(limits)
 
         def pausing(orders: Any) -> None:
             self.pausings += 1

@@ -16,9 +16,10 @@ from relay import operations, statements
 from relay.message import Batch
 from relay.outcomes import Settlement, released
 from relay.sql import statement
-from relay.store import Claim, ClaimLimits, Store, Turn
+from relay.store import Claim, ClaimLimits, Store
 from relay.store.claim import statements as sql
 from relay.store.claim.floors import Floors
+from relay.store.claim.moods import Turn
 from tests.fixtures.floors import Clock, resting_floors, round_of
 from tests.fixtures.rows import Rows
 from tests.fixtures.telling import tell_statements
@@ -83,13 +84,12 @@ def test_promise_8_a_held_horizon_costs_three_slow_rounds_and_then_next_to_nothi
     rows.add(1000, due_in_seconds=-30)
     floors = Floors(clock)
     store = Store(engine, worker="w", lease_seconds=60, floors=floors)
-    turn, ids = Turn(), list[int]()
+    ids = list[int]()
     while not floors.resting:
-        claim = store.claim(turn, ONE)
-        turn = claim.turn
+        claim = store.claim(ONE)
         ids += flat(claim)
     stepping = pages(engine, str(statement(sql.LOCK_READY, "relay")), floors)
-    ids += flat(store.claim(turn, ONE))  # from a floor by now
+    ids += flat(store.claim(ONE))  # from a floor by now
     told = pages(engine, str(statement(sql.LOCK_KNOWN, "relay")), floors)
     assert ids == sorted(ids)
     assert stepping > 1000
@@ -106,10 +106,9 @@ def test_the_long_history_of_one_key_makes_rounds_slow_too(
     rows.run(ALL_DONE)
     rows.add(10, key="k", due_in_seconds=-30)
     floors = Floors(clock, ordinary_seconds=0.002)
-    store, turn = Store(engine, worker="w", lease_seconds=60, floors=floors), Turn()
+    store = Store(engine, worker="w", lease_seconds=60, floors=floors)
     for _ in range(5):
-        claim = store.claim(turn, ONE)
-        turn = claim.turn
+        claim = store.claim(ONE)
         give_back(store, claim.batches)
     assert floors.resting
 
@@ -130,14 +129,14 @@ def test_a_head_that_was_not_the_first_after_all_is_not_remembered_as_one(
                 writing.commit()
 
         tell_statements(engine, commit_the_earlier)
-        first = store.claim(Turn(), ONE)
+        first = store.claim(ONE)
         assert not writing.in_transaction()
     assert flat(first) == []
     for _ in range(3):
         floors.note(round_of(5.0))
     assert floors.resting
-    assert flat(store.claim(first.turn, ONE)) == [earlier]
-    assert flat(store.claim(first.turn, ONE)) == []
+    assert flat(store.claim(ONE)) == [earlier]
+    assert flat(store.claim(ONE)) == []
     assert later > earlier
 
 
@@ -176,17 +175,17 @@ def pages(engine: Engine, statement: str, floors: Floors) -> int:
 
 def test_new_accounts_and_keys_are_met_at_once(rows: Rows, store: Store) -> None:
     plain = rows.add(3)
-    assert flat(store.claim(Turn(), EIGHT)) == plain
+    assert flat(store.claim(EIGHT)) == plain
     others = rows.add(2, account="other") + rows.add(2, account="other", key_each="k")
-    assert sorted(flat(store.claim(Turn(), EIGHT))) == others
+    assert sorted(flat(store.claim(EIGHT))) == others
 
 
 def test_a_drain_takes_everything_once(rows: Rows, store: Store) -> None:
     added = rows.add(120) + rows.add(120, account="b") + rows.add(5, account="c", key="k")
-    turn, ids = Turn(), list[int]()
+    ids = list[int]()
     for _ in range(20):
-        claim = store.claim(turn, ONE)
-        turn, ids = claim.turn, ids + flat(claim)
+        claim = store.claim(ONE)
+        ids += flat(claim)
     assert sorted(ids) == added[:241]  # and of the key the first one
 
 
@@ -194,7 +193,7 @@ def test_a_key_goes_on_where_it_was(rows: Rows, store: Store) -> None:
     added = rows.add(3, key="k")
     ids = []
     for _ in added:
-        claim = store.claim(Turn(), EIGHT)
+        claim = store.claim(EIGHT)
         ids += flat(claim)
         rows.run("update relay.call set settled_at = now(), outcome = 'ok' where settled_at is null")
         rows.run(ALL_DONE + " and id = any (:ids)", ids=flat(claim))
@@ -205,15 +204,15 @@ def test_an_earlier_message_of_a_key_that_is_met_late_still_goes_first(rows: Row
     (waiting,) = rows.add(key="k", due_in_seconds=3600)
     rows.add(6000, account="far")  # so that only the newest are looked at
     rows.add(key="k")
-    claims = [flat(store.claim(Turn(), EIGHT)) for _ in range(30)]
+    claims = [flat(store.claim(EIGHT)) for _ in range(30)]
     assert not {id_ for ids in claims for id_ in ids} & {waiting, waiting + 6001}
 
 
 def test_what_waits_for_a_retry_is_found_when_it_is_due(rows: Rows, store: Store) -> None:
     (waiting,) = rows.add(due_in_seconds=3600)
-    assert flat(store.claim(Turn(), EIGHT)) == []
+    assert flat(store.claim(EIGHT)) == []
     rows.run("update relay.outbox set available_at = now() where id = :id", id=waiting)
-    assert flat(store.claim(Turn(), EIGHT)) == [waiting]
+    assert flat(store.claim(EIGHT)) == [waiting]
 
 
 def test_what_commits_within_a_second_is_not_missed(rows: Rows, store: Store, engine: Engine) -> None:
@@ -221,9 +220,9 @@ def test_what_commits_within_a_second_is_not_missed(rows: Rows, store: Store, en
     with engine.connect() as late:
         late.execute(text("insert into relay.outbox (topic, content) values ('late', '{}')"))
         later = rows.add(10)
-        assert set(flat(store.claim(Turn(), EIGHT))) >= set(later)
+        assert set(flat(store.claim(EIGHT))) >= set(later)
         late.commit()
-    (found,) = store.claim(Turn(), EIGHT).batches
+    (found,) = store.claim(EIGHT).batches
     assert [message.topic for message in found.messages] == ["late"]
 
 
@@ -234,13 +233,13 @@ def test_what_was_given_back_waits_for_a_full_round_and_is_found_there(
         """insert into relay.outbox (topic, content, available_at)
         select 't', '{}', now() - interval '1 hour' from generate_series(1, 10)"""
     )
-    claim = store.claim(Turn(), EIGHT)
+    claim = store.claim(EIGHT)
     assert len(flat(claim)) == 10
     give_back(store, claim.batches)
-    assert flat(store.claim(claim.turn, EIGHT)) == []
+    assert flat(store.claim(EIGHT)) == []
     clock.seconds = 1000
     assert not floors.resting
-    assert len(flat(store.claim(claim.turn, EIGHT))) == 10
+    assert len(flat(store.claim(EIGHT))) == 10
 
 
 def test_a_key_that_somebody_is_writing_is_looked_at_from_its_beginning(
@@ -251,67 +250,69 @@ def test_a_key_that_somebody_is_writing_is_looked_at_from_its_beginning(
     with engine.connect() as slow:
         earlier = slow.scalar(insert)
         (later,) = rows.add(key="k")
-        assert flat(store.claim(Turn(), EIGHT)) == []
+        assert flat(store.claim(EIGHT)) == []
         slow.commit()
-    assert flat(store.claim(Turn(), EIGHT)) == [earlier]
-    assert later not in flat(store.claim(Turn(), EIGHT))
+    assert flat(store.claim(EIGHT)) == [earlier]
+    assert later not in flat(store.claim(EIGHT))
 
 
 def test_what_a_person_retries_goes_before_later_messages_of_its_key(rows: Rows, store: Store, engine: Engine) -> None:
     first, second = rows.add(2, key="k")
-    assert flat(store.claim(Turn(), EIGHT)) == [first]
+    assert flat(store.claim(EIGHT)) == [first]
     rows.run("update relay.call set settled_at = now(), outcome = 'partial'")
     rows.run(
         "update relay.outbox set status = 'failed', finished_at = now(), error_code = 'isv.x' where id = :id", id=first
     )
-    assert flat(store.claim(Turn(), EIGHT)) == [second]
+    assert flat(store.claim(EIGHT)) == [second]
     rows.run("update relay.call set settled_at = now(), outcome = 'released' where settled_at is null")
     with engine.begin() as connection:
         order = operations.Order("ann", "the topic is authorised now", {})
         operations.retry(connection, [first], order)
-    assert flat(store.claim(Turn(), EIGHT)) == [first]
+    assert flat(store.claim(EIGHT)) == [first]
 
 
 def test_what_is_left_for_want_of_a_slot_comes_next(rows: Rows, store: Store) -> None:
     added = rows.add(200)
-    ids = [flat(store.claim(Turn(), ONE)) for _ in range(4)]
+    ids = [flat(store.claim(ONE)) for _ in range(4)]
     assert ids == [added[:50], added[50:100], added[100:150], added[150:]]
 
 
 def test_a_paused_account_keeps_its_place(rows: Rows, store: Store) -> None:
     added = rows.add(10) + rows.add(3, key_each="k")
     skipping = ClaimLimits(slots=8, skip_accounts=("default",))
-    assert flat(store.claim(Turn(), skipping)) == []
-    assert sorted(flat(store.claim(Turn(), EIGHT))) == added
+    assert flat(store.claim(skipping)) == []
+    assert sorted(flat(store.claim(EIGHT))) == added
 
 
 def test_what_lingers_comes_when_it_has_lingered(rows: Rows, store: Store) -> None:
     added = rows.add(10)
     linger = ClaimLimits(slots=8, linger_seconds=600)
-    assert flat(store.claim(Turn(), linger)) == []
-    assert flat(store.claim(Turn(), EIGHT)) == added
+    assert flat(store.claim(linger)) == []
+    assert flat(store.claim(EIGHT)) == added
 
 
 def test_nothing_found_is_worth_a_rest(store: Store) -> None:
-    assert store.claim(Turn(), EIGHT).exhausted
+    assert store.claim(EIGHT).exhausted
 
 
 def test_a_round_over_all_accounts_goes_on_where_it_was(rows: Rows, store: Store) -> None:
     rows.add(account="a")
-    assert store.claim(Turn("m", {"m": "k"}), EIGHT).turn == Turn("m", {"m": "k"})
+    store.memory.turn = Turn("m", {"m": "k"})
+    store.claim(EIGHT)
+    assert store.memory.turn == Turn("m", {"m": "k"})
 
 
 def test_open_calls_begin_at_the_first_open_one(rows: Rows, store: Store, floors: Floors) -> None:
     rows.add(200)
-    first, second = store.claim(Turn(), ONE), store.claim(Turn(), ONE)
+    first, second = store.claim(ONE), store.claim(ONE)
     assert floors.open_from == 1
     settle(rows, first)
     floors.open_from_is_old = True
-    store.claim(Turn(), ONE)
+    store.claim(ONE)
     assert floors.open_from == second.batches[0].call_id
     rows.run("update relay.call set settled_at = now(), outcome = 'ok' where settled_at is null")
     floors.open_from_is_old = True
-    claim = store.claim(Turn(), ONE)
+    claim = store.claim(ONE)
     assert floors.open_from == claim.batches[0].call_id
 
 
@@ -331,10 +332,10 @@ def test_open_calls_are_not_looked_for_while_somebody_names_one(
         other.execute(text(sql_of(statement)), naming(added[1:2]))
         rows.run(sql_of("NAME_CALLS"), **naming(added[2:]))
         rows.run("update relay.call set settled_at = now(), outcome = 'ok'")
-        store.claim(Turn(), ONE)
+        store.claim(ONE)
         assert (floors.open_from, floors.open_from_is_old) == (0, True)
         other.commit()
-    assert added[1] not in flat(store.claim(Turn(), ONE))
+    assert added[1] not in flat(store.claim(ONE))
     assert floors.open_from <= 2
 
 
@@ -362,17 +363,17 @@ def naming(ids: list[int]) -> dict[str, object]:
 def test_two_workers_with_floors_never_name_one_message(rows: Rows, engine: Engine) -> None:
     added = rows.add(400) + rows.add(40, key_each="k")
     stores = [Store(engine, worker=name, lease_seconds=60, floors=resting_floors(Clock())) for name in ("a", "b", "c")]
-    ids = [id_ for _ in range(6) for store in stores for id_ in flat(store.claim(Turn(), ONE))]
+    ids = [id_ for _ in range(6) for store in stores for id_ in flat(store.claim(ONE))]
     assert sorted(ids) == added
 
 
 def test_a_settled_call_gives_its_messages_back_to_everybody(rows: Rows, store: Store, engine: Engine) -> None:
     rows.add(50)
-    claim = store.claim(Turn(), ONE)
+    claim = store.claim(ONE)
     settlement: Settlement = released(claim.batches[0])
     store.settle([settlement], {})
     fresh = Store(engine, worker="fresh", lease_seconds=60)
-    assert flat(fresh.claim(Turn(), ONE)) == flat(claim)
+    assert flat(fresh.claim(ONE)) == flat(claim)
 
 
 def test_quick_rounds_never_lead_here(rows: Rows, engine: Engine) -> None:
@@ -380,9 +381,8 @@ def test_quick_rounds_never_lead_here(rows: Rows, engine: Engine) -> None:
     floors = Floors(Clock(), ordinary_seconds=600)
     store = Store(engine, worker="w", lease_seconds=60, floors=floors)
     rows.add(100)
-    turn = Turn()
     for _ in range(5):
-        turn = store.claim(turn, ONE).turn
+        store.claim(ONE)
     assert not floors.remembering
     floors.note(round_of(0.0))
     assert not floors.resting

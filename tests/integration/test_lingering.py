@@ -17,7 +17,7 @@ from relay import lingering
 from relay.cli.verbs import relay
 from relay.events import Events, LocksTaken
 from relay.lingering import Lingering
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from relay.worker.lingering import Lookout
 from relay.worker.threads import Threads
 from tests.fixtures.checked import Check
@@ -182,7 +182,7 @@ async def test_a_worker_tells_it_while_messages_could_be_sent(rows: Rows, roles:
 
     with open_transaction(roles.url("worker"), LOCK) as holder:
         holder.execute("select pg_sleep(0.02)")
-        assert store.claim(Turn(), ClaimLimits(slots=1)).messages == 0
+        assert store.claim(ClaimLimits(slots=1)).messages == 0
         assert store.lingering(600.0) == ()
         (found,) = store.lingering(0.01)
         assert (found.pid, found.seconds is None) == (holder.info.backend_pid, False)

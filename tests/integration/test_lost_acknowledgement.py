@@ -18,7 +18,7 @@ from relay.errors import UnreachableError
 from relay.events import CallLost, CallSettled, Event, Events
 from relay.message import ACCEPTED, Answer, Answered, Batch, CallKey, Fault, Refused
 from relay.outcomes import Policy, Settlement, decide, released
-from relay.store import ClaimLimits, Sent, Settled, Store, Turn
+from relay.store import ClaimLimits, Sent, Settled, Store
 from relay.worker import Nobody, Options, Until, Worker
 from tests.fixtures.rows import Rows
 
@@ -94,7 +94,7 @@ async def test_what_was_settled_unheard_is_counted_once_and_not_as_lost(
 def test_what_somebody_else_settled_meanwhile_is_lost_also_when_tried_before(engine: Engine, connected: Engine) -> None:
     rows, store = Rows(engine), Store(connected, worker="w", lease_seconds=60)
     rows.add(2)
-    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = store.claim(ClaimLimits(slots=1)).batches
     rows.lapse_leases()
     assert len(store.recover(Policy(), random.Random(1))) == 1
     for answer in (Answered((ACCEPTED,) * 2), Refused(Fault.UNKNOWN, "relay.timeout"), Refused(Fault.CONTENT, "41")):
@@ -106,7 +106,7 @@ def test_what_somebody_else_settled_meanwhile_is_lost_also_when_tried_before(eng
 def test_halves_that_were_named_unheard_are_taken_with_leases_that_run_anew(engine: Engine, connected: Engine) -> None:
     rows, store = Rows(engine), Store(connected, worker="w", lease_seconds=60)
     rows.add(4)
-    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = store.claim(ClaimLimits(slots=1)).batches
     settlement = decide(batch, Refused(Fault.CONTENT, "41"), Policy(), random.Random(1))
     children = store.settle([settlement], {}).children
     rows.run("update relay.call set lease_until = lease_until - interval '50 seconds' where settled_at is null")
@@ -144,10 +144,10 @@ def test_what_was_claimed_unheard_is_given_back_by_the_next_claim_and_is_not_unk
     ids = rows.add(3, key_each=key) if key else rows.add(3)
     deaf.append(when)
     with pytest.raises(UnreachableError):
-        store.claim(Turn(), ClaimLimits(slots=1))
+        store.claim(ClaimLimits(slots=1))
     named = rows.calls()
     assert len(named) == (when == "after")
-    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = store.claim(ClaimLimits(slots=1)).batches
     assert [message.id for message in batch.messages] == ids
     assert [call.outcome for call in rows.calls()] == ["released"] * len(named) + [None]
     store.settle([decide(batch, Answered((ACCEPTED,) * 3), Policy(), random.Random(1))], {})
@@ -162,15 +162,15 @@ def test_what_was_claimed_unheard_is_found_also_when_the_commit_comes_through_la
     rows.add(1)
     deaf.append("before")
     with pytest.raises(UnreachableError):
-        store.claim(Turn(), ClaimLimits(slots=1))
+        store.claim(ClaimLimits(slots=1))
     (nonce,) = store._unheard.nonces()
-    (held,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    (held,) = store.claim(ClaimLimits(slots=1)).batches
     rows.run(
         "insert into relay.call (account, worker, message_ids, lease_until, nonce) "
         "values ('default', 'w', array[99], now() + interval '1 minute', :nonce)",
         nonce=nonce,
     )
-    assert store.claim(Turn(), ClaimLimits(slots=1)).batches == ()
+    assert store.claim(ClaimLimits(slots=1)).batches == ()
     outcomes = {call.id: call.outcome for call in rows.calls()}
     assert outcomes == {held.call_id: None, held.call_id + 1: "released"}
 

@@ -19,7 +19,7 @@ from relay.database import Database
 from relay.message import Answered, Batch, Fault, Result
 from relay.operations import Order, Wanted
 from relay.outcomes import Policy, decide, released
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from tests.fixtures.waiting import eventually
 
 ORDER = Order("ann@desk", "the platform was down", {"why": "test"})
@@ -63,7 +63,7 @@ def ledger(db: Connection) -> Sequence[Row[Any]]:
 
 
 def claim(store: Store) -> Batch:
-    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = store.claim(ClaimLimits(slots=1)).batches
     return batch
 
 
@@ -200,7 +200,7 @@ def test_what_an_operator_holds_is_claimed_by_nobody(engine: Engine, db: Connect
     number = insert(db)
     with engine.begin() as connection:
         operations.discard(connection, [number], ORDER)
-        assert store.claim(Turn(), ClaimLimits(slots=1)).batches == ()
+        assert store.claim(ClaimLimits(slots=1)).batches == ()
     assert message(db, number).error_code == "relay.discarded"
 
 
@@ -217,7 +217,7 @@ def test_of_two_operators_one_retries_and_the_other_is_told(engine: Engine, db: 
 def test_discard_closes_with_the_reason_and_lets_the_key_go_on(engine: Engine, db: Connection, store: Store) -> None:
     held = insert(db, **HELD | {"ordering_key": "'k'"})
     following = insert(db, ordering_key="'k'")
-    assert store.claim(Turn(), ClaimLimits(slots=1)).batches == ()
+    assert store.claim(ClaimLimits(slots=1)).batches == ()
     act(engine, "discard", [held])
     row = message(db, held)
     assert (row.status, row.error_code, row.error_message) == ("failed", "relay.discarded", ORDER.reason)
@@ -375,7 +375,7 @@ def test_pause_and_resume_stop_and_start_the_claim(engine: Engine, db: Connectio
     with engine.begin() as connection:
         until, action = operations.pause(connection, "account:shop", ORDER)
     assert (until, action) == (None, ledger(db)[0].id)
-    assert store.claim(Turn(), ClaimLimits(slots=1)).batches == ()
+    assert store.claim(ClaimLimits(slots=1)).batches == ()
     with engine.begin() as connection:
         assert operations.resume(connection, "account:shop", ORDER)
         assert operations.resume(connection, "account:shop", ORDER) is None

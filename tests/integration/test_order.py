@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 
 import relay
 from relay.message import Batch
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 
 
 @pytest.fixture
@@ -23,11 +23,10 @@ def engine(database_url: str) -> Iterator[Engine]:
 def claimed(engine: Engine, **limits: object) -> list[int]:
     """The ids that one whole round of claims gets hold of."""
     store = Store(engine, worker="test", lease_seconds=60)
-    turn, ids = Turn(), []
+    ids = []
     while True:
-        claim = store.claim(turn, ClaimLimits(slots=8, **limits))  # type: ignore[arg-type]
+        claim = store.claim(ClaimLimits(slots=8, **limits))  # type: ignore[arg-type]
         ids += [message.id for batch in claim.batches for message in batch.messages]
-        turn = claim.turn
         if claim.exhausted:
             return sorted(ids)
 
@@ -146,11 +145,11 @@ def test_a_partial_batch_lingers(engine: Engine) -> None:
     store = Store(engine, worker="test", lease_seconds=60)
     with engine.begin() as connection:
         ids = [insert(connection, None) for _ in range(60)]
-    claim = store.claim(Turn(), ClaimLimits(slots=8, linger_seconds=600))
+    claim = store.claim(ClaimLimits(slots=8, linger_seconds=600))
     assert [len(batch) for batch in claim.batches] == [50]
     with engine.begin() as connection:
         connection.execute(text("update relay.outbox set available_at = now() - interval '11 minutes'"))
-    claim = store.claim(Turn(), ClaimLimits(slots=8, linger_seconds=600))
+    claim = store.claim(ClaimLimits(slots=8, linger_seconds=600))
     assert [batch_ids(batch) for batch in claim.batches] == [ids[50:]]
 
 

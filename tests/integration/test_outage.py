@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from relay import events, reports
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Refused, Result, Scope
 from relay.outcomes import EXHAUSTED, History, Policy
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from relay.tmc import read_answer
 from tests.fixtures.rows import Rows
 from tests.fixtures.scripted import Bench, Phonebook, Scripted, accept
@@ -110,7 +110,7 @@ def test_a_worker_that_dies_over_a_message_again_and_again_ends_it_by_time(rows:
     young, old = rows.add(2)
     tried_before(rows, young, 0.5, 0.4, 0.3)
     tried_before(rows, old, 2.5, 0.4, 0.3)
-    store.claim(Turn(), ClaimLimits(slots=1))
+    store.claim(ClaimLimits(slots=1))
     rows.run("update relay.call set lease_until = now() - interval '1 second' where settled_at is null")
     (settlement,) = store.recover(PATIENT, random.Random(1))
     assert [(v.message_id, v.final) for v in settlement.verdicts] == [(young, False), (old, True)]

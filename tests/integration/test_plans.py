@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from relay.sql import statement
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from relay.store.claim import statements as sql
 from tests.fixtures.plans import nodes, spoilt_engine
 from tests.fixtures.rows import Rows
@@ -204,7 +204,7 @@ def test_naming_looks_at_open_calls_and_earlier_heads_alone(rows: Rows, engine: 
     rows.add(20_000, key="hot")
     unkeyed = rows.add(50)
     keyed = rows.add(50, key_each="z")
-    Store(engine, worker="w", lease_seconds=60).claim(Turn(), ClaimLimits(slots=1, batch_size=1))
+    Store(engine, worker="w", lease_seconds=60).claim(ClaimLimits(slots=1, batch_size=1))
     if analyzed:
         rows.run("analyze relay.outbox, relay.call")
     found = name_calls(engine, unkeyed + keyed, [None] * 50 + [f"z{n:06}" for n in range(1, 51)])

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from relay.errors import UnreachableError
 from relay.message import ACCEPTED, Answered, Batch
 from relay.outcomes import Policy, decide
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from relay.store.claim.floors import Floors
 from relay.store.preparing import choose, give_up_if_outdated
 from tests.fixtures.rows import Rows
@@ -53,7 +53,7 @@ def setting(engine: Engine, name: str) -> str:
 
 def test_each_statement_is_planned_once(store: Store, alone: Engine) -> None:
     for _ in range(3):
-        store.claim(Turn(), EIGHT)
+        store.claim(EIGHT)
         store.pauses()
     assert len(prepared(alone)) == 2
     assert setting(alone, "plan_cache_mode") == "force_generic_plan"
@@ -65,7 +65,7 @@ def test_plans_made_while_the_tables_were_empty_are_good_when_they_are_full(
 ) -> None:
     rows = Rows(engine)
     rows.add(2)
-    settle(store, store.claim(Turn(), EIGHT).batches)
+    settle(store, store.claim(EIGHT).batches)
     store.recover(Policy(), Random(1))
     assert store.still_moving() is False
     rows.run(
@@ -75,8 +75,8 @@ def test_plans_made_while_the_tables_were_empty_are_good_when_they_are_full(
     rows.add(400, key_each="k")
     rows.add(400)
     before = read_through(alone)
-    settle(store, store.claim(Turn(), EIGHT).batches)
-    settle(store, store.claim(Turn(), EIGHT).batches)
+    settle(store, store.claim(EIGHT).batches)
+    settle(store, store.claim(EIGHT).batches)
     store.recover(Policy(), Random(1))
     assert (store.still_moving(), store.pending()) == (False, 0)
     assert read_through(alone) == before

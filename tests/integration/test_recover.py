@@ -19,7 +19,7 @@ from relay.embedded import EmbeddedPostgres
 from relay.errors import UnreachableError
 from relay.message import ACCEPTED, Answered, Batch, CallKey
 from relay.outcomes import EXHAUSTED, Policy, decide, released
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from tests.fixtures.rows import Rows
 from tests.fixtures.telling import tell_statements
 from tests.fixtures.waiting import eventually
@@ -40,7 +40,7 @@ def store(engine: Engine) -> Store:
 
 
 def claimed(store: Store, limits: ClaimLimits = LIMITS) -> tuple[Batch, ...]:
-    return store.claim(Turn(), limits).batches
+    return store.claim(limits).batches
 
 
 def test_a_lease_that_runs_is_left_alone(rows: Rows, store: Store) -> None:
@@ -157,7 +157,7 @@ def own(own_postgres: EmbeddedPostgres) -> Iterator[Engine]:
 
 def everything(store: Store, batch: Batch) -> dict[str, Callable[[], object]]:
     return {
-        "claim": lambda: store.claim(Turn(), LIMITS),
+        "claim": lambda: store.claim(LIMITS),
         "settle": lambda: store.settle([released(batch)], {}),
         "extend": lambda: store.extend([batch.key]),
         "recover": lambda: store.recover(POLICY, RNG),
@@ -220,7 +220,7 @@ def test_a_statement_that_takes_too_long_may_be_tried_again(
     with engine.begin() as blocking:
         blocking.execute(text("lock table relay.call in access exclusive mode"))
         with pytest.raises(UnreachableError):
-            store.claim(Turn(), LIMITS)
+            store.claim(LIMITS)
     assert len(claimed(store)) == 1
     hurried.dispose()
 
@@ -246,7 +246,7 @@ def test_a_transaction_without_an_answer_can_be_cut_off(rows: Rows, store: Store
     waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
     with ThreadPoolExecutor(1) as pool, engine.begin() as blocking:
         blocking.execute(text("lock table relay.call in access exclusive mode"))
-        hanging = pool.submit(store.claim, Turn(), LIMITS)
+        hanging = pool.submit(store.claim, LIMITS)
         eventually(lambda: rows.one(waiting))
         store.cut_off()
         with pytest.raises(UnreachableError):

@@ -20,7 +20,7 @@ from relay.outbox.columns import Columns
 from relay.outcomes import Policy, decide, without_credentials
 from relay.roles import MAY, VIEWS, RoleNames, roles_sql
 from relay.sql import VERSION_TABLE
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from relay.windows import WINDOWS
 from tests.contract.writers import EVERY
 from tests.fixtures.database import Server
@@ -264,7 +264,7 @@ def test_the_app_may_name_exactly_the_public_columns(roles: Roles, rows: Rows) -
 
 
 def claim(store: Store) -> Batch:
-    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = store.claim(ClaimLimits(slots=1)).batches
     return batch
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
 import relay
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from tests.fixtures.database import Server
 from tests.fixtures.rows import Rows
 
@@ -94,7 +94,7 @@ def test_a_worker_of_the_version_before_goes_on(rows: Rows, old: OldWorker, empt
     assert named == first
     relay.migrate(empty_url)
     new = Store(rows.engine, worker="new", lease_seconds=60)
-    assert new.claim(Turn(), ClaimLimits(slots=1)).batches == (), "what the old one has"
+    assert new.claim(ClaimLimits(slots=1)).batches == (), "what the old one has"
     assert [row.id for row in old.says("extend", ids=[call], lease_seconds=60)] == [call]
     old.settles(call, first[:1], first[1:2], outcome="failed", code="isv.bad", final=True)
     assert [row.status for row in map(rows.message, first)] == ["done", "failed", "pending"]
@@ -117,7 +117,7 @@ def test_a_worker_of_the_version_before_goes_on(rows: Rows, old: OldWorker, empt
     assert old.says("reserve", app_key="k", step_seconds=0.1)
     rows.run("update relay.call set lease_until = now() - interval '1 s' where settled_at is null")
     assert old.says("lock_lapsed", calls=10) == []
-    (batch,) = new.claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = new.claim(ClaimLimits(slots=1)).batches
     assert [message.id for message in batch.messages] == other.message_ids
     assert old.says("extend", ids=[batch.call_id], lease_seconds=60), "it is its own that are extended, as ever"
     archives = "select messages from relay.archive_messages(now() - interval '1 day', 10, false, 'old', 'r', 0)"

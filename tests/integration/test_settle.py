@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, event
 
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Refused, Result, Scope
 from relay.outcomes import EXHAUSTED, PauseOrder, Policy, Settlement, decide, released
-from relay.store import ClaimLimits, Settled, Store, Turn
+from relay.store import ClaimLimits, Settled, Store
 from relay.store.claim.floors import Floors
 from tests.fixtures.rows import Rows
 from tests.fixtures.telling import statements_of
@@ -36,7 +36,7 @@ def store(engine: Engine) -> Store:
 
 
 def claimed(store: Store, slots: int = 1, batch_size: int = 50) -> tuple[Batch, ...]:
-    return store.claim(Turn(), ClaimLimits(slots=slots, batch_size=batch_size)).batches
+    return store.claim(ClaimLimits(slots=slots, batch_size=batch_size)).batches
 
 
 def decided(batch: Batch, answer: Answer, policy: Policy = POLICY) -> Settlement:

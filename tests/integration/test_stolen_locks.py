@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from relay.archive import archive
 from relay.events import LocksTaken
 from relay.revisions import patience
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from tests.fixtures.checked import Check
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
@@ -115,9 +115,9 @@ def test_a_key_that_somebody_is_writing_waits_whoever_holds_its_lock_too(
     with connect(roles.url("app")) as writing, writing.transaction():
         writing.execute("insert into relay.outbox (topic, content, ordering_key) values ('t', '{}', 'k')")
         rows.add(1, key="k")
-        claim = store.claim(Turn(), ClaimLimits(slots=8))
+        claim = store.claim(ClaimLimits(slots=8))
         assert [message.ordering_key for batch in claim.batches for message in batch.messages] == ["other"]
-    assert store.claim(Turn(), ClaimLimits(slots=8)).messages == 1
+    assert store.claim(ClaimLimits(slots=8)).messages == 1
 
 
 def test_an_insert_waits_for_a_key_no_longer_than_it_must_and_says_who_has_it(

@@ -11,7 +11,7 @@ from relay import events
 from relay.errors import UnreachableError
 from relay.message import CallKey
 from relay.outcomes import Settlement
-from relay.store import Claim, ClaimLimits, Sent, Settled, Store, Turn
+from relay.store import Claim, ClaimLimits, Sent, Settled, Store
 from relay.worker import flights, settling
 from tests.fixtures.rows import Rows
 from tests.fixtures.scripted import Bench, Scripted
@@ -83,9 +83,9 @@ class Away(Store):
     known = False
     claims_in_vain = 0
 
-    def claim(self, turn: Turn, limits: ClaimLimits) -> Claim:
+    def claim(self, limits: ClaimLimits) -> Claim:
         self.claims_in_vain += self.known
-        return super().claim(turn, limits)
+        return super().claim(limits)
 
     def settle(self, settlements: Sequence[Settlement], sent: Sent, tried: Collection[CallKey] = ()) -> Settled:
         if self.away:

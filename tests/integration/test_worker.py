@@ -12,7 +12,7 @@ from relay import events
 from relay.errors import UnsettledError
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Refused, Result
 from relay.outcomes import EXHAUSTED, Policy
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from relay.worker import Until
 from tests.fixtures.rows import Rows
 from tests.fixtures.scripted import AT_ONCE, Bench, Scripted, accept
@@ -223,7 +223,7 @@ async def test_few_statements_a_message(rows: Rows, engine: Engine) -> None:
 
 async def test_a_dead_workers_calls_are_recovered_in_passing(rows: Rows, engine: Engine) -> None:
     rows.add(30)
-    Store(engine, worker="dead", lease_seconds=60).claim(Turn(), ClaimLimits(slots=1))
+    Store(engine, worker="dead", lease_seconds=60).claim(ClaimLimits(slots=1))
     rows.lapse_leases()
     bench = Bench(engine, Scripted())
     report = await bench.drain()

@@ -18,7 +18,7 @@ from relay.checks.backlog import open_calls
 from relay.message import ACCEPTED, Answered, Batch, Fault, Refused, Result
 from relay.outcomes import Policy
 from relay.settings import Settings
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 from tests.fixtures.scripted import Bench, Scripted
@@ -100,7 +100,7 @@ def test_calls_that_are_there_already_keep_nobody_up_and_end_by_a_sentence(
         rows.run(CALL.format(names=names))
     rows.run("alter table relay.call enable trigger user")
     store = Store(as_worker, worker="v", lease_seconds=60)
-    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = store.claim(ClaimLimits(slots=1)).batches
     assert [message.id for message in batch.messages] == added
     with rows.engine.connect() as connection:
         found, *_ = open_calls(connection, Settings())

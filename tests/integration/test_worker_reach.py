@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 from relay import archive
 from relay.message import Fault, Refused
 from relay.outcomes import Policy, decide
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 
@@ -43,7 +43,7 @@ def as_worker(rows: Rows, roles: Roles) -> Iterator[Engine]:
 
 
 def fail(store: Store) -> None:
-    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = store.claim(ClaimLimits(slots=1)).batches
     store.settle([decide(batch, Refused(Fault.MESSAGE, "isv.x"), Policy(), random.Random(1))], {})
 
 
@@ -84,9 +84,9 @@ def test_a_worker_leaves_messages_out_of_no_call_but_those_of_its_own_login(
 ) -> None:
     """Whose call is in flight would take the positions of its answer for other messages."""
     added = rows.add(2, deliver_within_seconds=60)
-    (theirs,) = Store(rows.engine, worker="v", lease_seconds=60).claim(Turn(), ClaimLimits(slots=1)).batches
+    (theirs,) = Store(rows.engine, worker="v", lease_seconds=60).claim(ClaimLimits(slots=1)).batches
     rows.add(2, deliver_within_seconds=60)
-    (ours,) = Store(as_worker, worker="w", lease_seconds=60).claim(Turn(), ClaimLimits(slots=1)).batches
+    (ours,) = Store(as_worker, worker="w", lease_seconds=60).claim(ClaimLimits(slots=1)).batches
     rows.run("alter table relay.outbox disable trigger user")
     rows.run("update relay.outbox set deliver_before = now() where id % 2 = 0")
     rows.run("alter table relay.outbox enable trigger user")

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, text
 from relay import operations
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Refused, Result
 from relay.outcomes import Policy, Settlement, decide, released
-from relay.store import ClaimLimits, Settled, Store, Turn
+from relay.store import ClaimLimits, Settled, Store
 from relay.store.claim.floors import Floors
 from tests.fixtures.floors import Clock, resting_floors
 from tests.model import promises
@@ -88,12 +88,10 @@ class Worker:
     name: str
     store: Store
     floors: Floors
-    turn: Turn = field(default_factory=Turn)
     unsent: dict[int, Batch] = field(default_factory=dict)
     finished: dict[int, Finished] = field(default_factory=dict)
 
     def forget(self) -> None:
-        self.turn = Turn()
         self.unsent.clear()
         self.finished.clear()
 
@@ -205,7 +203,7 @@ class Relay(RuleBasedStateMachine):
     def claimed(self, worker: Worker, limits: ClaimLimits) -> bool:
         """Whether there is nothing more to be found."""
         worker.floors.open_from_is_old = True
-        claim = worker.store.claim(worker.turn, limits)
+        claim = worker.store.claim(limits)
         failed = self.reader.scalars(text("select id from relay.outbox where error_code = 'relay.expired'"))
         expired = [id_ for id_ in failed if self.model.messages[id_].status == "pending"]
         assert len(expired) == claim.expired
@@ -213,7 +211,6 @@ class Relay(RuleBasedStateMachine):
         assert all(len(batch) <= limits.batch_size for batch in claim.batches)
         uncommitted = [message for writing in self.writing for message in writing.messages]
         self.model.claim(worker.name, claim.batches, expired, uncommitted)
-        worker.turn = claim.turn
         worker.unsent |= {batch.call_id: batch for batch in claim.batches}
         return claim.exhausted
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from relay.store import Turn
-from relay.store.claim.floors import Floors, Told, Trace, Visit
+from relay.store.claim.floors import Floors, Trace, Visit
+from relay.store.claim.moods import Known, Turn
 from tests.fixtures.floors import Clock, resting_floors, round_of
 
 
@@ -26,7 +26,7 @@ def visit(account: str, floor: tuple[int, int] | None = None, **heads: int) -> V
     return Visit(account, True, floor, heads)
 
 
-def looked_at(floors: Floors, accounts: int = 8, messages: int = 400) -> Told:
+def looked_at(floors: Floors, accounts: int = 8, messages: int = 400) -> Known:
     return floors.tell(accounts, messages)
 
 

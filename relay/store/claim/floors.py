@@ -18,10 +18,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import nsmallest
 
-from relay.store.values import Turn
+from relay.store.claim.moods import Known, Place, Turn
 
 # What a claim without dead entries takes, generously; whatever is above was spent on walking over them.
 _ORDINARY_SECONDS = 0.005
@@ -29,27 +29,6 @@ _ORDINARY_SECONDS_A_MESSAGE = 0.00004
 _REST = 10  # times as long as the slow round took
 _FEW_ACCOUNTS = 256  # that ran empty: kept, so that their next message needs no walk over the others
 _MANY_KEYS = 50_000
-
-
-@dataclass(slots=True)
-class Place:
-    """What is known of one account.
-
-    ``floor``: the last message claimed, as (``available_at`` in microseconds since 1970, id); None: look from the
-    start. ``heads``: ordering key → from which id on messages of it may be pending; 0: look from the start.
-    """
-
-    floor: tuple[int, int] | None = None
-    heads: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """Where to look, in turn. ``cursors``: the last key of an account that has more keys than are looked at."""
-
-    places: Mapping[str, Place]
-    heads: Sequence[tuple[str, str, int]]
-    cursors: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +48,7 @@ class Visit:
 class Trace:
     """How a claim went. ``told``: None where it looked everywhere; ``turn``: where the next one of its kind starts."""
 
-    told: Told | None
+    told: Known | None
     visits: Sequence[Visit]
     messages: int
     seconds: float
@@ -137,7 +116,7 @@ class Floors:
             self._rest_until = self._clock()
         self.newest_action_id, self._retries = newest_action_id, retries
 
-    def tell(self, accounts: int, messages: int, acquainted: Collection[str] | None = None) -> Told:
+    def tell(self, accounts: int, messages: int, acquainted: Collection[str] | None = None) -> Known:
         """The next so many accounts (of these; None: of all), of their keys twice as many as there may be messages."""
         after = self.turn.after_account
         known = self._places if acquainted is None else (each for each in self._places if each in acquainted)
@@ -152,7 +131,7 @@ class Floors:
             heads += [(account, key, first[key]) for key in keys[:most]]
             if len(keys) > most:
                 cursors[account] = keys[most - 1]
-        return Told({account: self._places[account] for account in chosen}, heads, cursors)
+        return Known({account: self._places[account] for account in chosen}, heads, cursors)
 
     def note(self, trace: Trace) -> None:
         """Learn from a claim that was committed."""

@@ -24,8 +24,9 @@ from heapq import nsmallest
 from sqlalchemy import Connection
 
 from relay.store.claim import statements as sql
+from relay.store.claim.moods import Turn
 from relay.store.running import fetch
-from relay.store.values import ClaimLimits, Turn
+from relay.store.values import ClaimLimits
 
 _MANY, _FEW = 64, 32  # accounts left alone in one round
 _AHEAD = 256  # accounts that are stepped over before a claim

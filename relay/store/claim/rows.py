@@ -11,13 +11,15 @@ from sqlalchemy import Connection
 from relay.message import Message
 from relay.sql import numbers
 from relay.store.claim import statements as sql
-from relay.store.claim.floors import Floors, Told
+from relay.store.claim.floors import Floors
+from relay.store.claim.moods import Known, Listed, Look, Turn
 from relay.store.running import fetch_many
-from relay.store.values import ClaimLimits, Turn
+from relay.store.values import ClaimLimits
 
 
 class Report(NamedTuple):
-    """An account in its turn. ``cursor``: the last key looked at, if it has more. ``due_us``: now; None: left alone.
+    """An account in its turn. ``cursor``: the last key looked at, if it has more. ``looked_us``: when, in microseconds
+    since 1970; None: it was left alone.
 
     ``heads``: ordering key → (id of its first pending message, whether that is in an open call).
     """
@@ -25,15 +27,16 @@ class Report(NamedTuple):
     nth: int
     account: str
     cursor: str | None
-    due_us: int | None
+    looked_us: int | None
     heads: Mapping[str, tuple[int, bool]]
 
 
 @dataclass(slots=True)
 class Locked:
-    """``ready``: (place in the turn, message). ``due``: (account, available_at in µs, id), where it is remembered.
+    """``ready``: (place in the turn, message). ``due``: (account, available_at in µs, id), where it is ``remembered``.
 
-    ``fresh``: how many nobody had locked before; ``more``: there are accounts after those that were looked at.
+    ``fresh``: how many nobody had locked before; ``more``: there are accounts after those that were looked at;
+    ``left_alone``: how many accounts nobody may produce for now.
     """
 
     ready: list[tuple[int, Message]] = field(default_factory=list)
@@ -43,30 +46,36 @@ class Locked:
     reports: list[Report] = field(default_factory=list)
     fresh: int = 0
     more: bool = False
+    remembered: bool = False
+    left_alone: int = 0
 
     def __len__(self) -> int:
         return len(self.ready) + len(self.expired)
 
-    def leave_out_all_but(self, acquainted: Collection[str]) -> tuple[str, ...]:
+    def leave_out_all_but(self, acquainted: Collection[str]) -> set[str]:
         """Take out what nobody here may produce yet: the accounts that were not left alone, and have to be met."""
-        unmet = {r.account for r in self.reports if r.due_us is not None and r.account not in acquainted}
+        unmet = {r.account for r in self.reports if r.looked_us is not None and r.account not in acquainted}
         if unmet:
             self.ready = [(nth, message) for nth, message in self.ready if message.account not in unmet]
-        return tuple(sorted(unmet))
+            self.left_alone += len(unmet)
+        return unmet
+
+    def close(self, accounts: int, cursors: Mapping[str, str] | None) -> None:
+        """All rows are in: of these many accounts, and with ``cursors`` of keys that were not all looked at."""
+        self.reports.sort()
+        self.more = len(self.reports) > accounts
+        del self.reports[accounts:]
+        if cursors is not None:
+            self.reports = [report._replace(cursor=cursors.get(report.account)) for report in self.reports]
+        self.left_alone = sum(report.looked_us is None for report in self.reports)
 
 
 def lock_ready(
-    connection: Connection,
-    schema: str,
-    turn: Turn,
-    limits: ClaimLimits,
-    floors: Floors,
-    told: Told | None,
-    among: Sequence[str] | None = None,
-    aside: Sequence[int] = (),
+    connection: Connection, schema: str, look: Look, limits: ClaimLimits, floors: Floors, aside: Sequence[int] = ()
 ) -> Locked:
-    """Lock messages that are ready: of the next accounts, of those ``told``, or ``among`` these; not what is aside."""
-    parameters = {
+    """Lock messages that are ready, where the look says; not what is put aside."""
+    mood, turn = look.mood, look.turn
+    parameters: dict[str, Any] = {
         "open_from": floors.open_from,
         "aside": numbers(aside),
         "accounts": turn.accounts,
@@ -75,23 +84,26 @@ def lock_ready(
         "slots": limits.slots,
         "failed_holds": limits.failed_holds,
         "linger_seconds": limits.linger_seconds,
-        "pass_over": turn.crowded_until > 0,
+        "pass_over": look.passes_over,
     }
-    if told is not None:
-        text, where = sql.LOCK_KNOWN, _as_told(told)
-    elif among is not None:
-        text, where = sql.LOCK_AMONG, _everywhere(turn, floors) | {"known_accounts": list(among)}
-    else:
-        text, where = sql.LOCK_READY, _everywhere(turn, floors)
-    locked = _sorted_out(fetch_many(connection, text, schema, parameters | where))
-    locked.more = len(locked.reports) > turn.accounts
-    del locked.reports[turn.accounts :]
-    if told is not None:
-        locked.reports = [report._replace(cursor=told.cursors.get(report.account)) for report in locked.reports]
+    cursors = None
+    match mood:
+        case Known():
+            text, cursors = sql.LOCK_KNOWN, mood.cursors
+            parameters |= _from_places(mood)
+        case Listed():
+            text = sql.LOCK_AMONG
+            parameters |= _from_the_start(turn, floors) | {"known_accounts": list(mood.accounts)}
+        case _:
+            text = sql.LOCK_READY
+            parameters |= _from_the_start(turn, floors)
+    locked = _sorted_out(fetch_many(connection, text, schema, parameters))
+    locked.remembered = parameters["remember"]
+    locked.close(turn.accounts, cursors)
     return locked
 
 
-def _everywhere(turn: Turn, floors: Floors) -> dict[str, Any]:
+def _from_the_start(turn: Turn, floors: Floors) -> dict[str, Any]:
     return {
         "after_account": turn.after_account,
         "key_accounts": list(turn.keys),
@@ -103,15 +115,15 @@ def _everywhere(turn: Turn, floors: Floors) -> dict[str, Any]:
     }
 
 
-def _as_told(told: Told) -> dict[str, Any]:
-    floors = {account: place.floor for account, place in told.places.items() if place.floor is not None}
+def _from_places(known: Known) -> dict[str, Any]:
+    floors = {account: place.floor for account, place in known.places.items() if place.floor is not None}
     return {
-        "known_accounts": list(told.places),
+        "known_accounts": list(known.places),
         "key_accounts": [],
         "keys": [],
-        "head_accounts": [account for account, _, _ in told.heads],
-        "head_keys": [key for _, key, _ in told.heads],
-        "head_ids": numbers(id_ for _, _, id_ in told.heads),
+        "head_accounts": [account for account, _, _ in known.heads],
+        "head_keys": [key for _, key, _ in known.heads],
+        "head_ids": numbers(id_ for _, _, id_ in known.heads),
         "floor_accounts": list(floors),
         "floors_us": numbers(due_us for due_us, _ in floors.values()),
         "floor_ids": numbers(id_ for _, id_ in floors.values()),
@@ -124,6 +136,7 @@ def _sorted_out(rows: Sequence[Any]) -> Locked:
     locked = Locked()
     for row in rows:
         (
+            kind,
             nth,
             id_,
             account,
@@ -139,12 +152,10 @@ def _sorted_out(rows: Sequence[Any]) -> Locked:
             may_wait,
             fresh,
             due_us,
-            *head,
+            *report,
         ) = row
-        if id_ is None:
-            keys, ids, in_flight = (values or () for values in head)
-            heads = dict(zip(keys, zip(ids, in_flight, strict=True), strict=True))
-            locked.reports.append(Report(nth, account, key, due_us, heads))
+        if kind != sql.MESSAGE:
+            locked.reports.append(_report(nth, account, *report))
             continue
         if expired:
             locked.expired.append(id_)
@@ -158,5 +169,17 @@ def _sorted_out(rows: Sequence[Any]) -> Locked:
             locked.fresh += 1
         if due_us is not None:
             locked.due.append((account, due_us, id_))
-    locked.reports.sort()
     return locked
+
+
+def _report(
+    nth: int,
+    account: str,
+    cursor: str | None,
+    looked_us: int | None,
+    keys: Sequence[str] | None,
+    ids: Sequence[int] | None,
+    in_flight: Sequence[bool] | None,
+) -> Report:
+    heads = dict(zip(keys or (), zip(ids or (), in_flight or (), strict=True), strict=True))
+    return Report(nth, account, cursor, looked_us, heads)

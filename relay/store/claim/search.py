@@ -1,4 +1,8 @@
-"""What claims need that are told where to look: what is new, what was retried, and where open calls begin."""
+"""What a claim has to read before it can say where to look; nothing of it locks a row.
+
+A claim that goes everywhere reads nothing. One that keeps to known places: what is new, what was retried, and where
+open calls begin. One that keeps to the roster: what is new, and the next of all other accounts.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,44 @@ from sqlalchemy import Connection
 
 from relay.store.claim import statements as sql
 from relay.store.claim.floors import Floors
+from relay.store.claim.memory import Memory
+from relay.store.claim.moods import Look
+from relay.store.claim.rows import Locked
 from relay.store.running import fetch
+from relay.store.values import ClaimLimits
 
 _MOST = 5000  # new messages that are looked at before a claim
 _OVERLAP = 1000  # ids are committed in any order; what is committed later still waits for the next full round
+
+
+def search(connection: Connection, schema: str, memory: Memory, limits: ClaimLimits) -> set[str]:
+    """Tell the memory what the next look has to know; the accounts that have to be met before they can be claimed."""
+    floors = memory.floors
+    if floors.resting or floors.remembering:
+        look_for_retries(connection, schema, floors)
+    if floors.resting:
+        if floors.open_from_is_old:
+            find_first_open_call(connection, schema, floors)
+        new, acquainted = look_for_new(connection, schema, floors), limits.acquainted
+        return set() if acquainted is None else not_paused(connection, schema, new.difference(acquainted))
+    if memory.roster.crowded:
+        return memory.roster.look_around(connection, schema, limits)
+    return set()
+
+
+def unmet_among(
+    connection: Connection, schema: str, memory: Memory, limits: ClaimLimits, look: Look, locked: Locked
+) -> set[str]:
+    """Leave out what nobody here may produce yet; the accounts that have to be met for it.
+
+    Where every account has its turn those that come next are told as well: all together, so that none has a start.
+    """
+    if limits.acquainted is None:
+        return set()
+    unmet = locked.leave_out_all_but(limits.acquainted)
+    if unmet and look.goes_everywhere:
+        unmet |= memory.roster.look_ahead(connection, schema, limits, locked.reports[-1].account)
+    return unmet
 
 
 def look_for_new(connection: Connection, schema: str, floors: Floors) -> set[str]:

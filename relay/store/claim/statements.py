@@ -8,23 +8,22 @@ no message row is written.
 
 from __future__ import annotations
 
-from relay.sql import NAMED_BY_OPEN_CALLS
+from relay.sql import named_by_open_calls
+
+MESSAGE = "message"  # the kind of a row, beside an account in its turn
 
 # The claim, part by part. Accounts take turns: step along the account column of the two partial indexes from where the
 # last claim stopped, and one step further than is looked at: is that the end of the round? Within an account, messages
 # without a key come by due time; of the others only the head of each ordering key counts, found by stepping from key to
 # key. A head that is waiting or in flight holds its key, and nothing else. Calls before ``open_from`` are known to be
-# settled (see FIRST_OPEN_CALL). What is put aside counts as in flight (see store/apart.py). A null among what is in
-# flight would make "not in" true of nothing.
+# settled (see FIRST_OPEN_CALL). What is put aside counts as in flight (see store/apart.py).
+_NAMED = named_by_open_calls("call.id >= cast(:open_from as bigint)")
+
 _IN_FLIGHT = """
-in_flight as materialized (
-    select named.id
-    from (select unnest(message_ids) as id from {schema}.call
-          where settled_at is null and call.id >= cast(:open_from as bigint)) as named
-    where named.id is not null
+in_flight as materialized ({named}
     union all
     select unnest(cast(:aside as bigint[]))
-),"""
+),""".replace("{named}", _NAMED)
 
 _EVERY_TURN = """
 turn (nth, account) as (
@@ -109,8 +108,8 @@ head (account, ordering_key, id, available_at, step) as (
 
 # Where workers crowd, they pass over every row without a key that somebody has ever locked (its xmax tells): it is in
 # flight, or has been named since this snapshot, or waits for a claim that looks at everything (see turns.py).
-# The last branch reports the stepping itself (id is null), so that the next claim goes on where this one stopped; its
-# due_us says that the account was not left alone.
+# Rows are of two kinds. Each message that was locked; and each account that had its turn, so that the next claim goes
+# on where this one stopped: ``cursor`` is its last key where it has more, ``looked_us`` is null if it was left alone.
 _READY = """
 candidate as (
     select t.nth, ready.* from open_turn t cross join lateral (
@@ -147,13 +146,15 @@ candidate as (
         order by o.id limit (select messages from share)
         for update of o skip locked) ready
 )
-select nth, id, account, topic, content, target_group, target_app_key, json_ex_content, ordering_key, attempts,
-    deliver_before, expired, may_wait, fresh, due_us, null as head_keys, null as head_ids, null as heads_in_flight
+select 'message' as kind, nth, id, account, topic, content, target_group, target_app_key, json_ex_content, ordering_key,
+    attempts, deliver_before, expired, may_wait, fresh, due_us,
+    null as cursor, null as looked_us, null as head_keys, null as head_ids, null as heads_in_flight
 from candidate
 union all
-select turn.nth, null, turn.account, null, null, null, null, null,
+select 'account', turn.nth, null, turn.account, null, null, null, null, null, null,
+    null, null, null, null, null, null,
     (select case when max(step) >= (select 2 * messages from share) then max(ordering_key) end
-     from head where head.account = turn.account), null, null, false, false, false,
+     from head where head.account = turn.account),
     case when open_turn.account is not null then cast(extract(epoch from now()) * 1000000 as bigint) end,
     found.keys, found.ids, found.in_flight
 from turn left join open_turn using (account)
@@ -305,11 +306,7 @@ from (select {schema}.name_calls()) as naming
 cross join unnest(cast(:ids as bigint[]), cast(:batches as integer[])) with ordinality as proposed (id, batch, position)
 join unnest(cast(:accounts as text[]), cast(:nonces as bigint[])) with ordinality as batch (account, nonce, number)
     on batch.number = proposed.batch
-where proposed.id not in (
-      select named.id
-      from (select unnest(message_ids) as id from {schema}.call
-            where settled_at is null and call.id >= cast(:open_from as bigint)) as named
-      where named.id is not null)
+where proposed.id not in ({named})
   and proposed.id not in (
       select keyed.id
       from unnest(cast(:keyed_ids as bigint[]), cast(:key_accounts as text[]), cast(:keys as text[]),
@@ -321,7 +318,7 @@ where proposed.id not in (
 group by proposed.batch
 order by proposed.batch
 returning id, nonce, account, message_ids
-"""
+""".replace("{named}", _NAMED)
 
 # deliver_before has passed: never sent. The rows are locked by LOCK_READY and named by no call.
 FAIL_EXPIRED = """
@@ -330,4 +327,4 @@ update {schema}.outbox set status = 'failed', finished_at = now(), error_code = 
 where id = any (cast(:ids as bigint[])) and status = 'pending'
   and id not in ({named})
 returning id
-""".replace("{named}", NAMED_BY_OPEN_CALLS)
+""".replace("{named}", named_by_open_calls())

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from relay.store.claim.floors import Visit
+from relay.store.claim.moods import FEW_ACCOUNTS, Everywhere, Rows, Turn, Unlocked
 from relay.store.claim.rows import Report
-from relay.store.values import FEW_ACCOUNTS, Turn
 
 _MANY_ACCOUNTS = 256
 # Workers at the same messages at the same moments lock many of them in vain: another has named them since the snapshot.
@@ -68,24 +68,25 @@ def next_turn(
     keys |= {r.account: r.cursor for r in reports if r.cursor is not None and r.account in seen}
     after = "" if ended else (seen[-1] if seen else turn.after_account)
     fruitless = 0 if found.named or found.expired else turn.fruitless + 1
-    everywhere = from_the_start and not turn.keys and not keys and not turn.crowded_until
-    exhausted = (
-        fruitless > 0 and not found.in_vain and not turn.crowded_until and (everywhere or fruitless >= FRUITLESS)
-    )
-    crowded_until, in_vain = _crowding(turn, found, ended, now)
+    every_row = isinstance(turn.rows, Everywhere)
+    everywhere = from_the_start and not turn.keys and not keys and every_row
+    exhausted = fruitless > 0 and not found.in_vain and every_row and (everywhere or fruitless >= FRUITLESS)
     # Looking far costs little when nothing is found, and much when each account looked at has messages to lock.
     accounts = FEW_ACCOUNTS if found.named else min(turn.accounts * 4, _MANY_ACCOUNTS)
-    return After(Turn(after, keys, accounts, fruitless, crowded_until, in_vain), ended, exhausted, everywhere)
+    rows = _next_rows(turn.rows, found, ended, now)
+    return After(Turn(after, keys, accounts, fruitless, rows), ended, exhausted, everywhere)
 
 
-def _crowding(turn: Turn, found: Found, ended: bool, now: float) -> tuple[float, bool]:
-    """``crowded_until`` and ``in_vain`` of the next turn."""
+def _next_rows(rows: Rows, found: Found, ended: bool, now: float) -> Rows:
+    """Which rows the next claim looks at; ``ended``: this one was the last of its round."""
     if not found.plenty:
-        return 0.0, False
-    if turn.crowded_until:
-        return (0.0 if ended and now >= turn.crowded_until else turn.crowded_until), False
-    in_vain = turn.in_vain or found.in_vain
-    return (now + _CROWDED_SECONDS, False) if ended and in_vain else (0.0, in_vain)
+        return Everywhere()
+    match rows:
+        case Unlocked(until):
+            return Everywhere() if ended and now >= until else rows
+        case Everywhere(in_vain):
+            in_vain = in_vain or found.in_vain
+            return Unlocked(now + _CROWDED_SECONDS) if ended and in_vain else Everywhere(in_vain and not ended)
 
 
 def visits(
@@ -109,10 +110,10 @@ def visits(
         places = sorted((due_us, id_) for account, due_us, id_ in due if account == report.account)
         left = next((place for place in places if place[1] not in taken), None)
         passed = [place for place in places if left is None or place < left]
-        opened = report.due_us is not None
+        opened = report.looked_us is not None
         floor = passed[-1] if passed and not passed_over else None
-        if report.due_us is not None and not places and not passed_over:
-            floor = (report.due_us, 0)
+        if report.looked_us is not None and not places and not passed_over:
+            floor = (report.looked_us, 0)
         heads = {
             key: id_ if in_flight or id_ in first else known.get((report.account, key), 0)
             for key, (id_, in_flight) in report.heads.items()
