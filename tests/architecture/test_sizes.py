@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "core", "misc"}
 LONGEST_MODULE, LONGEST_TEST_FILE, LONGEST_README, LONGEST_FUNCTION, LARGEST_PROTOCOL = 400, 500, 250, 60, 8
+CLAIM, LONGEST_STEP = ROOT / "relay" / "store" / "claim", 40
 
 MODULES = sorted((ROOT / "relay").rglob("*.py"))
 TEST_FILES = sorted((ROOT / "tests").rglob("*.py"))
@@ -29,6 +30,12 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parent == CLAIM], ids=name_of)
+def test_the_claim_is_told_in_short_steps(path: Path) -> None:
+    long = {f.name: n for f in functions(path) if (n := (f.end_lineno or f.lineno) - f.lineno + 1) >= LONGEST_STEP}
+    assert long == {}, "name a part of it: docs/claim.md has the steps"
 
 
 def is_protocol(node: ast.ClassDef) -> bool:
