@@ -163,7 +163,7 @@ def test_what_was_claimed_unheard_is_found_also_when_the_commit_comes_through_la
     deaf.append("before")
     with pytest.raises(UnreachableError):
         store.claim(ClaimLimits(slots=1))
-    (nonce,) = store._unheard.nonces()
+    (nonce,) = store.memory.unheard.nonces()
     (held,) = store.claim(ClaimLimits(slots=1)).batches
     rows.run(
         "insert into relay.call (account, worker, message_ids, lease_until, nonce) "
