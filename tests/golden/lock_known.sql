@@ -31,8 +31,8 @@ open_turn as materialized (
 share (messages) as (
     select cast($11 as integer) * greatest(1, cast($12 as integer) / greatest(1, count(*))) from open_turn
 ),
-head (account, ordering_key, id, available_at, step) as (
-    select t.account, known.ordering_key, first.id, first.available_at, 0
+head (account, ordering_key, id, available_at, more) as (
+    select t.account, known.ordering_key, first.id, first.available_at, false
     from open_turn t
     join unnest(cast($13 as text[]), cast($14 as text[]), cast($15 as bigint[]))
         as known (account, ordering_key, id) using (account)
@@ -84,8 +84,7 @@ from candidate
 union all
 select 'account', turn.nth, null, turn.account, null, null, null, null, null, null,
     null, null, null, null, null, null,
-    (select case when max(step) >= (select 2 * messages from share) then max(ordering_key) end
-     from head where head.account = turn.account),
+    (select case when bool_or(more) then max(ordering_key) end from head where head.account = turn.account),
     case when open_turn.account is not null then cast(extract(epoch from now()) * 1000000 as bigint) end,
     found.keys, found.ids, found.in_flight
 from turn left join open_turn using (account)

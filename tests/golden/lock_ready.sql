@@ -46,21 +46,32 @@ open_turn as materialized (
 share (messages) as (
     select cast($11 as integer) * greatest(1, cast($12 as integer) / greatest(1, count(*))) from open_turn
 ),
-head (account, ordering_key, id, available_at, step) as (
-    select first.account, first.ordering_key, first.id, first.available_at, 1
-    from open_turn t cross join lateral (
-        select o.account, o.ordering_key, o.id, o.available_at from relay.outbox o
-        where o.status = 'pending' and o.ordering_key is not null and o.account = t.account
-          and o.ordering_key > coalesce(t.after_key, '')
-        order by o.ordering_key, o.id limit 1) first
+stretch (account, keys, ids, due, last_key, looked, ready) as (
+    select account, cast(null as text[]), cast(null as bigint[]), cast(null as timestamptz[]), coalesce(after_key, ''),
+        cast(0 as bigint), cast(0 as bigint)
+    from open_turn
     union all
-    select next.account, next.ordering_key, next.id, next.available_at, head.step + 1
-    from head cross join lateral (
-        select o.account, o.ordering_key, o.id, o.available_at from relay.outbox o
-        where o.status = 'pending' and o.ordering_key is not null and o.account = head.account
-          and o.ordering_key > head.ordering_key
-        order by o.ordering_key, o.id limit 1) next
-    where head.step < (select 2 * messages from share)
+    select stretch.account, next.keys, next.ids, next.due, next.last_key,
+        stretch.looked + next.looked, stretch.ready + next.ready
+    from stretch cross join lateral (
+        select array_agg(first.ordering_key) as keys, array_agg(first.id) as ids, array_agg(first.available_at) as due,
+            max(first.ordering_key) as last_key, count(*) as looked,
+            count(*) filter (where first.available_at <= now() and first.id not in (select id from in_flight)) as ready
+        from (
+            select distinct on (few.ordering_key) few.ordering_key, few.id, few.available_at
+            from (
+                select o.ordering_key, o.id, o.available_at from relay.outbox o
+                where o.status = 'pending' and o.ordering_key is not null and o.account = stretch.account
+                  and o.ordering_key > stretch.last_key
+                order by o.ordering_key, o.id limit 8) as few
+            order by few.ordering_key, few.id) as first) as next
+    where stretch.last_key is not null and greatest(stretch.ready, stretch.looked / 2) < (select messages from share)
+),
+head (account, ordering_key, id, available_at, more) as (
+    select stretch.account, first.ordering_key, first.id, first.available_at,
+        greatest(stretch.ready, stretch.looked / 2) >= (select messages from share)
+    from stretch cross join lateral unnest(stretch.keys, stretch.ids, stretch.due)
+        as first (ordering_key, id, available_at)
 ),
 candidate as (
     select t.nth, ready.* from open_turn t cross join lateral (
@@ -104,8 +115,7 @@ from candidate
 union all
 select 'account', turn.nth, null, turn.account, null, null, null, null, null, null,
     null, null, null, null, null, null,
-    (select case when max(step) >= (select 2 * messages from share) then max(ordering_key) end
-     from head where head.account = turn.account),
+    (select case when bool_or(more) then max(ordering_key) end from head where head.account = turn.account),
     case when open_turn.account is not null then cast(extract(epoch from now()) * 1000000 as bigint) end,
     found.keys, found.ids, found.in_flight
 from turn left join open_turn using (account)

@@ -142,6 +142,13 @@ def test_thousands_of_waiting_keys_cost_a_bounded_number_of_steps(rows: Rows, en
     assert lock_ready(engine).pages <= 5 * 800  # twice 400 heads are looked at, then the next claim goes on
 
 
+def test_promise_8_thousands_of_keys_cost_little_more_than_the_messages_locked(rows: Rows, engine: Engine) -> None:
+    rows.add(20_000, key_each="k")
+    rows.run("analyze relay.outbox")
+    found = lock_ready(engine)
+    assert (found.rows, found.pages <= 8 * 400) == (401, True)  # to find each key on its own took 16 a message
+
+
 def test_promise_8_thousands_of_accounts_cost_those_looked_at(rows: Rows, engine: Engine) -> None:
     rows.run(
         """insert into relay.outbox (topic, content, account)
