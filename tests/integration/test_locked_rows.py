@@ -15,7 +15,7 @@ from relay import events
 from relay.errors import UnreachableError
 from relay.message import ACCEPTED, Answered
 from relay.outcomes import Policy, decide
-from relay.store import ClaimLimits, Store, Turn
+from relay.store import ClaimLimits, Store
 from relay.worker.threads import Threads
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
@@ -46,7 +46,7 @@ async def test_of_several_who_wait_for_a_call_nobody_is_taken_for_the_one_who_ha
     """Who waits first has the row itself locked exclusively, in a list where tables stand."""
     store = Store(engine, worker="w", lease_seconds=60)
     rows.add(1)
-    (batch,) = store.claim(Turn(), ClaimLimits(slots=1)).batches
+    (batch,) = store.claim(ClaimLimits(slots=1)).batches
     settlement = decide(batch, Answered((ACCEPTED,)), Policy(), random.Random(1))
     threads, said = Threads(store.cut_off, patience_seconds=1.0), list[str]()
     patient = Threads(Store(engine, worker="x", lease_seconds=60).cut_off, patience_seconds=60.0)
