@@ -221,11 +221,14 @@ UPGRADE: tuple[str, ...] = (
     $body$
     """,
     # A transaction that has notified cannot be prepared. Whoever will prepare one says: set local relay.wake = off
+    # Anybody who can log in can fill the queue of notifications, and then who notifies cannot commit. So nobody does
+    # while it is half full; workers find the message when they look.
     r"""
     create or replace function {schema}.wake() returns trigger language plpgsql as $body$
     begin
         if not pg_catalog.pg_try_advisory_xact_lock_shared(cast(tg_relid as integer), 256)
             and coalesce(pg_catalog.current_setting('relay.wake', true), '') operator(pg_catalog.<>) 'off'
+            and pg_catalog.pg_notification_queue_usage() operator(pg_catalog.<) 0.5
         then
             perform pg_catalog.pg_notify(pg_catalog.concat('relay_', tg_relid), '');
         end if;
