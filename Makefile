@@ -1,5 +1,7 @@
 # make demo    everything on an embedded PostgreSQL and a local platform, in one command
 # make test    the whole suite                make lint    style, types, floors
+# make test T=tests/unit/test_outcomes.py      one file, folder or test; T='... -k word --update-golden' takes options
+# make test-fast    what needs no process and hardly a database: under a minute
 # make bench   speed side by side with other ways: seven minutes, QUICK=1 one; MEASURES='drains peers' picks some
 # make bench MEASURES=audit   the questions of docs/audit.md, asked of two million messages
 # make bench-figures   put the newest complete results into the documents
@@ -17,13 +19,18 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 USABLE := import sys, ensurepip; v = sys.version_info; v >= (3, 11) and print(f"{v[0]}{v[1]:03}", sys.executable)
 MAKEFLAGS += --no-print-directory
 
-.PHONY: demo test lint bench bench-figures clean
+.PHONY: demo test test-fast lint bench bench-figures clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/relay demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest $(or $(T),-n 2)
+
+# The check by mypy of a program of the user's takes a third of the time; make lint checks all of ours.
+test-fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -n 2 tests/unit tests/contract tests/golden tests/architecture \
+	    --ignore tests/architecture/test_types.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

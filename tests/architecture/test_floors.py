@@ -6,7 +6,8 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import relay
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "relay"
+SEE = "docs/architecture.md"  # at the end of every sentence here: where the reader finds the rule
 
 SQL_ROOMS = {
     "accounts",
@@ -84,17 +86,39 @@ PURE_ROOMS = {
 }
 ACTING = {"asyncio", "http", "os", "signal", "socket", "ssl", "subprocess", "threading", "urllib.request"}
 
+# Where statements stand as texts, each with the reason for its shape.
 SQL = ("relay.operator_statements", "relay.statements", "relay.store.claim.statements")
 
-# Beside the floors: what a room must not know although it lies below.
+# Beside the floors: what a room must not know although it lies below, and what to do instead.
 KEPT_APART = [
-    ("worker", {"signal", "os", "relay.schema", *SQL, "relay.outbox", "relay.tmc"}),
-    ("sandbox", {"relay.schema", "relay.store", *SQL, "relay.outbox", "relay.producers", "relay.tmc"}),
-    ("producers", {"relay.schema", *SQL, "relay.outbox", "relay.settings"}),
-    ("outbox", {"relay.settings", "relay.backoff", "relay.outcomes", "relay.revisions"}),
-    ("tmc", {"relay.schema", "relay.settings"}),
-    ("assembly", {"signal", "sys", "click"}),  # it never prints
-    ("cli", {"sqlalchemy.create_engine", "relay.accounts.query", "relay.accounts.sources", "relay.wakeups"}),
+    ("worker", {"relay.schema", *SQL}, "the worker knows no SQL; add a method to Store"),
+    ("worker", {"relay.tmc"}, "the worker knows no platform; a producer says in an Answer what happened"),
+    ("worker", {"relay.outbox"}, "the worker inserts nothing; that is the application's side"),
+    ("worker", {"signal", "os"}, "the worker lives in one event loop; signals and the process are the command's"),
+    (
+        "sandbox",
+        {"relay.schema", "relay.store", *SQL, "relay.outbox", "relay.producers", "relay.tmc"},
+        "the sandbox judges the relay, so it is written apart from it; write down here what the platform does",
+    ),
+    (
+        "producers",
+        {"relay.schema", *SQL, "relay.outbox"},
+        "a producer knows no database; Batch is all that it is given",
+    ),
+    ("producers", {"relay.settings"}, "a producer is told its options by relay.assembly.producers"),
+    (
+        "outbox",
+        {"relay.settings", "relay.backoff", "relay.outcomes", "relay.revisions"},
+        "an application that inserts installs SQLAlchemy and nothing more; take it as an argument",
+    ),
+    ("tmc", {"relay.schema", "relay.settings"}, "the wire is functions of values; take it as an argument"),
+    ("assembly", {"signal"}, "assembly wires for applications too; signals are taken in relay.cli.run"),
+    ("assembly", {"sys", "click"}, "assembly never prints; raise an error of relay.errors, or call warn"),
+    (
+        "cli",
+        {"sqlalchemy.create_engine", "relay.accounts.query", "relay.accounts.sources", "relay.wakeups"},
+        "a verb opens nothing by itself; ask relay.assembly",
+    ),
 ]
 
 # Beside the names of ``relay`` itself. Integrations with frameworks use nothing else: what they can do, anybody can.
@@ -120,9 +144,20 @@ def inside(room: str, allowed: set[str]) -> bool:
     return any(room == name or room.startswith(name + ".") for name in allowed)
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Everything in the file, read once for all tests."""
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
+@cache
+def imports(path: Path) -> tuple[str, ...]:
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
     """Every imported module by its full name; ``from a import b`` may import the module a.b and counts as both."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -130,6 +165,10 @@ def imports(path: Path) -> Iterator[str]:
             assert node.level == 0, f"{path}: relative imports hide the floor"
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "nobody"
 
 
 def modules() -> list[Path]:
@@ -143,7 +182,8 @@ def test_imports_go_downwards_only() -> None:
         capture_output=True,
         text=True,
     )
-    assert lint.returncode == 0, lint.stdout + lint.stderr
+    remedy = "import from a lower floor, or move what both need down; .importlinter says which floor is which"
+    assert lint.returncode == 0, f"{lint.stdout}{lint.stderr}\n{remedy}: {SEE}"
 
 
 @pytest.mark.parametrize("path", modules(), ids=room_of)
@@ -151,20 +191,54 @@ def test_every_library_stays_in_its_rooms(path: Path) -> None:
     ours = sys.stdlib_module_names | {"relay", "__future__"}
     used = {name.split(".")[0] for name in imports(path)} - ours
     wrong = {library for library in used if not inside(room_of(path), LIBRARIES.get(library, set()))}
-    assert not wrong, f"{room_of(path)} imports {sorted(wrong)}; LIBRARIES says who may"
+    assert not wrong, "; ".join(
+        f"{room_of(path)} imports {library}: that is for {_listed(LIBRARIES.get(library, set()))}; "
+        f"ask one of them, or add the room to LIBRARIES and say why: {SEE}"
+        for library in sorted(wrong)
+    )
 
 
 @pytest.mark.parametrize("path", modules(), ids=room_of)
 def test_pure_rooms_decide_and_never_act(path: Path) -> None:
     if inside(room_of(path), PURE_ROOMS):
-        assert not {name for name in imports(path) if inside(name, ACTING)}
+        acting = sorted(name for name in imports(path) if inside(name, ACTING))
+        assert not acting, (
+            f"{room_of(path)} imports {', '.join(acting)}: it decides as a function of values; "
+            f"take what was read or the time as an argument, and act where it is called: {SEE}"
+        )
 
 
-@pytest.mark.parametrize(("room", "forbidden"), KEPT_APART, ids=[room for room, _ in KEPT_APART])
-def test_rooms_that_must_not_know_each_other(room: str, forbidden: set[str]) -> None:
-    for path in modules():
-        if inside(room_of(path), {room}):
-            assert not {name for name in imports(path) if inside(name, forbidden)}, path
+@pytest.mark.parametrize(
+    ("room", "forbidden", "remedy"), KEPT_APART, ids=[each[2].split(";")[0] for each in KEPT_APART]
+)
+def test_rooms_that_must_not_know_each_other(room: str, forbidden: set[str], remedy: str) -> None:
+    found = [
+        f"{room_of(path)} imports {name}: {remedy}, see {SEE}"
+        for path in modules()
+        if inside(room_of(path), {room})
+        for name in sorted(set(imports(path)))
+        if inside(name, forbidden)
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_every_room_of_statements_is_known() -> None:
+    there = {f"relay.{room_of(path)}" for path in modules() if path.stem.endswith("statements")}
+    assert there == set(SQL), f"name it in SQL, so that no room gets at statements past the store: {SEE}"
+
+
+@pytest.mark.parametrize("table", ["LIBRARIES", "PURE_ROOMS", "KEPT_APART", "WIRED"])
+def test_every_room_that_a_rule_names_is_there(table: str) -> None:
+    """A room that moved would leave its rule behind, which then forbids nothing."""
+    here = {room_of(path) for path in modules()}
+    named = {
+        "LIBRARIES": set[str]().union(*LIBRARIES.values()),
+        "PURE_ROOMS": PURE_ROOMS,
+        "KEPT_APART": {room for room, _, _ in KEPT_APART}
+        | {name.removeprefix("relay.") for _, names, _ in KEPT_APART for name in names if name.startswith("relay.")},
+        "WIRED": set[str]().union(*WIRED.values()),
+    }[table]
+    assert named <= here, f"{sorted(named - here)} moved: take the rule along, and {SEE}"
 
 
 def test_integrations_use_the_doors_that_everybody_has() -> None:
@@ -178,25 +252,28 @@ def test_integrations_use_the_doors_that_everybody_has() -> None:
 def test_only_assembly_wires(part: str) -> None:
     wirers = {room_of(path) for path in modules() if part in imports(path)}
     wrong = sorted(room for room in wirers if not inside(room, WIRED[part]))
-    assert wrong == [], f"{wrong} import {part}: ask relay.assembly, which opens everything from the settings"
+    assert wrong == [], (
+        f"{_listed(wrong)} imports {part}: ask relay.assembly, which opens everything from the settings, see {SEE}"
+    )
 
 
 def test_only_settings_reads_the_environment() -> None:
     readers = set()
     for path in modules():
-        words = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+        words = {node.attr for node in nodes(path) if isinstance(node, ast.Attribute)}
         words |= {name.rpartition(".")[2] for name in imports(path) if name.startswith("os.")}
         if words & {"environ", "environb", "getenv", "getenvb"}:
             readers.add(room_of(path))
     # The authorities that TLS trusts are named by variables of OpenSSL's, which are no settings of the relay's.
-    assert readers <= {"settings", "producers.authorities"}
+    allowed = {"settings", "producers.authorities"}
+    assert readers <= allowed, f"{_listed(readers - allowed)} reads the environment: make it an option, see {SEE}"
 
 
 def test_no_thread_is_one_that_the_interpreter_waits_for() -> None:
     """asyncio.run brings an executor that is joined at the end; background.run brings one that is not."""
     waiting = {"asyncio.run(", "ThreadPoolExecutor("}
     callers = {room_of(path) for path in modules() if any(call in path.read_text() for call in waiting)}
-    assert callers == {"background"}, "see relay/background.py"
+    assert callers == {"background"}, "use relay.background: nobody waits for its threads when the process ends"
 
 
 def test_one_table_of_sqlstates() -> None:
@@ -214,10 +291,8 @@ def test_one_table_of_sqlstates() -> None:
 
 
 def test_no_module_changes_its_own_globals() -> None:
-    changers = [
-        path for path in modules() if any(isinstance(n, ast.Global) for n in ast.walk(ast.parse(path.read_text())))
-    ]
-    assert changers == []
+    changers = [path for path in modules() if any(isinstance(n, ast.Global) for n in nodes(path))]
+    assert changers == [], "two workers in one process would share it: keep it in an object that is handed on"
 
 
 def test_an_application_that_inserts_loads_nothing_else() -> None:
