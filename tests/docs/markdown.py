@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 _FENCE = re.compile(
     r"(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
@@ -29,11 +32,16 @@ class Block:
         return f"{self.document}:{self.line}"
 
 
+def name_of(path: Path) -> str:
+    """Its path in the repository: two documents are called README.md."""
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+
+
 def blocks(path: Path) -> Iterator[Block]:
     text = path.read_text(encoding="utf-8")
     for match in _FENCE.finditer(text):
         line = text.count("\n", 0, match.start("text")) + 1
-        yield Block(path.name, line, match["language"], match["text"], match["reason"] or "")
+        yield Block(name_of(path), line, match["language"], match["text"], match["reason"] or "")
 
 
 def tables(path: Path, *heads: str) -> list[list[str]]:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from tests.docs.markdown import DOCUMENTS, ROOT, Block, blocks
+from tests.docs.markdown import DOCUMENTS, ROOT, Block, blocks, name_of
 from tests.fixtures.processes import StartRelay
 
 EXPORTED = ("URL", "APP_KEY", "APP_SECRET", "SESSION")
@@ -83,7 +83,7 @@ def run_shell(block: Block, environment: dict[str, str], folder: Path) -> None:
     assert ended.returncode == 0, f"{block}\n{ended.stdout}{ended.stderr}"
 
 
-@pytest.mark.parametrize("path", WITH_BLOCKS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", WITH_BLOCKS, ids=name_of)
 async def test_every_block_runs(
     path: Path, engine: Engine, async_engine: AsyncEngine, shell: dict[str, str], tmp_path: Path
 ) -> None:
@@ -121,7 +121,7 @@ def test_the_readme_has_blocks_of_every_kind() -> None:
 
 
 def test_what_is_not_run_is_shell_or_for_a_cluster() -> None:
-    quoted = {"producers.md"}  # parts of a program that runs: test_producers.py
+    quoted = {"docs/producers.md", "docs/migrations.md"}  # parts of programs that run: test_producers, test_migrations
     assert {block.language for block in NOT_RUN if block.document not in quoted} <= {"sh", "yaml"}
 
 

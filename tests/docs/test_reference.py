@@ -15,12 +15,12 @@ from relay.cli.verbs import VERBS
 from relay.cli.verbs import relay as group
 from relay.sandbox.faults import KINDS
 from relay.settings import PREFIX, SECRETS, Settings
-from tests.docs.markdown import DOCUMENTS, ROOT, blocks, quoted, tables
+from tests.docs.markdown import DOCUMENTS, ROOT, blocks, name_of, quoted, tables
 
 README = ROOT / "README.md"
 COMMANDS = ROOT / "docs" / "commands.md"
 OUTCOMES = ROOT / "docs" / "outcomes.md"
-TEXTS = {path.name: path.read_text(encoding="utf-8") for path in DOCUMENTS}
+TEXTS = {name_of(path): path.read_text(encoding="utf-8") for path in DOCUMENTS}
 
 
 def command(verb: str) -> click.Command:
@@ -36,7 +36,7 @@ def options(of: click.Command) -> set[str]:
 
 def section(verb: str) -> str:
     """What docs/commands.md says under the heading of this verb."""
-    _, _, after = TEXTS[COMMANDS.name].partition(f"\n## relay {verb}\n")
+    _, _, after = TEXTS[name_of(COMMANDS)].partition(f"\n## relay {verb}\n")
     return after.partition("\n## ")[0]
 
 
@@ -64,7 +64,7 @@ def test_exactly_the_options_of_a_verb_are_in_its_section(verb: str) -> None:
 
 def test_options_of_the_command_itself_are_documented() -> None:
     for name in options(group):
-        assert f"relay {name}" in TEXTS[COMMANDS.name]
+        assert f"relay {name}" in TEXTS[name_of(COMMANDS)]
 
 
 def test_every_setting_is_in_the_readme_with_its_default() -> None:
@@ -105,8 +105,8 @@ def test_every_python_name_mentioned_exists() -> None:
 
 def test_every_file_mentioned_exists() -> None:
     for path in DOCUMENTS:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXTS[path.name]):
-            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXTS[name_of(path)]):
+            assert (path.parent / target).exists(), f"{name_of(path)} links to {target}"
 
 
 def test_every_promise_has_its_test() -> None:
