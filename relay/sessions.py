@@ -21,10 +21,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import cache
 from typing import Any
+from weakref import WeakSet
 from zoneinfo import ZoneInfo
 
 from psycopg.types.datetime import TimestamptzLoader
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Dialect, Engine, event
 
 from relay.database_errors import CANCELLED
 
@@ -150,6 +151,10 @@ LOCK_TIMEOUT = "relay_lock_timeout"  # an option of an engine: in each of its tr
 _POOLED = "server behind the pooler"  # in the info of a connection: its version
 
 
+# By what an engine shares with all that are made of it by options, which listeners and pools do not tell.
+_independent: WeakSet[Dialect] = WeakSet()
+
+
 def make_independent(engine: Engine) -> None:
     """From now on the connections that this engine makes depend on no setting of the role or the database.
 
@@ -160,6 +165,7 @@ def make_independent(engine: Engine) -> None:
         return
     dialect.use_native_hstore = False  # it would be looked for on the search path, before anything is set
     if not any(event.contains(engine, "connect", listener) for listener in (begin_session, begin_pooled)):
+        _independent.add(dialect)
         event.listen(engine, "connect", begin_session, insert=True)  # before SQLAlchemy asks its own questions
         event.listen(engine, "begin", begin_transaction)
 
@@ -167,9 +173,9 @@ def make_independent(engine: Engine) -> None:
 def make_transactions_independent(engine: Engine) -> None:
     """The same for each transaction of this engine, whose connections are somebody else's: nothing outlasts it.
 
-    Of an engine that is independent already nothing more is asked.
+    Of an engine that is independent already nothing more is asked, nor of one that was made of it by options.
     """
-    if not any(event.contains(engine, "connect", listener) for listener in (begin_session, begin_pooled)):
+    if engine.dialect not in _independent:
         event.listen(engine, "begin", begin_among_others)
 
 

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 import relay
 from relay import archive, operations, reports
-from relay.database import Database
+from relay.database import Database, make_engine
 from relay.errors import RelayError, SchemaError
 from relay.operations import Order
+from tests.fixtures.telling import statements_of
 
 ORDER = Order("ann", "asked", {})
 SCHEMA = "My Outbox"
@@ -50,6 +51,17 @@ def test_reports_and_operations_are_about_the_schema_that_was_said_once(host: En
     with other.reading() as connection:
         assert reports.messages(connection, reports.Filter(), limit=5) == ([], None)
         assert list(archive.months(connection)) == []
+
+
+@pytest.mark.parametrize("derived", [False, True], ids=["itself", "one made of it by options"])
+def test_an_engine_of_ours_is_asked_nothing_more(derived: bool, database_url: str) -> None:
+    """Its sessions are independent since they were made; each begin would cost one more round trip."""
+    engine = make_engine(make_url(database_url))
+    sent = statements_of(engine)
+    with Database(engine.execution_options(a=1) if derived else engine).snapshot() as connection:
+        connection.execute(text("select 1"))
+    assert [statement for statement in sent if "set_config" in statement or statement.startswith("set ")] == []
+    engine.dispose()
 
 
 def test_a_transaction_depends_on_no_setting_of_the_host_and_changes_none(host: Engine) -> None:
