@@ -60,19 +60,22 @@ def insert_one(columns: tuple[str, ...], schema: str | None, notation: Notation)
 
 @lru_cache(maxsize=256)
 def insert_many(columns: tuple[str, ...], schema: str | None, notation: Notation) -> str:
-    """Each parameter is an array; returns id and position, counted from 1, of each message that is new."""
+    """Each parameter is an array; returns id and position, counted from 1, of each message that is new.
+
+    ``unnest`` of several arrays is PostgreSQL's own, whatever is on the search path, and has no schema.
+    """
     arrays = (f"cast({notation(name, n)} as {_type(name)}[])" for n, name in enumerate(columns, start=1))
     values = (_value(name, _default(name)) for name in columns)
     return (
         f"insert into {_table(schema)} ({', '.join(columns)}) select {', '.join(values)}"  # noqa: S608
         f" from unnest({', '.join(arrays)}) with ordinality as message ({', '.join(columns)}, n)"
-        f" where pg_catalog.set_config('{_POSITION}', cast(message.n as text), true) is not null"
+        f" where pg_catalog.set_config('{_POSITION}', cast(message.n as pg_catalog.text), true) is not null"
         f"{_once(columns)} returning id, cast(pg_catalog.current_setting('{_POSITION}') as integer)"
     )
 
 
 def _value(name: str, given: str) -> str:
-    return f"cast({given} as json)" if name in _JSON else given
+    return f"cast({given} as pg_catalog.json)" if name in _JSON else given
 
 
 def _default(name: str) -> str:
@@ -81,7 +84,8 @@ def _default(name: str) -> str:
 
 
 def _type(name: str) -> str:
-    return "timestamptz" if name in _TIMES else "text"
+    """With its schema: somebody's type of that name may come first on the search path of the application."""
+    return "pg_catalog.timestamptz" if name in _TIMES else "pg_catalog.text"
 
 
 def _once(columns: tuple[str, ...]) -> str:

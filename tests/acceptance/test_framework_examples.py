@@ -23,6 +23,7 @@ import relay
 from relay.sandbox.platform import APP_KEY, APP_SECRET, SESSION
 from relay.sandbox.server import RunningSandbox, running_sandbox
 from tests.acceptance.outbox import Outbox
+from tests.fixtures.hostility import only_where_nothing_is_set
 from tests.fixtures.processes import RelayProcess
 from tests.fixtures.waiting import eventually_async
 
@@ -84,6 +85,7 @@ def arrived(sandbox: RunningSandbox) -> list[tuple[Any, Any]]:
     return [(content["tid"], content["status"]) for content in contents]
 
 
+@only_where_nothing_is_set("the sessions of the example are an application's own")
 async def test_fastapi_answers_delivers_and_stops(
     server: RelayProcess, outbox: Outbox, sandbox: RunningSandbox
 ) -> None:

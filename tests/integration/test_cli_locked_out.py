@@ -22,6 +22,7 @@ from relay.cli.verbs import VERBS, relay
 from relay.errors import RelayError
 from relay.holders import InTheWay
 from relay.operations import Order
+from tests.fixtures.hostility import only_where_nothing_is_set
 from tests.fixtures.pooler import needs_pgbouncer, pgbouncer
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
@@ -137,6 +138,7 @@ def test_a_locked_ledger(rows: Rows, run: Relay, database_url: str, verb: str) -
 
 
 @pytest.mark.parametrize("verb", ROWS)
+@only_where_nothing_is_set("the tests' logins see every session")
 def test_rows_locked_by_somebody_whose_sessions_are_hidden_from_us(
     rows: Rows, run: Relay, roles: Roles, verb: str
 ) -> None:

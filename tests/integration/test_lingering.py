@@ -21,6 +21,7 @@ from relay.store import ClaimLimits, Store
 from relay.worker.lingering import Lookout
 from relay.worker.threads import Threads
 from tests.fixtures.checked import Check
+from tests.fixtures.hostility import only_where_nothing_is_set
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 from tests.fixtures.waiting import eventually
@@ -77,6 +78,7 @@ def test_check_and_status_name_a_session_that_we_may_look_at(rows: Rows, check: 
 
 @pytest.mark.usefixtures("check_settings")
 @pytest.mark.parametrize("part", ["", "operator"])
+@only_where_nothing_is_set("the tests' logins see every session")
 def test_a_session_that_is_hidden_from_us(
     rows: Rows, check: Check, roles: Roles, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +114,7 @@ def test_who_sleeps_in_a_statement_is_named_too(rows: Rows, check: Check, databa
         ("operator", "select relay.pause_scope('app:77', null, 'later')", "pauses"),
     ],
 )
+@only_where_nothing_is_set("the tests' logins see every session")
 def test_who_keeps_something_else_locked_that_workers_write_is_named_too(
     rows: Rows, check: Check, roles: Roles, part: str, statement: str, what: str
 ) -> None:
