@@ -53,7 +53,6 @@ MAX_BYTES = {
 TOMBSTONE = '{"redacted": true}'  # what relay redact leaves of a content
 # Of every time of a message: a day within the years 1 to 9999, which are all that most languages know, in every zone.
 FIRST_TIME, END_OF_TIMES = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
-MAX_BATCH = 50  # what taobao.tmc.messages.produce takes in one call
 
 metadata = MetaData(schema=SCHEMA)
 
