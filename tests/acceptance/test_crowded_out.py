@@ -15,6 +15,7 @@ from sqlalchemy import make_url
 
 from tests.acceptance.outbox import Outbox, assert_reconciled, numbered
 from tests.acceptance.patience import eventually
+from tests.fixtures.locking import lock_beside_workers
 from tests.fixtures.pooler import needs_pgbouncer, pgbouncer
 from tests.fixtures.processes import StartRelay
 from tests.fixtures.strict_platform import StrictPlatform
@@ -72,7 +73,7 @@ def test_sigterm_ends_a_worker_whose_statements_wait_for_a_lock(
     worker = start_relay("run", env={**env, **QUICK})
     eventually(outbox.finished)
     with psycopg.connect(outbox.libpq_url) as holder:
-        holder.execute("lock table relay.outbox, relay.call in access exclusive mode")
+        lock_beside_workers(holder, "outbox", "call")
         eventually(lambda: outbox.scalar(WAITING))
         worker.terminate()
         assert worker.wait(SOON) == 0
