@@ -18,7 +18,7 @@ import click
 from relay.cli.printing import print_facts, print_json, say
 
 if TYPE_CHECKING:
-    from relay.operations import Changed, Order, Preview
+    from relay.operators.actions import Changed, Order, Preview
 
 F = TypeVar("F", bound=Callable[..., Any])
 LARGEST_ID = 2**63 - 1
@@ -45,7 +45,7 @@ def ledger_options_with(when: str) -> Callable[[F], F]:
 
 def ordered(reason: str | None, actor: str | None, dry_run: bool, selection: Mapping[str, object]) -> Order:
     """What the ledger is to say; without a reason only a dry run goes on."""
-    from relay.operations import Order
+    from relay.operators.actions import Order
 
     if not dry_run and not (reason or "").strip():
         raise click.UsageError("--reason is missing: say why, it is kept in the ledger")

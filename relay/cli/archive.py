@@ -17,8 +17,8 @@ from relay.cli.printing import print_facts, print_json, print_table, say
 from relay.cli.removing import forgotten_keys
 
 if TYPE_CHECKING:
-    from relay.archive import Archivable, Month, Moved
-    from relay.operations import Order
+    from relay.operators.actions import Order
+    from relay.operators.archive import Archivable, Month, Moved
     from relay.settings import Settings
 
 _QUIET_SECONDS = 2.0  # whoever waits for longer is told how far it is
@@ -27,7 +27,7 @@ _BUSY = "somebody else is archiving: the rest is left to them"
 
 def _month(text: str) -> str:
     """A month as ISO 8601 writes it."""
-    from relay.archive import bounds
+    from relay.operators.archive import bounds
 
     try:
         bounds(text)
@@ -78,8 +78,8 @@ def archive(
 
 
 def _move(settings: Settings, older_than: timedelta, order: Order, batch: int, dry_run: bool, as_json: bool) -> None:
-    from relay import archive
     from relay.cli.database import operating
+    from relay.operators import archive
 
     failed_holds = settings.on_failed_head == "hold"
     with operating(settings) as engine:
@@ -104,8 +104,8 @@ def _move(settings: Settings, older_than: timedelta, order: Order, batch: int, d
 
 
 def _list(settings: Settings, as_json: bool) -> None:
-    from relay import archive
     from relay.cli.database import reading
+    from relay.operators import archive
 
     with reading(settings) as connection:
         months = list(archive.months(connection))
@@ -118,8 +118,8 @@ def _list(settings: Settings, as_json: bool) -> None:
 
 
 def _drop(settings: Settings, month: str, order: Order, dry_run: bool, yes: bool, as_json: bool) -> None:
-    from relay import archive
     from relay.cli.database import operating
+    from relay.operators import archive
 
     with operating(settings) as engine:
         with engine.connect() as connection:
@@ -153,7 +153,7 @@ def _tell_archivable(found: Archivable, as_json: bool) -> None:
 
 def _summed(batches: Iterator[Moved]) -> Moved:
     """All batches together, with a line on stderr now and then."""
-    from relay.archive import Moved
+    from relay.operators.archive import Moved
 
     moved, told = Moved(), time.monotonic()
     for one in batches:

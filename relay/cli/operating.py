@@ -27,7 +27,7 @@ from relay.cli.options import rate as a_rate
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from relay.operations import Changed, Order, Verb
+    from relay.operators.actions import Changed, Order, Verb
 
 _NO_FILTER = ("limit",)  # narrows what others have chosen
 
@@ -68,9 +68,9 @@ def retry(rate: float | None, **chosen: Any) -> None:
     """
 
     def act(connection: Connection, ids: Sequence[int], order: Order) -> Changed:
-        from relay import operations
+        from relay.operators import actions
 
-        return operations.retry(connection, ids, order, per_second=rate)
+        return actions.retry(connection, ids, order, per_second=rate)
 
     _operate("retry", act, "made pending again", {"rate": rate}, **chosen)
 
@@ -87,9 +87,9 @@ def discard(**chosen: Any) -> None:
     """
 
     def act(connection: Connection, ids: Sequence[int], order: Order) -> Changed:
-        from relay import operations
+        from relay.operators import actions
 
-        return operations.discard(connection, ids, order)
+        return actions.discard(connection, ids, order)
 
     _operate("discard", act, "discarded", {}, **chosen)
 
@@ -108,8 +108,8 @@ def _operate(
     as_json: bool,
     **filters: Any,
 ) -> None:
-    from relay import operations
     from relay.cli.database import operating
+    from relay.operators import actions
     from relay.settings import load
 
     _require_choice(ids, filters)
@@ -118,8 +118,8 @@ def _operate(
     settings = load()
     with operating(settings) as engine:
         with engine.connect() as connection:
-            named = ids or operations.find(connection, operations.Wanted(**filters), verb=verb)
-            expected = operations.preview(connection, verb, named)
+            named = ids or actions.find(connection, actions.Wanted(**filters), verb=verb)
+            expected = actions.preview(connection, verb, named)
         if dry_run:
             tell_preview(expected, as_json=as_json)
             return

@@ -35,19 +35,19 @@ def pause(
     Calls in flight go on. The pause takes the place of any other one of the same account or app key, also of one that a
     new credential would have ended.
     """
-    from relay import operations
     from relay.cli.database import operating
+    from relay.operators import actions
     from relay.settings import load
 
     scope = _scope(account, app)
-    operations.require_possible(scope)
+    actions.require_possible(scope)
     order = ordered(reason, actor, dry_run, {"scope": scope, "for": lasting})
     settings = load()
     with operating(settings) as engine, engine.begin() as connection:
-        before = operations.pause_in_force(connection, scope)
+        before = actions.pause_in_force(connection, scope)
         until, action = None, None
         if not dry_run:
-            until, action = operations.pause(connection, scope, order, lasting=lasting)
+            until, action = actions.pause(connection, scope, order, lasting=lasting)
     if before is not None:
         say(f"in the place of a pause by {shown(before.by)}: {shown(before.reason)}", err=True)
     if dry_run:
@@ -69,17 +69,17 @@ def resume(
 
     Without a new credential a pause for a refused one comes back with the next call.
     """
-    from relay import operations
     from relay.cli.database import operating
     from relay.errors import RelayError
+    from relay.operators import actions
     from relay.settings import load
 
     scope = _scope(account, app)
     order = ordered(reason, actor, dry_run, {"scope": scope})
     settings = load()
     with operating(settings) as engine, engine.begin() as connection:
-        before = operations.pause_in_force(connection, scope)
-        action = None if dry_run else operations.resume(connection, scope, order)
+        before = actions.pause_in_force(connection, scope)
+        action = None if dry_run else actions.resume(connection, scope, order)
     if before is None or (action is None and not dry_run):
         raise RelayError(f"{scope} is not paused.", "relay status shows what is.")
     if dry_run:

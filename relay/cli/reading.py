@@ -14,7 +14,7 @@ from relay.cli.options import duration, json_option
 from relay.cli.printing import print_facts, print_json, print_table, say, shown
 
 if TYPE_CHECKING:
-    from relay.operations import Order
+    from relay.operators.actions import Order
     from relay.reports import Pause, Status, Trouble
     from relay.settings import Settings
 
@@ -155,12 +155,12 @@ def _revealed(settings: Settings, facts: dict[str, Any], order: Order) -> dict[s
 
     What was said of the message is put into ``facts``, in the place of its masked form.
     """
-    from relay import operations
     from relay.cli.database import operating
+    from relay.operators import actions
 
     calls = [call["id"] for call in facts["calls"]]
     with operating(settings) as engine, engine.begin() as connection:
-        texts = operations.reveal(connection, facts["id"], order, calls=calls)
+        texts = actions.reveal(connection, facts["id"], order, calls=calls)
     if texts is None:
         return {}
     facts["error_message"] = texts.error_message

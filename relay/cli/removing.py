@@ -24,7 +24,7 @@ from relay.cli.printing import print_facts, print_json, say
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from relay.operations import Pruned
+    from relay.operators.actions import Pruned
     from relay.settings import Settings
 
 _QUIET_SECONDS = 2.0  # whoever waits for longer is told how far it is
@@ -41,17 +41,17 @@ def redact(ids: tuple[int, ...], reason: str | None, actor: str | None, dry_run:
     A tombstone stays in its place, extra content and headers go with it, and the ledger keeps the SHA-256 of what was
     removed. Backups, and what the platform has, are not reached.
     """
-    from relay import operations
     from relay.cli.database import operating
+    from relay.operators import actions
     from relay.settings import load
 
     order = ordered(reason, actor, dry_run, {"ids": ids})
     settings = load()
     with operating(settings) as engine, engine.begin() as connection:
         if dry_run:
-            tell_preview(operations.preview(connection, "redact", ids), as_json=as_json)
+            tell_preview(actions.preview(connection, "redact", ids), as_json=as_json)
             return
-        result = operations.redact(connection, ids, order)
+        result = actions.redact(connection, ids, order)
     tell_changed(result, as_json=as_json, done="redacted")
 
 
@@ -68,8 +68,8 @@ def prune(
     In small batches, each committed with its row in the ledger. The dedupe key stays known: a second insert with
     it does nothing, until RELAY_DEDUPE_KEEP_DAYS have passed. May be stopped and run again at any time.
     """
-    from relay import operations
     from relay.cli.database import operating
+    from relay.operators import actions
     from relay.settings import load
 
     order = ordered(reason or "retention", actor, dry_run, {"older_than": older_than})
@@ -77,10 +77,10 @@ def prune(
     with operating(settings) as engine:
         if dry_run:
             with engine.connect() as connection:
-                messages, oldest = operations.prunable(connection, older_than)
+                messages, oldest = actions.prunable(connection, older_than)
             _tell_prunable(messages, oldest, as_json)
             return
-        gone = _summed(operations.prune(engine, older_than, order, batch=batch))
+        gone = _summed(actions.prune(engine, older_than, order, batch=batch))
         forgotten = forgotten_keys(engine, settings, order.actor, batch)
     facts = {"messages": gone.messages, "attempts": gone.attempts, "calls": gone.calls} | forgotten
     if as_json:
@@ -91,17 +91,17 @@ def prune(
 
 def forgotten_keys(engine: Engine, settings: Settings, actor: str, batch: int) -> dict[str, int]:
     """Forget old dedupe keys, if a setting says after how long; nothing where they are kept for ever."""
-    from relay import operations
+    from relay.operators import actions
 
     days = settings.dedupe_keep_days
     if not days:
         return {}
     with engine.connect() as connection:
-        if not operations.may_forget_keys(connection):
+        if not actions.may_forget_keys(connection):
             say("the owner of the tables alone forgets dedupe keys: none was; run relay prune as the owner", err=True)
             return {}
-    order = operations.Order(actor, f"left more than {days:g} days ago (RELAY_DEDUPE_KEEP_DAYS)", {})
-    batches = operations.forget_keys(engine, timedelta(days=days), order, batch=batch)
+    order = actions.Order(actor, f"left more than {days:g} days ago (RELAY_DEDUPE_KEEP_DAYS)", {})
+    batches = actions.forget_keys(engine, timedelta(days=days), order, batch=batch)
     return {"forgotten_dedupe_keys": sum(batches)}
 
 
@@ -116,7 +116,7 @@ def _tell_prunable(messages: int, oldest_seconds: float | None, as_json: bool) -
 
 def _summed(batches: Iterator[Pruned]) -> Pruned:
     """All batches together, with a line on stderr now and then."""
-    from relay.operations import Pruned
+    from relay.operators.actions import Pruned
 
     gone, told = Pruned(), time.monotonic()
     for one in batches:

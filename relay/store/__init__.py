@@ -24,10 +24,10 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from relay import statements as sql
-from relay.archive import Moved, archive
 from relay.errors import RefusedError, SwallowedError, UnreachableError
 from relay.lingering import LINGERING, WAITING_FOR_LONG, Lingering
 from relay.message import CallKey
+from relay.operators.archive import Moved, archive
 from relay.outcomes import History, PauseOrder, Policy, Settlement, exhausted_ids, lapsed, spared, unsound
 from relay.store import claim as claiming
 from relay.store import settling

@@ -22,7 +22,6 @@ SQL_ROOMS = {
     "accounts",
     "acting",
     "addresses",
-    "archive",
     "assembly",
     "checks",
     "cli",
@@ -31,8 +30,7 @@ SQL_ROOMS = {
     "exports",
     "holders",
     "lingering",
-    "operations",
-    "operator_statements",
+    "operators",
     "outbox",
     "reports",
     "readable",
@@ -70,7 +68,7 @@ PURE_ROOMS = {
     "exports.lines",
     "exports.manifest",
     "message",
-    "operator_statements",
+    "operators.statements",
     "outcomes",
     "schema",
     "showing",
@@ -87,7 +85,7 @@ PURE_ROOMS = {
 ACTING = {"asyncio", "http", "os", "signal", "socket", "ssl", "subprocess", "threading", "urllib.request"}
 
 # Where statements stand as texts, each with the reason for its shape.
-SQL = ("relay.operator_statements", "relay.statements", "relay.store.claim.statements")
+SQL = ("relay.operators.statements", "relay.statements", "relay.store.claim.statements")
 
 # Beside the floors: what a room must not know although it lies below, and what to do instead.
 KEPT_APART = [
@@ -304,7 +302,7 @@ def test_an_application_that_inserts_loads_nothing_else() -> None:
 
 def test_the_statements_and_the_store_know_no_revision() -> None:
     """Fifteen files of frozen DDL: read by whoever migrates, and by whoever asks which revision is there."""
-    for room in ("sql", "statements", "operator_statements", "store", "reports", "operations"):
+    for room in ("sql", "statements", "store", "reports", "operators.actions", "operators.archive"):
         script = f"import sys, relay.{room}; print(*sys.modules)"
         loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
         found = sorted(name for name in loaded.stdout.split() if name.startswith("relay.revisions"))

@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import Engine, make_url, text
 
-from relay import archive, operations
 from relay.cli.verbs import relay
 from relay.embedded import find_binaries
 from relay.exports.rows import VIEWS
-from relay.operations import Order
+from relay.operators import actions, archive
+from relay.operators.actions import Order
 from tests.docs.markdown import ROOT, blocks, tables
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
@@ -50,8 +50,8 @@ def test_the_comparison_finds_what_a_superuser_changed(
 
     order = Order("ann", "why", {})
     with engine.begin() as connection:
-        operations.redact(connection, [redacted], order)
-    list(operations.prune(engine, timedelta(days=1), order, batch=10))
+        actions.redact(connection, [redacted], order)
+    list(actions.prune(engine, timedelta(days=1), order, batch=10))
     with superuser.begin() as connection:
         connection.execute(text("set local session_replication_role = 'replica'"))
         connection.execute(
@@ -66,7 +66,7 @@ def test_the_comparison_finds_what_a_superuser_changed(
                 "update relay.outbox set content = cast(cast(:tombstone as text) as json), "
                 "content_sha256 = sha256(content_salt || convert_to(:tombstone, 'UTF8')) where id = :id"
             ),
-            {"id": pretended, "tombstone": operations.TOMBSTONE},
+            {"id": pretended, "tombstone": actions.TOMBSTONE},
         )
     assert table.one("select count(*) from relay.audit_integrity where not intact") == 0, "the views alone cannot tell"
     assert ask(script, roles.url("auditor"), tmp_path) == [

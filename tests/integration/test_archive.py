@@ -15,11 +15,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 import relay
-from relay import archive, operations
-from relay.archive import Moved
 from relay.database import Database
 from relay.message import ACCEPTED, Answered
-from relay.operations import Order
+from relay.operators import actions, archive
+from relay.operators.actions import Order
+from relay.operators.archive import Moved
 from relay.outcomes import Policy, decide
 from relay.roles import VIEWS
 from relay.store import ClaimLimits, Store
@@ -95,8 +95,8 @@ def test_five_thousand_messages_drained_and_archived_look_the_same_in_every_view
     drain(store, rows)
     rows.run("update relay.outbox set finished_at = finished_at - make_interval(days => 31 * cast(id % 3 as integer))")
     with engine.begin() as connection:
-        operations.redact(connection, [1, 2], Order("ann", "erasure", {}))
-        operations.pause(connection, "account:b", Order("ann", "asked", {}))
+        actions.redact(connection, [1, 2], Order("ann", "erasure", {}))
+        actions.pause(connection, "account:b", Order("ann", "asked", {}))
     open_ones = [*rows.add(60), *rows.add(2, key="held", due_in_seconds=1e6)]
     store.claim(ClaimLimits(slots=1))
     open_months(rows)
@@ -214,7 +214,7 @@ def test_claims_settling_and_reading_never_wait_for_an_archiver(
         with impatient.begin() as reader:
             assert len(shown(reader)["audit_message"]) == before
             assert reader.execute(text("insert into relay.outbox (topic, content) values ('t', '{}')")).rowcount == 1
-            operations.pause(reader, "account:b", Order("ann", "asked", {}))
+            actions.pause(reader, "account:b", Order("ann", "asked", {}))
     with engine.begin() as claimant:
         claimant.execute(text("select from relay.outbox where status = 'pending' for update"))
         drained = list(archive.archive(impatient.begin, timedelta(0), actor="a", reason="r"))
@@ -327,7 +327,7 @@ def test_a_prune_leaves_the_calls_of_archived_messages(rows: Rows, engine: Engin
     )
     with engine.begin() as connection:  # and then the archiver was stopped
         connection.execute(text("select * from relay.archive_messages(now(), 1, false, 'a', 'r', 0)"))
-    list(operations.prune(engine, timedelta(0), Order("ann", "retention", {}), batch=10))
+    list(actions.prune(engine, timedelta(0), Order("ann", "retention", {}), batch=10))
     assert (ids(rows, "outbox"), ids(rows, "outbox_archive"), ids(rows, "call")) == ([], [1], [1])
 
 

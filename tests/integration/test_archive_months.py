@@ -16,11 +16,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 import relay
-from relay import archive, operations, operator_statements, reports
-from relay.archive import Month
+from relay import reports
 from relay.errors import RelayError
 from relay.holders import InTheWay
-from relay.operations import Order
+from relay.operators import actions, archive
+from relay.operators.actions import Order
+from relay.operators.archive import Month
 from tests.fixtures.plans import nodes
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
@@ -128,7 +129,7 @@ def test_the_hash_of_a_month_goes_on_over_pages_and_a_redaction(
     move(engine)
     (before,) = months(engine)
     with engine.begin() as connection:
-        assert operations.redact(connection, [2], ORDER).changed == (2,)
+        assert actions.redact(connection, [2], ORDER).changed == (2,)
     monkeypatch.setattr(archive, "_TOGETHER", 2)
     assert [month.hashes_sha256 for month in months(engine)] == [before.hashes_sha256]
 
@@ -240,14 +241,14 @@ def test_an_archived_content_can_be_shown_revealed_and_removed(rows: Rows, engin
         assert (hot.archived, report.archived) == (False, True)
         assert (report.history, report.calls, report.content_sha256) == (hot.history, hot.calls, hot.content_sha256)
         assert len(report.history) == len(report.calls) == 1
-        texts = operations.reveal(connection, id_, ORDER)
-        assert texts == operations.Texts(content, None, "{}", "no", {report.calls[0].id: None}, {})
-        assert operations.preview(connection, "redact", [id_]).changing == (id_,)
-        assert operations.redact(connection, [id_], ORDER).changed == (id_,)
-        again = operations.redact(connection, [id_], ORDER)
+        texts = actions.reveal(connection, id_, ORDER)
+        assert texts == actions.Texts(content, None, "{}", "no", {report.calls[0].id: None}, {})
+        assert actions.preview(connection, "redact", [id_]).changing == (id_,)
+        assert actions.redact(connection, [id_], ORDER).changed == (id_,)
+        again = actions.redact(connection, [id_], ORDER)
         assert again.skipped == {id_: "its content was removed already"}
     row = changed(rows)
-    assert (row.words, row.headers, row.error_message) == (operations.TOMBSTONE, None, "no")
+    assert (row.words, row.headers, row.error_message) == (actions.TOMBSTONE, None, "no")
     (integrity,) = rows.read("select * from relay.audit_integrity")
     assert (integrity.redacted, integrity.intact) == (True, True)
     found = "select selection -> 'salted_sha256' -> '1' ->> 'content' from relay.action where action = 'redact'"
@@ -258,9 +259,9 @@ def test_a_redaction_finds_what_is_just_being_archived(rows: Rows, engine: Engin
     id_ = finished(rows, "2026-01-15 12:00+00")
     rows.run("select relay.open_archive('2026-01-01')")
 
-    def redact() -> operations.Changed:
+    def redact() -> actions.Changed:
         with engine.begin() as connection:
-            return operations.redact(connection, [id_], ORDER)
+            return actions.redact(connection, [id_], ORDER)
 
     waiting = "select pid from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'lock_messages'"
     with ThreadPoolExecutor(1) as pool, engine.begin() as archiver:
@@ -269,7 +270,7 @@ def test_a_redaction_finds_what_is_just_being_archived(rows: Rows, engine: Engin
         eventually(lambda: rows.read(waiting))
         archiver.commit()
         assert redacted.result(10).changed == (id_,)
-    assert changed(rows).words == operations.TOMBSTONE
+    assert changed(rows).words == actions.TOMBSTONE
 
 
 def test_an_archived_content_that_a_superuser_changed_is_not_intact(
@@ -287,8 +288,8 @@ def test_what_is_archived_is_neither_sent_again_nor_discarded(rows: Rows, engine
     id_ = finished(rows, "2026-01-15 12:00+00")
     move(engine)
     with engine.begin() as connection:
-        retried = operations.retry(connection, [id_], ORDER)
-        discarded = operations.discard(connection, [id_], ORDER)
+        retried = actions.retry(connection, [id_], ORDER)
+        discarded = actions.discard(connection, [id_], ORDER)
         by_function = connection.execute(text("select relay.retry(array[cast(:id as bigint)], 'r')"), {"id": id_})
         assert by_function.scalar_one() == []
     assert retried.skipped == {id_: "it is archived, and what is archived is not sent; insert it as a new message"}
@@ -367,7 +368,7 @@ def test_listing_reads_each_month_once_however_much_is_in_it(
         hashes = hashlib.sha256(b"".join(bytes(row[0]) for row in kept))
         assert (month.messages, month.hashes_sha256) == (contents.stop, hashes.hexdigest())
     assert counted[0] == counted[1]
-    read = "explain (analyze, format json) " + operator_statements.HASHES.replace("{schema}", "relay")
+    read = "explain (analyze, format json) " + statements.HASHES.replace("{schema}", "relay")
     with engine.connect() as connection:
         plan = connection.execute(text(read), archive.bounds("2026-01") | {"together": 5}).scalar_one()[0]["Plan"]
     scans = [node for node in nodes(plan) if "Relation Name" in node]

@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.pool import NullPool
 
-from relay import archive, reports
+from relay import reports
+from relay.operators import archive
 from relay.reports import Filter
 from tests.docs.markdown import ROOT, blocks
 from tests.fixtures.database import Server

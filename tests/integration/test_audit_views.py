@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, Row, text
 
-from relay import operations
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Refused, Result
-from relay.operations import Order
+from relay.operators import actions
+from relay.operators.actions import Order
 from relay.outcomes import Policy, decide
 from relay.store import ClaimLimits, Store
 from relay.windows import WINDOWS
@@ -155,7 +155,7 @@ def test_what_came_of_a_message_that_may_have_arrived(
         final = produce(store, Answered((result,), "r-2", 200)).call_id
     elif fate == "discarded":
         with engine.begin() as connection:
-            operations.discard(connection, [id_], Order("ann", "seen there", {}))
+            actions.discard(connection, [id_], Order("ann", "seen there", {}))
     (message,), (first, *_) = view(rows, "audit_message"), view(rows, "audit_delivery", "call_id")
     assert (message["held"], message["available_at"] is None) == (fate == "held",) * 2
     assert (first["outcome"], first["retry_at"] is None) == ("unknown", fate == "held")
@@ -198,12 +198,12 @@ def test_a_content_changed_behind_our_back_is_not_intact(rows: Rows, engine: Eng
     kept, changed, redacted, faked = rows.add(4)
     rows.run("update relay.outbox set status = 'failed', finished_at = now()")
     with engine.begin() as connection:
-        operations.redact(connection, [redacted], Order("ann", "erasure", {}))
+        actions.redact(connection, [redacted], Order("ann", "erasure", {}))
     with superuser.begin() as connection:
         connection.execute(text("set local session_replication_role = 'replica'"))
         change = text("update relay.outbox set content = cast(:content as json) where id = :id")
         connection.execute(change, {"content": '{"tid": 2}', "id": changed})
-        connection.execute(change, {"content": operations.TOMBSTONE, "id": faked})
+        connection.execute(change, {"content": actions.TOMBSTONE, "id": faked})
     assert {i["id"]: (i["redacted"], i["intact"]) for i in view(rows, "audit_integrity")} == {
         kept: (False, True),
         changed: (False, False),
@@ -214,6 +214,6 @@ def test_a_content_changed_behind_our_back_is_not_intact(rows: Rows, engine: Eng
 
 def test_the_ledger_is_shown(rows: Rows, engine: Engine) -> None:
     with engine.begin() as connection:
-        operations.pause(connection, "account:a", Order("ann", "call 13812345678", {"scope": "account:a"}))
+        actions.pause(connection, "account:a", Order("ann", "call 13812345678", {"scope": "account:a"}))
     (found,) = view(rows, "audit_action")
     assert (found["actor"], found["action"], found["reason"]) == ("ann", "pause", "call 138****5678")

@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import Connection, Engine, text
 
-from relay.archive import Moved
 from relay.cli import archive
 from relay.cli.verbs import relay
+from relay.operators.archive import Moved
 from tests.fixtures.roles import Roles
 
 Relay = Callable[..., Result]

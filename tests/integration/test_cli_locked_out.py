@@ -17,11 +17,12 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import Engine, create_engine, make_url
 
-from relay import acting, operations
+from relay import acting
 from relay.cli.verbs import VERBS, relay
 from relay.errors import RelayError
 from relay.holders import InTheWay
-from relay.operations import Order
+from relay.operators import actions
+from relay.operators.actions import Order
 from tests.fixtures.hostility import only_where_nothing_is_set
 from tests.fixtures.pooler import needs_pgbouncer, pgbouncer
 from tests.fixtures.roles import Roles
@@ -69,7 +70,7 @@ values ('default', 'w', '{99}', '2026-01-15', '2026-01-15', '2026-01-15', 'relea
 
 
 def test_each_verb_is_here() -> None:
-    """To add one that writes, add it to ACTS, and let it act through ``operations`` or ``acting``."""
+    """To add one that writes, add it to ACTS, and let it act through ``actions`` or ``acting``."""
     assert set(VERBS) == set(ACTS) | set(READS) | APART
     for name, (where, _) in VERBS.items():
         if any(parameter.name == "reason" for parameter in pkgutil.resolve_name(where).params):
@@ -205,7 +206,7 @@ def test_a_lock_of_an_ordering_key_is_told_by_who_has_it(rows: Rows, run: Relay,
 def test_what_batches_before_did_is_not_denied(rows: Rows, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acting, "LOCK_SECONDS", SHORT_SECONDS)
     rows.run(FAILED)
-    pruned = operations.prune(rows.engine, timedelta(0), Order("a", "r", {}), batch=1)
+    pruned = actions.prune(rows.engine, timedelta(0), Order("a", "r", {}), batch=1)
     assert next(pruned).messages == 1
     with (
         holding(database_url, "lock table relay.action in exclusive mode"),
@@ -223,9 +224,9 @@ def test_the_caller_of_a_door_goes_on_in_its_transaction_with_its_own_limit(
     with rows.engine.begin() as connection:
         connection.exec_driver_sql("set local lock_timeout = '77s'")
         with holding(database_url, ROWS["pause"]), pytest.raises(InTheWay):
-            operations.resume(connection, "account:b", order)
+            actions.resume(connection, "account:b", order)
         assert connection.exec_driver_sql("show lock_timeout").scalar_one() == "77s"
-        assert operations.resume(connection, "account:b", order)
+        assert actions.resume(connection, "account:b", order)
         assert connection.exec_driver_sql("show lock_timeout").scalar_one() == "77s"
 
 
@@ -235,7 +236,7 @@ def test_in_autocommit_nobody_acts(rows: Rows) -> None:
         rows.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
         pytest.raises(RelayError, match=r"^this connection is in autocommit"),
     ):
-        operations.pause(connection, "account:a", Order("a", "r", {}))
+        actions.pause(connection, "account:a", Order("a", "r", {}))
 
 
 @needs_pgbouncer

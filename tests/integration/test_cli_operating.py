@@ -16,11 +16,11 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import Connection, Engine, text
 
-from relay import operations
 from relay.cli import removing
 from relay.cli.verbs import relay
 from relay.errors import RelayError
-from relay.operations import Pruned
+from relay.operators import actions
+from relay.operators.actions import Pruned
 
 Relay = Callable[..., Result]
 ROOT = Path(__file__).parents[2]
@@ -350,4 +350,4 @@ def test_a_rate_is_a_number(run: Relay, db: Connection, rate: str) -> None:
     refused = run("retry", "--status", "failed", "--rate", rate, "--yes", *WHY, code=2)
     assert f"'{rate}' is no rate; write a number from 0.001 to 1000000." in refused.stderr
     with pytest.raises(RelayError, match="no rate"):
-        operations.retry(db, [1], operations.Order("a", "r", {}), per_second=math.nan)
+        actions.retry(db, [1], actions.Order("a", "r", {}), per_second=math.nan)

@@ -10,10 +10,11 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 import relay
-from relay import archive, operations, reports
+from relay import reports
 from relay.database import Database, make_engine
 from relay.errors import RelayError, SchemaError
-from relay.operations import Order
+from relay.operators import actions, archive
+from relay.operators.actions import Order
 from tests.fixtures.telling import statements_of
 
 ORDER = Order("ann", "asked", {})
@@ -37,7 +38,7 @@ def host(empty_url: str) -> Iterator[Engine]:
     made.dispose()
 
 
-def test_reports_and_operations_are_about_the_schema_that_was_said_once(host: Engine) -> None:
+def test_reports_and_actions_are_about_the_schema_that_was_said_once(host: Engine) -> None:
     ours, other = Database(host, SCHEMA), Database(host)
     with ours.reading() as connection:
         assert reports.status(connection).pending == 1
@@ -45,7 +46,7 @@ def test_reports_and_operations_are_about_the_schema_that_was_said_once(host: En
     moved = archive.archive(ours.engine.begin, timedelta(0), actor="a", reason="r")
     assert sum(one.messages for one in moved) == 1
     with ours.operating() as engine, engine.begin() as connection:
-        assert operations.discard(connection, [2], ORDER).changed == (2,)
+        assert actions.discard(connection, [2], ORDER).changed == (2,)
     with ours.snapshot() as connection:
         assert len(list(archive.months(connection))) == 1
     with other.reading() as connection:

@@ -12,9 +12,9 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import NullPool
 
-from relay import archive, operations
 from relay.message import ACCEPTED, Answered, Fault, Refused
-from relay.operations import Order
+from relay.operators import actions, archive
+from relay.operators.actions import Order
 from relay.outcomes import PauseOrder, Policy, decide
 from relay.store import ClaimLimits, Store
 from tests.fixtures.roles import Roles
@@ -200,7 +200,7 @@ def test_what_a_worker_does_it_still_does(roles: Roles, engine: Engine) -> None:
 def test_the_owner_and_the_owners_functions_change_what_has_ended(rows: Rows, roles: Roles) -> None:
     owner = create_engine(roles.url("owner"), poolclass=NullPool)
     with owner.begin() as connection:
-        assert operations.redact(connection, [1], ORDER).changed == (1,)
+        assert actions.redact(connection, [1], ORDER).changed == (1,)
     with psycopg.connect(roles.url("operator").replace("+psycopg", ""), autocommit=True) as operator:
         rows.add()
         rows.run(f"{ENDED} where id = 3")

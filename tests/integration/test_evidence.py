@@ -12,8 +12,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 import relay
-from relay import operations
-from relay.operations import Order
+from relay.operators import actions
+from relay.operators.actions import Order
 
 CALL = (
     "insert into relay.call (account, worker, message_ids, lease_until, settled_at, outcome) "
@@ -110,7 +110,7 @@ def test_pruning_may_delete_calls_and_attempts_and_never_the_ledger(
 
 
 def test_after_a_prune_the_door_is_shut_again(engine: Engine) -> None:
-    list(operations.prune(engine, timedelta(days=1), Order("me", "retention", {}), batch=10))
+    list(actions.prune(engine, timedelta(days=1), Order("me", "retention", {}), batch=10))
     with engine.begin() as connection:
         connection.execute(text(ROWS["attempt"]))
         with pytest.raises(DBAPIError, match="nothing is removed"):
@@ -124,9 +124,9 @@ def test_reveal_gives_the_exact_texts_and_leaves_a_row_in_the_ledger(engine: Eng
             text("insert into relay.outbox (topic, content, headers) values ('t', cast(:content as json), '[1]')"),
             {"content": content},
         )
-        found = operations.reveal(connection, 1, Order("ann", "dispute", {"ids": [1]}))
-        assert operations.reveal(connection, 2, Order("ann", "dispute", {"ids": [2]})) is None
-    assert found == operations.Texts(content, None, "[1]")
+        found = actions.reveal(connection, 1, Order("ann", "dispute", {"ids": [1]}))
+        assert actions.reveal(connection, 2, Order("ann", "dispute", {"ids": [2]})) is None
+    assert found == actions.Texts(content, None, "[1]")
     with engine.begin() as connection:
         rows = connection.execute(text("select actor, action, reason, message_ids, count from relay.action")).all()
     assert [tuple(row) for row in rows] == [("ann", "reveal", "dispute", [1], 1)]

@@ -21,13 +21,13 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
 import relay as package
-from relay import operations
 from relay.cli.export import Progress
 from relay.cli.verbs import relay
 from relay.exports import rows
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Refused
 from relay.message import Result as Indexed
-from relay.operations import Order
+from relay.operators import actions
+from relay.operators.actions import Order
 from relay.outcomes import Policy, decide
 from relay.revisions import HEAD
 from relay.store import ClaimLimits, Store
@@ -72,7 +72,7 @@ def fill(engine: Engine, table: Rows) -> None:
     table.run("insert into relay.outbox (topic, content, producer) values ('t', '{}', ''), ('@t', '{}', null)")
     produce(engine, LOST)
     with engine.begin() as connection:
-        operations.pause(connection, "account:a", Order("ann", "+why", {"scope": "account:a"}))
+        actions.pause(connection, "account:a", Order("ann", "+why", {"scope": "account:a"}))
 
 
 def manifest_of(folder: Path) -> Any:

@@ -12,12 +12,12 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import Connection, Engine, text
 
-from relay import archive as archiving
-from relay import operations
 from relay.cli.verbs import relay
 from relay.message import ACCEPTED, Answered, Fault
 from relay.message import Result as Indexed
-from relay.operations import Order
+from relay.operators import actions
+from relay.operators import archive as archiving
+from relay.operators.actions import Order
 from relay.outcomes import Policy, decide
 from relay.store import ClaimLimits, Store
 from tests.fixtures.roles import Roles
@@ -50,7 +50,7 @@ def table(engine: Engine, superuser: Engine) -> Rows:
     table.add(2, content='{"tid": 1}')
     produce(engine, ACCEPTED, REFUSED)
     table.add(due_in_seconds=900, content='{"tid": 2}')
-    act(engine, lambda connection: operations.pause(connection, "account:a", WHY))
+    act(engine, lambda connection: actions.pause(connection, "account:a", WHY))
     as_superuser(
         superuser,
         "update relay.outbox set created_at = created_at - interval '9 days', "
@@ -158,10 +158,10 @@ def test_what_went_its_way_is_explained(
     monkeypatch.setenv("RELAY_DATABASE_URL", roles.url("auditor"))
     for form in ("jsonl", "csv"):
         run(f"older.{form}", "--format", form)
-    act(engine, lambda connection: operations.retry(connection, [retried], WHY))
+    act(engine, lambda connection: actions.retry(connection, [retried], WHY))
     produce(engine, ACCEPTED)
-    act(engine, lambda connection: operations.discard(connection, [discarded, PENDING], WHY))
-    act(engine, lambda connection: operations.redact(connection, [DONE, FAILED], WHY))
+    act(engine, lambda connection: actions.discard(connection, [discarded, PENDING], WHY))
+    act(engine, lambda connection: actions.redact(connection, [DONE, FAILED], WHY))
     list(archiving.archive(engine.begin, timedelta(days=8), actor="ann", reason="old"))
     table.add(2)
     for form in ("jsonl", "csv"):
@@ -181,7 +181,7 @@ def test_what_went_its_way_is_explained(
 def test_what_was_removed_by_a_prune_or_a_drop_is_explained(run: Run, table: Rows, engine: Engine) -> None:
     month = table.one("select to_char((now() - interval '9 days') at time zone 'UTC', 'YYYY-MM')")
     run("older")
-    list(operations.prune(engine, timedelta(days=8), WHY, batch=10))
+    list(actions.prune(engine, timedelta(days=8), WHY, batch=10))
     run("newer")
     gone = ["audit_message 1", "audit_message 2", "audit_delivery 1 0", "audit_delivery 1 1", "audit_call 1"]
     told = run("--compare", "older", "newer", "--explained").stdout.splitlines()
@@ -193,8 +193,8 @@ def test_what_was_removed_by_a_prune_or_a_drop_is_explained(run: Run, table: Row
 def test_an_act_explains_only_what_it_names(run: Run, table: Rows, engine: Engine, superuser: Engine) -> None:
     """A retry of one message, a redaction of another: whoever changes more than that is found."""
     run("older")
-    act(engine, lambda connection: operations.redact(connection, [FAILED], WHY))
-    act(engine, lambda connection: operations.retry(connection, [PENDING, FAILED], WHY))
+    act(engine, lambda connection: actions.redact(connection, [FAILED], WHY))
+    act(engine, lambda connection: actions.retry(connection, [PENDING, FAILED], WHY))
     as_superuser(
         superuser,
         "update relay.outbox set content = cast('{\"redacted\"\\: true}' as json) where id = 1",

@@ -13,9 +13,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 import relay
-from relay import operations
 from relay.cli.verbs import relay as command
-from relay.operations import TOMBSTONE, Order
+from relay.operators import actions
+from relay.operators.actions import TOMBSTONE, Order
 from relay.revisions import catching_up
 from relay.roles import VIEWS
 from relay.windows import WINDOWS
@@ -75,7 +75,7 @@ def test_an_auditor_finds_no_number_by_trying_them_all(engine: Engine, roles: Ro
         assert rows.one("select count(*) from relay.outbox_archive") == 1
     if "redacted" in state:
         with engine.begin() as connection:
-            assert operations.redact(connection, [id_], ORDER).changed == (id_,)
+            assert actions.redact(connection, [id_], ORDER).changed == (id_,)
     with create_engine(roles.url("auditor"), poolclass=NullPool).connect() as connection:
         told = everything(connection, (*VIEWS, *WINDOWS))
         assert guessed(told) == []
@@ -90,7 +90,7 @@ def test_what_was_redacted_nobody_finds_not_even_the_owner(engine: Engine, roles
     tables = ("outbox", "outbox_archive", "call", "attempt", "action")
     with create_engine(roles.url("owner"), poolclass=NullPool).begin() as connection:
         assert guessed(everything(connection, tables)) == [PHONE], "with the salt the owner finds it"
-        operations.redact(connection, [id_], ORDER)
+        actions.redact(connection, [id_], ORDER)
         assert guessed(everything(connection, (*tables, *VIEWS, *WINDOWS))) == []
 
 
@@ -128,7 +128,7 @@ def test_a_copy_is_compared_by_the_owner_and_the_ledger_says_so(engine: Engine, 
     right, wrong = ask(id_, CONTENT), ask(id_, CONTENT.replace("7", "8"))
     assert [answer(right), answer(wrong), answer(ask(id_ + 1, CONTENT))] == [True, False, None]
     with owner.begin() as connection:
-        operations.redact(connection, [id_], ORDER)
+        actions.redact(connection, [id_], ORDER)
     assert [answer(right), answer(ask(id_, CONTENT))] == [None, None]
     assert rows.one("select count(*) from relay.action where action = 'compare' and db_user = :who",
                     who=roles.login("owner")) == 4  # fmt: skip
@@ -241,7 +241,7 @@ def test_until_then_views_show_no_hash_and_it_goes_on_where_it_was(
 def test_a_message_of_before_is_redacted_without_a_trace(before: Rows) -> None:
     with before.engine.begin() as connection:
         relay.migrate(connection)
-        assert operations.redact(connection, [1, 2], ORDER).changed == (1, 2)
+        assert actions.redact(connection, [1, 2], ORDER).changed == (1, 2)
         assert guessed(everything(connection, ("outbox_archive", "audit_message", "audit_integrity"))) == []
         rest = connection.execute(text("select cast(content as text), content_salt from relay.outbox_archive")).one()
     assert (rest.content, bytes(rest.content_salt)) == (TOMBSTONE, b"")

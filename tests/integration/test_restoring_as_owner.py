@@ -15,10 +15,10 @@ from click.testing import CliRunner
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
-from relay import archive
 from relay.checks.catalogue import expected_catalogue, read_catalogue
 from relay.cli.verbs import relay as command
 from relay.embedded import find_binaries
+from relay.operators import archive
 from relay.sessions import make_independent
 from relay.store import Store
 from tests.fixtures import hostility

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import OperationalError
 
-from relay.archive import archive
 from relay.events import LocksTaken
+from relay.operators.archive import archive
 from relay.revisions import patience
 from relay.store import ClaimLimits, Store
 from tests.fixtures.checked import Check

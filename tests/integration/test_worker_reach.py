@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
-from relay import archive
 from relay.message import Fault, Refused
+from relay.operators import archive
 from relay.outcomes import Policy, decide
 from relay.store import ClaimLimits, Store
 from tests.fixtures.roles import Roles

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy import Connection, Engine, text
 
-from relay import operations
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Refused, Result
+from relay.operators import actions
 from relay.outcomes import Policy, Settlement, decide, released
 from relay.store import ClaimLimits, Settled, Store
 from relay.store.claim.floors import Floors
@@ -33,7 +33,7 @@ from tests.model.promises import Tables
 FAR_SECONDS = 3600.0  # no lease, delay or pause ends by itself while a history is played
 ACCOUNTS = ["a", "b", "c"]
 KEYS = [None, None, "k1", "k2", "k3", "k4"]
-ORDER = operations.Order(actor="a person", reason="the test says so", selection={})
+ORDER = actions.Order(actor="a person", reason="the test says so", selection={})
 
 INSERT = """
 insert into relay.outbox (topic, content, account, ordering_key, deliver_before)
@@ -308,7 +308,7 @@ class Relay(RuleBasedStateMachine):
     def pause(self, rng: random.Random) -> None:
         account = rng.choice(ACCOUNTS)
         with self.engine.begin() as connection:
-            operations.pause(connection, f"account:{account}", ORDER)
+            actions.pause(connection, f"account:{account}", ORDER)
         self.model.paused.add(account)
 
     def resume(self, rng: random.Random) -> None:
@@ -316,7 +316,7 @@ class Relay(RuleBasedStateMachine):
 
     def resumed(self, account: str) -> None:
         with self.engine.begin() as connection:
-            assert operations.resume(connection, f"account:{account}", ORDER) is not None
+            assert actions.resume(connection, f"account:{account}", ORDER) is not None
         self.model.paused.remove(account)
 
     def retry(self, rng: random.Random) -> None:
@@ -324,13 +324,13 @@ class Relay(RuleBasedStateMachine):
 
     def retried(self, ids: list[int]) -> None:
         with self.engine.begin() as connection:
-            changed = operations.retry(connection, ids, ORDER).changed
+            changed = actions.retry(connection, ids, ORDER).changed
         assert set(changed) == self.model.retry(ids)
 
     def discarded(self, ids: list[int]) -> None:
         """The way out for what is held and too late to be sent."""
         with self.engine.begin() as connection:
-            assert set(operations.discard(connection, ids, ORDER).changed) == set(ids)
+            assert set(actions.discard(connection, ids, ORDER).changed) == set(ids)
         for id_ in ids:
             self.model.messages[id_].fails("relay.discarded")
 

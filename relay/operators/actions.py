@@ -22,9 +22,9 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, Row
 
-from relay import operator_statements as sql
 from relay.acting import acting
 from relay.errors import RelayError
+from relay.operators import statements as sql
 from relay.outbox.columns import line
 from relay.schema import TOMBSTONE
 from relay.showing import escaped

@@ -18,10 +18,10 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from relay import operator_statements as sql
 from relay.acting import acting
 from relay.errors import RelayError
 from relay.holders import named_if_in_the_way
+from relay.operators import statements as sql
 from relay.sql import quoted, run, schema_of, statement
 
 _LOCK_TIMEOUT = "500ms"  # below any usual deadlock_timeout: it is never a reader who has to give way

@@ -14,10 +14,10 @@ from sqlalchemy import Connection, Engine, Row, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 import relay
-from relay import operations
 from relay.database import Database
 from relay.message import Answered, Batch, Fault, Result
-from relay.operations import Order, Wanted
+from relay.operators import actions
+from relay.operators.actions import Order, Wanted
 from relay.outcomes import Policy, decide, released
 from relay.store import ClaimLimits, Store
 from tests.fixtures.waiting import eventually
@@ -67,10 +67,10 @@ def claim(store: Store) -> Batch:
     return batch
 
 
-def act(engine: Engine, verb: str, ids: Sequence[int], **how: Any) -> operations.Changed:
+def act(engine: Engine, verb: str, ids: Sequence[int], **how: Any) -> actions.Changed:
     with engine.begin() as connection:
-        changed = getattr(operations, verb)(connection, ids, ORDER, **how)
-    assert isinstance(changed, operations.Changed)
+        changed = getattr(actions, verb)(connection, ids, ORDER, **how)
+    assert isinstance(changed, actions.Changed)
     return changed
 
 
@@ -129,7 +129,7 @@ def test_retry_spreads_messages_over_time_in_the_order_of_ids(engine: Engine, db
     ],
 )
 def test_what_is_left_alone_and_why(
-    engine: Engine, db: Connection, verb: operations.Verb, columns: dict[str, str], why: str
+    engine: Engine, db: Connection, verb: actions.Verb, columns: dict[str, str], why: str
 ) -> None:
     number, unknown = insert(db, **columns), 999
     before = message(db, number)
@@ -139,7 +139,7 @@ def test_what_is_left_alone_and_why(
     assert changed.skipped[unknown] == "there is no such message"
     assert [*message(db, number)] == [*before]
     with engine.connect() as connection:
-        assert operations.preview(connection, verb, [number, unknown]).skipped == changed.skipped
+        assert actions.preview(connection, verb, [number, unknown]).skipped == changed.skipped
 
 
 @pytest.mark.parametrize("verb", ["retry", "discard", "redact"])
@@ -199,7 +199,7 @@ def test_a_call_that_is_settled_between_the_two_looks_leaves_its_message_to_the_
 def test_what_an_operator_holds_is_claimed_by_nobody(engine: Engine, db: Connection, store: Store) -> None:
     number = insert(db)
     with engine.begin() as connection:
-        operations.discard(connection, [number], ORDER)
+        actions.discard(connection, [number], ORDER)
         assert store.claim(ClaimLimits(slots=1)).batches == ()
     assert message(db, number).error_code == "relay.discarded"
 
@@ -262,9 +262,9 @@ def test_find(engine: Engine, db: Connection, wanted: Wanted, for_retry: str, fo
         insert(db, **FAILED | {"error_code": "'relay.discarded'"}): "closed",
         insert(db, **DONE): "done",
     }
-    verbs: tuple[tuple[operations.Verb, str], ...] = (("retry", for_retry), ("discard", for_discard))
+    verbs: tuple[tuple[actions.Verb, str], ...] = (("retry", for_retry), ("discard", for_discard))
     for verb, expected in verbs:
-        found = operations.find(db, wanted, verb=verb)
+        found = actions.find(db, wanted, verb=verb)
         assert " ".join(named[number] for number in found) == expected
 
 
@@ -284,12 +284,12 @@ def test_nothing_but_the_messages_meant_is_read(engine: Engine, db: Connection) 
         db.execute(text("select pg_stat_force_next_flush()"))
         return int(db.execute(text(read)).scalar_one())
 
-    before, found = rows_read(), operations.find(db, Wanted(since=timedelta(hours=1)), verb="discard")
+    before, found = rows_read(), actions.find(db, Wanted(since=timedelta(hours=1)), verb="discard")
     assert found == [20001, 20002]
-    assert operations.preview(db, "discard", found).changing == (20001, 20002)
+    assert actions.preview(db, "discard", found).changing == (20001, 20002)
     with engine.begin() as acting:
-        assert operations.retry(acting, found, ORDER).changed == (20001, 20002)
-        assert operations.discard(acting, found, ORDER).changed == (20001, 20002)
+        assert actions.retry(acting, found, ORDER).changed == (20001, 20002)
+        assert actions.discard(acting, found, ORDER).changed == (20001, 20002)
     assert rows_read() == before
 
 
@@ -301,7 +301,7 @@ def test_preview_tells_how_many_how_old_and_which_keys(engine: Engine, db: Conne
         insert(db, **DONE | {"created_at": "now() - interval '9 hours'", "ordering_key": "'c'"}),
     ]
     with engine.connect() as connection:
-        found = operations.preview(connection, "retry", ids)
+        found = actions.preview(connection, "retry", ids)
     assert (found.changing, found.ordering_keys) == (tuple(ids[:5]), 3)
     assert found.oldest_seconds == pytest.approx(7200, abs=60)
     assert list(found.skipped) == ids[5:]
@@ -327,7 +327,7 @@ def test_a_change_that_cannot_be_recorded_is_not_made(engine: Engine, db: Connec
     number = insert(db, **FAILED)
     blank = Order("ann", " ", {})
     with pytest.raises(DBAPIError, match="action_reason_given"), engine.begin() as connection:
-        operations.retry(connection, [number], blank)
+        actions.retry(connection, [number], blank)
     assert message(db, number).status == "failed"
 
 
@@ -355,7 +355,7 @@ def test_redact_leaves_a_tombstone_and_the_digests(engine: Engine, db: Connectio
 def test_nothing_else_may_change_a_content_in_the_transaction_that_redacted(engine: Engine, db: Connection) -> None:
     number, other = insert(db, **DONE), insert(db, **DONE)
     with engine.connect() as connection:
-        operations.redact(connection, [number], ORDER)
+        actions.redact(connection, [number], ORDER)
         with pytest.raises(DBAPIError, match="stays as it is"):
             connection.execute(text(f"update relay.outbox set content = '{{\"n\": 2}}' where id = {other}"))
 
@@ -373,12 +373,12 @@ def test_an_unknown_outcome_that_is_held_can_be_sent_again(engine: Engine, db: C
 def test_pause_and_resume_stop_and_start_the_claim(engine: Engine, db: Connection, store: Store) -> None:
     insert(db, account="'shop'")
     with engine.begin() as connection:
-        until, action = operations.pause(connection, "account:shop", ORDER)
+        until, action = actions.pause(connection, "account:shop", ORDER)
     assert (until, action) == (None, ledger(db)[0].id)
     assert store.claim(ClaimLimits(slots=1)).batches == ()
     with engine.begin() as connection:
-        assert operations.resume(connection, "account:shop", ORDER)
-        assert operations.resume(connection, "account:shop", ORDER) is None
+        assert actions.resume(connection, "account:shop", ORDER)
+        assert actions.resume(connection, "account:shop", ORDER) is None
     assert [m.account for m in claim(store).messages] == ["shop"]
     assert [(row.action, row.number, row.message_ids) for row in ledger(db)] == [
         ("pause", 0, None),
@@ -394,9 +394,9 @@ def test_the_operators_pause_takes_the_place_of_any_other(engine: Engine, db: Co
         )
     )
     with engine.begin() as connection:
-        before = operations.pause_in_force(connection, "account:shop")
-        operations.pause(connection, "account:shop", ORDER, lasting=timedelta(minutes=30))
-    assert before == operations.PauseInForce(None, "credentials refused", "w1")
+        before = actions.pause_in_force(connection, "account:shop")
+        actions.pause(connection, "account:shop", ORDER, lasting=timedelta(minutes=30))
+    assert before == actions.PauseInForce(None, "credentials refused", "w1")
     (found,) = store.pauses()
     assert found.seconds_left == pytest.approx(1800, abs=60)
     assert (found.reason, found.error_code, found.credential) == (ORDER.reason, None, None)
@@ -404,10 +404,10 @@ def test_the_operators_pause_takes_the_place_of_any_other(engine: Engine, db: Co
 
 def test_a_pause_that_has_ended_is_not_in_force(engine: Engine, db: Connection) -> None:
     with engine.begin() as connection:
-        operations.pause(connection, "app:1", ORDER, lasting=timedelta(0))
+        actions.pause(connection, "app:1", ORDER, lasting=timedelta(0))
     with engine.begin() as connection:
-        assert operations.pause_in_force(connection, "app:1") is None
-        assert operations.resume(connection, "app:1", ORDER) is None
+        assert actions.pause_in_force(connection, "app:1") is None
+        assert actions.resume(connection, "app:1", ORDER) is None
 
 
 def old(columns: dict[str, str], days: int = 200) -> dict[str, str]:
@@ -426,8 +426,8 @@ def insert_call(db: Connection, number: int, message_ids: str, days: int = 200, 
     )
 
 
-def pruned(engine: Engine, batch: int = 1000, days: int = 180) -> list[operations.Pruned]:
-    return list(operations.prune(engine, timedelta(days=days), ORDER, batch=batch))
+def pruned(engine: Engine, batch: int = 1000, days: int = 180) -> list[actions.Pruned]:
+    return list(actions.prune(engine, timedelta(days=days), ORDER, batch=batch))
 
 
 def test_prune_deletes_what_finished_long_ago_with_its_attempts_and_calls(engine: Engine, db: Connection) -> None:
@@ -447,7 +447,7 @@ def test_prune_deletes_what_finished_long_ago_with_its_attempts_and_calls(engine
     insert_call(db, 3, f"{{{gone[0]}}}", days=100)
     insert_call(db, 4, f"{{{gone[0]}}}", settled=False)
     with engine.connect() as connection:
-        messages, oldest_seconds = operations.prunable(connection, timedelta(days=180))
+        messages, oldest_seconds = actions.prunable(connection, timedelta(days=180))
     assert (messages, oldest_seconds == pytest.approx(200 * 86_400, abs=60)) == (2, True)
     batches = pruned(engine)
     assert sum(one.messages for one in batches) == 2
@@ -464,7 +464,7 @@ def test_prune_deletes_what_finished_long_ago_with_its_attempts_and_calls(engine
 def test_prune_goes_in_batches_each_committed_with_its_ledger_row(engine: Engine, db: Connection) -> None:
     for _ in range(7):
         insert(db, **old(DONE))
-    batches = operations.prune(engine, timedelta(days=180), ORDER, batch=3)
+    batches = actions.prune(engine, timedelta(days=180), ORDER, batch=3)
     assert next(batches).messages == 3
     assert db.execute(text("select count(*) from relay.outbox")).scalar_one() == 4
     assert [row.number for row in ledger(db)] == [3]
@@ -485,16 +485,16 @@ def test_prune_looks_behind_old_messages_that_stay(engine: Engine, db: Connectio
 def test_prune_leaves_what_somebody_is_working_on(engine: Engine, db: Connection) -> None:
     number = insert(db, **old(FAILED))
     with engine.begin() as connection:
-        operations.retry(connection, [number], ORDER)
+        actions.retry(connection, [number], ORDER)
         assert sum(one.messages for one in pruned(engine)) == 0
     assert message(db, number).status == "pending"
 
 
-def test_operations_work_in_a_schema_of_another_name(empty_url: str) -> None:
+def test_actions_work_in_a_schema_of_another_name(empty_url: str) -> None:
     relay.migrate(empty_url, schema="My Outbox")
     engine = create_engine(empty_url)
     with Database(engine, "My Outbox").operating() as acting, acting.begin() as connection:
         connection.execute(text("insert into \"My Outbox\".outbox (topic, content) values ('t', '{}')"))
-        found = operations.find(connection, Wanted(topic="t"), verb="discard")
-        assert operations.discard(connection, found, ORDER).changed == (1,)
+        found = actions.find(connection, Wanted(topic="t"), verb="discard")
+        assert actions.discard(connection, found, ORDER).changed == (1,)
     engine.dispose()

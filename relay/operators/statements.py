@@ -1,8 +1,8 @@
 """The operators' own SQL: find, retry, discard, pause, redact, reveal, prune, archive, the ledger.
 
-Same form as ``statements.py``: SQL text, the schema's name put in, the database's clock, arrays for what grows. Which
-messages a verb may change, and the ledger, are functions of the database (revision 0007), so that nobody needs a right
-on a table for what every operator may do. Redacting, revealing and pruning are the owner's, and stand here.
+Same form as ``relay.statements``: SQL text, the schema's name put in, the database's clock, arrays for what grows.
+Which messages a verb may change, and the ledger, are functions of the database (revision 0007), so that nobody needs a
+right on a table for what every operator may do. Redacting, revealing and pruning are the owner's, and stand here.
 """
 
 from __future__ import annotations
