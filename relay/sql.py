@@ -106,7 +106,7 @@ def run(connection: Connection, sql: str, **parameters: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class NumberedQuery:
     """The same as PostgreSQL itself takes it, for the driver's RawCursor: the values come in the order of ``names``.
 
     Named ones the driver would look for in the text anew at each execution, for it remembers short texts only.
@@ -121,8 +121,8 @@ class Query:
 
 
 @cache
-def query(sql: str, schema: str) -> Query:
+def query(sql: str, schema: str) -> NumberedQuery:
     """This text for the schema of this name, its parameters numbered."""
     names: dict[str, int] = {}
     numbered = _PARAMETER.sub(lambda found: f"${names.setdefault(found[1], len(names) + 1)}", filled(sql, schema))
-    return Query(numbered, tuple(names))
+    return NumberedQuery(numbered, tuple(names))

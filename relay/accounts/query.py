@@ -36,7 +36,7 @@ _AS_THE_ROLE = (
 )
 
 
-class Query:
+class QuerySource:
     """A source. Raises ConfigurationError when the statement takes other parameters than it should."""
 
     def __init__(self, engine: Engine, statement: str) -> None:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from sqlalchemy import Connection, Engine, create_engine
 
 from relay.accounts import DEFAULT, Accounts, Source
-from relay.accounts.query import Query
+from relay.accounts.query import QuerySource
 from relay.accounts.sources import Folder, Given, TomlFile
 from relay.addresses import normalized_url
 from relay.assembly.producers import producer_secret_files
@@ -34,7 +34,7 @@ def open_accounts(settings: Settings) -> Iterator[Accounts]:
         if settings.accounts_query:
             engine = _accounts_engine(settings)
             stack.callback(engine.dispose)
-            sources.append(Query(engine, settings.accounts_query))
+            sources.append(QuerySource(engine, settings.accounts_query))
         if settings.accounts_dir:
             sources.append(Folder(settings.accounts_dir))
         if is_there(settings.file):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from relay.sandbox.checks import App
-from relay.sandbox.platform import APP_KEY, APP_SECRET, SESSION, Platform, Policy
+from relay.sandbox.platform import APP_KEY, APP_SECRET, SESSION, Platform, PlatformPolicy
 from relay.settings import Settings
 
 
@@ -16,4 +16,4 @@ def platform_for(settings: Settings, faults: Sequence[str] = ()) -> Platform:
         secret.get_secret_value() if secret else APP_SECRET,
         frozenset({session.get_secret_value() if session else SESSION}),
     )
-    return Platform(Policy({settings.tmc_app_key or APP_KEY: app}), faults)
+    return Platform(PlatformPolicy({settings.tmc_app_key or APP_KEY: app}), faults)

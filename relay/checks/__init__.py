@@ -1,4 +1,4 @@
-"""What a doctor looks at: one small function a fact, each on its own, none changes anything.
+"""What a doctor looks at: one small function for each question; each stands alone and changes nothing.
 
 To add one, write a function ``(connection, settings)`` that yields findings, in the file it belongs to, and name it in
 ``examination.py``. It runs in a read-only transaction of its own with a time limit; whatever it raises becomes a
@@ -19,11 +19,11 @@ from sqlalchemy import Connection
 from relay.findings import Finding, State, fail, ok, warn
 from relay.settings import Settings
 
-__all__ = ["Check", "Fact", "Finding", "State", "fact", "fail", "ok", "warn"]
+__all__ = ["Check", "Finding", "NamedFinding", "State", "fail", "named", "ok", "warn"]
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class NamedFinding:
     """A finding under the name of its check."""
 
     name: str
@@ -35,5 +35,5 @@ class Fact:
 Check = Callable[[Connection, Settings], Iterator[Finding]]
 
 
-def fact(name: str, finding: Finding) -> Fact:
-    return Fact(name, finding.state, finding.sentence, finding.hint)
+def named(name: str, finding: Finding) -> NamedFinding:
+    return NamedFinding(name, finding.state, finding.sentence, finding.hint)

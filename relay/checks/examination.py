@@ -14,14 +14,14 @@ from sqlalchemy import Connection, Engine, text
 
 from relay.checks import (
     Check,
-    Fact,
+    NamedFinding,
     State,
     backlog,
     catalogue,
     catching_up,
     collation,
-    fact,
     interference,
+    named,
     rights,
     sequences,
     server,
@@ -81,18 +81,18 @@ TABLES: Mapping[str, Check] = {
 _LIMIT = text("select set_config('statement_timeout', :limit, true)").bindparams(limit=f"{LIMIT_SECONDS}s")
 
 
-def examine(engine: Engine, settings: Settings, timeout_seconds: float | None = None) -> Iterator[Fact]:
-    """The facts one after another, as they are found out. Raises UnreachableError where the server does not answer.
+def examine(engine: Engine, settings: Settings, timeout_seconds: float | None = None) -> Iterator[NamedFinding]:
+    """The findings one after another, as they are found out. Raises UnreachableError where the server does not answer.
 
     ``engine`` raises the relay's own errors, ``timeout_seconds`` is how long a call of the producer in use may take.
     """
-    yield from _facts(engine, settings, {**SERVER, "lease": server.lease(timeout_seconds)})
+    yield from _findings(engine, settings, {**SERVER, "lease": server.lease(timeout_seconds)})
     at_head = True
-    for found in _facts(engine, settings, REVISION):
+    for found in _findings(engine, settings, REVISION):
         at_head = at_head and found.state is not State.FAIL
         yield found
     if at_head:
-        yield from _facts(engine, settings, TABLES)
+        yield from _findings(engine, settings, TABLES)
 
 
 def host_offset_seconds(engine: Engine) -> float:
@@ -110,7 +110,7 @@ def _looking(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def _facts(engine: Engine, settings: Settings, checks: Mapping[str, Check]) -> Iterator[Fact]:
+def _findings(engine: Engine, settings: Settings, checks: Mapping[str, Check]) -> Iterator[NamedFinding]:
     for name, check in checks.items():
         try:
             with _looking(engine) as connection:
@@ -118,8 +118,8 @@ def _facts(engine: Engine, settings: Settings, checks: Mapping[str, Check]) -> I
         except UnreachableError:
             raise
         except RelayError as error:
-            findings = [warn(f"cannot be looked at: {error}", error.hint or "The other facts do not depend on it.")]
+            findings = [warn(f"cannot be looked at: {error}", error.hint or "The other checks do not depend on it.")]
         except Exception as error:  # whatever it is: one check ends no other
             said = f"cannot be looked at: unexpected {type(error).__name__}"
             findings = [warn(said, "Please report it with what is special about this database.")]
-        yield from (fact(name, finding) for finding in findings)
+        yield from (named(name, finding) for finding in findings)

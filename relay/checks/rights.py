@@ -45,7 +45,7 @@ _MAY = {
 }
 
 
-# A column that is not there is the business of another fact.
+# A column that is not there is the business of another check.
 _MAY_NOT_INSERT = """
 select attname from pg_attribute
 where attrelid = to_regclass(:table) and attname = any (:columns)

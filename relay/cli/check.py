@@ -1,4 +1,4 @@
-"""``relay check``: every fact on a line, and an exit code for scripts. Nothing is changed and nothing is published."""
+"""``relay check``: each finding on a line, and an exit code for scripts. It changes nothing and publishes nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from relay.accounts import Accounts
-    from relay.checks import Fact
+    from relay.checks import NamedFinding
     from relay.settings import Settings
 
 # What stops everything else has a code of its own; anything else that fails is a 1.
@@ -40,22 +40,22 @@ def check(account: str, no_platform: bool, as_json: bool) -> None:
     or not; 1 if something did; 69 if PostgreSQL cannot be reached, 78 if the settings are wrong.
     """
     facts = []
-    for fact in _facts(account, ask_platform=not no_platform):
-        facts.append(fact)
+    for finding in _findings(account, ask_platform=not no_platform):
+        facts.append(finding)
         if not as_json:
-            hint = f"  -> {shown(fact.hint)}" if fact.hint else ""
-            say(f"{fact.state:4}  {fact.name:14}  {shown(fact.sentence)}{hint}")
-    failed = [fact.name for fact in facts if fact.state == "fail"]
+            hint = f"  -> {shown(finding.hint)}" if finding.hint else ""
+            say(f"{finding.state:4}  {finding.name:14}  {shown(finding.sentence)}{hint}")
+    failed = [finding.name for finding in facts if finding.state == "fail"]
     if as_json:
         print_json({"ok": not failed, "facts": facts})
     if failed:
         raise click.exceptions.Exit(next((_CODES[name] for name in failed if name in _CODES), 1))
 
 
-def _facts(account: str, *, ask_platform: bool) -> Iterator[Fact]:
+def _findings(account: str, *, ask_platform: bool) -> Iterator[NamedFinding]:
     from relay.assembly.database import open_engine
     from relay.assembly.producers import producer_options
-    from relay.checks import Fact, State
+    from relay.checks import NamedFinding, State
     from relay.errors import ConfigurationError
     from relay.settings import load
 
@@ -65,9 +65,9 @@ def _facts(account: str, *, ask_platform: bool) -> Iterator[Fact]:
         engine = open_engine(settings)
     except ConfigurationError as error:
         for problem in str(error).splitlines():
-            yield Fact("settings", State.FAIL, problem, error.hint or "The README lists every setting.")
+            yield NamedFinding("settings", State.FAIL, problem, error.hint or "The README lists every setting.")
         return
-    yield Fact("settings", State.OK, f"producer {settings.producer}, schema {settings.schema_name}")
+    yield NamedFinding("settings", State.OK, f"producer {settings.producer}, schema {settings.schema_name}")
     yield from _guarded("settings", _exposed(settings))
     offsets: list[float] = []
     try:
@@ -77,31 +77,31 @@ def _facts(account: str, *, ask_platform: bool) -> Iterator[Fact]:
     yield from _guarded("accounts", _credentials(settings, account, offsets[0] if offsets else 0.0, ask_platform))
 
 
-def _exposed(settings: Settings) -> Iterator[Fact]:
+def _exposed(settings: Settings) -> Iterator[NamedFinding]:
     from relay.assembly.accounts import exposed
-    from relay.checks import Fact, State
+    from relay.checks import NamedFinding, State
 
     for problem in exposed(settings):
-        yield Fact("settings", State.WARN, problem, _HINTS["settings"])
+        yield NamedFinding("settings", State.WARN, problem, _HINTS["settings"])
 
 
-def _guarded(name: str, facts: Iterator[Fact]) -> Iterator[Fact]:
-    """The facts; whatever ends them becomes the last one, so that the document is whole in any case."""
-    from relay.checks import Fact, State
+def _guarded(name: str, findings: Iterator[NamedFinding]) -> Iterator[NamedFinding]:
+    """The findings; whatever ends them becomes the last one, so that the document is whole in any case."""
+    from relay.checks import NamedFinding, State
     from relay.errors import RelayError
 
     try:
-        yield from facts
+        yield from findings
     except RelayError as error:
-        yield Fact(name, State.FAIL, str(error), error.hint or _HINTS[name])
+        yield NamedFinding(name, State.FAIL, str(error), error.hint or _HINTS[name])
     except Exception as error:
         if click.get_current_context().find_root().params.get("debug"):
             print_traceback(error)
         said = f"cannot be looked at: unexpected {type(error).__name__}"
-        yield Fact(name, State.FAIL, said, "relay --debug check shows where it happened.")
+        yield NamedFinding(name, State.FAIL, said, "relay --debug check shows where it happened.")
 
 
-def _database(engine: Engine, settings: Settings, offsets: list[float]) -> Iterator[Fact]:
+def _database(engine: Engine, settings: Settings, offsets: list[float]) -> Iterator[NamedFinding]:
     """Puts what the host's clock is off into ``offsets``, for whoever signs by the database's."""
     from relay.assembly.producers import call_timeout_seconds
     from relay.checks.examination import examine, host_offset_seconds
@@ -110,46 +110,46 @@ def _database(engine: Engine, settings: Settings, offsets: list[float]) -> Itera
     yield from examine(engine, settings, call_timeout_seconds(settings))
 
 
-def _credentials(settings: Settings, account: str, offset_seconds: float, ask_platform: bool) -> Iterator[Fact]:
+def _credentials(settings: Settings, account: str, offset_seconds: float, ask_platform: bool) -> Iterator[NamedFinding]:
     """Asks the platform only where the producer can do that without a message."""
     from relay.assembly.accounts import open_accounts
     from relay.assembly.producers import wants_credentials
-    from relay.checks import Fact, State
+    from relay.checks import NamedFinding, State
 
     wanted = wants_credentials(settings)
     with open_accounts(settings) as accounts:
         accounts.refresh([account])
         known = accounts.identity(account) is not None
         if accounts.trouble:
-            yield Fact("accounts", State.FAIL, accounts.trouble, _HINTS["accounts"])
+            yield NamedFinding("accounts", State.FAIL, accounts.trouble, _HINTS["accounts"])
         elif known or not wanted:
-            yield Fact("accounts", State.OK, f"{account} has credentials" if known else "none are needed")
+            yield NamedFinding("accounts", State.OK, f"{account} has credentials" if known else "none are needed")
         else:
             hint = "Configure them, or name another account: relay check --account NAME"
-            yield Fact("accounts", State.WARN, f"{account} has no credentials", hint)
+            yield NamedFinding("accounts", State.WARN, f"{account} has no credentials", hint)
         if not accounts.trouble:
             yield from _guarded("accounts", _way_to_accounts(settings))
         if (known or not wanted) and ask_platform:
             yield from _guarded("platform", _platform(settings, accounts, account, offset_seconds))
 
 
-def _way_to_accounts(settings: Settings) -> Iterator[Fact]:
+def _way_to_accounts(settings: Settings) -> Iterator[NamedFinding]:
     """What is wrong with the way to a database of their own: secrets come over it."""
     from relay.assembly.accounts import reading_accounts
-    from relay.checks import State, fact, way
+    from relay.checks import State, named, way
 
     if not (settings.accounts_query and settings.accounts_database_url):
         return
     with reading_accounts(settings) as connection:
         found = [finding for finding in way.encryption(connection, settings) if finding.state is not State.OK]
-    yield from (fact("accounts", finding) for finding in found)
+    yield from (named("accounts", finding) for finding in found)
 
 
-def _platform(settings: Settings, accounts: Accounts, account: str, offset_seconds: float) -> Iterator[Fact]:
+def _platform(settings: Settings, accounts: Accounts, account: str, offset_seconds: float) -> Iterator[NamedFinding]:
     from relay import background
     from relay.assembly.producers import probed
-    from relay.checks import fact
+    from relay.checks import named
 
     found = background.run(probed(settings, accounts.credential, account, lambda: time.time() + offset_seconds))
     if found is not None:
-        yield fact("platform", found)
+        yield named("platform", found)

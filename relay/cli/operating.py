@@ -118,7 +118,7 @@ def _operate(
     settings = load()
     with operating(settings) as engine:
         with engine.connect() as connection:
-            named = ids or actions.find(connection, actions.Wanted(**filters), verb=verb)
+            named = ids or actions.find(connection, actions.ActionFilter(**filters), verb=verb)
             expected = actions.preview(connection, verb, named)
         if dry_run:
             tell_preview(expected, as_json=as_json)

@@ -15,7 +15,7 @@ from relay.cli.printing import print_facts, print_json, print_table, say, shown
 
 if TYPE_CHECKING:
     from relay.operators.actions import Order
-    from relay.reports import Pause, Status, Trouble
+    from relay.reports import PauseListed, Status, Trouble
     from relay.settings import Settings
 
 THE_CONDITION_HOLDS = 3
@@ -134,7 +134,7 @@ def _print_status(found: Status) -> None:
             say(f"and {more} more pauses: see relay status --json, or relay.audit_pause where in_force")
 
 
-def _first(pauses: Sequence[Pause]) -> Sequence[Pause]:
+def _first(pauses: Sequence[PauseListed]) -> Sequence[PauseListed]:
     """What fits on a page: accounts without credentials may be a hundred thousand, so they come last."""
     if len(pauses) <= _MOST_PAUSES:
         return pauses

@@ -26,7 +26,7 @@ class _Tables(DeclarativeBase):
     pass
 
 
-class Order(_Tables):
+class Trade(_Tables):
     __tablename__ = "orders"
     __table_args__ = {"schema": "shop"}  # noqa: RUF012  SQLAlchemy's own form
 
@@ -59,7 +59,7 @@ class Shop:
         wrong = number % 33 == 0
         try:
             with Session(self._engine) as session, session.begin():
-                order = Order(tid=tid, seller=_SELLERS[number % len(_SELLERS)])
+                order = Trade(tid=tid, seller=_SELLERS[number % len(_SELLERS)])
                 session.add(order)
                 session.flush()
                 for step, (status, operator) in enumerate(STEPS):
@@ -76,7 +76,7 @@ class Shop:
             self.wrong_messages += wrong
 
 
-def _content(order: Order, status: str, operator: str) -> dict[str, object]:
+def _content(order: Trade, status: str, operator: str) -> dict[str, object]:
     return {
         "tid": order.tid,
         "seller_nick": order.seller,

@@ -24,7 +24,7 @@ from relay.exports.chain import last_beside
 from relay.exports.folder import Draft, new_export, told_disk_errors
 from relay.exports.lines import FORMATS
 from relay.exports.manifest import MANIFEST, Manifest, Preceding, WrittenFile, preceding, sha256_of, sums
-from relay.exports.rows import VIEWS, Choice, Moment, Source, View
+from relay.exports.rows import VIEWS, Choice, Moment, SnapshotViews, View
 
 Told = Callable[[str, int], None]
 
@@ -50,7 +50,7 @@ def export(connection: Connection, folder: Path, plan: Plan, *, told: Told) -> t
     how many of them so far. Raises RelayError.
     """
     with new_export(folder) as drafts:
-        source = Source(connection)
+        source = SnapshotViews(connection)
         period = source.period(plan.since, plan.until, plan.preceding)
         before = plan.preceding or plan.after or _last_beside(folder, source)
         if before:
@@ -82,7 +82,7 @@ def export(connection: Connection, folder: Path, plan: Plan, *, told: Told) -> t
     return manifest, sha256
 
 
-def _last_beside(folder: Path, source: Source) -> Preceding | None:
+def _last_beside(folder: Path, source: SnapshotViews) -> Preceding | None:
     found = last_beside(folder, source.snapshot.database, source.schema)
     if found is None:
         return None
@@ -90,7 +90,7 @@ def _last_beside(folder: Path, source: Source) -> Preceding | None:
         return preceding(found.read_bytes(), str(found))
 
 
-def _write(draft: Draft, source: Source, view: View, choice: Choice, form: str, told: Told) -> WrittenFile:
+def _write(draft: Draft, source: SnapshotViews, view: View, choice: Choice, form: str, told: Told) -> WrittenFile:
     columns = source.columns(view)
     lines = FORMATS[form](columns)
     draft.write(lines.head())

@@ -29,7 +29,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class ChainVerdict:
+class ChainVerification:
     """``links`` in the order written. Names of files in ``problems`` begin with the folder of their export."""
 
     links: tuple[Link, ...]
@@ -48,7 +48,7 @@ def is_of_exports(folder: Path) -> bool:
     return not (folder / MANIFEST).exists() and next(_manifests(folder), None) is not None
 
 
-def verify_all(folder: Path, before: Path | None) -> ChainVerdict:
+def verify_all(folder: Path, before: Path | None) -> ChainVerification:
     """Every export in the folder, and that none is missing between them. ``before``: the manifest that the first one
     follows. Raises RelayError.
     """
@@ -63,7 +63,7 @@ def verify_all(folder: Path, before: Path | None) -> ChainVerdict:
         known = {sha256_of(before.read_bytes())} if before else set()
     for of in sorted({link.of for link in links}):
         problems += _breaks([link for link in links if link.of == of], known)
-    return ChainVerdict(links, tuple(problems))
+    return ChainVerification(links, tuple(problems))
 
 
 def _breaks(links: list[Link], before: set[str]) -> Iterator[Problem]:

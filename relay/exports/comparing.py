@@ -16,13 +16,13 @@ from typing import Any, Literal
 from relay.errors import RelayError
 from relay.exports.explaining import GRACE, Explanations
 from relay.exports.folder import told_disk_errors
-from relay.exports.ledger import Explained, read
+from relay.exports.ledger import Excuse, read
 from relay.exports.manifest import MANIFEST, NoManifest, loaded
-from relay.exports.reading import ExportedFile, Row
+from relay.exports.reading import ExportedFile, ExportedRow
 from relay.exports.rows import VIEWS, View
 from relay.exports.verifying import verify
 
-Kind = Literal["missing", "added", "changed"]
+DifferenceKind = Literal["missing", "added", "changed"]
 _COMPARED = tuple(view for view in VIEWS if not view.open_too)
 
 
@@ -32,9 +32,9 @@ class Difference:
 
     view: str
     key: dict[str, int | None]
-    kind: Kind
+    kind: DifferenceKind
     columns: tuple[str, ...]
-    explained: Explained | None
+    explained: Excuse | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,27 +142,27 @@ class _ComparedView:
             old = next(olds, None) if order <= 0 else old
             new = next(news, None) if order >= 0 else new
 
-    def _compare(self, old: Row | None, new: Row | None) -> int:
+    def _compare(self, old: ExportedRow | None, new: ExportedRow | None) -> int:
         """Which one comes first; a file that has ended comes last."""
         if old is None or new is None:
             return 1 if old is None else -1
         before, now = old.key(self._view.order), new.key(self._view.order)
         return (before > now) - (before < now)
 
-    def _changed(self, old: Row, new: Row) -> Iterator[Difference]:
+    def _changed(self, old: ExportedRow, new: ExportedRow) -> Iterator[Difference]:
         columns = [name for name in self._columns if old.values.get(name) != new.values.get(name)]
         if columns:
             left, explained = self._explanations.changed(self._view.name, old, new, columns)
             told = tuple(name for name in columns if name in left or not left)
             yield self._told(old, "changed", None if left else explained, told)
 
-    def _missing(self, old: Row) -> Iterator[Difference]:
+    def _missing(self, old: ExportedRow) -> Iterator[Difference]:
         time = self._time(old)
         expected = self._newer.until is None if time is None else self._newer.has(time)
         if expected:
             yield self._told(old, "missing", self._explanations.missing(self._view.name, old))
 
-    def _added(self, new: Row) -> Iterator[Difference]:
+    def _added(self, new: ExportedRow) -> Iterator[Difference]:
         """What was open is expected only where the older export shows open ones too, and from its claim on."""
         time = self._time(new)
         if time is None:
@@ -170,11 +170,11 @@ class _ComparedView:
         if time is not None and self._older.has(time):
             yield self._told(new, "added", self._explanations.added(new, time))
 
-    def _time(self, row: Row) -> datetime | None:
+    def _time(self, row: ExportedRow) -> datetime | None:
         return row.moment(self._view.time)
 
     def _told(
-        self, row: Row, kind: Kind, explained: Explained | None, columns: Sequence[str] = ()
+        self, row: ExportedRow, kind: DifferenceKind, explained: Excuse | None, columns: Sequence[str] = ()
     ) -> Difference:  # fmt: skip
         key = {name: row.number(name) for name in self._view.order}
         return Difference(self._view.name, key, kind, tuple(columns), explained)

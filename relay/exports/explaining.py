@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from relay.exports.ledger import Explained, Ledger
-from relay.exports.reading import Row
+from relay.exports.ledger import Excuse, Ledger
+from relay.exports.reading import ExportedRow
 
 # A transaction bears the time of its begin; the relay's own are over in milliseconds.
 GRACE = timedelta(minutes=1)
@@ -37,7 +37,7 @@ _OPEN_CALL = {
 }  # fmt: skip
 
 
-def _but_hashes(act: Row) -> dict[str, Any]:
+def _but_hashes(act: ExportedRow) -> dict[str, Any]:
     """What a redaction says beside the hashes of what it removed, which got a salt as well."""
     facts = act.facts("selection")
     hashed = facts.pop("sha256", None) or facts.pop("salted_sha256", None) or {}
@@ -53,7 +53,7 @@ class Explanations:
     seen_at: datetime
     running: frozenset[int]
 
-    def missing(self, view: str, row: Row) -> Explained | None:
+    def missing(self, view: str, row: ExportedRow) -> Excuse | None:
         """Why a row of the older export is not in the newer one."""
         match view:
             case "audit_message":
@@ -64,15 +64,17 @@ class Explanations:
                 return self.ledger.removed_call(row.moment("settled_at"), row.numbers("message_ids"))
         return None
 
-    def added(self, row: Row, time: datetime | None) -> Explained | None:
+    def added(self, row: ExportedRow, time: datetime | None) -> Excuse | None:
         """Why a row is of a time at which the older export did not see it."""
         if row.number("created_xid") in self.running:
-            return Explained("its transaction was not committed yet")
+            return Excuse("its transaction was not committed yet")
         if time is not None and time >= self.seen_at - GRACE:
-            return Explained("it was just being committed")
+            return Excuse("it was just being committed")
         return None
 
-    def changed(self, view: str, old: Row, new: Row, columns: Iterable[str]) -> tuple[set[str], Explained | None]:
+    def changed(
+        self, view: str, old: ExportedRow, new: ExportedRow, columns: Iterable[str]
+    ) -> tuple[set[str], Excuse | None]:
         """The columns that nothing explains, and what explains the others."""
         left, last = set(columns), None
         for explained, of in self._reasons(view, old, new):
@@ -80,13 +82,13 @@ class Explanations:
                 left, last = left - of, explained
         return left, last
 
-    def _reasons(self, view: str, old: Row, new: Row) -> Iterable[tuple[Explained | None, set[str]]]:
+    def _reasons(self, view: str, old: ExportedRow, new: ExportedRow) -> Iterable[tuple[Excuse | None, set[str]]]:
         if view == "audit_message":
             id_ = old.number("id")
             if new.facts("content") == _TOMBSTONE:
                 yield self.ledger.named(id_, "redact"), _REMOVED
             if old.text("content_sha256") is None:
-                yield Explained("its hash got a salt"), {"content_sha256"}
+                yield Excuse("its hash got a salt"), {"content_sha256"}
             yield self.ledger.salted(id_, "outbox", "archive"), {"content_sha256"}
             yield self._went_on(old.text("status") == "pending", new.moment("finished_at")), _STATE
             if old.text("status") == "pending":  # by an act that was not committed yet, and bears an earlier time
@@ -107,8 +109,8 @@ class Explanations:
             yield self._went_on(old.text("settled_at") is None, new.moment("settled_at")), _OPEN_CALL
         yield self.ledger.any("mask"), _MASKED
 
-    def _went_on(self, was_open: bool, ended: datetime | None) -> Explained | None:
+    def _went_on(self, was_open: bool, ended: datetime | None) -> Excuse | None:
         """What was open ends later than that, if it was not somebody else who ended it."""
         if was_open and (ended is None or ended >= self.seen_at - GRACE):
-            return Explained("it had not ended")
+            return Excuse("it had not ended")
         return None

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from relay.exports.reading import Row
+from relay.exports.reading import ExportedRow
 
 _TABLE = "create table named (message_id integer, action text, act integer)"
 _INDEX = "create index named_message on named (message_id, action)"
@@ -21,7 +21,7 @@ _FIND = "select max(act) from named where message_id = ? and action = ?"
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
+class Excuse:
     """Why a difference is none of somebody's tampering: by what, and the id of the act in the ledger if it was one."""
 
     by: str
@@ -53,7 +53,7 @@ class Ledger:
         self._salted: dict[str, tuple[int, int]] = {}  # which table -> up to which id, and the act
         database.execute(_TABLE)
 
-    def add(self, row: Row) -> None:
+    def add(self, row: ExportedRow) -> None:
         act, action, facts = row.number("id") or 0, row.text("action") or "", row.facts("selection")
         named = row.numbers("message_ids")
         if action == "salt":
@@ -73,40 +73,40 @@ class Ledger:
     def seal(self) -> None:
         self._database.execute(_INDEX)
 
-    def named(self, message_id: int | None, action: str) -> Explained | None:
+    def named(self, message_id: int | None, action: str) -> Excuse | None:
         """The last such act that names the message."""
         (act,) = self._database.execute(_FIND, (message_id, action)).fetchone()
-        return None if act is None else Explained(action, act)
+        return None if act is None else Excuse(action, act)
 
-    def any(self, *actions: str) -> Explained | None:
+    def any(self, *actions: str) -> Excuse | None:
         """Whether there was such an act at all: for those that name no message."""
-        return next((Explained(action, self._general[action]) for action in actions if action in self._general), None)
+        return next((Excuse(action, self._general[action]) for action in actions if action in self._general), None)
 
-    def salted(self, number: int | None, *tables: str) -> Explained | None:
+    def salted(self, number: int | None, *tables: str) -> Excuse | None:
         """Whether hashes of an earlier version got a salt since, in one of these tables, this one among them."""
         found = (self._salted[table] for table in tables if table in self._salted)
-        return next((Explained("salt", act) for last, act in found if number is not None and number <= last), None)
+        return next((Excuse("salt", act) for last, act in found if number is not None and number <= last), None)
 
-    def removed(self, message_id: int | None, ended: datetime | None) -> Explained | None:
+    def removed(self, message_id: int | None, ended: datetime | None) -> Excuse | None:
         """Where the message went; ``ended`` None: after the older export, or not known."""
         if message_id is None:
             return None
         return self.named(message_id, "prune") or next(
             (
-                Explained(removal.by, removal.act)
+                Excuse(removal.by, removal.act)
                 for removal in self._removals
                 if removal.first_id <= message_id <= removal.last_id and (ended is None or ended < removal.before)
             ),
             None,
         )
 
-    def removed_call(self, settled: datetime | None, message_ids: Iterable[int]) -> Explained | None:
+    def removed_call(self, settled: datetime | None, message_ids: Iterable[int]) -> Excuse | None:
         """A call goes when all of its messages are gone."""
         if not all(self.removed(message_id, None) for message_id in message_ids):
             return None
         return next(
             (
-                Explained(removal.by, removal.act)
+                Excuse(removal.by, removal.act)
                 for removal in self._call_removals
                 if settled is None or settled < removal.before
             ),
@@ -116,7 +116,7 @@ class Ledger:
 
 @contextmanager
 def read(
-    rows: Iterable[Row], since: datetime, grace: timedelta, running: frozenset[int] = frozenset()
+    rows: Iterable[ExportedRow], since: datetime, grace: timedelta, running: frozenset[int] = frozenset()
 ) -> Iterator[Ledger]:
     """The acts since the older export, and those of transactions that were ``running`` then."""
     database = sqlite3.connect("")  # a temporary file, gone when closed

@@ -22,7 +22,7 @@ _INSIDE = re.compile(rf'[{_SPLITTING}](?=[{_SIGNS}"])')  # a quote may hide a fo
 _APOSTROPHE = re.compile(rf"([{_SPLITTING}])'")
 _QUOTED = re.compile(r'[",\r\n]|^$')
 
-Values = Sequence[str | None]
+Cells = Sequence[str | None]
 
 
 class Column(NamedTuple):
@@ -43,7 +43,7 @@ class Format(Protocol):
     def head(self) -> bytes:
         """What stands before the first row."""
 
-    def line(self, values: Values) -> bytes: ...
+    def line(self, values: Cells) -> bytes: ...
 
     @staticmethod
     def count(lines: Iterable[bytes]) -> int:
@@ -62,7 +62,7 @@ class JsonLines:
     def head(self) -> bytes:
         return b""
 
-    def line(self, values: Values) -> bytes:
+    def line(self, values: Cells) -> bytes:
         # A column of the type json keeps the line feeds it was written with; in JSON they can only be white space.
         return str(values[0]).replace("\r", " ").replace("\n", " ").encode() + b"\n"
 
@@ -86,7 +86,7 @@ class Csv:
     def head(self) -> bytes:
         return _record(column.name for column in self._columns)
 
-    def line(self, values: Values) -> bytes:
+    def line(self, values: Cells) -> bytes:
         return _record(
             value if value is None or column.type in _NUMBERS else guarded(value)
             for column, value in zip(self._columns, values, strict=True)

@@ -34,7 +34,7 @@ Key = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ExportedRow:
     """``values`` is None for null, else the text of a cell, or that of a value in JSON (``json``)."""
 
     values: dict[str, str | None]
@@ -84,12 +84,14 @@ class ExportedFile:
             next(records, None)
             yield from records
 
-    def row(self, record: bytes) -> Row:
+    def row(self, record: bytes) -> ExportedRow:
         try:
             if not self._csv:
-                return Row({name: None if text == "null" else text for name, text in _members(record.decode())}, True)
+                return ExportedRow(
+                    {name: None if text == "null" else text for name, text in _members(record.decode())}, True
+                )
             cells = [_cell(cell) for cell in _CELL.findall(record.decode().removesuffix("\r\n"))]
-            return Row(dict(zip(self._columns, cells, strict=True)))
+            return ExportedRow(dict(zip(self._columns, cells, strict=True)))
         except (ValueError, TypeError, IndexError) as error:
             raise RelayError(f"{self._path} has a line that is no row of an export.") from error
 

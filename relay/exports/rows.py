@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from relay.errors import RelayError, SchemaError
-from relay.exports.lines import TIME, Column, Format, Values
+from relay.exports.lines import TIME, Cells, Column, Format
 from relay.exports.manifest import Preceding
 from relay.revisions import HEAD, require_head_if_readable
 from relay.sql import quoted, schema_of
@@ -109,7 +109,7 @@ class Choice:
     late: int = 0
 
 
-class Source:
+class SnapshotViews:
     """The views of one schema in one snapshot, taken when this is made; its transaction must not have begun before.
 
     Raises SchemaError as far as the login may know that the tables are of another revision.
@@ -153,7 +153,7 @@ class Source:
 
     def rows(
         self, view: View, choice: Choice, columns: Sequence[Column], form: Format
-    ) -> Iterator[tuple[int | None, Values]]:
+    ) -> Iterator[tuple[int | None, Cells]]:
         """The id, if a row has one, and the texts that the format makes a line of; few rows at a time, in order."""
         source = self._named(view.name)
         names = [quoted(column.name) for column in columns]

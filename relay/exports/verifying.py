@@ -27,7 +27,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verification:
     """``previous`` is the hash that the manifest names, whether it was compared or not."""
 
     sha256: str
@@ -35,7 +35,7 @@ class Verdict:
     problems: tuple[Problem, ...]
 
 
-def verify(folder: Path, preceding: Path | None) -> Verdict:
+def verify(folder: Path, preceding: Path | None) -> Verification:
     """Compare the files with the manifest, and its link with the preceding manifest. Raises RelayError: no export."""
     with told_disk_errors(folder):
         if not (folder / MANIFEST).exists():
@@ -46,10 +46,10 @@ def verify(folder: Path, preceding: Path | None) -> Verdict:
             problems = [*_problems(folder, manifest, sha256_of(data))]
             previous = manifest["previous"]
         except (NoManifest, KeyError, TypeError, AttributeError):
-            return Verdict(sha256_of(data), None, (Problem(MANIFEST, "is no manifest of an export"),))
+            return Verification(sha256_of(data), None, (Problem(MANIFEST, "is no manifest of an export"),))
         if preceding is not None and previous != sha256_of(preceding.read_bytes()):
             problems.append(Problem(MANIFEST, f"follows another manifest than {preceding}"))
-    return Verdict(sha256_of(data), previous, tuple(problems))
+    return Verification(sha256_of(data), previous, tuple(problems))
 
 
 def _problems(folder: Path, manifest: dict[str, Any], sha256: str) -> Iterator[Problem]:

@@ -30,15 +30,15 @@ def probes(registry: CollectorRegistry, *, alive: Probe, ready: Probe) -> Starle
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     async def livez(_: Request) -> Response:
-        return _verdict(await alive())
+        return _readiness(await alive())
 
     async def readyz(_: Request) -> Response:
-        return _verdict(await ready())
+        return _readiness(await ready())
 
     return Starlette(routes=[Route("/metrics", metrics), Route("/livez", livez), Route("/readyz", readyz)])
 
 
-def _verdict(trouble: str) -> Response:
+def _readiness(trouble: str) -> Response:
     said = json_text({"ok": not trouble, "reason": trouble})
     return Response(said, status_code=503 if trouble else 200, media_type="application/json")
 

@@ -35,7 +35,7 @@ Verb = Literal["retry", "discard", "redact"]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ActionFilter:
     """Which messages that are not done; None: all. ``pending`` includes ``held``; ``since`` and ``until`` are ages."""
 
     status: Literal["failed", "held", "pending"] | None = None
@@ -107,7 +107,7 @@ class Pruned:
     calls: int = 0
 
 
-def find(connection: Connection, wanted: Wanted, *, verb: Verb) -> list[int]:
+def find(connection: Connection, wanted: ActionFilter, *, verb: Verb) -> list[int]:
     """Ids of the messages this verb might change, in order. What is discarded is found by that error code only."""
     return list(run(connection, sql.FIND, verb=verb, **asdict(wanted)).scalars())
 

@@ -23,8 +23,8 @@ from relay.outbox.transaction import (
 )
 from relay.schema import SCHEMA
 
-Values = Mapping[str, Any]
-Found = Sequence[Sequence[Any]]
+Parameters = Mapping[str, Any]
+DriverRows = Sequence[Sequence[Any]]
 Got = TypeVar("Got")
 
 
@@ -33,7 +33,7 @@ class Driver:
     """``run(statement, values)``: values stand in the order of the statement, rows come back where there are any."""
 
     notation: Notation
-    run: Callable[[str, Values | None], Awaitable[Found]]
+    run: Callable[[str, Parameters | None], Awaitable[DriverRows]]
     schema: str | None
     commits_at_once: bool
 
@@ -53,7 +53,7 @@ def of_sqlalchemy(connection: Connection, function: str, schema: str) -> Driver:
     refuse_other_databases(connection, function)
     names: dict[str | None, str | None] = connection.get_execution_options().get("schema_translate_map") or {}
 
-    async def run(statement: str, values: Values | None) -> Found:
+    async def run(statement: str, values: Parameters | None) -> DriverRows:
         if values is None:
             connection.exec_driver_sql(statement)
             return ()
@@ -107,8 +107,8 @@ _TEXTS: ARRAY[Any] = ARRAY(Text)
 _TIMES: ARRAY[Any] = ARRAY(DateTime(timezone=True))
 
 
-def _by_psycopg(connection: Any) -> Callable[[str, Values | None], Awaitable[Found]]:
-    async def run(statement: str, values: Values | None) -> Found:
+def _by_psycopg(connection: Any) -> Callable[[str, Parameters | None], Awaitable[DriverRows]]:
+    async def run(statement: str, values: Parameters | None) -> DriverRows:
         with _psycopg().Cursor(connection, row_factory=_plain) as cursor:
             cursor.execute(statement, values)
             return cursor.fetchall() if cursor.description else ()
@@ -116,8 +116,8 @@ def _by_psycopg(connection: Any) -> Callable[[str, Values | None], Awaitable[Fou
     return run
 
 
-def _by_async_psycopg(connection: Any) -> Callable[[str, Values | None], Awaitable[Found]]:
-    async def run(statement: str, values: Values | None) -> Found:
+def _by_async_psycopg(connection: Any) -> Callable[[str, Parameters | None], Awaitable[DriverRows]]:
+    async def run(statement: str, values: Parameters | None) -> DriverRows:
         async with _psycopg().AsyncCursor(connection, row_factory=_plain) as cursor:
             await cursor.execute(statement, values)
             return await cursor.fetchall() if cursor.description else ()
@@ -125,21 +125,21 @@ def _by_async_psycopg(connection: Any) -> Callable[[str, Values | None], Awaitab
     return run
 
 
-def _by_asyncpg(connection: Any) -> Callable[[str, Values | None], Awaitable[Found]]:
-    async def run(statement: str, values: Values | None) -> Found:
+def _by_asyncpg(connection: Any) -> Callable[[str, Parameters | None], Awaitable[DriverRows]]:
+    async def run(statement: str, values: Parameters | None) -> DriverRows:
         if values is None:
             await connection.execute(statement)
             return ()
-        found: Found = await connection.fetch(statement, *values.values())
+        found: DriverRows = await connection.fetch(statement, *values.values())
         return found
 
     return run
 
 
-def _by_django(connection: Any) -> Callable[[str, Values | None], Awaitable[Found]]:
+def _by_django(connection: Any) -> Callable[[str, Parameters | None], Awaitable[DriverRows]]:
     """By the driver's cursor inside of Django's, which with DEBUG keeps and logs what it executes, contents and all."""
 
-    async def run(statement: str, values: Values | None) -> Found:
+    async def run(statement: str, values: Parameters | None) -> DriverRows:
         with connection.cursor() as outer:
             connection.validate_no_broken_transaction()
             with connection.wrap_database_errors:

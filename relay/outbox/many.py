@@ -33,7 +33,7 @@ _CHUNK_CHARACTERS = 4_000_000  # of contents: a thousand of the largest would be
 _WITHIN = ("savepoint relay_add_many", "release savepoint relay_add_many", "rollback to savepoint relay_add_many")
 _ALONE = ("begin", "commit", "rollback")
 
-Row = dict[str, Any]
+NewRow = dict[str, Any]
 
 
 def add_many(
@@ -71,7 +71,7 @@ def _many(held: object, messages: Messages, function: str, allow_autocommit: boo
     return at_once(_write(driver, _chunks(messages)))
 
 
-async def _write(driver: Driver, chunks: Iterator[list[Row]]) -> list[int | None]:
+async def _write(driver: Driver, chunks: Iterator[list[NewRow]]) -> list[int | None]:
     chunk, following = next(chunks, None), next(chunks, None)
     if chunk is None:
         return []
@@ -92,7 +92,7 @@ async def _write(driver: Driver, chunks: Iterator[list[Row]]) -> list[int | None
     return ids
 
 
-async def _write_chunk(driver: Driver, chunk: list[Row]) -> list[int | None]:
+async def _write_chunk(driver: Driver, chunk: list[NewRow]) -> list[int | None]:
     named = frozenset().union(*chunk)
     columns = tuple(name for name in NAMES if name in named)
     arrays = {name: [row.get(name) for row in chunk] for name in columns}
@@ -102,8 +102,8 @@ async def _write_chunk(driver: Driver, chunk: list[Row]) -> list[int | None]:
     return ids
 
 
-def _chunks(messages: Messages) -> Iterator[list[Row]]:
-    chunk: list[Row] = []
+def _chunks(messages: Messages) -> Iterator[list[NewRow]]:
+    chunk: list[NewRow] = []
     characters = 0
     for position, message in enumerate(messages):
         row = row_of(message, position)

@@ -11,21 +11,21 @@ can compare.
 
 from __future__ import annotations
 
-from relay.reports.backlog import FailedCode, Pause, Status, Trouble, Worker, far_told, status, trouble
+from relay.reports.backlog import BusyWorker, FailedCode, PauseListed, Status, Trouble, far_told, status, trouble
 from relay.reports.history import Attempt, Call, MessageReport, message
 from relay.reports.listing import Filter, MessageLine, messages
 
 __all__ = [
     "Attempt",
+    "BusyWorker",
     "Call",
     "FailedCode",
     "Filter",
     "MessageLine",
     "MessageReport",
-    "Pause",
+    "PauseListed",
     "Status",
     "Trouble",
-    "Worker",
     "far_told",
     "message",
     "messages",

@@ -26,7 +26,7 @@ class FailedCode:
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class PauseListed:
     """``until`` None: until somebody resumes it."""
 
     scope: str
@@ -38,7 +38,7 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class BusyWorker:
     """A process with open calls; ``lease_until`` is the earliest of theirs, in the past if nobody extends it."""
 
     worker: str
@@ -76,8 +76,8 @@ class Status:
     in_flight_calls: int
     in_flight_messages: int
     failed: tuple[FailedCode, ...]
-    pauses: tuple[Pause, ...]
-    workers: tuple[Worker, ...]
+    pauses: tuple[PauseListed, ...]
+    workers: tuple[BusyWorker, ...]
     trouble: Trouble | None = None  # of the platform, or of the way to it
     lingering: tuple[Lingering, ...] = ()  # who may have locked messages, while some have been due for long
 
@@ -85,7 +85,7 @@ class Status:
 def status(connection: Connection) -> Status:
     """The state of the relay now; the cost grows with the backlog, not with what is finished."""
     backlog: dict[str, Any] = dict(connection.execute(_backlog()).mappings().one())
-    workers = all_of(connection, Worker, _workers())
+    workers = all_of(connection, BusyWorker, _workers())
     unresumed = or_(pause.c.until.is_(None), pause.c.until > func.now())
     failures = select(outbox.c.error_code, func.count()).where(STATUS["failed"])
     return Status(
@@ -93,7 +93,7 @@ def status(connection: Connection) -> Status:
         in_flight_calls=sum(worker.calls for worker in workers),
         in_flight_messages=sum(worker.messages for worker in workers),
         failed=all_of(connection, FailedCode, failures.group_by(outbox.c.error_code).order_by(func.count().desc())),
-        pauses=all_of(connection, Pause, columns_of(Pause, pause).where(unresumed).order_by(pause.c.scope)),
+        pauses=all_of(connection, PauseListed, columns_of(PauseListed, pause).where(unresumed).order_by(pause.c.scope)),
         workers=workers,
         trouble=trouble(connection),
         lingering=lingering(connection, backlog["oldest_due_seconds"]),

@@ -25,7 +25,7 @@ GATEWAY_PAGE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ProduceResult:
     """What the platform says of one message; ``error_code`` is None when it accepted it."""
 
     error_code: str | None = None
@@ -38,10 +38,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Produced:
-    """The call was processed. ``verdicts`` are in request order; None leaves the list out of the answer."""
+    """The call was processed. ``results`` are in request order; None leaves the list out of the answer."""
 
     is_all_success: bool
-    verdicts: tuple[Verdict, ...] | None
+    results: tuple[ProduceResult, ...] | None
     status: ClassVar[int] = 200
 
 
@@ -63,14 +63,14 @@ class Broken:
     status: int | None
 
 
-Answer = Produced | Refusal | Broken
+CallAnswer = Produced | Refusal | Broken
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer and the way it travels. ``half``: only the first half of the text is sent."""
 
-    answer: Answer
+    answer: CallAnswer
     request_id: str
     form: str = "json"
     simplify: bool = False
@@ -107,15 +107,15 @@ def _fields(answer: Produced | Refusal) -> dict[str, object]:
     if isinstance(answer, Refusal):
         fields = {"code": answer.code, "msg": answer.msg, "sub_code": answer.sub_code, "sub_msg": answer.sub_msg}
         return {name: value for name, value in fields.items() if value is not None}
-    if answer.verdicts is None:
+    if answer.results is None:
         return {"is_all_success": answer.is_all_success}
-    return {"is_all_success": answer.is_all_success, "results": [_result(verdict) for verdict in answer.verdicts]}
+    return {"is_all_success": answer.is_all_success, "results": [_result(result) for result in answer.results]}
 
 
-def _result(verdict: Verdict) -> dict[str, object]:
-    if verdict.accepted:
+def _result(result: ProduceResult) -> dict[str, object]:
+    if result.accepted:
         return {"is_success": True}
-    return {"error_code": verdict.error_code, "error_message": verdict.error_message or "", "is_success": False}
+    return {"error_code": result.error_code, "error_message": result.error_message or "", "is_success": False}
 
 
 def _json(root: str, fields: Mapping[str, object], simplify: bool) -> str:

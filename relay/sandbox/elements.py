@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
-from relay.sandbox.answers import Refusal, Verdict
+from relay.sandbox.answers import ProduceResult, Refusal
 
 MAX_ELEMENTS = 50
 MAX_CHARACTERS = {
@@ -23,7 +23,7 @@ MAX_CHARACTERS = {
 }
 MISSING = Refusal(40, "Missing required arguments:messages", "isv.missing-parameter:messages")
 INVALID = Refusal(41, "Invalid arguments:messages", "isv.invalid-parameter:messages")
-ACCEPTED = Verdict()
+ACCEPTED = ProduceResult()
 
 Element = dict[str, Any]
 
@@ -38,7 +38,7 @@ def read_elements(text: str) -> list[Element] | Refusal:
     return elements if all(isinstance(element, dict) for element in elements) else INVALID
 
 
-def judge(element: Element, permitted_topics: frozenset[str]) -> Verdict:
+def judge(element: Element, permitted_topics: frozenset[str]) -> ProduceResult:
     """What is wrong with this element, if anything. An empty set of topics permits every topic."""
     for name, limit in MAX_CHARACTERS.items():
         value = element.get(name)
@@ -54,12 +54,12 @@ def judge(element: Element, permitted_topics: frozenset[str]) -> Verdict:
     if not element["topic"].strip():
         return _invalid("topic must not be blank")
     if permitted_topics and element["topic"] not in permitted_topics:
-        return Verdict("isv.invalid-permission", "this app may not produce this topic")
+        return ProduceResult("isv.invalid-permission", "this app may not produce this topic")
     return ACCEPTED
 
 
-def _invalid(sentence: str) -> Verdict:
-    return Verdict("isv.invalid-parameter", sentence)
+def _invalid(sentence: str) -> ProduceResult:
+    return ProduceResult("isv.invalid-parameter", sentence)
 
 
 def _parse(text: str) -> object:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from relay.errors import ConfigurationError
-from relay.sandbox.answers import Answer, Broken, Produced, Refusal, Reply, Verdict
+from relay.sandbox.answers import Broken, CallAnswer, Produced, ProduceResult, Refusal, Reply
 from relay.sandbox.checks import Stage
 
 HINT = "Write NAME[=ARG][@WHEN], for example refuse=broken, throttle=5@#2 or cut-after@3%."
@@ -28,7 +28,7 @@ class RefusesCall:
     """Refuses the call with ``answer`` at ``stage``. At CONTENT, some content must have ``containing``."""
 
     stage: Stage
-    answer: Answer
+    answer: CallAnswer
     containing: str = ""
 
 
@@ -42,7 +42,7 @@ class BansApp:
 
 @dataclass(frozen=True, slots=True)
 class RefusesMessage:
-    verdict: Verdict
+    result: ProduceResult
     containing: str
 
 
@@ -55,7 +55,7 @@ Effect = RefusesCall | BansApp | RefusesMessage | SpoilsAnswer
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FaultKind:
     """What a name stands for: ``arg`` says how its argument is called (empty: it takes none), ``help`` what happens."""
 
     arg: str
@@ -89,30 +89,30 @@ def _is_down(code: str) -> Effect:
 
 
 def _refuses_message(code: str, sentence: str) -> Callable[[str], Effect]:
-    return lambda text: RefusesMessage(Verdict(code, sentence), text)
+    return lambda text: RefusesMessage(ProduceResult(code, sentence), text)
 
 
 def _spoils(spoil: Callable[[Reply], Reply]) -> Callable[[str], Effect]:
     return lambda _: SpoilsAnswer(spoil)
 
 
-def _answers(answer: Answer) -> Callable[[str], Effect]:
+def _answers(answer: CallAnswer) -> Callable[[str], Effect]:
     return _spoils(lambda reply: replace(reply, answer=answer))
 
 
-def _relists(change: Callable[[tuple[Verdict, ...]], tuple[Verdict, ...]]) -> Callable[[str], Effect]:
+def _relists(change: Callable[[tuple[ProduceResult, ...]], tuple[ProduceResult, ...]]) -> Callable[[str], Effect]:
     """The list no longer fits the request, and the answer says not all succeeded, so that the list matters."""
 
     def spoil(reply: Reply) -> Reply:
         if not isinstance(reply.answer, Produced):
             return reply
-        return replace(reply, answer=Produced(False, change(reply.answer.verdicts or ())))
+        return replace(reply, answer=Produced(False, change(reply.answer.results or ())))
 
     return _spoils(spoil)
 
 
 def _drops_results(reply: Reply) -> Reply:
-    return replace(reply, answer=replace(reply.answer, verdicts=None)) if isinstance(reply.answer, Produced) else reply
+    return replace(reply, answer=replace(reply.answer, results=None)) if isinstance(reply.answer, Produced) else reply
 
 
 def _slows(arg: str) -> Effect:
@@ -122,70 +122,72 @@ def _slows(arg: str) -> Effect:
 
 BAN = "accesscontrol.limited-by-"
 TIMED_OUT = Refusal(15, "Remote service error", "isp.remote-service-timeout")
-KINDS: dict[str, Kind] = {
-    "refuse": Kind(
+KINDS: dict[str, FaultKind] = {
+    "refuse": FaultKind(
         "TEXT",
         "Each message whose content contains TEXT is refused alone, for good (isv.invalid-parameter).",
         _refuses_message("isv.invalid-parameter", "refused by the sandbox"),
     ),
-    "refuse-later": Kind(
+    "refuse-later": FaultKind(
         "TEXT",
         "Each message whose content contains TEXT fails alone, by the platform's own fault (isp.remote-service-error).",
         _refuses_message("isp.remote-service-error", "try again, says the sandbox"),
     ),
-    "refuse-batch": Kind(
+    "refuse-batch": FaultKind(
         "TEXT",
         "The whole call is refused with 41 when any content contains TEXT, without saying which.",
         _refuses_content,
     ),
-    "throttle": Kind(
+    "throttle": FaultKind(
         "SECONDS",
         "Too many calls of this app to this API: code 7 for every call of the app until the ban ends (default 1).",
         lambda arg: BansApp(f"{BAN}app-api-access-count", _seconds(arg or "1")),
     ),
-    "quota": Kind(
+    "quota": FaultKind(
         "SECONDS",
         "The app's daily quota is used up: code 7 until midnight in Beijing, or for SECONDS.",
         lambda arg: BansApp(f"{BAN}app-access-count", _seconds(arg) if arg else None),
     ),
-    "down": Kind("CODE", "The service behind the gateway fails: CODE 10, 15 or 50 (default 15), isp.*.", _is_down),
-    "timeout": Kind(
+    "down": FaultKind("CODE", "The service behind the gateway fails: CODE 10, 15 or 50 (default 15), isp.*.", _is_down),
+    "timeout": FaultKind(
         "", "The messages are stored, and the answer is isp.remote-service-timeout all the same.", _answers(TIMED_OUT)
     ),
-    "cut-before": Kind(
+    "cut-before": FaultKind(
         "", "The connection is cut, nothing is stored.", lambda _: RefusesCall(Stage.ARRIVAL, Broken(None))
     ),
-    "cut-after": Kind(
+    "cut-after": FaultKind(
         "", "The messages are stored, then the connection is cut without a byte of answer.", _answers(Broken(None))
     ),
-    "http-502": Kind(
+    "http-502": FaultKind(
         "",
         "A proxy answers 502 with an HTML page, nothing is stored.",
         lambda _: RefusesCall(Stage.ARRIVAL, Broken(502)),
     ),
-    "truncated": Kind(
+    "truncated": FaultKind(
         "",
         "The messages are stored, half of the answer's text arrives.",
         _spoils(lambda reply: replace(reply, half=True)),
     ),
-    "short-list": Kind(
+    "short-list": FaultKind(
         "",
         "All is stored, the answer says it was not and leaves out the last result.",
         _relists(lambda results: results[:-1]),
     ),
-    "long-list": Kind(
+    "long-list": FaultKind(
         "",
         "All is stored, the answer says it was not and has one result too many.",
-        _relists(lambda results: (*results, Verdict())),
+        _relists(lambda results: (*results, ProduceResult())),
     ),
-    "no-results": Kind("", "The messages are stored, the answer has no list of results.", _spoils(_drops_results)),
-    "slow": Kind("SECONDS", "The messages are stored, the answer takes SECONDS longer (default 1).", _slows),
-    "session-expired": Kind(
+    "no-results": FaultKind("", "The messages are stored, the answer has no list of results.", _spoils(_drops_results)),
+    "slow": FaultKind("SECONDS", "The messages are stored, the answer takes SECONDS longer (default 1).", _slows),
+    "session-expired": FaultKind(
         "", "The session has expired (27).", _refuses_call(Stage.SESSION, 27, "Invalid session", "session-expired")
     ),
-    "wrong-sign": Kind("", "The sign is not accepted (25).", _refuses_call(Stage.SIGN, 25, "Invalid signature")),
-    "clock": Kind("", "The time stamp is off by too much (31).", _refuses_call(Stage.CLOCK, 31, "Invalid timestamp")),
-    "no-permission": Kind(
+    "wrong-sign": FaultKind("", "The sign is not accepted (25).", _refuses_call(Stage.SIGN, 25, "Invalid signature")),
+    "clock": FaultKind(
+        "", "The time stamp is off by too much (31).", _refuses_call(Stage.CLOCK, 31, "Invalid timestamp")
+    ),
+    "no-permission": FaultKind(
         "",
         "The app lacks the permission package of this API (11).",
         _refuses_call(Stage.PERMISSION, 11, "Insufficient isv permissions", "isv.permission-api-package-limit"),

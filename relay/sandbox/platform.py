@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from relay.sandbox.answers import Answer, Produced, Refusal, Reply
+from relay.sandbox.answers import CallAnswer, Produced, Refusal, Reply
 from relay.sandbox.checks import CHECKS, GATE, App, Request, Stage
 from relay.sandbox.elements import Element, judge, read_elements
 from relay.sandbox.records import AcceptedMessage, CallRecord, tail_of, written
@@ -44,7 +44,7 @@ def default_apps() -> dict[str, App]:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class PlatformPolicy:
     """Whom the sandbox knows and what it permits. No ``topics``: every topic may be produced."""
 
     apps: Mapping[str, App] = field(default_factory=default_apps)
@@ -64,13 +64,13 @@ class Platform:
 
     def __init__(
         self,
-        policy: Policy | None = None,
+        policy: PlatformPolicy | None = None,
         faults: Iterable[str] = (),
         *,
         now: Callable[[], float] = time.time,
         seed: int = 0,
     ) -> None:
-        self.policy = policy or Policy()
+        self.policy = policy or PlatformPolicy()
         self.messages: list[AcceptedMessage] = []
         self.calls: list[CallRecord] = []
         self._now = now
@@ -107,7 +107,7 @@ class Platform:
         self._record(request, reply, strikes, len(sent) if isinstance(sent, list) else 0, 0)
         return reply
 
-    def _let_in(self, request: Request, strikes: Strikes) -> list[Element] | Answer:
+    def _let_in(self, request: Request, strikes: Strikes) -> list[Element] | CallAnswer:
         """The elements of a call that passed, or what refuses it. A stage's faults come before its check."""
         for stage in GATE:
             refused = strikes.answer_at(stage)
@@ -141,16 +141,16 @@ class Platform:
 
     def _produce(self, request: Request, request_id: str, elements: list[Element], strikes: Strikes) -> Reply:
         """Judge and keep the elements, answer, and let the faults spoil the answer."""
-        verdicts = []
+        results = []
         for index, element in enumerate(elements):
-            verdict = judge(element, self.policy.topics)
-            if verdict.accepted:
-                verdict = strikes.verdict_on(element["content"]) or verdict
-            if verdict.accepted:
+            result = judge(element, self.policy.topics)
+            if result.accepted:
+                result = strikes.result_for(element["content"]) or result
+            if result.accepted:
                 self._keep(request, request_id, index, element)
-            verdicts.append(verdict)
-        accepted = sum(verdict.accepted for verdict in verdicts)
-        answer = Produced(accepted == len(verdicts), tuple(verdicts))
+            results.append(result)
+        accepted = sum(result.accepted for result in results)
+        answer = Produced(accepted == len(results), tuple(results))
         reply = self._shape(strikes.spoil(Reply(answer, request_id, request.form, request.simplify)))
         self._record(request, reply, strikes, len(elements), accepted)
         return reply
@@ -176,10 +176,10 @@ class Platform:
     def _shape(self, reply: Reply) -> Reply:
         """Show the list of a full success the way the policy wants it shown."""
         answer, wanted = reply.answer, self.policy.results_on_success
-        if not isinstance(answer, Produced) or not answer.is_all_success or not answer.verdicts:
+        if not isinstance(answer, Produced) or not answer.is_all_success or not answer.results:
             return reply
         shapes = {
-            ResultsOnSuccess.FULL: answer.verdicts,
+            ResultsOnSuccess.FULL: answer.results,
             ResultsOnSuccess.EMPTY: (),
             ResultsOnSuccess.ABSENT: None,
         }

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from relay.errors import ConfigurationError
-from relay.sandbox.answers import Answer, Reply, Verdict
+from relay.sandbox.answers import CallAnswer, ProduceResult, Reply
 from relay.sandbox.checks import Stage
 from relay.sandbox.faults import HINT, KINDS, BansApp, Effect, RefusesCall, RefusesMessage, SpoilsAnswer
 
@@ -35,7 +35,7 @@ class When:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FaultInForce:
     """One fault in force. ``text`` is how it was written."""
 
     text: str
@@ -44,7 +44,7 @@ class Fault:
     when: When
 
 
-def parse_fault(text: str) -> Fault:
+def parse_fault(text: str) -> FaultInForce:
     """The fault that this text asks for, or ConfigurationError naming the nearest one there is."""
     match = WRITTEN.fullmatch(text)
     if match is None:
@@ -57,7 +57,7 @@ def parse_fault(text: str) -> Fault:
         raise ConfigurationError(f"There is no fault {name!r}.", f"{known}Known are: {', '.join(KINDS)}.")
     if arg and not kind.arg:
         raise ConfigurationError(f"The fault {name!r} takes no argument.", HINT)
-    return Fault(text, name, kind.make(arg), _when(text, match["percent"], match["calls"]))
+    return FaultInForce(text, name, kind.make(arg), _when(text, match["percent"], match["calls"]))
 
 
 def _when(text: str, percent: str | None, calls: str | None) -> When:
@@ -92,11 +92,11 @@ class Strikes:
     """The faults that may hit one call; ``names`` collects those that did."""
 
     call: int
-    faults: Sequence[Fault]
+    faults: Sequence[FaultInForce]
     roll: Callable[[], float]
     names: list[str] = field(default_factory=list)
 
-    def answer_at(self, stage: Stage, contents: Iterable[str] = ("",)) -> Answer | None:
+    def answer_at(self, stage: Stage, contents: Iterable[str] = ("",)) -> CallAnswer | None:
         """The answer that a fault of this stage puts in place of a good one."""
         for fault in self.faults:
             effect = fault.effect
@@ -112,7 +112,7 @@ class Strikes:
         bans = ((fault.name, fault.effect) for fault in self.faults if isinstance(fault.effect, BansApp))
         return next(bans, None)
 
-    def verdict_on(self, content: str) -> Verdict | None:
+    def result_for(self, content: str) -> ProduceResult | None:
         """The refusal of this one message, if a fault hits it."""
         for fault in self.faults:
             effect = fault.effect
@@ -120,7 +120,7 @@ class Strikes:
                 continue
             if fault.when.strikes(self.call, self.roll):
                 self._hit(fault)
-                return effect.verdict
+                return effect.result
         return None
 
     def spoil(self, reply: Reply) -> Reply:
@@ -131,6 +131,6 @@ class Strikes:
                 reply = fault.effect.spoil(reply)
         return reply
 
-    def _hit(self, fault: Fault) -> None:
+    def _hit(self, fault: FaultInForce) -> None:
         if fault.name not in self.names:
             self.names.append(fault.name)

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from relay.accounts import Accounts
-from relay.accounts.query import Query
+from relay.accounts.query import QuerySource
 from relay.accounts.sources import Given
 from relay.credential import Credential
 from relay.embedded import EmbeddedPostgres
@@ -52,7 +52,7 @@ def change(engine: Engine) -> Change:
 def refusal(engine: Engine, statement: str) -> ConfigurationError:
     """What a check says; never a secret."""
     with pytest.raises(ConfigurationError) as caught:
-        Accounts([Query(engine, statement)]).check()
+        Accounts([QuerySource(engine, statement)]).check()
     assert SECRET not in f"{caught.value} {caught.value.hint}"
     assert caught.value.__cause__ is None, "the cause would show the statement"
     return caught.value
@@ -60,7 +60,7 @@ def refusal(engine: Engine, statement: str) -> ConfigurationError:
 
 @FORMS
 def test_both_forms_find_the_same(engine: Engine, statement: str) -> None:
-    found = Query(engine, statement).look_up(["one", "two", "three", "four"])
+    found = QuerySource(engine, statement).look_up(["one", "two", "three", "four"])
     assert found.keys() == {"one", "two", "three"}
     assert (found["one"], found["two"]) == (Credential("1", "a", "s"), Credential("2", "b"))
     assert str(found["three"]) == "RELAY_ACCOUNTS_QUERY: the row of three has no app_secret"
@@ -73,7 +73,7 @@ def test_names_and_texts_are_values_and_never_sql(engine: Engine, statement: str
         for name in names:
             connection.execute(text("insert into shop values (:name, 9, md5(:name), :name)"), {"name": name})
         connection.execute(text("update shop set session = null where name = '店'"))
-    found = Query(engine, statement).look_up(names)
+    found = QuerySource(engine, statement).look_up(names)
     assert found == {
         name: Credential("9", md5(name.encode()).hexdigest(), name if name.isascii() and name else None)
         for name in names
@@ -81,14 +81,16 @@ def test_names_and_texts_are_values_and_never_sql(engine: Engine, statement: str
 
 
 def test_columns_are_taken_by_name_and_the_session_may_be_missing(engine: Engine) -> None:
-    query = Query(engine, "select 1 as more, app_secret, app_key from shop where name = :account and '100%' like '%';")
+    query = QuerySource(
+        engine, "select 1 as more, app_secret, app_key from shop where name = :account and '100%' like '%';"
+    )
     assert query.look_up(["one"]) == {"one": Credential("1", "a")}
 
 
 @FORMS
 def test_a_renewed_session_is_seen_without_a_restart(engine: Engine, change: Change, statement: str) -> None:
     now = [1000.0]
-    accounts = Accounts([Query(engine, statement)], monotonic=lambda: now[0])
+    accounts = Accounts([QuerySource(engine, statement)], monotonic=lambda: now[0])
     accounts.refresh(["one", "two"])
     before = accounts.identity("one")
     change("update shop set session = 'renewed' where name = 'one'")
@@ -107,14 +109,14 @@ def test_a_renewed_session_is_seen_without_a_restart(engine: Engine, change: Cha
 @FORMS
 def test_two_rows_are_an_error_of_that_account_alone(engine: Engine, change: Change, statement: str) -> None:
     change("insert into shop values ('one', 5, 'other', null)")
-    accounts = Accounts([Query(engine, statement)])
+    accounts = Accounts([QuerySource(engine, statement)])
     accounts.refresh(["one", "two"])
     assert (accounts.credential("one"), accounts.credential("two")) == (None, Credential("2", "b"))
     assert accounts.trouble == "RELAY_ACCOUNTS_QUERY must return one row for an account, and returned 2 for one"
 
 
 def test_a_name_that_cannot_be_compared_stops_no_other(engine: Engine) -> None:
-    query = Query(engine, "select app_key, app_secret from shop where app_key = :account")
+    query = QuerySource(engine, "select app_key, app_secret from shop where app_key = :account")
     found = query.look_up(["1", "shop", "2", "99999999999999999999"])
     assert (found["1"], found["2"]) == (Credential("1", "a"), Credential("2", "b"))
     assert "InvalidTextRepresentation" in str(found["shop"])
@@ -123,7 +125,7 @@ def test_a_name_that_cannot_be_compared_stops_no_other(engine: Engine) -> None:
 
 
 def test_parts_that_are_no_text_are_refused(engine: Engine) -> None:
-    query = Query(engine, "select app_key, app_secret::bytea, session from shop where name = :account")
+    query = QuerySource(engine, "select app_key, app_secret::bytea, session from shop where name = :account")
     assert (
         str(query.look_up(["one"])["one"]) == "RELAY_ACCOUNTS_QUERY: the row of one: app_secret must be text, not bytes"
     )
@@ -157,7 +159,7 @@ def test_a_database_that_is_away_keeps_what_was_found(own_postgres: EmbeddedPost
     with engine.begin() as connection:
         connection.execute(text("create table shop (name text, app_key text, app_secret text, session text)"))
         connection.execute(text(f"insert into shop values ('one', '1', '{SECRET}', null)"))
-    accounts = Accounts([Query(engine, statement), Given({"two": Credential("2", "b")})], fresh_seconds=0)
+    accounts = Accounts([QuerySource(engine, statement), Given({"two": Credential("2", "b")})], fresh_seconds=0)
     accounts.refresh(["one"])
     own_postgres.stop("immediate")
     accounts.refresh(["one", "two"])
@@ -179,13 +181,13 @@ def test_a_query_that_waits_for_ever_is_given_up(engine: Engine, monkeypatch: py
     with engine.begin() as other:
         other.execute(text("lock table shop"))
         with pytest.raises(UnreachableError, match="had no answer within 5 s"):
-            Query(engine, ONE).look_up(["one"])
+            QuerySource(engine, ONE).look_up(["one"])
 
 
 def test_ten_thousand_accounts_are_found_at_once(engine: Engine, change: Change) -> None:
     change("insert into shop select 'shop' || n, n, 'secret' || n from generate_series(1, 10000) n")
     change("create index on shop (name)")
-    accounts = Accounts([Query(engine, MANY)])
+    accounts = Accounts([QuerySource(engine, MANY)])
     accounts.refresh(f"shop{number}" for number in range(1, 10001))
     assert accounts.credential("shop10000") == Credential("10000", "secret10000")
     assert accounts.credential("shop1") == Credential("1", "secret1")
@@ -204,7 +206,7 @@ def test_either_form_asks_for_many_in_one_round_trip(engine: Engine, monkeypatch
     monkeypatch.setattr(psycopg.Connection, "wait", counting)
     needed = []
     for statement in (ONE, MANY):
-        query = Query(engine, statement)
+        query = QuerySource(engine, statement)
         query.look_up(["one"])
         waits = 0
         found = query.look_up(["one", "two", *(f"nobody{number}" for number in range(300))])

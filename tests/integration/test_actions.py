@@ -17,7 +17,7 @@ import relay
 from relay.database import Database
 from relay.message import Answered, Batch, Fault, Result
 from relay.operators import actions
-from relay.operators.actions import Order, Wanted
+from relay.operators.actions import ActionFilter, Order
 from relay.outcomes import Policy, decide, released
 from relay.store import ClaimLimits, Store
 from tests.fixtures.waiting import eventually
@@ -237,21 +237,21 @@ def test_discard_of_a_failed_message_keeps_when_it_failed_and_a_retry_undoes_it(
 @pytest.mark.parametrize(
     ("wanted", "for_retry", "for_discard"),
     [
-        (Wanted(), "old failed held first", "old failed held first later second"),
-        (Wanted(status="failed"), "old failed", "old failed"),
-        (Wanted(status="held"), "held first", "held first"),
-        (Wanted(status="pending"), "held first later second", "held first later second"),
-        (Wanted(error_code="isv.x"), "old", "old"),
-        (Wanted(error_code="relay.discarded"), "closed", "closed"),
-        (Wanted(topic="u"), "failed", "failed second"),
-        (Wanted(account="shop"), "failed", "failed"),
-        (Wanted(ordering_key="k"), "first", "first second"),
-        (Wanted(since=timedelta(hours=2)), "failed held first", "failed held first later second"),
-        (Wanted(until=timedelta(hours=2)), "old", "old"),
-        (Wanted(limit=2), "old failed", "old failed"),
+        (ActionFilter(), "old failed held first", "old failed held first later second"),
+        (ActionFilter(status="failed"), "old failed", "old failed"),
+        (ActionFilter(status="held"), "held first", "held first"),
+        (ActionFilter(status="pending"), "held first later second", "held first later second"),
+        (ActionFilter(error_code="isv.x"), "old", "old"),
+        (ActionFilter(error_code="relay.discarded"), "closed", "closed"),
+        (ActionFilter(topic="u"), "failed", "failed second"),
+        (ActionFilter(account="shop"), "failed", "failed"),
+        (ActionFilter(ordering_key="k"), "first", "first second"),
+        (ActionFilter(since=timedelta(hours=2)), "failed held first", "failed held first later second"),
+        (ActionFilter(until=timedelta(hours=2)), "old", "old"),
+        (ActionFilter(limit=2), "old failed", "old failed"),
     ],
 )
-def test_find(engine: Engine, db: Connection, wanted: Wanted, for_retry: str, for_discard: str) -> None:
+def test_find(engine: Engine, db: Connection, wanted: ActionFilter, for_retry: str, for_discard: str) -> None:
     named = {
         insert(db, **FAILED | {"created_at": "now() - interval '3 hours'"}): "old",
         insert(db, **FAILED | {"error_code": "null", "topic": "'u'", "account": "'shop'"}): "failed",
@@ -284,7 +284,7 @@ def test_nothing_but_the_messages_meant_is_read(engine: Engine, db: Connection) 
         db.execute(text("select pg_stat_force_next_flush()"))
         return int(db.execute(text(read)).scalar_one())
 
-    before, found = rows_read(), actions.find(db, Wanted(since=timedelta(hours=1)), verb="discard")
+    before, found = rows_read(), actions.find(db, ActionFilter(since=timedelta(hours=1)), verb="discard")
     assert found == [20001, 20002]
     assert actions.preview(db, "discard", found).changing == (20001, 20002)
     with engine.begin() as acting:
@@ -495,6 +495,6 @@ def test_actions_work_in_a_schema_of_another_name(empty_url: str) -> None:
     engine = create_engine(empty_url)
     with Database(engine, "My Outbox").operating() as acting, acting.begin() as connection:
         connection.execute(text("insert into \"My Outbox\".outbox (topic, content) values ('t', '{}')"))
-        found = actions.find(connection, Wanted(topic="t"), verb="discard")
+        found = actions.find(connection, ActionFilter(topic="t"), verb="discard")
         assert actions.discard(connection, found, ORDER).changed == (1,)
     engine.dispose()

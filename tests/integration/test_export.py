@@ -344,7 +344,7 @@ def test_a_schema_of_another_name(run: Run, empty_url: str, tmp_path: Path, monk
     assert manifest_of(tmp_path)["schema"] == "My Outbox"
 
 
-def test_json_and_the_verdict_for_programs(run: Run, table: Rows, tmp_path: Path) -> None:
+def test_json_and_the_exit_code_for_programs(run: Run, table: Rows, tmp_path: Path) -> None:
     table.add()
     found = json.loads(run(tmp_path, "--json").stdout)
     assert found["files"][0]["rows"] == 1

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from relay.checks import Fact, State, fact
+from relay.checks import NamedFinding, State, named
 from relay.checks.backlog import pace
 from relay.settings import Settings
 from relay.store import Store
@@ -46,10 +46,10 @@ def mallory(rows: Rows, roles: Roles, superuser: Engine) -> Iterator[psycopg.Con
         connection.execute(text(f"drop role {name}"))
 
 
-def looked(engine: Engine, **settings: float) -> Fact:
+def looked(engine: Engine, **settings: float) -> NamedFinding:
     with engine.connect() as connection:
         (found,) = pace(connection, Settings().model_copy(update=settings))
-        return fact("pace", found)
+        return named("pace", found)
 
 
 def who(rows: Rows) -> object:

@@ -21,7 +21,7 @@ import pytest
 
 from relay.errors import UnreachableError
 from relay.sandbox.faults import KINDS
-from relay.sandbox.platform import APP_KEY, APP_SECRET, Platform, Policy, ResultsOnSuccess
+from relay.sandbox.platform import APP_KEY, APP_SECRET, Platform, PlatformPolicy, ResultsOnSuccess
 from relay.sandbox.server import RunningSandbox, running_sandbox
 
 DEADLINE_SECONDS = 10
@@ -335,7 +335,7 @@ async def test_the_page_shows_the_newest_200_and_escapes_all(client: httpx.Async
 
 
 async def test_a_policy_shows_on_the_wire() -> None:
-    policy = Policy(results_on_success=ResultsOnSuccess.EMPTY)
+    policy = PlatformPolicy(results_on_success=ResultsOnSuccess.EMPTY)
     async with (
         running_sandbox(Platform(policy)) as sandbox,
         httpx.AsyncClient(base_url=sandbox.url, trust_env=False) as client,

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, create_engine
 
 from relay import events
-from relay.checks import State, fact
+from relay.checks import State, named
 from relay.checks.backlog import open_calls
 from relay.message import ACCEPTED, Answered, Batch, Fault, Refused, Result
 from relay.outcomes import Policy
@@ -104,7 +104,7 @@ def test_calls_that_are_there_already_keep_nobody_up_and_end_by_a_sentence(
     assert [message.id for message in batch.messages] == added
     with rows.engine.connect() as connection:
         found, *_ = open_calls(connection, Settings())
-    told = fact("open calls", found)
+    told = named("open calls", found)
     assert (told.state, "that no relay made" in str(told)) == (State.FAIL, True)
     assert store.pending_ids() == []
     rows.run("update relay.call set lease_until = now() - interval '1 s' where worker = 'w'")

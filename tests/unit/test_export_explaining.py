@@ -7,17 +7,19 @@ from datetime import UTC, datetime, timedelta
 
 from relay.exports.explaining import Explanations
 from relay.exports.ledger import read
-from relay.exports.reading import Row
+from relay.exports.reading import ExportedRow
 
 SEEN = datetime(2026, 11, 11, tzinfo=UTC)
 
 
-def row(values: dict[str, object]) -> Row:
+def row(values: dict[str, object]) -> ExportedRow:
     """As a line of JSON has it."""
-    return Row({name: None if value is None else json.dumps(value) for name, value in values.items()}, json=True)
+    return ExportedRow(
+        {name: None if value is None else json.dumps(value) for name, value in values.items()}, json=True
+    )
 
 
-def act(id_: int, action: str, minutes: int, **more: object) -> Row:
+def act(id_: int, action: str, minutes: int, **more: object) -> ExportedRow:
     at = f"{SEEN + timedelta(minutes=minutes):%Y-%m-%dT%H:%M:%S.%fZ}"
     return row({"id": id_, "action": action, "at": at, **more})
 
@@ -39,12 +41,12 @@ def test_an_act_that_was_not_yet_committed_explains_although_it_bears_an_earlier
     early = [act(1, "discard", -9, message_ids=[7], created_xid=70), act(2, "discard", -9, message_ids=[8])]
     with read(early, SEEN, timedelta(minutes=1), frozenset((70,))) as ledger:
         explanations = Explanations(ledger, SEEN, frozenset((70,)))
-        ended = Row({"status": "failed", "finished_at": "2026-11-10T23:51:00.000000Z"})
+        ended = ExportedRow({"status": "failed", "finished_at": "2026-11-10T23:51:00.000000Z"})
         for id_, left in ((7, set()), (8, {"status", "finished_at"})):
-            pending = Row({"id": id_, "status": "pending", "content_sha256": "00"})
+            pending = ExportedRow({"id": id_, "status": "pending", "content_sha256": "00"})
             found, _ = explanations.changed("audit_message", pending, ended, ["status", "finished_at"])
             assert found == left
-            unclear = Row({"message_id": id_, "what_came_of_it": "held for a person"})
+            unclear = ExportedRow({"message_id": id_, "what_came_of_it": "held for a person"})
             found, _ = explanations.changed("audit_possible_duplicate", unclear, ended, ["finished_at"])
             assert found == left & {"finished_at"}
 

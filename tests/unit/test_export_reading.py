@@ -14,7 +14,7 @@ from relay.errors import RelayError
 from relay.exports.explaining import GRACE
 from relay.exports.ledger import read
 from relay.exports.lines import Column, Csv, JsonLines
-from relay.exports.reading import ExportedFile, Row
+from relay.exports.reading import ExportedFile, ExportedRow
 
 SPACE = st.sampled_from(["", " ", "\t", "\n "])
 NUMBERS = st.sampled_from(["1e400", "1e401", "-0", "0.10", "0.1", "7" * 5000, "7" * 4999 + "8", "1E-999", "12"])
@@ -33,7 +33,7 @@ JSON = st.recursive(
 COLUMNS = [Column("id", "bigint"), Column("content", "json"), Column("topic", "text"), Column("at", "text")]
 
 
-def rows_of(content: str) -> list[Row]:
+def rows_of(content: str) -> list[ExportedRow]:
     """As both formats have it, between other columns."""
     line = '{"id":17,"content":' + content + ',"topic":"t\\"}","at":null}'
     names = [column.name for column in COLUMNS]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from relay.sandbox.answers import Answer, Broken, Produced, Refusal, Reply, Verdict, render
+from relay.sandbox.answers import Broken, CallAnswer, Produced, ProduceResult, Refusal, Reply, render
 
-PARTIAL = Produced(False, (Verdict(), Verdict("isv.invalid-parameter", "a/b <向阳> & more")))
-COMPLETE = Produced(True, (Verdict(),))
+PARTIAL = Produced(False, (ProduceResult(), ProduceResult("isv.invalid-parameter", "a/b <向阳> & more")))
+COMPLETE = Produced(True, (ProduceResult(),))
 THROTTLED = Refusal(7, "App Call Limited", "accesscontrol.limited-by-app-access-count", "This ban will last for 2 more")
 
 
-def text_of(answer: Answer, form: str = "json", *, simplify: bool = False, half: bool = False) -> str:
+def text_of(answer: CallAnswer, form: str = "json", *, simplify: bool = False, half: bool = False) -> str:
     return render(Reply(answer, "zzp0c5fj10y3", form, simplify, half=half)).body.decode("utf-8")
 
 

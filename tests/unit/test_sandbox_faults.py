@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relay.errors import ConfigurationError
-from relay.sandbox.answers import Produced, Refusal, Reply, Verdict
+from relay.sandbox.answers import Produced, ProduceResult, Refusal, Reply
 from relay.sandbox.checks import Stage
 from relay.sandbox.faults import KINDS, BansApp, RefusesCall, RefusesMessage
 from relay.sandbox.strikes import FaultPlan, When, parse_fault
@@ -93,14 +93,14 @@ def test_chance_is_repeated_by_the_same_seed_and_changed_by_another() -> None:
 
 def test_single_messages_are_struck_one_by_one() -> None:
     strikes = FaultPlan(["refuse-later@30%"]).next_call()
-    struck = sum(strikes.verdict_on("{}") is not None for _ in range(1000))
+    struck = sum(strikes.result_for("{}") is not None for _ in range(1000))
     assert 250 < struck < 350
     assert strikes.names == ["refuse-later"]
 
 
 def test_text_selects_messages_and_the_first_fault_wins() -> None:
     strikes = FaultPlan(["refuse=bad", "refuse-later=ba"]).next_call()
-    codes = [(strikes.verdict_on(text) or Verdict()).error_code for text in ('{"bad":1}', '{"bar":1}', "{}")]
+    codes = [(strikes.result_for(text) or ProduceResult()).error_code for text in ('{"bad":1}', '{"bar":1}', "{}")]
     assert codes == ["isv.invalid-parameter", "isp.remote-service-error", None]
 
 
@@ -116,14 +116,14 @@ def test_a_stage_hears_only_its_own_faults() -> None:
 
 
 def test_lists_of_the_wrong_length_claim_a_failure_so_that_they_are_read() -> None:
-    good = Reply(Produced(True, (Verdict(), Verdict())), "r")
-    assert FaultPlan(["short-list"]).next_call().spoil(good).answer == Produced(False, (Verdict(),))
-    assert FaultPlan(["long-list"]).next_call().spoil(good).answer == Produced(False, (Verdict(),) * 3)
+    good = Reply(Produced(True, (ProduceResult(), ProduceResult())), "r")
+    assert FaultPlan(["short-list"]).next_call().spoil(good).answer == Produced(False, (ProduceResult(),))
+    assert FaultPlan(["long-list"]).next_call().spoil(good).answer == Produced(False, (ProduceResult(),) * 3)
     assert FaultPlan(["no-results"]).next_call().spoil(good).answer == Produced(True, None)
 
 
 def test_spoiling_faults_add_up() -> None:
-    good = Reply(Produced(True, (Verdict(),)), "r")
+    good = Reply(Produced(True, (ProduceResult(),)), "r")
     spoilt = FaultPlan(["slow=0.5", "slow=2", "timeout", "no-results", "truncated"]).next_call().spoil(good)
     assert spoilt.delay_seconds == 2.5
     assert spoilt.half

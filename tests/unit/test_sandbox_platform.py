@@ -14,7 +14,7 @@ import pytest
 from relay.errors import ConfigurationError
 from relay.sandbox.answers import Produced, Refusal, Reply
 from relay.sandbox.checks import App, moment_of
-from relay.sandbox.platform import APP_KEY, APP_SECRET, SESSION, Platform, Policy, ResultsOnSuccess
+from relay.sandbox.platform import APP_KEY, APP_SECRET, SESSION, Platform, PlatformPolicy, ResultsOnSuccess
 
 NOON_IN_BEIJING = 1767326400.0  # 2026-01-02 04:00:00 UTC
 
@@ -49,7 +49,7 @@ def call_params(elements: object = None, secret: str = APP_SECRET, **changes: st
     return params
 
 
-def platform(policy: Policy | None = None, faults: Iterable[str] = (), clock: Clock | None = None) -> Platform:
+def platform(policy: PlatformPolicy | None = None, faults: Iterable[str] = (), clock: Clock | None = None) -> Platform:
     return Platform(policy, faults, now=clock or Clock())
 
 
@@ -60,8 +60,8 @@ def refusal_of(reply: Reply) -> Refusal:
 
 def codes_of(reply: Reply) -> list[str | None]:
     assert isinstance(reply.answer, Produced)
-    assert reply.answer.verdicts is not None
-    return [verdict.error_code for verdict in reply.answer.verdicts]
+    assert reply.answer.results is not None
+    return [result.error_code for result in reply.answer.results]
 
 
 # --- the gate ---------------------------------------------------------------------------------------------------------
@@ -138,14 +138,14 @@ def test_moments_are_seconds_since_the_epoch() -> None:
 
 def test_a_session_is_optional_unless_the_policy_says_otherwise() -> None:
     assert codes_of(platform().handle("POST", call_params(session=SESSION))) == [None]
-    strict = platform(Policy(session_required=True))
+    strict = platform(PlatformPolicy(session_required=True))
     assert refusal_of(strict.handle("POST", call_params())).code == 26
     assert codes_of(strict.handle("POST", call_params(session=SESSION))) == [None]
 
 
 def test_a_session_belongs_to_its_app() -> None:
     apps = {"1": App("one", frozenset({"session-of-1"})), "2": App("two", frozenset({"session-of-2"}))}
-    sandbox = platform(Policy(apps=apps))
+    sandbox = platform(PlatformPolicy(apps=apps))
     crossed = call_params(app_key="1", session="session-of-2", secret="one")
     assert refusal_of(sandbox.handle("POST", crossed)).code == 27
     assert codes_of(sandbox.handle("POST", call_params(app_key="2", session="session-of-2", secret="two"))) == [None]
@@ -212,7 +212,7 @@ def test_limits_are_inclusive_and_null_is_absent(changes: dict[str, Any]) -> Non
 
 
 def test_topics_can_be_restricted() -> None:
-    sandbox = platform(Policy(topics=frozenset({"taobao_jds_TradeTrace"})))
+    sandbox = platform(PlatformPolicy(topics=frozenset({"taobao_jds_TradeTrace"})))
     reply = sandbox.handle("POST", call_params([element(), element(topic="another")]))
     assert codes_of(reply) == [None, "isv.invalid-permission"]
 
@@ -233,14 +233,14 @@ def test_what_is_kept_of_a_message() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "verdicts"), [(ResultsOnSuccess.FULL, 2), (ResultsOnSuccess.EMPTY, 0), (ResultsOnSuccess.ABSENT, None)]
+    ("wanted", "results"), [(ResultsOnSuccess.FULL, 2), (ResultsOnSuccess.EMPTY, 0), (ResultsOnSuccess.ABSENT, None)]
 )
-def test_the_list_of_a_full_success_shows_as_wanted(wanted: ResultsOnSuccess, verdicts: int | None) -> None:
-    sandbox = platform(Policy(results_on_success=wanted))
+def test_the_list_of_a_full_success_shows_as_wanted(wanted: ResultsOnSuccess, results: int | None) -> None:
+    sandbox = platform(PlatformPolicy(results_on_success=wanted))
     answer = sandbox.handle("POST", call_params([element()] * 2)).answer
     assert isinstance(answer, Produced)
     assert answer.is_all_success
-    assert (None if answer.verdicts is None else len(answer.verdicts)) == verdicts
+    assert (None if answer.results is None else len(answer.results)) == results
     assert codes_of(sandbox.handle("POST", call_params([element(), element(topic="")]))) == [
         None,
         "isv.invalid-parameter",
@@ -267,7 +267,7 @@ def test_a_ban_holds_for_every_call_of_the_app_until_it_ends() -> None:
 
 
 def test_a_ban_leaves_other_apps_alone() -> None:
-    sandbox = platform(Policy(apps={"1": App("one"), "2": App("two")}), ["throttle=60@#1"])
+    sandbox = platform(PlatformPolicy(apps={"1": App("one"), "2": App("two")}), ["throttle=60@#1"])
     assert refusal_of(sandbox.handle("POST", call_params(app_key="1", secret="one"))).code == 7
     assert codes_of(sandbox.handle("POST", call_params(app_key="2", secret="two"))) == [None]
     assert refusal_of(sandbox.handle("POST", call_params(app_key="1", secret="one"))).code == 7

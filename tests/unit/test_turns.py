@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from relay.store.claim.moods import Everywhere, Turn, Unlocked
-from relay.store.claim.rows import Report
-from relay.store.claim.turns import Found, next_turn
+from relay.store.claim.rows import AccountSeen
+from relay.store.claim.turns import ClaimCounts, next_turn
 
-PLENTY = Found(ready=100, fresh=100, proposed=100, room=100, named=100, expired=0)
+PLENTY = ClaimCounts(ready=100, fresh=100, proposed=100, room=100, named=100, expired=0)
 IN_VAIN = PLENTY._replace(named=70)
-REPORTS = [Report(1, "a", None, None, {})]
+REPORTS = [AccountSeen(1, "a", None, None, {})]
 
 
-def after(turn: Turn, found: Found, *, ends_the_round: bool = True, now: float = 100.0) -> Turn:
+def after(turn: Turn, found: ClaimCounts, *, ends_the_round: bool = True, now: float = 100.0) -> Turn:
     return next_turn(turn, REPORTS, found, more=not ends_the_round, left_out=None, now=now).turn
 
 
@@ -53,12 +53,12 @@ def test_without_another_claim_in_vain_it_stays_over() -> None:
         IN_VAIN._replace(proposed=90, room=90),
         IN_VAIN._replace(room=150),
         IN_VAIN._replace(fresh=12),
-        Found(0, 0, 0, 0, 0, 0),
+        ClaimCounts(0, 0, 0, 0, 0, 0),
     ],
     ids=["some left over", "no full batches", "others lock them", "nothing"],
 )
 @pytest.mark.parametrize(
     "turn", [Turn(), Turn(rows=Everywhere(in_vain=True)), Turn(rows=Unlocked(999.0))], ids=["", "in vain", "crowded"]
 )
-def test_where_there_is_no_plenty_nothing_is_passed_over(turn: Turn, found: Found) -> None:
+def test_where_there_is_no_plenty_nothing_is_passed_over(turn: Turn, found: ClaimCounts) -> None:
     assert after(turn, found).rows == Everywhere()

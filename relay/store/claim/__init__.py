@@ -15,18 +15,18 @@ from sqlalchemy import Connection
 from relay.message import Batch, Message
 from relay.store.claim.batches import cut_batches
 from relay.store.claim.floors import Visit
-from relay.store.claim.memory import Memory, Outcome
+from relay.store.claim.memory import Looked, Memory
 from relay.store.claim.moods import Look
 from relay.store.claim.naming import Naming
 from relay.store.claim.rows import Locked, lock_ready
 from relay.store.claim.search import search, unmet_among
-from relay.store.claim.turns import Found, next_turn, visits
+from relay.store.claim.turns import ClaimCounts, next_turn, visits
 from relay.store.values import ClaimLimits
 
 
 def claim(
     connection: Connection, schema: str, memory: Memory, limits: ClaimLimits, *, worker: str, lease_seconds: float
-) -> tuple[Look, Outcome]:
+) -> tuple[Look, Looked]:
     """Claim ready messages, account by account in turn. Needs READ COMMITTED (see ``statements.py``).
 
     The memory learns of it afterwards, once this transaction is committed.
@@ -49,7 +49,7 @@ def claim(
         may_wait=locked.may_wait,
     )
     batches = naming.name(chosen)
-    found = Found(
+    found = ClaimCounts(
         ready=len(alive),
         fresh=locked.fresh,
         proposed=sum(map(len, chosen)),
@@ -57,9 +57,9 @@ def claim(
         named=sum(map(len, batches)),
         expired=expired,
     )
-    after = next_turn(look.turn, locked.reports, found, more=locked.more, left_out=left_out, now=started)
+    after = next_turn(look.turn, locked.accounts_seen, found, more=locked.more, left_out=left_out, now=started)
     seen = _visits(look, locked, chosen, batches) if locked.remembered else ()
-    return look, Outcome(batches, expired, after, seen, len(locked), seconds, locked.left_alone, frozenset(unmet))
+    return look, Looked(batches, expired, after, seen, len(locked), seconds, locked.left_alone, frozenset(unmet))
 
 
 def _visits(
@@ -69,7 +69,7 @@ def _visits(
     first = {message.id for batch in batches for message in batch.messages}
     return list(
         visits(
-            locked.reports,
+            locked.accounts_seen,
             locked.due,
             taken=taken,
             first=first,

@@ -20,7 +20,7 @@ from relay.store.values import Claim, ClaimLimits
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Looked:
     """How a look went, in a transaction that may still fail.
 
     ``locked``: how many messages, within ``seconds``. ``left_alone``: accounts of which nothing may be claimed now;
@@ -64,7 +64,7 @@ class Memory:
             return Look(Listed(self.roster.tell(turn.accounts + 1), turn.rows), turn)
         return Look(self.turn.rows, replace(self.turn, accounts=accounts))
 
-    def learn(self, look: Look, outcome: Outcome) -> Claim:
+    def learn(self, look: Look, outcome: Looked) -> Claim:
         """Learn from a look that was committed; what the worker is told of it."""
         after = outcome.after
         exhausted, everywhere = after.exhausted and not outcome.unmet, after.everywhere

@@ -17,7 +17,7 @@ from relay.store.running import fetch_many
 from relay.store.values import ClaimLimits
 
 
-class Report(NamedTuple):
+class AccountSeen(NamedTuple):
     """An account in its turn. ``cursor``: the last key looked at, if it has more. ``looked_us``: when, in microseconds
     since 1970; None: it was left alone.
 
@@ -43,7 +43,7 @@ class Locked:
     expired: list[int] = field(default_factory=list)
     may_wait: set[int] = field(default_factory=set)
     due: list[tuple[str, int, int]] = field(default_factory=list)
-    reports: list[Report] = field(default_factory=list)
+    accounts_seen: list[AccountSeen] = field(default_factory=list)
     fresh: int = 0
     more: bool = False
     remembered: bool = False
@@ -54,7 +54,9 @@ class Locked:
 
     def leave_out_all_but(self, acquainted: Collection[str]) -> set[str]:
         """Take out what nobody here may produce yet: the accounts that were not left alone, and have to be met."""
-        unmet = {r.account for r in self.reports if r.looked_us is not None and r.account not in acquainted}
+        unmet = {
+            seen.account for seen in self.accounts_seen if seen.looked_us is not None and seen.account not in acquainted
+        }
         if unmet:
             self.ready = [(nth, message) for nth, message in self.ready if message.account not in unmet]
             self.left_alone += len(unmet)
@@ -62,12 +64,12 @@ class Locked:
 
     def close(self, accounts: int, cursors: Mapping[str, str] | None) -> None:
         """All rows are in: of these many accounts, and with ``cursors`` of keys that were not all looked at."""
-        self.reports.sort()
-        self.more = len(self.reports) > accounts
-        del self.reports[accounts:]
+        self.accounts_seen.sort()
+        self.more = len(self.accounts_seen) > accounts
+        del self.accounts_seen[accounts:]
         if cursors is not None:
-            self.reports = [report._replace(cursor=cursors.get(report.account)) for report in self.reports]
-        self.left_alone = sum(report.looked_us is None for report in self.reports)
+            self.accounts_seen = [seen._replace(cursor=cursors.get(seen.account)) for seen in self.accounts_seen]
+        self.left_alone = sum(seen.looked_us is None for seen in self.accounts_seen)
 
 
 def lock_ready(
@@ -155,7 +157,7 @@ def _sorted_out(rows: Sequence[Any]) -> Locked:
             *report,
         ) = row
         if kind != sql.MESSAGE:
-            locked.reports.append(_report(nth, account, *report))
+            locked.accounts_seen.append(_account_seen(nth, account, *report))
             continue
         if expired:
             locked.expired.append(id_)
@@ -172,7 +174,7 @@ def _sorted_out(rows: Sequence[Any]) -> Locked:
     return locked
 
 
-def _report(
+def _account_seen(
     nth: int,
     account: str,
     cursor: str | None,
@@ -180,6 +182,6 @@ def _report(
     keys: Sequence[str] | None,
     ids: Sequence[int] | None,
     in_flight: Sequence[bool] | None,
-) -> Report:
+) -> AccountSeen:
     heads = dict(zip(keys or (), zip(ids or (), in_flight or (), strict=True), strict=True))
-    return Report(nth, account, cursor, looked_us, heads)
+    return AccountSeen(nth, account, cursor, looked_us, heads)

@@ -49,7 +49,7 @@ def unmet_among(
         return set()
     unmet = locked.leave_out_all_but(limits.acquainted)
     if unmet and look.goes_everywhere:
-        unmet |= memory.roster.look_ahead(connection, schema, limits, locked.reports[-1].account)
+        unmet |= memory.roster.look_ahead(connection, schema, limits, locked.accounts_seen[-1].account)
     return unmet
 
 

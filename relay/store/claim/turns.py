@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from relay.store.claim.floors import Visit
 from relay.store.claim.moods import FEW_ACCOUNTS, Everywhere, Rows, Turn, Unlocked
-from relay.store.claim.rows import Report
+from relay.store.claim.rows import AccountSeen
 
 _MANY_ACCOUNTS = 256
 # Workers at the same messages at the same moments lock many of them in vain: another has named them since the snapshot.
@@ -19,7 +19,7 @@ _CROWDED_SECONDS = 1.0
 FRUITLESS = 8  # claims in a row that found nothing: thousands of accounts or keys may be waiting, so take a rest
 
 
-class Found(NamedTuple):
+class ClaimCounts(NamedTuple):
     """Messages in a claim: ``ready`` to be sent, ``fresh``: locked for the first time, ``proposed`` for calls that have
     ``room`` for so many, and ``named`` in them.
     """
@@ -52,20 +52,26 @@ class After(NamedTuple):
 
 
 def next_turn(
-    turn: Turn, reports: Sequence[Report], found: Found, *, more: bool, left_out: str | None, now: float
+    turn: Turn,
+    accounts_seen: Sequence[AccountSeen],
+    found: ClaimCounts,
+    *,
+    more: bool,
+    left_out: str | None,
+    now: float,
 ) -> After:
-    """``more``: there are accounts after those of the reports; ``left_out``: the first account without a slot; ``now``:
-    monotonic seconds.
+    """``more``: there are accounts after those that were looked at; ``left_out``: the first account without a slot;
+    ``now``: monotonic seconds.
     """
     ended = not more
-    seen = [report.account for report in reports]
+    seen = [one.account for one in accounts_seen]
     if left_out is not None:
         seen = seen[: seen.index(left_out)]
         ended = False
     from_the_start = turn.after_account == "" and ended
     # Accounts that a whole round did not meet have nothing pending; their keys are forgotten.
     keys = {} if from_the_start else {account: key for account, key in turn.keys.items() if account not in seen}
-    keys |= {r.account: r.cursor for r in reports if r.cursor is not None and r.account in seen}
+    keys |= {one.account: one.cursor for one in accounts_seen if one.cursor is not None and one.account in seen}
     after = "" if ended else (seen[-1] if seen else turn.after_account)
     fruitless = 0 if found.named or found.expired else turn.fruitless + 1
     every_row = isinstance(turn.rows, Everywhere)
@@ -77,7 +83,7 @@ def next_turn(
     return After(Turn(after, keys, accounts, fruitless, rows), ended, exhausted, everywhere)
 
 
-def _next_rows(rows: Rows, found: Found, ended: bool, now: float) -> Rows:
+def _next_rows(rows: Rows, found: ClaimCounts, ended: bool, now: float) -> Rows:
     """Which rows the next claim looks at; ``ended``: this one was the last of its round."""
     if not found.plenty:
         return Everywhere()
@@ -90,7 +96,7 @@ def _next_rows(rows: Rows, found: Found, ended: bool, now: float) -> Rows:
 
 
 def visits(
-    reports: Sequence[Report],
+    accounts_seen: Sequence[AccountSeen],
     due: Sequence[tuple[str, int, int]],
     *,
     taken: Collection[int],
@@ -106,16 +112,16 @@ def visits(
     look begins where this one began (``known``). Where something may have been ``passed_over`` nothing is known of what
     was left.
     """
-    for report in reports:
-        places = sorted((due_us, id_) for account, due_us, id_ in due if account == report.account)
+    for seen in accounts_seen:
+        places = sorted((due_us, id_) for account, due_us, id_ in due if account == seen.account)
         left = next((place for place in places if place[1] not in taken), None)
         passed = [place for place in places if left is None or place < left]
-        opened = report.looked_us is not None
+        opened = seen.looked_us is not None
         floor = passed[-1] if passed and not passed_over else None
-        if report.looked_us is not None and not places and not passed_over:
-            floor = (report.looked_us, 0)
+        if seen.looked_us is not None and not places and not passed_over:
+            floor = (seen.looked_us, 0)
         heads = {
-            key: id_ if in_flight or id_ in first else known.get((report.account, key), 0)
-            for key, (id_, in_flight) in report.heads.items()
+            key: id_ if in_flight or id_ in first else known.get((seen.account, key), 0)
+            for key, (id_, in_flight) in seen.heads.items()
         }
-        yield Visit(report.account, opened, floor, heads)
+        yield Visit(seen.account, opened, floor, heads)
