@@ -128,7 +128,7 @@ def _consequence(fault: Fault, scope: Scope | None, lasts: str, answer: Answer) 
         fault=fault,
         concerns=scope,
         retried=bool(settlement.halves) or not settlement.verdicts[0].final,
-        pays_attempt=any(verdict.burned for verdict in settlement.verdicts),
+        pays_attempt=any(verdict.pays for verdict in settlement.verdicts),
         pauses=settlement.pause is not None,
         sentence="; ".join(filter(None, (_fate(settlement), _pause(settlement, fault, scope, lasts)))),
     )
@@ -142,7 +142,7 @@ def _fate(settlement: Settlement) -> str:
         return "failed at once"
     if verdict.outcome is Outcome.UNKNOWN:
         return "nobody knows whether it arrived: sent again after a delay, or held with RELAY_ON_UNKNOWN=hold"
-    if verdict.burned:
+    if verdict.pays:
         return "sent again after a delay, until RELAY_MAX_ATTEMPTS or, in an outage, RELAY_OUTAGE_HOURS are over"
     return "stays pending and pays no attempt" + ("" if settlement.pause else f", again in {verdict.delay_seconds:g} s")
 

@@ -93,7 +93,7 @@ class Verdict:
     message_id: int
     result_index: int
     outcome: Outcome
-    burned: bool
+    pays: bool  # an attempt
     final: bool
     code: str | None
     message: str | None
@@ -101,16 +101,41 @@ class Verdict:
     row_message: str | None
     delay_seconds: float | None
 
+    @classmethod
+    def refused(cls, message_id: int, index: int, result: Result) -> Verdict:
+        """Failed at once, for its own sake."""
+        said = (result.code, result.message)
+        return cls(message_id, index, Outcome.FAILED, True, True, *said, *said, None)
+
+    @classmethod
+    def retried(
+        cls, message_id: int, index: int, result: Result, *, outcome: Outcome, pays: bool, delay_seconds: float | None
+    ) -> Verdict:
+        """Tried again when the delay is over."""
+        said = (result.code, result.message)
+        return cls(message_id, index, outcome, pays, False, *said, *said, delay_seconds)
+
+    @classmethod
+    def held(cls, message_id: int, index: int, result: Result) -> Verdict:
+        """Nobody can tell whether it arrived, and a person decides."""
+        return cls.retried(message_id, index, result, outcome=Outcome.UNKNOWN, pays=True, delay_seconds=HELD)
+
+    @classmethod
+    def exhausted(cls, message_id: int, index: int, result: Result, *, outcome: Outcome, attempts: int) -> Verdict:
+        """Ended because its ``attempts``, this call included, are used up."""
+        kept = f"{attempts} attempts; the last one: {result.code}: {result.message}"
+        return cls(message_id, index, outcome, True, True, result.code, result.message, EXHAUSTED, kept, None)
+
 
 @dataclass(frozen=True, slots=True)
 class PauseOrder:
-    """Nothing of this account or app is to be claimed for so long (None: until resumed or another credential)."""
+    """Nothing of this account or app is claimed for this many seconds; None: until resumed or another credential."""
 
     scope: str
     seconds: float | None
     reason: str
     error_code: str | None
-    credential: str | None = None
+    fingerprint: str | None = None  # of the credential that was refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,28 +338,26 @@ def _verdict(
 
     ``paused``: where the fault pauses at all, the whole call did, so the message need not wait by itself.
     """
-    code, text = result.code, result.message
     match result.fault:
         case Fault.MESSAGE | Fault.CONTENT:
-            return Verdict(message_id, index, Outcome.FAILED, True, True, code, text, code, text, None)
+            return Verdict.refused(message_id, index, result)
         case Fault.THROTTLED | Fault.CREDENTIALS | Fault.OURS:
             waits = (result.pause_seconds or None) if result.fault is Fault.THROTTLED else ALONE_SECONDS
             delay = None if paused else _throttle_seconds(waits)
-            return Verdict(message_id, index, Outcome.RETRY, False, False, code, text, code, text, delay)
+            return Verdict.retried(message_id, index, result, outcome=Outcome.RETRY, pays=False, delay_seconds=delay)
+        case Fault.UNKNOWN if policy.hold_unknown:
+            return Verdict.held(message_id, index, result)
         case Fault.UNKNOWN:
-            outcome = Outcome.UNKNOWN
+            again, ended = Outcome.UNKNOWN, Outcome.UNKNOWN
         case _:
-            outcome = Outcome.RETRY
-    if outcome is Outcome.UNKNOWN and policy.hold_unknown:
-        return Verdict(message_id, index, outcome, True, False, code, text, code, text, HELD)
-    if attempts + 1 >= policy.max_attempts:
-        kept = f"{attempts + 1} attempts; the last one: {code}: {text}"
-        ended = Outcome.UNKNOWN if outcome is Outcome.UNKNOWN else Outcome.FAILED
-        return Verdict(message_id, index, ended, True, True, code, text, EXHAUSTED, kept, None)
+            again, ended = Outcome.RETRY, Outcome.FAILED
+    attempts += 1
+    if attempts >= policy.max_attempts:
+        return Verdict.exhausted(message_id, index, result, outcome=ended, attempts=attempts)
     delay = delay_seconds(
-        attempts + 1, base_seconds=policy.retry_base_seconds, max_seconds=policy.retry_max_seconds, rng=rng
+        attempts, base_seconds=policy.retry_base_seconds, max_seconds=policy.retry_max_seconds, rng=rng
     )
-    return Verdict(message_id, index, outcome, True, False, code, text, code, text, delay)
+    return Verdict.retried(message_id, index, result, outcome=again, pays=True, delay_seconds=delay)
 
 
 def without_credentials(account: str) -> PauseOrder:
@@ -354,8 +377,8 @@ def _pause(account: str, answer: Refused) -> PauseOrder | None:
             seconds = _throttle_seconds(answer.pause_seconds)
             return PauseOrder(scope, seconds, f"throttled by the platform: {said}", code)
         case Fault.CREDENTIALS:
-            credential = answer.credential or NO_CREDENTIAL
-            return PauseOrder(scope, None, f"credentials refused: {said}", code, credential)
+            fingerprint = answer.credential or NO_CREDENTIAL
+            return PauseOrder(scope, None, f"credentials refused: {said}", code, fingerprint)
         case Fault.OURS:
             seconds = OUR_FAULT_SECONDS if answer.pause_seconds is None else _throttle_seconds(answer.pause_seconds)
             return PauseOrder(scope, seconds, f"the platform cannot read our requests: {said}", code)

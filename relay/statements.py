@@ -65,16 +65,16 @@ where outbox.id = v.id and outbox.status = 'pending'
 MARK_NOT_DONE = """
 with v as (
     select * from unnest(cast(:ids as bigint[]), cast(:call_ids as bigint[]), cast(:result_indexes as smallint[]),
-        cast(:outcomes as text[]), cast(:burned as boolean[]), cast(:final as boolean[]),
+        cast(:outcomes as text[]), cast(:pays as boolean[]), cast(:final as boolean[]),
         cast(:error_codes as text[]), cast(:error_messages as text[]), cast(:row_codes as text[]),
         cast(:row_messages as text[]), cast(:delays_seconds as double precision[]))
-        as v (id, call_id, result_index, outcome, burned, final, error_code, error_message, row_code, row_message,
+        as v (id, call_id, result_index, outcome, pays, final, error_code, error_message, row_code, row_message,
               delay_seconds)
 ),
 marked as (
     update {schema}.outbox set
         status = case when v.final then 'failed' else 'pending' end,
-        attempts = attempts + cast(v.burned as integer),
+        attempts = attempts + cast(v.pays as integer),
         error_code = v.row_code,
         error_message = v.row_message,
         call_id = case when v.final then v.call_id end,

@@ -45,7 +45,7 @@ class _Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rest:
+class _LeftAlone:
     """A source in trouble is not asked again at once: each attempt may cost a whole time-out."""
 
     until_monotonic: float
@@ -72,7 +72,7 @@ class Accounts:
         self._monotonic = monotonic
         self._entries: dict[str, _Entry] = {}
         self._forgotten: set[str] = set()
-        self._resting: dict[Source, _Rest] = {}
+        self._left_alone: dict[Source, _LeftAlone] = {}
         self._useless: dict[str, RelayError] = {}
         self._crowd = _CROWD
         self._looking = Lock()  # one look-up at a time; whoever only reads takes no lock
@@ -127,16 +127,16 @@ class Accounts:
         return found
 
     def _ask_source(self, source: Source, accounts: set[str]) -> Mapping[str, Found]:
-        rest = self._resting.get(source)
-        if rest and self._monotonic() < rest.until_monotonic:
-            return dict.fromkeys(accounts, rest.error)
+        trouble = self._left_alone.get(source)
+        if trouble and self._monotonic() < trouble.until_monotonic:
+            return dict.fromkeys(accounts, trouble.error)
         try:
             found = source.look_up(accounts)
         except Exception as unforeseen:  # a source may be anything; whatever it raises takes nothing away
             error = unforeseen if isinstance(unforeseen, RelayError) else _unforeseen(source, unforeseen)
-            self._resting[source] = _Rest(self._monotonic() + self._fresh_seconds, error)
+            self._left_alone[source] = _LeftAlone(self._monotonic() + self._fresh_seconds, error)
             return dict.fromkeys(accounts, error)
-        self._resting.pop(source, None)
+        self._left_alone.pop(source, None)
         for account in accounts:
             self._useless.pop(account, None)
         self._useless |= {account: error for account, error in found.items() if isinstance(error, RelayError)}
@@ -150,7 +150,7 @@ class Accounts:
             self._entries[account] = _Entry(asked_monotonic, credential, identity)
         if len(self._entries) > self._crowd:
             self._forget_the_unknown(asked_monotonic)
-        troubles = [*(rest.error for rest in self._resting.values()), *self._useless.values()]
+        troubles = [*(left.error for left in self._left_alone.values()), *self._useless.values()]
         self.trouble = _told(troubles) if troubles else None
 
     def _forget_the_unknown(self, now: float) -> None:

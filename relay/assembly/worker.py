@@ -169,7 +169,7 @@ def wired(
         name=name,
         policy=policy,
         options=options,
-        observers=Events(observers),
+        events=Events(observers),
         directory=directory or Nobody(),
         clock=clock,
         wakeup=wakeup,

@@ -96,7 +96,7 @@ def _left(report: Report, producer: str) -> RelayError:
     reasons = "; ".join(map(_told, endless[:_NAMED_PAUSES]))
     if (more := len(endless) - _NAMED_PAUSES) > 0:
         reasons += f"; {more} more pause{'s' if more > 1 else ''}"
-    if refused := [pause for pause in endless if pause.credential is not None]:
+    if refused := [pause for pause in endless if pause.fingerprint is not None]:
         return ConfigurationError(f"{count}. {reasons}.", _way_out(refused, producer))
     return RelayError(f"{count}. {reasons}.", "See: relay status")
 
@@ -108,7 +108,7 @@ def _way_out(refused: list[Pause], producer: str) -> str:
 
     hints, explainers = [], [found] if (found := explainer(producer)) else []
     wrong = [pause for pause in refused if not lacks_permission(pause.error_code, *explainers)]
-    if wrong and all(pause.credential == NO_CREDENTIAL for pause in wrong):
+    if wrong and all(pause.fingerprint == NO_CREDENTIAL for pause in wrong):
         hints.append("Configure the credentials of these accounts: that ends the pause by itself.")
     elif wrong:
         hints.append("Correct the app key, secret or session of these accounts: that ends the pause by itself.")

@@ -34,27 +34,27 @@ class StdoutProducer:
 
     async def produce(self, batch: Batch) -> Answer:
         text = "".join(map(_line, batch.messages))
-        turn = _Turn()
+        fate = _Fate()
         try:
             # In a thread: a slow reader of the pipe must not stop the leases of other calls.
-            await asyncio.to_thread(self._write, text, turn)
+            await asyncio.to_thread(self._write, text, fate)
         except asyncio.CancelledError:
-            if turn.given_up():
+            if fate.given_up():
                 raise NotSent from None
             raise
         except OSError as error:
             return Refused(Fault.UNKNOWN, "relay.connection_cut", message=f"standard output: {error.strerror}")
         return Answered(results=(ACCEPTED,) * len(batch), request_bytes=len(text))
 
-    def _write(self, text: str, turn: _Turn) -> None:
+    def _write(self, text: str, fate: _Fate) -> None:
         with self._lock:
-            if turn.taken():
+            if fate.taken():
                 sys.stdout.write(text)
                 sys.stdout.flush()
 
 
-class _Turn:
-    """Whether a batch is written or given up: what comes first. Its thread may wait long for those before it."""
+class _Fate:
+    """Whether a batch is written or given up: whichever comes first. Its thread may wait long for those before it."""
 
     def __init__(self) -> None:
         self._lock = Lock()

@@ -266,7 +266,7 @@ class Store:
         return self._pauses(sql.PAUSES_OF, sql.PAUSES_OF_WITHOUT_WORDS, {"scopes": scopes})
 
     def refused_accounts(self, after: str, most: int) -> dict[str, str]:
-        """Accounts that are paused for a credential, and its fingerprint; at most so many, those ``after`` this one."""
+        """Accounts paused for a credential → its fingerprint; at most ``most``, in order, ``after`` this account."""
         first = len("account:")
         with self._transaction() as connection:
             rows = self._fetch(connection, sql.REFUSED_ACCOUNTS, {"after": f"account:{after}", "most": most})
@@ -280,7 +280,7 @@ class Store:
             "scopes": [order.scope for order in orders],
             "reasons": [storable(order.reason) for order in orders],
             "error_code": orders[0].error_code,
-            "credential": orders[0].credential,
+            "credential": orders[0].fingerprint,
             "by": self._worker,
         }
         with self._transaction() as connection:
@@ -293,9 +293,9 @@ class Store:
         with self._transaction() as connection:
             return tuple(sorted(row.scope for row in self._fetch(connection, sql.LIFT_PAUSES, parameters)))
 
-    def lift_pause(self, scope: str, credential: str) -> bool:
+    def lift_pause(self, scope: str, fingerprint: str) -> bool:
         """The same of one; False when it is gone already."""
-        return bool(self.lift_pauses({scope: credential}))
+        return bool(self.lift_pauses({scope: fingerprint}))
 
     def _pauses(self, text: str, without_words: str, parameters: Mapping[str, Any]) -> tuple[Pause, ...]:
         try:

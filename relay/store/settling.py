@@ -174,7 +174,7 @@ def _not_done(settlements: Sequence[Settlement]) -> dict[str, Any]:
             s.call_id,
             v.result_index,
             v.outcome.value,
-            v.burned,
+            v.pays,
             v.final,
             code(v.code),
             storable(v.message),
@@ -187,7 +187,7 @@ def _not_done(settlements: Sequence[Settlement]) -> dict[str, Any]:
     ]
     return _columns(
         rows,
-        *("ids", "call_ids", "result_indexes", "outcomes", "burned", "final"),
+        *("ids", "call_ids", "result_indexes", "outcomes", "pays", "final"),
         *("error_codes", "error_messages", "row_codes", "row_messages", "delays_seconds"),
     )
 
@@ -207,7 +207,7 @@ def _pausing(order: PauseOrder, worker: str) -> dict[str, Any]:
         "seconds": delay(order.seconds),
         "reason": storable(order.reason),
         "error_code": code(order.error_code),
-        "credential": order.credential,
+        "credential": order.fingerprint,
         "by": worker,
     }
 

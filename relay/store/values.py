@@ -28,7 +28,7 @@ class ClaimLimits:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What was claimed. ``exhausted``: nothing was found, everywhere or often enough to take a rest now.
+    """What was claimed. ``exhausted``: nothing was found, everywhere or often enough to wait for the next poll.
 
     ``everywhere``: there was no account or ordering key with something pending that this claim did not look at.
     ``unmet``: accounts with something pending that are not paused, of which it is not known whether they have
@@ -54,7 +54,7 @@ class Pause:
     seconds_left: float | None
     reason: str
     error_code: str | None
-    credential: str | None
+    fingerprint: str | None  # of the credential that the platform refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,15 +44,15 @@ class Acquaintance:
         threads: Threads,
         pauses: Pauses,
         directory: Directory,
-        observers: Events,
+        events: Events,
         flights: Flights,
     ) -> None:
         self._store = store
         self._threads = threads
         self._pauses = pauses
         self._directory = directory
-        self._events = observers
-        self._changed = flights.changed.set
+        self._events = events
+        self._ring = flights.bell.set
         self._waiting: dict[str, None] = {}
         self._met: dict[str, float] = {}  # account → when it was looked up, monotonic
         self._offered = asyncio.Event()
@@ -89,7 +89,7 @@ class Acquaintance:
                 self._met[account] = now
             if not self._waiting:
                 self._offered.clear()
-            self._changed()
+            self._ring()
 
     async def _introduce(self, accounts: Sequence[str]) -> None:
         """Those who have credentials are claimed from now on, the others are paused, in one statement."""
@@ -129,7 +129,7 @@ class Acquaintance:
         }
         if not renewed:
             return
-        scopes = {f"account:{account}": credential for account, credential in renewed.items()}
+        scopes = {f"account:{account}": fingerprint for account, fingerprint in renewed.items()}
         lifted = await self._threads.run(partial(self._store.lift_pauses, scopes))
         self._store.expect(renewed)
         self._pauses.stale()
@@ -137,10 +137,10 @@ class Acquaintance:
             self._events.emit(PauseLifted(scope))
         if len(lifted) > _NAMED:
             self._events.emit(PauseLifted(lifted[_NAMED], len(lifted) - _NAMED - 1))
-        self._changed()
+        self._ring()
 
     async def _look_up(self, accounts: Sequence[str]) -> None:
-        """So many at once as are looked up soon."""
+        """As many at once as are looked up soon."""
         started = time.monotonic()
         await self._pauses.meet(accounts)
         if time.monotonic() - started > _LOOK_UP_SECONDS:

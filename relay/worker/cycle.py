@@ -80,7 +80,7 @@ class Worker:
         name: str,
         policy: Policy,
         options: Options,
-        observers: events.Events,
+        events: events.Events,
         directory: Directory,
         clock: Clock | None = None,
         wakeup: Wakeup | None = None,
@@ -92,14 +92,14 @@ class Worker:
         self._producer = producer
         self._name = name
         self._options = options
-        self._events = observers
+        self._events = events
         self._rng = rng
         self._clock = clock or Clock()
         self._wakeup = wakeup or Polling()
         self._report = Report()
         self._threads = Threads(store.cut_off, patience_seconds=min(_PATIENCE_SECONDS, max(1.0, lease / 3)))
         pace, needed = options.calls_per_second, needs_credentials(producer, directory)
-        self._pauses = Pauses(store, self._threads, directory, observers, calls_per_second=pace, known_only=needed)
+        self._pauses = Pauses(store, self._threads, directory, events, calls_per_second=pace, known_only=needed)
         self._limits = Limits(
             slots=options.concurrency,
             batch_size=min(options.batch_size, producer.max_batch),
@@ -107,23 +107,21 @@ class Worker:
             rng=rng,
         )
         gates = (self._limits, self._pauses, Deadlines(store, self._threads, self._clock))
-        self._flights = Flights(producer, *gates, lease_seconds=lease, policy=policy, observers=observers, rng=rng)
+        self._flights = Flights(producer, *gates, lease_seconds=lease, policy=policy, events=events, rng=rng)
         self._pauses.in_hand = lambda: self._flights.accounts
-        self._acquaintance = Acquaintance(store, self._threads, self._pauses, directory, observers, self._flights)
-        self._settling = Settling(
-            store, self._threads, self._flights, self._pauses, observers=observers, report=self._report
-        )
+        self._acquaintance = Acquaintance(store, self._threads, self._pauses, directory, events, self._flights)
+        self._settling = Settling(store, self._threads, self._flights, self._pauses, events=events, report=self._report)
         self._leases = Leases(
             store,
             self._threads,
             self._flights,
             lease_seconds=lease,
             policy=policy,
-            observers=observers,
+            events=events,
             report=self._report,
             rng=rng,
         )
-        self._isolation = Isolation(store, self._threads, observers=observers, report=self._report)
+        self._isolation = Isolation(store, self._threads, events=events, report=self._report)
         self._stranger = self._claims_fail = ""
         self._stopping = asyncio.Event()
         self._aborting = asyncio.Event()
@@ -137,7 +135,7 @@ class Worker:
         if self._stopping.is_set():
             self._aborting.set()
         self._stopping.set()
-        self._flights.changed.set()
+        self._flights.bell.set()
 
     async def run(self, until: Until = Until.STOPPED) -> Report:
         """Work until stopped, or until ``until`` holds. Raises what only a person can mend, once all is settled.
@@ -166,7 +164,7 @@ class Worker:
             landing_seconds = await self._after_a_claim_under_way(claiming, aborting)
         finally:
             self._stopping.set()
-            self._flights.changed.set()
+            self._flights.bell.set()
             self._flights.release_unsent()
             await asyncio.wait([claiming], timeout=_LAST_CLAIM_SECONDS)
             await cancel([claiming, aborting, stopping, *others])
@@ -187,7 +185,7 @@ class Worker:
         keeping = Housekeeping(
             lambda: self._store.archive(older_than, failed_holds=self._options.failed_holds),
             self._threads,
-            observers=self._events,
+            events=self._events,
             rng=self._rng,
         )
         return [asyncio.create_task(keeping.archive_forever())]
@@ -199,7 +197,7 @@ class Worker:
             await self._unless_stopped(self._acquaintance.looked_once())
         while not self._stopping.is_set():
             self.heartbeat_monotonic = time.monotonic()
-            self._flights.changed.clear()
+            self._flights.bell.clear()
             self._flights.launch()
             if self._flights.free <= 0:
                 if until is not Until.STOPPED and self._settling.stands_still:
@@ -263,7 +261,7 @@ class Worker:
     async def _hear_forever(self) -> None:
         while True:
             await self._wakeup.wait()
-            self._flights.changed.set()
+            self._flights.bell.set()
 
     def _poll_seconds(self) -> float:
         return self._options.poll_interval_seconds * self._rng.uniform(0.5, 1.0)
@@ -312,7 +310,7 @@ class Worker:
     async def _until_idle(self) -> None:
         """Go on with what is claimed, halves of split calls included, until nothing is left of it."""
         while not (self._flights.idle or self._settling.stands_still or self._stopping.is_set()):
-            self._flights.changed.clear()
+            self._flights.bell.clear()
             self._flights.launch()
             await self._wait(_LOOK_AGAIN_SECONDS)
 
@@ -356,7 +354,7 @@ class Worker:
         try:
             async with asyncio.timeout(seconds):
                 while not self._flights.idle and not settling.done():
-                    self._flights.changed.clear()
+                    self._flights.bell.clear()
                     self._flights.release_unsent()  # halves of a call that was split while we were stopping
                     await self._wait(_LAST_SETTLE_SECONDS)
         except TimeoutError:
@@ -380,7 +378,7 @@ class Worker:
         """Sleep, but no longer than until something changes."""
         try:
             async with asyncio.timeout(seconds):
-                await self._flights.changed.wait()
+                await self._flights.bell.wait()
         except TimeoutError:
             return
 

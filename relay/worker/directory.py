@@ -52,9 +52,9 @@ def needs_credentials(producer: object, directory: Directory) -> bool:
 class Troubles:
     """Tells what troubles a directory: when that begins, when it changes, when it is over."""
 
-    def __init__(self, directory: Directory, observers: Events) -> None:
+    def __init__(self, directory: Directory, events: Events) -> None:
         self._directory = directory
-        self._events = observers
+        self._events = events
         self._told: str | None = None
         self._told_monotonic = float("-inf")
 

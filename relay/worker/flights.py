@@ -4,7 +4,7 @@
 
 Every call accepted ends as exactly one ``Finished``, also when the producer raises or the process stops. A call whose
 lease may be over, or that would run into a pause, is never started: it is given back. So is, when the process stops, a
-call that waits for its turn or has not begun to send.
+call that waits for the pace or has not begun to send.
 
 What was sent and is not settled is sent again should this process die. So there is only so much of it: a few calls a
 slot however slowly they are settled, nothing more once that is known to fail, and a number of those that are refused.
@@ -64,7 +64,7 @@ class Flights:
         *,
         lease_seconds: float,
         policy: Policy,
-        observers: Events,
+        events: Events,
         rng: random.Random,
     ) -> None:
         self._producer = producer
@@ -74,18 +74,18 @@ class Flights:
         self._most_open = _OPEN_PER_SLOT * limits.slots
         self._lease_seconds = lease_seconds
         self._policy = policy
-        self._events = observers
+        self._events = events
         self._rng = rng
         self._backlog: deque[Batch] = deque()
         self._running: dict[CallKey, asyncio.Task[Finished]] = {}
-        self._waiting: set[CallKey] = set()  # running, but still waiting for their turn
+        self._waiting: set[CallKey] = set()  # running, but still waiting for the pace
         self._finished: list[Finished] = []
         self._held_until: dict[CallKey, float] = {}  # every open call of ours → monotonic seconds we surely hold it
         self.choked = False  # what has finished cannot be settled, or not all at once, just now
         self.refused = 0  # open calls that were to be settled and were refused, each for itself
         self._account_of: dict[CallKey, str] = {}
         self.unsettled_in_a_row = 0  # calls that could not be settled since the last one that could
-        self.changed = asyncio.Event()  # a slot is free, or a call was closed
+        self.bell = asyncio.Event()  # the cycle looks again: a slot is free, or a call was closed
         self.answered = asyncio.Event()  # there is something to settle
 
     @property
@@ -198,7 +198,7 @@ class Flights:
         for each in finished:
             del self._held_until[each.batch.key]
             del self._account_of[each.batch.key]
-        self.changed.set()
+        self.bell.set()
 
     async def _fly(self, batch: Batch) -> Finished:
         """The call with its answer. Cancelling passes through as long as nothing was sent."""
@@ -219,12 +219,12 @@ class Flights:
         return Finished(batch, settlement, sent, seconds)
 
     async def _ready(self, batch: Batch) -> Batch | None:
-        """When it is this call's turn, what of it is to be sent; None: nothing, it is given back."""
+        """What of this call is to be sent, once its pace allows it; None: nothing, it is given back."""
         try:
-            await self._pauses.wait_for_turn(batch.account)
+            await self._pauses.wait_for_pace(batch.account)
             return await self._deadlines.still_wanted(batch)
         except UnreachableError:
-            return None  # no turn could be had: PostgreSQL is away
+            return None  # no slot of the pace: PostgreSQL is away
         except Exception as error:
             self._events.emit(DatabaseRefused("send", told(error), batch.call_id))
             await asyncio.sleep(_REFUSED_SECONDS)  # it will be claimed again, and that had better not be at once
@@ -262,7 +262,7 @@ class Flights:
     def _finish(self, finished: Finished) -> None:
         self._finished.append(finished)
         self.answered.set()
-        self.changed.set()
+        self.bell.set()
 
 
 def _mistake(answer: object, count: int) -> str | None:

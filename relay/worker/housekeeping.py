@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 
-from relay import events
+from relay.events import Archived, ArchivingFailed, Events
 from relay.store import Moved
 from relay.worker.threads import Threads
 
@@ -29,13 +29,13 @@ class Housekeeping:
         batches: Callable[[], Iterator[Moved]],
         threads: Threads,
         *,
-        observers: events.Events,
+        events: Events,
         rng: random.Random,
         round_seconds: float = _ROUND_SECONDS,
     ) -> None:
         self._batches = batches
         self._threads = threads
-        self._events = observers
+        self._events = events
         self._rng = rng
         self._round_seconds = round_seconds
 
@@ -49,7 +49,7 @@ class Housekeeping:
                 await self._archive()
             except Exception as error:
                 # The first line alone: the others repeat the statement and its parameters.
-                self._events.emit(events.ArchivingFailed(str(error).partition("\n")[0]))
+                self._events.emit(ArchivingFailed(str(error).partition("\n")[0]))
 
     async def _archive(self) -> None:
         messages = attempts = calls = 0
@@ -62,4 +62,4 @@ class Housekeeping:
             messages, attempts, calls = messages + moved.messages, attempts + moved.attempts, calls + moved.calls
             await asyncio.sleep(max(_PAUSE_SECONDS, time.monotonic() - started))
         if messages or calls:
-            self._events.emit(events.Archived(messages, attempts, calls))
+            self._events.emit(Archived(messages, attempts, calls))

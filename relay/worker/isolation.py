@@ -24,10 +24,10 @@ _LEFT_ALONE_SECONDS = 60.0  # an account with such a message that stays as it is
 
 
 class Isolation:
-    def __init__(self, store: Store, threads: Threads, *, observers: Events, report: Report) -> None:
+    def __init__(self, store: Store, threads: Threads, *, events: Events, report: Report) -> None:
         self._store = store
         self._threads = threads
-        self._events = observers
+        self._events = events
         self._report = report
         self._until: dict[str, float] = {}  # account → monotonic seconds
 

@@ -32,7 +32,7 @@ class Leases:
         *,
         lease_seconds: float,
         policy: Policy,
-        observers: Events,
+        events: Events,
         report: Report,
         rng: random.Random,
     ) -> None:
@@ -41,7 +41,7 @@ class Leases:
         self._flights = flights
         self._lease_seconds = lease_seconds
         self._policy = policy
-        self._events = observers
+        self._events = events
         self._report = report
         self._rng = rng
         self._refused: dict[int, float] = {}  # until when
@@ -92,7 +92,7 @@ class Leases:
         messages = sum(len(settlement.verdicts) for settlement in settlements)
         self._report.unknown += messages
         self._events.emit(LeasesRecovered(len(settlements), messages))
-        self._flights.changed.set()
+        self._flights.bell.set()
 
     async def _recover_each(self, but: tuple[int, ...]) -> tuple[Settlement, ...]:
         """One of them is refused: the others are settled all the same, those behind the first hundred next time."""

@@ -26,14 +26,14 @@ class Lookout:
         self,
         store: Store,
         threads: Threads,
-        observers: Events,
+        events: Events,
         *,
         every_seconds: float = _EVERY_SECONDS,
         seconds: float = SECONDS,
     ) -> None:
         self._store = store
         self._threads = threads
-        self._events = observers
+        self._events = events
         self._every_seconds = every_seconds
         self._seconds = seconds
         self._since: dict[str, float] = {}  # transactions, as long as they are there

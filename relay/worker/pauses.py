@@ -40,7 +40,7 @@ class Pauses:
         store: Store,
         threads: Threads,
         directory: Directory,
-        observers: Events,
+        events: Events,
         *,
         calls_per_second: float = 0.0,
         known_only: bool = False,
@@ -50,8 +50,8 @@ class Pauses:
         self._store = store
         self._threads = threads
         self._directory = directory
-        self._troubles = Troubles(directory, observers)
-        self._events = observers
+        self._troubles = Troubles(directory, events)
+        self._events = events
         self._calls_per_second = calls_per_second
         self._accounts = {"default": float("-inf")}  # all that this process has met → when last looked up
         self._paused: dict[str, float] = {}  # scope → monotonic seconds of its end, infinity without one
@@ -102,7 +102,7 @@ class Pauses:
         """Whether it or its app key is paused, as far as is known without asking, or it has no credentials."""
         return self.is_stranger(account) or self._end(account) > time.monotonic()
 
-    async def wait_for_turn(self, account: str) -> None:
+    async def wait_for_pace(self, account: str) -> None:
         """Wait until the fleet's pace allows one more call with this account's app key."""
         app_key = self._app_key(account)
         if not self._calls_per_second or app_key is None:
@@ -159,7 +159,7 @@ class Pauses:
 
     async def _lifted(self, pause: Pause) -> bool:
         """End the pause if the credential it was ordered for is none of those we would use now."""
-        refused = pause.credential
+        refused = pause.fingerprint
         current = self._fingerprints(pause.scope)
         if refused is None or not current or refused in current:
             return False

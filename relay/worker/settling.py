@@ -51,13 +51,13 @@ class _Refusals:
 
 class Settling:
     def __init__(
-        self, store: Store, threads: Threads, flights: Flights, pauses: Pauses, *, observers: Events, report: Report
+        self, store: Store, threads: Threads, flights: Flights, pauses: Pauses, *, events: Events, report: Report
     ) -> None:
         self._store = store
         self._threads = threads
         self._flights = flights
         self._pauses = pauses
-        self._events = observers
+        self._events = events
         self._report = report
         self._refused: dict[CallKey, _Refusals] = {}
         self._left: dict[CallKey, Settlement] = {}  # of calls whose other messages have ended
@@ -104,7 +104,7 @@ class Settling:
 
     def _choke(self, lost: str) -> None:
         self.lost, self._flights.choked = lost, bool(lost)
-        self._flights.changed.set()
+        self._flights.bell.set()
 
     async def _settle(self, finished: list[Finished]) -> None:
         """All at once, but for those that failed before; or one by one. What is dealt with leaves the list."""
@@ -223,7 +223,7 @@ class Settling:
             order = each.settlement.pause
             if order is not None:
                 self._pauses.stale()
-                if order.credential is not None:
+                if order.fingerprint is not None:
                     self._pauses.refused(each.batch.account)
                 self._events.emit(Paused(order.scope, order.seconds, order.reason, order.error_code))
 

@@ -34,7 +34,7 @@ def test_a_refused_index(row: list[str]) -> None:
     settlement = settled(Answered((ACCEPTED, Result(Fault(fault), "code", "said"))))
     (verdict,) = settlement.verdicts
     assert settlement.done == ((1, 0),)
-    assert (verdict.outcome.value, verdict.burned) == (outcome, pays == "yes")
+    assert (verdict.outcome.value, verdict.pays) == (outcome, pays == "yes")
     assert verdict.final == (outcome == "failed")
     assert verdict.final or then.startswith("again")
 
@@ -48,7 +48,7 @@ def test_a_refused_call(row: list[str]) -> None:
     if settlement.pause is not None:
         assert (settlement.pause.seconds is None) == ("another credential" in then)
     assert {verdict.outcome.value for verdict in settlement.verdicts} == ({outcome} - {"–"})
-    assert {verdict.burned for verdict in settlement.verdicts} == ({pays == "yes"} if settlement.verdicts else set())
+    assert {verdict.pays for verdict in settlement.verdicts} == ({pays == "yes"} if settlement.verdicts else set())
 
 
 @pytest.mark.parametrize("row", CODES, ids=lambda row: " ".join(row[:2]))

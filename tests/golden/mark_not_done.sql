@@ -3,13 +3,13 @@ with v as (
         cast($4 as text[]), cast($5 as boolean[]), cast($6 as boolean[]),
         cast($7 as text[]), cast($8 as text[]), cast($9 as text[]),
         cast($10 as text[]), cast($11 as double precision[]))
-        as v (id, call_id, result_index, outcome, burned, final, error_code, error_message, row_code, row_message,
+        as v (id, call_id, result_index, outcome, pays, final, error_code, error_message, row_code, row_message,
               delay_seconds)
 ),
 marked as (
     update relay.outbox set
         status = case when v.final then 'failed' else 'pending' end,
-        attempts = attempts + cast(v.burned as integer),
+        attempts = attempts + cast(v.pays as integer),
         error_code = v.row_code,
         error_message = v.row_message,
         call_id = case when v.final then v.call_id end,

@@ -186,7 +186,7 @@ def test_what_a_worker_does_it_still_does(roles: Roles, engine: Engine) -> None:
     rows.run("select relay.pause_scope('account:a', now() + interval '1 hour', 'holiday')")
     refused = Refused(Fault.CREDENTIALS, "27", credential="c")
     assert not store.settle([decide(batch, refused, Policy(), rng)], {}).lost
-    assert [pause.credential for pause in store.pauses()] == [None]
+    assert [pause.fingerprint for pause in store.pauses()] == [None]
     rows.run("select relay.resume_scope('account:a', 'over')")
     (batch,) = store.claim(ClaimLimits(slots=1)).batches
     store.settle([decide(batch, refused, Policy(), rng)], {})

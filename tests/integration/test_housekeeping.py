@@ -91,8 +91,8 @@ class Rounds:
 async def told_after(rounds: Rounds) -> list[events.Event]:
     told: list[events.Event] = []
     threads = Threads(lambda _: None, patience_seconds=10)
-    observers = events.Events([told.append])
-    keeping = Housekeeping(rounds, threads, observers=observers, rng=random.Random(1), round_seconds=0.01)
+    observed = events.Events([told.append])
+    keeping = Housekeeping(rounds, threads, events=observed, rng=random.Random(1), round_seconds=0.01)
     task = asyncio.create_task(keeping.archive_forever())
     try:
         async with asyncio.timeout(20):

@@ -77,7 +77,7 @@ async def test_what_was_settled_unheard_is_counted_once_and_not_as_lost(
         name="w",
         policy=Policy(),
         options=Options(concurrency=2),
-        observers=Events([seen.append]),
+        events=Events([seen.append]),
         directory=Nobody(),
     )
     async with asyncio.timeout(40):

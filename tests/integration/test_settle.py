@@ -300,7 +300,7 @@ def test_pauses_in_force_are_read_and_lifted_by_another_credential_alone(rows: R
     order(rows, store, ENDLESS)
     (pause,) = store.pauses()
     assert (pause.scope, pause.seconds_left, pause.reason) == ("account:a", None, "credentials refused")
-    assert (pause.error_code, pause.credential) == ("27", "c0ffee")
+    assert (pause.error_code, pause.fingerprint) == ("27", "c0ffee")
     assert store.lift_pause("account:a", "another") is False
     assert store.lift_pause("account:b", "c0ffee") is False
     assert store.lift_pause("account:a", "c0ffee") is True
@@ -312,7 +312,7 @@ def test_a_pause_somebody_ordered_by_hand_is_never_lifted_by_a_credential(rows: 
     rows.run("insert into relay.pause (scope, reason, by) values ('account:a', 'holiday', 'me')")
     order(rows, store, ENDLESS)
     (pause,) = store.pauses()
-    assert (pause.reason, pause.credential) == ("holiday", None)
+    assert (pause.reason, pause.fingerprint) == ("holiday", None)
     assert store.lift_pause("account:a", "c0ffee") is False
 
 

@@ -78,7 +78,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "call_ids": [1] * 50,
         "outcomes": ["retry"] * 50,
         "result_indexes": list(range(50)),
-        "burned": [True] * 50,
+        "pays": [True] * 50,
         "final": [False] * 50,
         "delays_seconds": [1.0] * 50,
         **dict.fromkeys(("error_codes", "error_messages", "row_codes", "row_messages"), NONE),

@@ -34,7 +34,7 @@ async def test_a_refused_credential_pauses_its_account_and_a_drain_ends_without_
     report = await bench.drain()
     assert (report.done, report.left) == (60, 60)
     (pause,) = report.pauses
-    assert (pause.scope, pause.seconds_left, pause.error_code, pause.credential) == ("account:a", None, "27", "old")
+    assert (pause.scope, pause.seconds_left, pause.error_code, pause.fingerprint) == ("account:a", None, "27", "old")
     assert [batch.account for batch in producer.calls].count("a") == 1
     assert rows.one("select max(attempts) from relay.outbox where account = 'a'") == 0
     assert bench.told(events.Paused) == [events.Paused("account:a", None, "credentials refused: late", "27")]

@@ -53,7 +53,7 @@ class FreePace(Pauses):
         self.paused = False
         self.turn: Callable[[], Awaitable[object]] | None = None
 
-    async def wait_for_turn(self, account: str) -> None:
+    async def wait_for_pace(self, account: str) -> None:
         if self.turn is not None:
             await self.turn()
 
@@ -92,7 +92,7 @@ class Room:
             self.deadlines,
             lease_seconds=lease_seconds,
             policy=Policy(),
-            observers=Events([self.events.append]),
+            events=Events([self.events.append]),
             rng=rng,
         )
 

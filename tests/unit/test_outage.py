@@ -55,7 +55,7 @@ class Life:
             settlement = self.settle(answer, neighbours)
             verdict = next(v for v in settlement.verdicts if v.message_id == 0)
             self.first = self.now if self.first is None else self.first
-            self.attempts += verdict.burned
+            self.attempts += verdict.pays
             self.blamed += settlement.outcome == "partial"
             if verdict.final:
                 self.ended = verdict
@@ -119,7 +119,7 @@ def test_workers_that_die_for_a_day_end_no_message_and_it_waits_longer_each_time
 def test_who_is_spared_keeps_the_platforms_own_reason(answer: Refused, outcome: Outcome) -> None:
     life = Life(attempts=11)
     (verdict,) = life.settle(answer).verdicts
-    assert (verdict.outcome, verdict.burned, verdict.final, verdict.row_code) == (outcome, True, False, answer.code)
+    assert (verdict.outcome, verdict.pays, verdict.final, verdict.row_code) == (outcome, True, False, answer.code)
 
 
 def test_with_no_hours_attempts_alone_count() -> None:

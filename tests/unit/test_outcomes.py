@@ -22,7 +22,7 @@ HOLD = replace(POLICY, hold_unknown=True)
 def batch_of(*attempts: int, account: str = "shop") -> Batch:
     """Message ids are 101, 102, … so that none equals its index."""
     messages = tuple(
-        Message(101 + index, "t", "{}", account=account, attempts=burned) for index, burned in enumerate(attempts)
+        Message(101 + index, "t", "{}", account=account, attempts=paid) for index, paid in enumerate(attempts)
     )
     return Batch(call_id=9, account=account, messages=messages)
 
@@ -71,7 +71,7 @@ def test_a_refusal_of_the_whole_call(fault: Fault) -> None:
     assert (settlement.done, settlement.halves) == ((), ())
     assert [(v.message_id, v.result_index) for v in settlement.verdicts] == [(101, 0), (102, 1)]
     for verdict, attempts in zip(settlement.verdicts, (0, 4), strict=True):
-        assert (verdict.outcome, verdict.burned, verdict.final) == (outcome, paid, final)
+        assert (verdict.outcome, verdict.pays, verdict.final) == (outcome, paid, final)
         assert (verdict.code, verdict.message, verdict.row_code, verdict.row_message) == ("isp.x", "said") * 2
         assert_waits(verdict, waits, attempts)
     assert (settlement.pause is not None) is paused
@@ -86,7 +86,7 @@ def test_one_index_that_was_not_accepted(fault: Fault) -> None:
     assert settlement.done == ((101, 0), (103, 2))
     (verdict,) = settlement.verdicts
     assert (verdict.message_id, verdict.result_index) == (102, 1)
-    assert (verdict.outcome, verdict.burned, verdict.final) == (outcome, paid, final)
+    assert (verdict.outcome, verdict.pays, verdict.final) == (outcome, paid, final)
     assert (verdict.code, verdict.message, verdict.row_code, verdict.row_message) == ("isv.x", "said") * 2
     assert_waits(verdict, waits, 4)
     assert (settlement.halves, settlement.pause) == ((), None)
@@ -129,7 +129,7 @@ def test_the_last_attempt_fails_and_keeps_what_the_platform_said_last() -> None:
     settlement = decide(batch_of(10, 11), Refused(Fault.PROVIDER, "15", "isp.down", "broken"), POLICY, RNG)
     first, last = settlement.verdicts
     assert (first.final, first.row_code) == (False, "isp.down")
-    assert (last.outcome, last.burned, last.final) == (Outcome.FAILED, True, True)
+    assert (last.outcome, last.pays, last.final) == (Outcome.FAILED, True, True)
     assert (last.row_code, last.row_message) == (EXHAUSTED, "12 attempts; the last one: isp.down: broken")
     assert (last.code, last.message) == ("isp.down", "broken")
 
@@ -142,7 +142,7 @@ def test_an_unknown_stays_unknown_in_its_attempt_also_when_it_was_the_last() -> 
 @pytest.mark.parametrize("fault", [Fault.THROTTLED, Fault.CREDENTIALS, Fault.OURS], ids=str)
 def test_what_is_nobodys_fault_never_exhausts(fault: Fault) -> None:
     (verdict,) = decide(batch_of(500), Refused(fault, "7"), POLICY, RNG).verdicts
-    assert (verdict.burned, verdict.final) == (False, False)
+    assert (verdict.pays, verdict.final) == (False, False)
 
 
 @pytest.mark.parametrize("attempts", [0, 11, 500])
@@ -151,7 +151,7 @@ def test_hold_keeps_an_unknown_for_a_person_whatever_it_has_tried(attempts: int)
     single = decide(batch_of(attempts), Answered((Result(Fault.UNKNOWN),)), HOLD, RNG).verdicts[0]
     gone = lapsed(CallKey(9, 5), "shop", [(101, attempts)], HOLD, RNG).verdicts[0]
     for verdict in (whole, single, gone):
-        assert (verdict.outcome, verdict.burned, verdict.final) == (Outcome.UNKNOWN, True, False)
+        assert (verdict.outcome, verdict.pays, verdict.final) == (Outcome.UNKNOWN, True, False)
         assert verdict.delay_seconds is not None
         assert isinf(verdict.delay_seconds)
 
