@@ -43,6 +43,7 @@ class Executor(ThreadPoolExecutor):
         self._closed = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run ``fn`` on a thread of ours, started if none is free. Raises RuntimeError after ``shutdown``."""
         future: Future[T] = Future()
         with self._lock:
             if self._closed:

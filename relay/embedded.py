@@ -83,10 +83,12 @@ class EmbeddedPostgres:
 
     @property
     def psql(self) -> Path:
+        """The psql that came with this server."""
         return self._binaries / "psql"
 
     @property
     def log(self) -> Path:
+        """Where the server writes its log."""
         return self.home / "postgres.log"
 
     def url(self, database: str = "postgres") -> str:

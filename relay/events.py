@@ -13,6 +13,8 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class WorkerStarted:
+    """``worker`` as in its call rows; ``producer`` is the name of the class; ``concurrency`` calls at once."""
+
     name: ClassVar[str] = "worker.started"
     worker: str
     producer: str
@@ -29,6 +31,8 @@ class PollingOnly:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
+    """A claim. ``expired``: messages past their ``deliver_before``; ``seconds``: how long the claim itself took."""
+
     name: ClassVar[str] = "claim"
     calls: int
     messages: int
@@ -99,6 +103,10 @@ class LeasesRecovered:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
+    """An answer ordered a pause: ``scope`` is ``account:NAME`` or ``app:KEY``; ``seconds`` None: until it is resumed or
+    there is another credential.
+    """
+
     name: ClassVar[str] = "paused"
     scope: str
     seconds: float | None
@@ -109,6 +117,8 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class PauseLifted:
+    """A pause ended because there is another credential. ``more``: how many other pauses ended with it."""
+
     name: ClassVar[str] = "pause.lifted"
     scope: str
     more: int | None = None
@@ -194,6 +204,8 @@ class ArchivingFailed:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStopping:
+    """Nothing more is claimed; the calls in flight have ``grace_seconds`` to land."""
+
     name: ClassVar[str] = "worker.stopping"
     calls_in_flight: int
     grace_seconds: float
@@ -201,6 +213,8 @@ class WorkerStopping:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStopped:
+    """The run is over. What it did in all: ``calls`` settled, messages ``done`` and ``failed``."""
+
     name: ClassVar[str] = "worker.stopped"
     calls: int
     done: int
@@ -239,6 +253,7 @@ class Events:
         self._observers = tuple(observers)
 
     def emit(self, event: Event) -> None:
+        """Tell every observer, in their order. Never raises."""
         for observer in self._observers:
             try:
                 observer(event)

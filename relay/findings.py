@@ -7,6 +7,8 @@ from enum import StrEnum
 
 
 class State(StrEnum):
+    """How bad it is. The texts are those of ``relay check --json``."""
+
     OK = "ok"
     WARN = "warn"
     FAIL = "fail"
@@ -22,12 +24,15 @@ class Finding:
 
 
 def ok(sentence: str) -> Finding:
+    """As it should be."""
     return Finding(State.OK, sentence)
 
 
 def warn(sentence: str, hint: str = "") -> Finding:
+    """It works, but a person should look."""
     return Finding(State.WARN, sentence, hint)
 
 
 def fail(sentence: str, hint: str = "") -> Finding:
+    """The relay cannot do its work, or not safely."""
     return Finding(State.FAIL, sentence, hint)

@@ -140,6 +140,7 @@ class Lingering:
 
     @property
     def remedy(self) -> str:
+        """The SQL that ends it."""
         if self.pid is None:
             return f"rollback prepared '{self.gid}'"
         return f"select pg_terminate_backend({self.pid})"

@@ -95,6 +95,7 @@ class Batch:
 
     @property
     def key(self) -> CallKey:
+        """The id and the nonce of its call, which together name it also after a restore."""
         return CallKey(self.call_id, self.nonce)
 
     def __len__(self) -> int:
@@ -113,6 +114,7 @@ class Result:
 
     @property
     def accepted(self) -> bool:
+        """Whether the far end has the message now."""
         return self.fault is None
 
 

@@ -159,6 +159,7 @@ class Settlement:
 
     @property
     def key(self) -> CallKey:
+        """The call that this settles."""
         return CallKey(self.call_id, self.nonce)
 
 

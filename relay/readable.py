@@ -32,6 +32,7 @@ class Beyond(datetime):
         return made
 
     def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:
+        """As PostgreSQL wrote it: there is no such date in Python."""
         return self.written.replace(" ", sep, 1) if self.written[:1].isdigit() else self.written
 
     def __str__(self) -> str:

@@ -95,6 +95,7 @@ class Native(UserDefinedType[Any]):
         self.name = name
 
     def get_col_spec(self, **_: Any) -> str:
+        """The type as PostgreSQL writes it."""
         return self.name
 
 

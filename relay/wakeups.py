@@ -54,9 +54,13 @@ class Wakeup(Protocol):
 
     trouble: str | None
 
-    async def open(self) -> None: ...
+    async def open(self) -> None:
+        """Connect, if there is anything to connect to; called again, it does nothing."""
+        ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Give the connection back. It may be opened again."""
+        ...
 
     async def arm(self) -> Arming:
         """Ask to be woken from now on."""

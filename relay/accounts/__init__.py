@@ -27,6 +27,8 @@ Found = Credential | RelayError  # a credential, or why what is there for the ac
 
 
 class Source(Protocol):
+    """Where credentials come from: a TOML file, a mounted folder, a query of the user's."""
+
     def look_up(self, accounts: Collection[str]) -> Mapping[str, Found]:
         """What this source has now for these accounts; one it does not know is left out.
 

@@ -52,6 +52,7 @@ class QuerySource:
         self._takes_many = parameters == {"accounts"}
 
     def look_up(self, accounts: Collection[str]) -> Mapping[str, Found]:
+        """Ask for all accounts at once where the statement takes ``:accounts``; each time for LIMIT_SECONDS at most."""
         try:
             return self._all_at_once(accounts) if self._takes_many else self._one_by_one(list(accounts))
         except SQLAlchemyError as error:

@@ -26,6 +26,7 @@ class Given:
         self._credentials = dict(credentials)
 
     def look_up(self, accounts: Collection[str]) -> Mapping[str, Found]:
+        """Those of these accounts that were given; never raises."""
         return {account: self._credentials[account] for account in accounts if account in self._credentials}
 
 
@@ -38,6 +39,7 @@ class TomlFile:
         self._credentials: dict[str, Credential] = {}
 
     def look_up(self, accounts: Collection[str]) -> Mapping[str, Found]:
+        """What the file says now. Raises ConfigurationError when it cannot be read or is no TOML."""
         self._read_if_changed()
         return {account: self._credentials[account] for account in accounts if account in self._credentials}
 
@@ -71,6 +73,10 @@ class Folder:
         self._folder = folder
 
     def look_up(self, accounts: Collection[str]) -> Mapping[str, Found]:
+        """One folder an account, one file a part. An account whose files are of no use gets the error as its value.
+
+        Raises ConfigurationError when the folder cannot be listed.
+        """
         try:
             listed = set(os.listdir(self._folder))
         except OSError as error:

@@ -37,18 +37,21 @@ def opened(settings: Settings) -> Iterator[Engine]:
 
 @contextmanager
 def acting_engine(settings: Settings, *, who: str = "relay") -> Iterator[Engine]:
+    """The engine of these settings for a person who acts, closed afterwards. ``who`` is named in errors."""
     with opened(settings) as engine, Database(engine, settings.schema_name).acting(who=who) as acting:
         yield acting
 
 
 @contextmanager
 def operating(settings: Settings, *, who: str = "relay") -> Iterator[Engine]:
+    """The same, for a person who acts on messages: raises SchemaError where the tables are of another revision."""
     with opened(settings) as engine, Database(engine, settings.schema_name).operating(who=who) as acting:
         yield acting
 
 
 @contextmanager
 def snapshot(settings: Settings) -> Iterator[Connection]:
+    """A connection whose transaction sees one state of the database from the first statement to the last."""
     with opened(settings) as engine, Database(engine, settings.schema_name).snapshot() as connection:
         yield connection
 

@@ -199,6 +199,9 @@ def _given(settings: Settings) -> tuple[dict[str, _Given], list[str]]:
 def context_of(
     settings: Settings, options: ProducerOptions, credentials: Credentials, now: Callable[[], float]
 ) -> ProducerContext[Any]:
+    """What this producer is told. Without an option ``timeout_seconds`` a call gets 80% of the lease, so that the lease
+    outlasts it.
+    """
     lease = settings.lease_seconds
     timeout = getattr(options, _TIMEOUT, None) or min(lease / 1.25, max(lease - 1, lease / 2))
     return ProducerContext(options, credentials, timeout, now)

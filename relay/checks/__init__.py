@@ -36,4 +36,5 @@ Check = Callable[[Connection, Settings], Iterator[Finding]]
 
 
 def named(name: str, finding: Finding) -> NamedFinding:
+    """This finding under the name of the check that found it."""
     return NamedFinding(name, finding.state, finding.sentence, finding.hint)

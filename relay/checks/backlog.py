@@ -80,6 +80,7 @@ select c.id, c.worker, c.created_by from {schema}.call c where c.settled_at is n
 
 
 def backlog(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """How many messages are due and for how long the oldest; a warning from ``OLD_SECONDS`` on."""
     found = reports.status(connection)
     if found.oldest_due_seconds is None:
         yield ok("no message is due")
@@ -102,6 +103,7 @@ def far_times(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 
 def held(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Messages that wait for a person's decision: a warning, if there are any."""
     count = connection.scalar(statement(_HELD, settings.schema_name))
     if count:
         yield warn(f"{count} held until a person decides", "relay list --status pending; then relay retry or discard")
@@ -130,6 +132,7 @@ def blocked_keys(connection: Connection, settings: Settings) -> Iterator[Finding
 
 
 def pauses(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """The pauses in force, the first few by name, with their reasons masked."""
     found = connection.execute(statement(_PAUSES, settings.schema_name)).all()
     if not found:
         yield ok("none")
@@ -162,6 +165,7 @@ def pace(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 
 def failed(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Messages that failed in the last hour, with the code that most of them have."""
     count, often = connection.execute(statement(_FAILED, settings.schema_name)).one()
     if count:
         hint = f"relay list --status failed --since 1h; relay explain {often}"
@@ -182,6 +186,7 @@ def answers(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 
 def open_calls(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Calls that no relay can have made are a failure; calls whose lease ran out and that nobody settles, a warning."""
     unsound = connection.execute(statement(_UNSOUND, settings.schema_name)).all()
     if unsound:
         first = unsound[0]

@@ -61,6 +61,7 @@ _HAS_A_SAY = ("constraint", "trigger")
 
 
 def revision(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Whether the tables are at the revision of this program. All checks of tables depend on it."""
     try:
         require_head(connection, settings.schema_name)
     except SchemaError as error:
@@ -70,6 +71,9 @@ def revision(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 
 def catalogue(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Whether columns, indexes, constraints, triggers and functions are those of ``catalogue.json``: a finding for each
+    that is missing, added or different.
+    """
     there, clean = read_catalogue(connection, settings.schema_name), True
     for kind, expected in expected_catalogue().items():
         for finding in _differences(kind, expected, there[kind]):

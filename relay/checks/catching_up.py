@@ -20,6 +20,7 @@ _LEFT = {
 
 
 def left_to_do(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Rows that a migration left to be filled in later: a warning a step, with the number of rows."""
     function = f"{quoted(settings.schema_name)}.left_to_do()"
     if not connection.scalar(text("select has_function_privilege(:function, 'execute')"), {"function": function}):
         user = connection.scalar(text("select current_user"))

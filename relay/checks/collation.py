@@ -30,6 +30,7 @@ where c.relnamespace = to_regnamespace(:schema) and exists (
 
 
 def collation(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Whether texts are still compared as they were when the indexes were made. Needs PostgreSQL 15."""
     schema = quoted(settings.schema_name)
     if connection.scalar(text("select current_setting('server_version_num')::integer")) < _KNOWS_VERSIONS:
         yield ok("not recorded by PostgreSQL 14")

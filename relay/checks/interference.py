@@ -66,6 +66,7 @@ def row_security(connection: Connection, settings: Settings) -> Iterator[Finding
 
 
 def rules(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Rules of PostgreSQL on our tables: one that replaces a statement loses what is written."""
     schema = quoted(settings.schema_name)
     found = connection.execute(text(_RULES), {"schema": schema}).all()
     for rule, table, replaces in found:

@@ -55,6 +55,7 @@ order by attnum
 
 
 def rights(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Whether the role of the connection has every right that a worker needs; the hint grants what is missing."""
     schema = quoted(settings.schema_name)
     user = connection.scalar(text("select current_user"))
     asked = text("select has_schema_privilege(to_regnamespace(:schema), 'usage')")
@@ -87,6 +88,7 @@ def archiving(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 
 def superuser(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """A superuser works, but every right is a right to do harm: a warning."""
     user, is_superuser = connection.execute(
         text("select rolname, rolsuper from pg_roles where rolname = current_user")
     ).one()

@@ -12,6 +12,7 @@ from relay.sql import quoted
 
 
 def sequences(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Whether ids would be given a second time, as happens when only rows are restored."""
     schema = quoted(settings.schema_name)
     function = f"{schema}.sequences_left_behind()"
     if not connection.scalar(text("select has_function_privilege(:function, 'execute')"), {"function": function}):

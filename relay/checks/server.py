@@ -17,11 +17,13 @@ CLOCK_FAIL_SECONDS = 300  # half of what the platform permits
 
 
 def database(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """That PostgreSQL answers, and as whom and where we are there."""
     user, name = connection.execute(text("select current_user, current_database()")).one()
     yield ok(f"PostgreSQL answers, database {name}, role {user}")
 
 
 def version(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Whether the server is PostgreSQL 14 or newer."""
     asked = text("select current_setting('server_version_num')::integer, current_setting('server_version')")
     number, name = connection.execute(asked).one()
     if number // 10_000 >= OLDEST_VERSION:
@@ -31,6 +33,7 @@ def version(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 
 def encoding(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Whether the database can hold any text: UTF8 can."""
     name = str(connection.execute(text("select current_setting('server_encoding')")).scalar_one())
     if trouble := encoding_trouble(name):
         yield warn(trouble, "Move to a database made with: create database ... encoding 'UTF8' template template0")
@@ -54,6 +57,7 @@ def encoding_trouble(name: str) -> str | None:
 
 
 def primary(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Whether the server can be written to: it is no standby, and the role is not read-only."""
     asked = text("select pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean")
     standby, read_only = connection.execute(asked).one()
     if standby:
@@ -106,6 +110,7 @@ def lease(timeout_seconds: float | None) -> Check:
 
 
 def pooler(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Whether a pooler is in between, and whether it gives each transaction another server process."""
     mine = _server_process(connection)
     pooled = leads_to_a_pooler(connection)
     connection.rollback()

@@ -33,6 +33,7 @@ order by nspname, everybody desc, who
 
 
 def role_settings(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """What roles and databases set for sessions: what we overrule, what may stay, what does harm."""
     found = connection.execute(text(_SET)).all()
     overruled = {setting.name for setting in SETTINGS}
     clean, harmless, lost = True, list[str](), list[str]()

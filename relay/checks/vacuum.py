@@ -52,6 +52,7 @@ order by c.relname
 
 
 def horizon(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Who holds the oldest snapshot, so that finished rows cannot be removed; a warning when it is old."""
     held = connection.execute(text(_HOLDERS)).one_or_none()
     if held is None:
         yield ok("nobody holds it")
@@ -63,6 +64,7 @@ def horizon(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 
 def autovacuum(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Whether autovacuum is on, for the server and for each of our tables."""
     for name in ("autovacuum", "track_counts"):
         if connection.scalar(text("select current_setting(:name)"), {"name": name}) != "on":
             yield warn(f"{name} is off on this server, so dead rows stay", f"alter system set {name} = on")

@@ -32,6 +32,7 @@ _GSSAPI = "select encrypted from pg_stat_gssapi where pid = pg_backend_pid()"
 
 
 def encryption(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Whether contents can be read on the way to PostgreSQL, also behind a pooler."""
     host, encrypted, sslmode = _way(connection)
     stays = _stays_on_this_machine(host)
     by_gssapi = not encrypted and connection.scalar(text(_GSSAPI))

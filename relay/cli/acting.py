@@ -53,6 +53,7 @@ def ordered(reason: str | None, actor: str | None, dry_run: bool, selection: Map
 
 
 def tell_preview(found: Preview, *, as_json: bool) -> None:
+    """Print what a verb would change, for ``--dry-run``."""
     if as_json:
         print_json(
             {
@@ -98,6 +99,7 @@ def tell_changed(result: Changed, *, as_json: bool, done: str) -> None:
 
 
 def count(number: int, thing: str) -> str:
+    """ "1 message", "2,000 messages"."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 

@@ -12,14 +12,17 @@ from relay.settings import Settings
 
 
 def acting_engine(settings: Settings) -> AbstractContextManager[Engine]:
+    """As ``assembly.database.acting_engine``, named after the verb."""
     return database.acting_engine(settings, who=_verb())
 
 
 def operating(settings: Settings) -> AbstractContextManager[Engine]:
+    """As ``assembly.database.operating``, named after the verb."""
     return database.operating(settings, who=_verb())
 
 
 def reading(settings: Settings) -> AbstractContextManager[Connection]:
+    """As ``assembly.database.reading``, named after the verb."""
     return database.reading(settings, who=_verb())
 
 

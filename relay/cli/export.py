@@ -146,6 +146,7 @@ class Progress:
     @classmethod
     @contextmanager
     def on_stderr(cls) -> Iterator[Progress]:
+        """Progress that is told on stderr, and ends with the block."""
         told = cls(lambda said: say_exactly(said, err=True), terminal=sys.stderr.isatty(), clock=time.monotonic)
         try:
             yield told

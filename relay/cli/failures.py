@@ -28,6 +28,7 @@ class Failure(click.ClickException):
         self.exit_code = error.exit_code  # type: ignore[misc]  # click declares it for the class
 
     def show(self, file: IO[Any] | None = None) -> None:
+        """Print it on stderr, or to ``file``."""
         for line in self.message.splitlines():
             say(f"error: {line}", file=file, err=True)
         if self.hint:
@@ -42,6 +43,7 @@ class Unwritten(Failure):
         super().__init__(RelayError(f"cannot write to standard output: {error.strerror}", hint))
 
     def show(self, file: IO[Any] | None = None) -> None:
+        """The same, then let nothing more be written to standard output."""
         super().show(file)
         with contextlib.suppress(
             OSError

@@ -30,6 +30,7 @@ def say_exactly(text: str, *, err: bool = False) -> None:
 
 
 def print_json(document: Mapping[str, Any]) -> None:
+    """One JSON document on standard output, indented; texts of others are made harmless."""
     click.echo(json_text(_plain(document), indent=2, default=_written))
 
 
@@ -54,6 +55,7 @@ def print_facts(facts: Mapping[str, object]) -> None:
 
 
 def print_traceback(error: BaseException) -> None:
+    """On stderr, for ``--debug``."""
     say("".join(traceback.format_exception(error)), err=True, nl=False)
 
 

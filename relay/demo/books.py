@@ -39,6 +39,7 @@ class Books:
     held: tuple[str, ...]
 
     def status(self, status: str) -> int:
+        """How many messages have this status."""
         return sum(message.status == status for message in self.messages)
 
     def touched(self, outcome: str) -> int:
@@ -83,6 +84,7 @@ class Books:
 
 
 def read_books(engine: Engine, platform_url: str) -> Books:
+    """What the tables say and what the platform at this URL holds, side by side."""
     with engine.connect() as connection:
         return Books(
             tuple(connection.execute(text(_MESSAGES))),

@@ -61,6 +61,7 @@ class Service:
         self._watchdog.communicate(b"\n")
 
     def require_running(self) -> None:
+        """Raises RelayError, which names the log, when the process has ended."""
         if (code := self._process.poll()) is not None:
             raise RelayError(f"{self.name} ended with {code} before its time.", f"See {self.log}")
 
@@ -75,6 +76,7 @@ class Service:
         return self.wait_for(found, "to listen")
 
     def wait_for(self, found: Callable[[], T | None], what: str) -> T:
+        """The first value of ``found`` that is not None. RelayError when the process ends or PATIENCE_SECONDS pass."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while (value := found()) is None:
             self.require_running()

@@ -27,6 +27,8 @@ class _Tables(DeclarativeBase):
 
 
 class Trade(_Tables):
+    """An order of the shop: the application's own row, written in one transaction with its message."""
+
     __tablename__ = "orders"
     __table_args__ = {"schema": "shop"}  # noqa: RUF012  SQLAlchemy's own form
 
@@ -49,6 +51,7 @@ class Shop:
         self.wrong_messages = 0  # committed ones that the platform will refuse
 
     def open(self) -> None:
+        """Make the schema ``shop`` and its table."""
         with self._engine.begin() as connection:
             connection.execute(text("create schema shop"))
             _Tables.metadata.create_all(connection)

@@ -20,11 +20,13 @@ def say(text: str = "") -> None:
 
 
 def progress(text: str) -> None:
+    """A line on stderr: standard output is for what the demo found."""
     sys.stderr.write(escaped(f"{text}\n", keep="\n"))
     sys.stderr.flush()
 
 
 def title(text: str) -> None:
+    """A heading on standard output, underlined."""
     say(f"\n{text}\n{'-' * len(text)}")
 
 
@@ -37,10 +39,12 @@ def shell_line(arguments: Sequence[str], *, background: bool = False) -> str:
 
 
 def indented(text: str, by: int = 2) -> str:
+    """The lines of the text, ``by`` blanks further in; lines without content stay empty."""
     return "\n".join(f"{' ' * by}{line}".rstrip() for line in text.strip("\n").splitlines())
 
 
 def counted(number: int, what: str) -> str:
+    """ "1 call", "3 calls"."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 

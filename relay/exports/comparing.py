@@ -55,6 +55,7 @@ class Exported:
         return (self.since is None or time >= self.since) and time < (self.until or self.seen_at)
 
     def file(self, view: View) -> ExportedFile:
+        """The file of this view. Raises RelayError where the export has none."""
         if view.name not in self.files:
             raise RelayError(f"{self.folder} has no file of {view.name}.", "Export the period again.")
         name, columns = self.files[view.name]

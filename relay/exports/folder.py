@@ -54,9 +54,11 @@ class Draft:
 
     @property
     def sha256(self) -> str:
+        """Of everything written so far, as hexadecimal digits."""
         return self._hash.hexdigest()
 
     def write(self, data: bytes) -> None:
+        """Append; OSError where the disk refuses."""
         self._file.write(data)
         self._hash.update(data)
         self.size += len(data)
@@ -71,6 +73,7 @@ class Drafts:
         self._names: list[str] = []
 
     def new(self, name: str) -> Draft:
+        """A draft of the file that will have this name."""
         self._names.append(name)
         return Draft(self._folder / name)
 
@@ -88,6 +91,7 @@ class Drafts:
         self._settle()
 
     def remove(self) -> None:
+        """Remove what is unfinished; what cannot be removed stays."""
         for name in self._names:
             with suppress(OSError):
                 os.unlink(self._folder / f"{name}{PARTIAL}")

@@ -54,6 +54,7 @@ class Ledger:
         database.execute(_TABLE)
 
     def add(self, row: ExportedRow) -> None:
+        """Take in one row of ``audit_ledger``: which messages it names, or which it removed without naming them."""
         act, action, facts = row.number("id") or 0, row.text("action") or "", row.facts("selection")
         named = row.numbers("message_ids")
         if action == "salt":
@@ -71,6 +72,7 @@ class Ledger:
             self._call_removals.append(removal)
 
     def seal(self) -> None:
+        """All rows are in: from now on look-ups are fast."""
         self._database.execute(_INDEX)
 
     def named(self, message_id: int | None, action: str) -> Excuse | None:

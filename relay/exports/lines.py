@@ -43,7 +43,9 @@ class Format(Protocol):
     def head(self) -> bytes:
         """What stands before the first row."""
 
-    def line(self, values: Cells) -> bytes: ...
+    def line(self, values: Cells) -> bytes:
+        """One row as it is in the file, its line end included."""
+        ...
 
     @staticmethod
     def count(lines: Iterable[bytes]) -> int:

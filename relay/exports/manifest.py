@@ -64,6 +64,7 @@ class Manifest:
     previous: str | None
 
     def dumped(self) -> bytes:
+        """The bytes of ``manifest.json``; their SHA-256 is what the next export names."""
         document = {"format_version": FORMAT_VERSION, **asdict(self)}
         return json.dumps(document, ensure_ascii=False, indent=2, default=_time).encode() + b"\n"
 
@@ -81,6 +82,7 @@ class Preceding:
 
 
 def sha256_of(data: bytes) -> str:
+    """As hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 

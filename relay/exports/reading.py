@@ -41,10 +41,12 @@ class ExportedRow:
     json: bool = False
 
     def number(self, column: str) -> int | None:
+        """The value as a whole number; None where it is null."""
         value = self.text(column)
         return None if value is None else int(value)
 
     def numbers(self, column: str) -> list[int]:
+        """The value as a list of ids; empty where it is none."""
         value = _understood(self.values.get(column) or "null")
         return value if isinstance(value, list) else []
 
@@ -56,14 +58,17 @@ class ExportedRow:
         return {name: _understood(member) for name, member in _members(value)}
 
     def text(self, column: str) -> str | None:
+        """The value as a text; None where it is null."""
         value = self.values.get(column)
         return str(json.loads(value)) if value is not None and self.json and value.startswith('"') else value
 
     def moment(self, column: str) -> datetime | None:
+        """The value as a time, with its zone; None where it is null."""
         value = self.text(column)
         return None if value is None else datetime.fromisoformat(value)
 
     def key(self, order: Sequence[str]) -> Key:
+        """Where the row stands among those of its view; nulls come last."""
         return tuple(_LAST if (number := self.number(column)) is None else number for column in order)
 
 
@@ -76,6 +81,7 @@ class ExportedFile:
         self._columns = tuple(columns)
 
     def records(self) -> Iterator[bytes]:
+        """The rows as bytes, one after another, without the heading of a CSV file."""
         with open(self._path, "rb") as file:
             if not self._csv:
                 yield from file
@@ -85,6 +91,7 @@ class ExportedFile:
             yield from records
 
     def row(self, record: bytes) -> ExportedRow:
+        """This record, understood. Raises RelayError where it is no row of an export."""
         try:
             if not self._csv:
                 return ExportedRow(

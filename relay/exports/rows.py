@@ -68,6 +68,7 @@ class View:
 
     @property
     def has_id(self) -> bool:
+        """Whether its rows are told apart by one id."""
         return self.order == ("id",)
 
 

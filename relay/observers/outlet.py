@@ -48,6 +48,7 @@ class Outlet(io.TextIOBase):
         threading.Thread(target=self._write_forever, name="outlet", daemon=True).start()
 
     def write(self, text: str, /) -> int:
+        """Take the text, and return at once; whole lines are written by a thread. Raises TypeError for bytes."""
         if not isinstance(text, str):  # who asks whether this stream takes bytes
             raise TypeError(f"a text is written, not {type(text).__name__}")
         with self._news:
@@ -56,12 +57,15 @@ class Outlet(io.TextIOBase):
         return len(text)
 
     def writable(self) -> bool:
+        """Yes, though what nobody reads in time is dropped."""
         return True
 
     def isatty(self) -> bool:
+        """Whether the stream was a terminal when this was made."""
         return self._terminal
 
     def fileno(self) -> int:
+        """The descriptor that is written to."""
         return self._descriptor
 
     def flush(self) -> None:

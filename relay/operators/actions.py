@@ -102,6 +102,8 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
+    """How many rows one batch of ``prune`` deleted, by table."""
+
     messages: int = 0
     attempts: int = 0
     calls: int = 0

@@ -122,6 +122,7 @@ def of_session(connection: object) -> object:
 
 
 async def of_async_session(connection: Any) -> Any:
+    """The same as ``of_session``, of an AsyncSession."""
     if is_a(connection, "sqlalchemy.ext.asyncio", "AsyncSession", "async_scoped_session"):
         return await connection.connection(bind_arguments={"mapper": OutboxMessage})
     return connection

@@ -137,10 +137,12 @@ _GRAMMAR = json.JSONDecoder(parse_int=_skip, parse_float=_skip, parse_constant=_
 
 
 def utf8_length(text: str) -> int:
+    """In bytes, as PostgreSQL counts them."""
     return len(text) if text.isascii() else len(text.encode())
 
 
 def beyond_limit(name: str, size: int) -> MessageError:
+    """The error for a text of ``size`` bytes in the column ``name``."""
     sentence = f"{name} has {size:,} bytes, the outbox takes at most {MAX_BYTES[name]:,}."
     return MessageError(sentence, "Keep what is large elsewhere and insert a reference to it.")
 

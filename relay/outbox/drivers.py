@@ -65,6 +65,7 @@ def of_sqlalchemy(connection: Connection, function: str, schema: str) -> Driver:
 
 
 def refuse_other_databases(connection: Connection, function: str) -> None:
+    """Raises MessageError unless this connection is one to PostgreSQL. ``function`` is what the caller called."""
     if connection.dialect.name != "postgresql":
         raise wrong_database(connection.dialect.name, function)
 
@@ -91,6 +92,7 @@ def of_async(connection: Any, function: str, schema: str) -> Driver:
 
 
 def refuse_autocommit_of(driver: Driver, connection: object) -> None:
+    """Raises NotInTransaction where each statement commits by itself; its hint says how a transaction is begun."""
     if driver.commits_at_once:
         within = ", inside atomic()" if django_connection(connection) is not None else ""
         within = ", inside connection.transaction()" if is_asyncpg(connection) else within

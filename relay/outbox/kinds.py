@@ -104,6 +104,7 @@ def is_a(value: object, module: str, *names: str) -> bool:
 
 
 def is_asyncpg(value: object) -> bool:
+    """Whether this is a connection of asyncpg, also one that a pool lent."""
     return is_a(value, "asyncpg.connection", "Connection") or is_a(value, "asyncpg.pool", "PoolConnectionProxy")
 
 
@@ -135,6 +136,7 @@ def wrong_kind(value: object, function: str) -> MessageError:
 
 
 def wrong_database(name: str, function: str) -> MessageError:
+    """The error for a connection to another database than PostgreSQL."""
     named = _NAMES_OF_DATABASES.get(name, name)
     return MessageError(
         f"relay.{function} is for PostgreSQL only, and this is a connection to {named}.", _ONLY_POSTGRESQL

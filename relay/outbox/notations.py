@@ -27,6 +27,7 @@ Notation = Callable[[str, int], str]
 
 
 def pyformat(name: str, _number: int) -> str:
+    """``%(name)s``, of psycopg and Django."""
     return f"%({name})s"
 
 
@@ -36,10 +37,12 @@ def binary(name: str, _number: int) -> str:
 
 
 def dollars(_name: str, number: int) -> str:
+    """``$1``, of asyncpg and of PostgreSQL itself. Numbers begin at 1."""
     return f"${number}"
 
 
 def colons(name: str, _number: int) -> str:
+    """``:name``, of SQLAlchemy's ``text``."""
     return f":{name}"
 
 

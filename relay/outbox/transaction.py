@@ -35,6 +35,7 @@ def django_commits_at_once(connection: Any) -> bool:
 
 
 def not_in_transaction(within: str = "") -> NotInTransaction:
+    """The error for a connection in autocommit; ``within`` says, in its hint, how a transaction is begun."""
     return NotInTransaction(
         "The connection is in autocommit: the message would be committed apart from your own rows (a dual write).",
         f"Write both in one transaction{within}; if the message stands alone: relay.add(..., allow_autocommit=True)",

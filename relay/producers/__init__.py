@@ -71,11 +71,20 @@ class Producer(Protocol):
     max_batch: int
     max_bytes: int
 
-    async def open(self) -> None: ...
+    async def open(self) -> None:
+        """Get ready; may be called twice. Raises ConfigurationError for what is wrong before anything is sent."""
+        ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Give everything back; may be called twice, and also unopened."""
+        ...
 
-    async def produce(self, batch: Batch) -> Answer: ...
+    async def produce(self, batch: Batch) -> Answer:
+        """Send one call: a result for each message in the order of the batch, or one refusal for all.
+
+        Whatever it raises means that nobody knows what was accepted; ``NotSent``, when cancelled, that nothing was.
+        """
+        ...
 
 
 @runtime_checkable
@@ -85,11 +94,17 @@ class Probing(Protocol):
     The sentence continues "the platform": "accepts key and secret of the account shop". No secret is in it.
     """
 
-    async def open(self) -> None: ...
+    async def open(self) -> None:
+        """As of a producer."""
+        ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """As of a producer."""
+        ...
 
-    async def probe(self, account: str) -> Finding: ...
+    async def probe(self, account: str) -> Finding:
+        """What the far end says of this account."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

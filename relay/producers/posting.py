@@ -57,6 +57,7 @@ class PostingTransport(httpx.AsyncBaseTransport):
         self._idle: list[_Line] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Post over a free line, or a new one. Raises httpx.TransportError, which says how far the request got."""
         line = self._idle.pop() if self._idle else self._another()
         try:
             answer = await line.post(request)
@@ -70,6 +71,7 @@ class PostingTransport(httpx.AsyncBaseTransport):
         return httpx.Response(answer.status, headers=answer.raw_headers, stream=stream, request=request)
 
     async def aclose(self) -> None:
+        """Close every line, also those in use."""
         for line in self._all:
             await line.session.close()
 

@@ -19,6 +19,8 @@ MAX_MESSAGES = 50
 
 
 class StdoutProducer:
+    """Writes each message as one line of JSON to standard output. Nothing can be refused but by the pipe."""
+
     def __init__(self, _context: ProducerContext[ProducerOptions]) -> None:
         self.max_batch = MAX_MESSAGES
         self.max_bytes = 1024 * 1024
@@ -33,6 +35,7 @@ class StdoutProducer:
         """Standard output belongs to the process."""
 
     async def produce(self, batch: Batch) -> Answer:
+        """All accepted once they are flushed; UNKNOWN where the pipe breaks, for part of them may have been read."""
         text = "".join(map(_line, batch.messages))
         fate = _Fate()
         try:

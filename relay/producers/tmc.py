@@ -60,6 +60,8 @@ class TmcOptions(ProducerOptions):
 
 
 class TmcProducer:
+    """The Taobao Open Platform: one call of ``taobao.tmc.messages.produce`` for up to 50 messages."""
+
     Options = TmcOptions
     explain = staticmethod(explain)
     needs_credentials = True
@@ -86,6 +88,7 @@ class TmcProducer:
             await transport.aclose()
 
     async def produce(self, batch: Batch) -> Answer:
+        """Sign and post; a refusal of the credential comes with its app key and fingerprint."""
         credential = self._context.credentials(batch.account)
         if credential is None:
             return no_credentials(batch.account)

@@ -30,6 +30,7 @@ class Way:
 
     @property
     def the_proxy(self) -> str:
+        """The proxy and the variable that names it, for a sentence."""
         return f"the proxy {self.proxy} ({self.variable})"
 
     def named(self, host: str, port: int | None) -> str:
@@ -61,6 +62,7 @@ _NO_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKN
 
 
 def address(host: str, port: int | None) -> str:
+    """``host:port``, IPv6 in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -21,6 +21,8 @@ _RECENT = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class FailedCode:
+    """How many messages failed with this code."""
+
     error_code: str | None
     messages: int
 

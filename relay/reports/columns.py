@@ -26,4 +26,5 @@ def columns_of(kind: Any, table: Any, **computed: ColumnElement[Any]) -> Select[
 
 
 def all_of(connection: Connection, kind: Any, query: Select[Any]) -> tuple[Any, ...]:
+    """Every row as a value of this dataclass, whose fields the query selects in their order."""
     return tuple(kind(*row) for row in connection.execute(query))

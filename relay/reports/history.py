@@ -20,6 +20,8 @@ from relay.windows import read_outbox_archive as outbox_archive
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
+    """One call that did not deliver the message. ``retry_at`` None: it was final; ``result_index`` counts from 0."""
+
     call_id: int
     result_index: int
     outcome: str

@@ -26,6 +26,7 @@ TOO_LONG = f"""raise exception using
 
 
 def longer(**most: int) -> str:
+    """The condition of a trigger: any of these columns has more bytes than its limit."""
     return " or ".join(f'octet_length(new."{name}") > {size}' for name, size in most.items())
 
 

@@ -33,6 +33,7 @@ class ProduceResult:
 
     @property
     def accepted(self) -> bool:
+        """Whether the platform took the message."""
         return self.error_code is None
 
 

@@ -76,11 +76,13 @@ async def gateway(request: Request) -> Response:
 
 
 async def index(request: Request) -> Response:
+    """The page for people: what arrived, and what troubles are in force."""
     page = render_page(_platform(request))
     return HTMLResponse(page.encode("utf-8", "backslashreplace"))
 
 
 async def messages(request: Request) -> Response:
+    """The accepted messages as JSON, those that the query asks for; 400 where it asks for no number."""
     query = request.query_params
     try:
         after, limit = (int(query[name]) if name in query else None for name in ("after", "limit"))
@@ -96,6 +98,7 @@ async def messages(request: Request) -> Response:
 
 
 async def forget(request: Request) -> Response:
+    """Forget what was accepted; 403 for a page of another site."""
     if refusal := foreign(request):
         return refusal
     _platform(request).forget()
@@ -103,10 +106,12 @@ async def forget(request: Request) -> Response:
 
 
 async def calls(request: Request) -> Response:
+    """Every call so far as JSON, refused ones included."""
     return _json([row_of(call) for call in _platform(request).calls])
 
 
 async def set_faults(request: Request) -> Response:
+    """Replace the faults by those of the body, a JSON list of texts; 400 with a hint where one is misspelt."""
     if refusal := foreign(request):
         return refusal
     platform = _platform(request)

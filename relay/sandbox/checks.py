@@ -67,10 +67,12 @@ class Request:
     session_required: bool = False
 
     def get(self, name: str) -> str:
+        """The parameter, without blanks around it; empty where it is missing."""
         return self.params.get(name, "").strip()
 
     @property
     def app_key(self) -> str:
+        """Whose request it is; empty where it does not say."""
         return self.get("app_key")
 
     @property
@@ -80,6 +82,7 @@ class Request:
 
     @property
     def simplify(self) -> bool:
+        """Whether lists come without the element around them."""
         return self.get("simplify") in ("true", "1")
 
 

@@ -42,12 +42,16 @@ class BansApp:
 
 @dataclass(frozen=True, slots=True)
 class RefusesMessage:
+    """The messages whose content contains this text get this result; an empty text is in every content."""
+
     result: ProduceResult
     containing: str
 
 
 @dataclass(frozen=True, slots=True)
 class SpoilsAnswer:
+    """The messages are stored, and the answer is changed on its way."""
+
     spoil: Callable[[Reply], Reply]
 
 

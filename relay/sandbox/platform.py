@@ -40,6 +40,7 @@ class ResultsOnSuccess(StrEnum):
 
 
 def default_apps() -> dict[str, App]:
+    """The one app that the sandbox knows when it is told of none."""
     return {APP_KEY: App(APP_SECRET, frozenset({SESSION}))}
 
 

@@ -31,6 +31,7 @@ class When:
     calls: frozenset[int] = frozenset()
 
     def strikes(self, call: int, roll: Callable[[], float]) -> bool:
+        """Whether it strikes in this call, counted from 1; ``roll`` gives a number from 0 up to 1."""
         return (not self.calls or call in self.calls) and (self.chance >= 1 or roll() < self.chance)
 
 

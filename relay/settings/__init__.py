@@ -239,6 +239,7 @@ class Settings(BaseSettings):
         *_: PydanticBaseSettingsSource,
         **__: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Where values come from, the strongest first: arguments, environment, secret files, TOML."""
         environment = _environment()
         files = InitSettingsSource(settings_cls, _secret_files(environment))
         table = InitSettingsSource(settings_cls, _toml(environment)[0])
@@ -291,6 +292,7 @@ def database_url() -> str:
 
 
 def schema_name() -> str:
+    """The schema that the settings name. Raises ConfigurationError as ``load`` does."""
     return load().schema_name
 
 

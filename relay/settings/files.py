@@ -33,6 +33,7 @@ def is_there(path: Path) -> bool:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
+    """The file's values. Raises ConfigurationError when it is somebody else's, cannot be read or is no TOML."""
     if problem := stranger(path, named=path != DEFAULT_FILE):
         raise ConfigurationError(f"{path} {problem}")
     try:
@@ -52,6 +53,7 @@ def take_accounts(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def account_problems(path: Path, accounts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What is wrong with the tables below ``[accounts]``, a sentence each; no sentence contains a value."""
     problems = []
     for name, table in accounts.items():
         where = f"{path}: [accounts.{name}]"
@@ -67,6 +69,7 @@ def account_problems(path: Path, accounts: Mapping[str, Mapping[str, Any]]) -> l
 
 
 def flattened(table: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:
+    """Every value with its path, joined by underscores: ``[tmc] url`` is ``tmc_url``."""
     for key, value in table.items():
         if isinstance(value, dict):
             yield from flattened(value, f"{before}{key}_")

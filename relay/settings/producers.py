@@ -33,6 +33,7 @@ class Sections:
     tables: Tables = field(default_factory=dict)
 
     def with_overrides(self, overrides: Tables) -> Sections:
+        """The same with these options over them, option by option."""
         merged = {name: {**self.overrides.get(name, {}), **options} for name, options in overrides.items()}
         return Sections({**self.overrides, **merged}, self.variables, self.tables)
 

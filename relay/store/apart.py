@@ -59,6 +59,7 @@ class Aside:
         return [id_ for id_, (until, _) in self._until.items() if until > now]
 
     def put(self, refused: Mapping[int, str]) -> None:
+        """Leave these messages alone, each twice as long as the time before (id → reason)."""
         now = self._clock()
         for id_ in refused:
             seconds = min(_LONGEST_SECONDS, 2 * self._until[id_][1] if id_ in self._until else _FIRST_SECONDS)
@@ -71,6 +72,7 @@ class Aside:
         return fresh
 
     def forget(self, ids: Iterable[int]) -> None:
+        """These messages went well, or are gone."""
         for id_ in ids:
             self._until.pop(id_, None)
             self._fresh.pop(id_, None)

@@ -43,6 +43,7 @@ class Claim:
 
     @property
     def messages(self) -> int:
+        """How many messages the calls have together."""
         return sum(len(batch) for batch in self.batches)
 
 

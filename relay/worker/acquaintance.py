@@ -76,6 +76,7 @@ class Acquaintance:
         await self._looked.wait()
 
     def tasks(self) -> Iterable[Coroutine[None, None, None]]:
+        """What has to run beside the claims, until it is cancelled."""
         return self._introduce_forever(), self._lift_forever()
 
     async def _introduce_forever(self) -> None:

@@ -17,6 +17,8 @@ _EVERY_SECONDS = 30.0
 
 
 class Clock:
+    """The database's time as this process knows it. ``measured`` is False until it was asked for the first time."""
+
     def __init__(self) -> None:
         self._began: float | None = None  # what the database's clock said when our monotonic one was at 0
         self.measured = False
@@ -33,6 +35,7 @@ class Clock:
         self.measured = True
 
     async def measure_forever(self, store: Store, threads: Threads) -> None:
+        """Measure every half minute; while the database is away the last measurement stands."""
         while True:
             await asyncio.sleep(_EVERY_SECONDS)
             with suppress(Exception):  # what was measured last is good enough until the database answers again

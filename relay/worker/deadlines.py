@@ -17,6 +17,8 @@ from relay.worker.threads import Threads
 
 
 class Deadlines:
+    """What of a claimed call has expired by the time it is sent."""
+
     def __init__(self, store: Store, threads: Threads, clock: Clock) -> None:
         self._store = store
         self._threads = threads

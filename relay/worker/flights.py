@@ -108,6 +108,7 @@ class Flights:
 
     @property
     def running(self) -> int:
+        """How many calls are in flight, or wait for their pace."""
         return len(self._running)
 
     @property
@@ -117,6 +118,7 @@ class Flights:
 
     @property
     def open_calls(self) -> list[CallKey]:
+        """Every call that this process holds, from its claim until it is settled."""
         return list(self._held_until)
 
     @property
@@ -186,6 +188,7 @@ class Flights:
         ]
 
     def put_back(self, finished: Sequence[Finished]) -> None:
+        """These could not be settled; nobody knows whether they were, so they count as tried."""
         self._finished = [*(replace(each, tried=True) for each in finished), *self._finished]
         self.answered.set()
 

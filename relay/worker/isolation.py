@@ -24,6 +24,8 @@ _LEFT_ALONE_SECONDS = 60.0  # an account with such a message that stays as it is
 
 
 class Isolation:
+    """Which accounts have outcomes that PostgreSQL refuses, and until when nothing of them is claimed."""
+
     def __init__(self, store: Store, threads: Threads, *, events: Events, report: Report) -> None:
         self._store = store
         self._threads = threads

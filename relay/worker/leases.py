@@ -24,6 +24,8 @@ _REFUSED_SECONDS = 60.0  # so long a call that cannot be recovered is left alone
 
 
 class Leases:
+    """Extends the leases of this process's calls, and settles calls of workers that are gone."""
+
     def __init__(
         self,
         store: Store,

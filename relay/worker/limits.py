@@ -51,6 +51,7 @@ class Limits:
         self._claim_seconds += _NEWEST * (seconds - self._claim_seconds)
 
     def learn(self, batch: Batch, answer: Answer, seconds: float) -> None:
+        """What this answer, ``seconds`` after it was asked for, says about how much the far end takes."""
         self._flight_seconds += _NEWEST * (seconds - self._flight_seconds)
         if isinstance(answer, Answered):
             trouble = answer.is_trouble

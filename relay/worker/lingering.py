@@ -40,6 +40,7 @@ class Lookout:
         self._told: set[str] = set()
 
     async def look_forever(self) -> None:
+        """Look, and tell of who is new, until cancelled."""
         while True:
             await asyncio.sleep(self._every_seconds)
             with suppress(Exception):  # whatever is wrong with the database, others tell it

@@ -25,6 +25,7 @@ class Report:
     pauses: tuple[Pause, ...] = ()
 
     def add(self, call: CallSettled) -> None:
+        """Count one settled call; a released one was never made."""
         if call.outcome != "released":
             self.calls += 1
         self.done += call.done

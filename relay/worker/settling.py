@@ -50,6 +50,8 @@ class _Refusals:
 
 
 class Settling:
+    """Writes down what finished, as many calls in one transaction as there are."""
+
     def __init__(
         self, store: Store, threads: Threads, flights: Flights, pauses: Pauses, *, events: Events, report: Report
     ) -> None:

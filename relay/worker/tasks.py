@@ -18,12 +18,14 @@ async def until_first(ends: Sequence[asyncio.Task[None]], *, others: Sequence[as
 
 
 async def within(seconds: float, closing: Coroutine[None, None, None]) -> None:
+    """Await ``closing``, and give it up without a word after ``seconds``."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await closing
 
 
 async def cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel these tasks and wait until they have ended, however they end."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

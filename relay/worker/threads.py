@@ -53,6 +53,7 @@ class Threads:
         return await running
 
     def close(self) -> None:
+        """No work is begun any more; what is under way is not waited for."""
         for executor in (self._pool, self._cutting):
             executor.shutdown(wait=False, cancel_futures=True)
 
@@ -72,6 +73,7 @@ class Outage:
         self._since_monotonic = 0.0
 
     def over(self) -> None:
+        """The database answered: the next failure is a first one."""
         self._failures = 0
 
     def goes_on(self, error: UnreachableError) -> float:

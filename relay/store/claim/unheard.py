@@ -29,6 +29,7 @@ class Unheard:
         return list(self._until)
 
     def committing(self, batches: Iterable[Batch]) -> None:
+        """These calls are about to be committed."""
         until = self._clock() + self._lease_seconds
         self._until |= {batch.nonce: until for batch in batches}
 
@@ -37,5 +38,6 @@ class Unheard:
         self.forget(batch.nonce for batch in batches)
 
     def forget(self, nonces: Iterable[int]) -> None:
+        """Nothing is to be looked for under these nonces any more."""
         for nonce in nonces:
             self._until.pop(nonce, None)
