@@ -25,6 +25,7 @@ from relay.revisions import (
     r0008_naming,
     r0008_pace,
     r0008_reading,
+    r0008_removal,
     r0008_sessions,
     r0008_times,
     r0008_types,
@@ -54,6 +55,7 @@ _PARTS = (
     r0008_reading,
     r0008_locks,
     r0008_archiving,
+    r0008_removal,
     r0008_types,  # behind all that makes tables or views
     r0008_sessions,
 )

@@ -40,6 +40,7 @@ SQL_ROOMS = {
     "settings",
     "sql",
     "store",
+    "testing",
     "windows",
 }
 

@@ -7,7 +7,7 @@ begin
     raise exception using
         errcode = 'restrict_violation',
         message = 'nothing is removed from ' || tg_table_schema || '.' || tg_table_name,
-        hint = 'A month goes as a whole, with: relay archive --drop';
+        hint = 'A month goes as a whole, with: relay archive --drop. A database for tests is emptied by its owner with: relay.testing.empty(connection)';
 end
 $function$;
 

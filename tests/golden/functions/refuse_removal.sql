@@ -10,7 +10,7 @@ begin
     raise exception using
         errcode = 'restrict_violation',
         message = 'nothing is removed from ' || tg_table_schema || '.' || tg_table_name,
-        hint = 'What finished long ago is removed with: relay prune';
+        hint = case tg_argv[0] when 'prunable' then 'What finished long ago is removed with: relay prune. ' else 'It is kept for ever. ' end || 'A database for tests is emptied by its owner with: relay.testing.empty(connection)';
 end
 $function$;
 
