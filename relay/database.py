@@ -46,39 +46,38 @@ class Database:
 
     ``engine`` may be a host application's own. It stays as it is; the one that this has (``self.engine``) shares its
     connections, and every transaction on it is independent of what the host, the role or the database have set.
-    Errors that leave the blocks below are sentences of ours.
+    Errors that leave the blocks below are sentences of ours; where a lock was in the way they say that ``who`` did
+    nothing.
     """
 
-    def __init__(self, engine: Engine, schema: str = SCHEMA) -> None:
+    def __init__(self, engine: Engine, schema: str = SCHEMA, *, who: str = "relay") -> None:
         self.schema = schema
+        self._who = who
         self.engine = engine.execution_options(schema_translate_map={SCHEMA: schema})
         make_transactions_independent(self.engine)
 
     @contextmanager
-    def acting(self, *, who: str = "relay") -> Iterator[Engine]:
-        """An engine for a person who waits: for a lock five seconds at the most, and then is told who has it.
-
-        ``who`` did nothing then.
-        """
+    def acting(self) -> Iterator[Engine]:
+        """An engine for a person who waits: for a lock five seconds at the most, and then is told who has it."""
         engine = bounded(self.engine)
-        with _in_sentences(engine), naming(engine, f"{who} did nothing, {NOTHING_CHANGED}"):
+        with _in_sentences(engine), naming(engine, f"{self._who} did nothing, {NOTHING_CHANGED}"):
             yield engine
 
     @contextmanager
-    def operating(self, *, who: str = "relay") -> Iterator[Engine]:
+    def operating(self) -> Iterator[Engine]:
         """The same on a database whose tables are those this version knows, as far as the login may know that."""
-        with self.acting(who=who) as engine:
+        with self.acting() as engine:
             with engine.connect() as connection:
                 require_head_if_readable(connection, self.schema)
             yield engine
 
     @contextmanager
-    def reading(self, *, who: str = "relay") -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
         """A read-only snapshot of a database whose tables are those this version knows, as far as the login may know.
 
         Whoever reads waits for a lock no longer than whoever acts.
         """
-        with self.acting(who=who) as engine, engine.connect() as connection:
+        with self.acting() as engine, engine.connect() as connection:
             connection.execution_options(**_SNAPSHOT)
             require_head_if_readable(connection, self.schema)
             yield connection

@@ -5,12 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from relay.addresses import normalized_url
 from relay.database import Database, make_engine, raise_sentences
 from relay.readable import read_any_text
 from relay.settings import Settings
+
+
+@contextmanager
+def opened(settings: Settings, *, who: str = "relay", any_text: bool = False) -> Iterator[Database]:
+    """The database as long as the block lasts. ``who`` did nothing, an error says where a lock was in the way.
+
+    With ``any_text`` what is no text is shown even so, where the database does not see to it that it is one: for who
+    reads, and writes nothing.
+    """
+    engine = open_engine(settings)
+    if any_text:
+        read_any_text(engine)
+    try:
+        yield Database(engine, settings.schema_name, who=who)
+    finally:
+        engine.dispose()
 
 
 def open_engine(settings: Settings) -> Engine:
@@ -23,43 +39,3 @@ def open_engine(settings: Settings) -> Engine:
 def plain_engine(settings: Settings) -> Engine:
     """The same with SQLAlchemy's own errors, which the store reads."""
     return make_engine(normalized_url(settings.database_url), settings.schema_name)
-
-
-@contextmanager
-def opened(settings: Settings) -> Iterator[Engine]:
-    """An engine as long as the block lasts."""
-    engine = open_engine(settings)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-
-
-@contextmanager
-def acting_engine(settings: Settings, *, who: str = "relay") -> Iterator[Engine]:
-    """The engine of these settings for a person who acts, closed afterwards. ``who`` is named in errors."""
-    with opened(settings) as engine, Database(engine, settings.schema_name).acting(who=who) as acting:
-        yield acting
-
-
-@contextmanager
-def operating(settings: Settings, *, who: str = "relay") -> Iterator[Engine]:
-    """The same, for a person who acts on messages: raises SchemaError where the tables are of another revision."""
-    with opened(settings) as engine, Database(engine, settings.schema_name).operating(who=who) as acting:
-        yield acting
-
-
-@contextmanager
-def snapshot(settings: Settings) -> Iterator[Connection]:
-    """A connection whose transaction sees one state of the database from the first statement to the last."""
-    with opened(settings) as engine, Database(engine, settings.schema_name).snapshot() as connection:
-        yield connection
-
-
-@contextmanager
-def reading(settings: Settings, *, who: str = "relay") -> Iterator[Connection]:
-    """Of any text, also where the database does not see to it that it is one: this engine is nobody else's."""
-    with opened(settings) as engine:
-        read_any_text(engine)
-        with Database(engine, settings.schema_name).reading(who=who) as connection:
-            yield connection

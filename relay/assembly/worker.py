@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from relay.addresses import conninfo, normalized_url
 from relay.assembly.accounts import exposed, open_accounts
-from relay.assembly.database import plain_engine, reading
+from relay.assembly.database import opened, plain_engine
 from relay.assembly.probes import probed_by
 from relay.assembly.producers import call_messages, producer_for
 from relay.assembly.start import record_start
@@ -120,7 +120,7 @@ def _opened(settings: Settings, name: str, observer: Observer, warn: Warn) -> _P
         warn(problem)
     with ExitStack() as stack:
         accounts = stack.enter_context(open_accounts(settings))
-        with reading(settings) as connection:  # the database answers, and its tables are those this version knows
+        with opened(settings) as database, database.reading() as connection:  # it answers, and its tables are ours
             require_head(connection, settings.schema_name)  # whoever may not know that is no worker
             if trouble := encoding_trouble(server_encoding(connection)):
                 warn(trouble)

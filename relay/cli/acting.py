@@ -9,7 +9,8 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,11 +19,17 @@ import click
 from relay.cli.printing import print_facts, print_json, say
 
 if TYPE_CHECKING:
-    from relay.operators.actions import Changed, Order, Preview
+    from relay.operators.actions import Changed, Preview
+    from relay.operators.archive import Moved
+    from relay.operators.ledger import Order
+    from relay.operators.retention import Pruned
+
+    Batch = TypeVar("Batch", Moved, Pruned)
 
 F = TypeVar("F", bound=Callable[..., Any])
 LARGEST_ID = 2**63 - 1
 NOT_ALL = 1
+_QUIET_SECONDS = 2.0  # whoever waits for longer is told how far it is
 
 message_id = click.IntRange(1, LARGEST_ID)
 
@@ -45,7 +52,7 @@ def ledger_options_with(when: str) -> Callable[[F], F]:
 
 def ordered(reason: str | None, actor: str | None, dry_run: bool, selection: Mapping[str, object]) -> Order:
     """What the ledger is to say; without a reason only a dry run goes on."""
-    from relay.operators.actions import Order
+    from relay.operators.ledger import Order
 
     if not dry_run and not (reason or "").strip():
         raise click.UsageError("--reason is missing: say why, it is kept in the ledger")
@@ -96,6 +103,17 @@ def tell_changed(result: Changed, *, as_json: bool, done: str) -> None:
     elif not result.skipped:
         say("no message fits: nothing was changed", err=True)
     _tell_skipped(result.skipped)
+
+
+def summed(batches: Iterable[Batch], nothing: Batch, done: str) -> Batch:
+    """All batches together, with a line on stderr now and then; ``done`` begins it: deleted 3 messages ..."""
+    total, told = nothing, time.monotonic()
+    for one in batches:
+        total = total + one
+        if time.monotonic() - told > _QUIET_SECONDS:
+            told = time.monotonic()
+            say(f"{done} {count(total.messages, 'message')} and {count(total.calls, 'call')} so far", err=True)
+    return total
 
 
 def count(number: int, thing: str) -> str:

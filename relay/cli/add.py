@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from relay.cli.options import json_option, time
+from relay.cli.options import json_option, time, verb_in_use
 from relay.cli.printing import print_json, say
 
 
@@ -26,14 +26,14 @@ def add(topic: str, content: str, as_json: bool, **columns: Any) -> None:
 
     The content is a JSON object, given as an argument or on standard input.
     """
-    from relay.cli.database import acting_engine
+    from relay.assembly.database import opened
     from relay.outbox import add as insert
     from relay.settings import load
 
     settings = load()
     data = _standard_input() if content == "-" else content
     given = {name: value for name, value in columns.items() if value is not None}
-    with acting_engine(settings) as engine, engine.begin() as connection:
+    with opened(settings, who=verb_in_use()) as database, database.acting() as engine, engine.begin() as connection:
         message_id = insert(connection, topic, data, schema=settings.schema_name, **given)
     if as_json:
         print_json({"id": message_id})

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
 
-from relay.cli.acting import count, ledger_options_with, ordered
-from relay.cli.options import duration, json_option
+from relay.cli.acting import count, ledger_options_with, ordered, summed
+from relay.cli.options import duration, json_option, verb_in_use
 from relay.cli.printing import print_facts, print_json, print_table, say
 from relay.cli.removing import forgotten_keys
 
 if TYPE_CHECKING:
-    from relay.operators.actions import Order
-    from relay.operators.archive import Archivable, Month, Moved
+    from relay.operators.archive import Archivable, Month
+    from relay.operators.ledger import Order
     from relay.settings import Settings
 
-_QUIET_SECONDS = 2.0  # whoever waits for longer is told how far it is
 _BUSY = "somebody else is archiving: the rest is left to them"
 
 
@@ -78,11 +75,11 @@ def archive(
 
 
 def _move(settings: Settings, older_than: timedelta, order: Order, batch: int, dry_run: bool, as_json: bool) -> None:
-    from relay.cli.database import operating
+    from relay.assembly.database import opened
     from relay.operators import archive
 
     failed_holds = settings.on_failed_head == "hold"
-    with operating(settings) as engine:
+    with opened(settings, who=verb_in_use()) as database, database.operating() as engine:
         if dry_run:
             with engine.connect() as connection:
                 found = archive.archivable(connection, older_than, failed_holds=failed_holds)
@@ -92,7 +89,7 @@ def _move(settings: Settings, older_than: timedelta, order: Order, batch: int, d
             engine.begin, older_than, actor=order.actor, reason=order.reason, batch=batch,
             failed_holds=failed_holds,
         )  # fmt: skip
-        moved = _summed(batches)
+        moved = summed(batches, archive.Moved(), "archived")
         forgotten = forgotten_keys(engine, settings, order.actor, batch)
     if as_json:
         print_json(asdict(moved) | forgotten)
@@ -104,10 +101,10 @@ def _move(settings: Settings, older_than: timedelta, order: Order, batch: int, d
 
 
 def _list(settings: Settings, as_json: bool) -> None:
-    from relay.cli.database import reading
+    from relay.assembly.database import opened
     from relay.operators import archive
 
-    with reading(settings) as connection:
+    with opened(settings, who=verb_in_use(), any_text=True) as database, database.reading() as connection:
         months = list(archive.months(connection))
     if as_json:
         print_json({"items": months})
@@ -118,10 +115,10 @@ def _list(settings: Settings, as_json: bool) -> None:
 
 
 def _drop(settings: Settings, month: str, order: Order, dry_run: bool, yes: bool, as_json: bool) -> None:
-    from relay.cli.database import operating
+    from relay.assembly.database import opened
     from relay.operators import archive
 
-    with operating(settings) as engine:
+    with opened(settings, who=verb_in_use()) as database, database.operating() as engine:
         with engine.connect() as connection:
             found = archive.droppable(connection, month)
         if not dry_run:
@@ -149,16 +146,3 @@ def _tell_archivable(found: Archivable, as_json: bool) -> None:
     oldest = None if found.oldest_seconds is None else timedelta(seconds=found.oldest_seconds)
     print_facts({"messages": found.messages, "oldest": oldest, "dedupe keys kept": found.dedupe_keys})
     say("dry run: nothing was moved", err=True)
-
-
-def _summed(batches: Iterator[Moved]) -> Moved:
-    """All batches together, with a line on stderr now and then."""
-    from relay.operators.archive import Moved
-
-    moved, told = Moved(), time.monotonic()
-    for one in batches:
-        moved = Moved(moved.messages + one.messages, moved.attempts + one.attempts, moved.calls + one.calls, one.busy)
-        if time.monotonic() - told > _QUIET_SECONDS:
-            told = time.monotonic()
-            say(f"archived {count(moved.messages, 'message')} and {count(moved.calls, 'call')} so far", err=True)
-    return moved

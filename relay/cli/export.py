@@ -106,14 +106,14 @@ def _write(
     after: Path | None,
     as_json: bool,
 ) -> None:
-    from relay.assembly.database import snapshot
+    from relay.assembly.database import opened
     from relay.exports import Plan
     from relay.exports import export as write
     from relay.settings import load
 
     settings = load()
     plan = Plan(form, since, until, _preceding(previous), _preceding(after and after / "manifest.json"))
-    with snapshot(settings) as connection, Progress.on_stderr() as told:
+    with opened(settings) as database, database.snapshot() as connection, Progress.on_stderr() as told:
         manifest, sha256 = write(connection, folder, plan, told=told)
     if as_json:
         print_json({"sha256": sha256, **asdict(manifest)})

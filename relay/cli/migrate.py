@@ -37,19 +37,19 @@ def migrate(sql: bool, check: bool, to: str, start: str | None, wait: timedelta,
         raise click.UsageError("--check asks whether the tables are at head, and goes with none of the others")
     settings = load()
     if check:
-        with opened(settings) as engine, engine.connect() as connection:
+        with opened(settings) as database, database.engine.connect() as connection:
             require_head(connection, settings.schema_name)
         say(f"the tables are at revision {HEAD}", err=True)
         return
     if sql:
         say_exactly(migrating.migration_sql(schema=settings.schema_name, to=to, start=start))
         return
-    with opened(settings) as engine:
-        with engine.connect() as connection:
+    with opened(settings) as database:
+        with database.engine.connect() as connection:
             if trouble := encoding_trouble(server_encoding(connection)):
                 say(f"warning: {trouble}", err=True)
         applied = migrating.migrate(
-            engine,
+            database.engine,
             schema=settings.schema_name,
             to=to,
             wait_seconds=wait.total_seconds(),

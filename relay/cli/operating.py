@@ -21,13 +21,14 @@ from relay.cli.acting import (
     tell_changed,
     tell_preview,
 )
-from relay.cli.options import duration, json_option
+from relay.cli.options import duration, json_option, verb_in_use
 from relay.cli.options import rate as a_rate
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from relay.operators.actions import Changed, Order, Verb
+    from relay.operators.actions import Changed, Verb
+    from relay.operators.ledger import Order
 
 _NO_FILTER = ("limit",)  # narrows what others have chosen
 
@@ -108,7 +109,7 @@ def _operate(
     as_json: bool,
     **filters: Any,
 ) -> None:
-    from relay.cli.database import operating
+    from relay.assembly.database import opened
     from relay.operators import actions
     from relay.settings import load
 
@@ -116,7 +117,7 @@ def _operate(
     selection = {"ids": ids} if ids else filters
     order = ordered(reason, actor, dry_run, {**selection, **manner})
     settings = load()
-    with operating(settings) as engine:
+    with opened(settings, who=verb_in_use()) as database, database.operating() as engine:
         with engine.connect() as connection:
             named = ids or actions.find(connection, actions.ActionFilter(**filters), verb=verb)
             expected = actions.preview(connection, verb, named)

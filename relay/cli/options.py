@@ -46,3 +46,9 @@ def rate(text: str) -> float:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+
+
+def verb_in_use() -> str:
+    """What did nothing, for the sentence that says so: relay status."""
+    context = click.get_current_context(silent=True)
+    return f"relay {context.info_name}" if context else "relay"

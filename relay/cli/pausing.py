@@ -7,7 +7,7 @@ from datetime import timedelta
 import click
 
 from relay.cli.acting import F, ledger_options, ordered
-from relay.cli.options import duration, json_option
+from relay.cli.options import duration, json_option, verb_in_use
 from relay.cli.printing import print_json, say, shown
 
 
@@ -35,7 +35,7 @@ def pause(
     Calls in flight go on. The pause takes the place of any other one of the same account or app key, also of one that a
     new credential would have ended.
     """
-    from relay.cli.database import operating
+    from relay.assembly.database import opened
     from relay.operators import actions
     from relay.settings import load
 
@@ -43,7 +43,7 @@ def pause(
     actions.require_possible(scope)
     order = ordered(reason, actor, dry_run, {"scope": scope, "for": lasting})
     settings = load()
-    with operating(settings) as engine, engine.begin() as connection:
+    with opened(settings, who=verb_in_use()) as database, database.operating() as engine, engine.begin() as connection:
         before = actions.pause_in_force(connection, scope)
         until, action = None, None
         if not dry_run:
@@ -69,7 +69,7 @@ def resume(
 
     Without a new credential a pause for a refused one comes back with the next call.
     """
-    from relay.cli.database import operating
+    from relay.assembly.database import opened
     from relay.errors import RelayError
     from relay.operators import actions
     from relay.settings import load
@@ -77,7 +77,7 @@ def resume(
     scope = _scope(account, app)
     order = ordered(reason, actor, dry_run, {"scope": scope})
     settings = load()
-    with operating(settings) as engine, engine.begin() as connection:
+    with opened(settings, who=verb_in_use()) as database, database.operating() as engine, engine.begin() as connection:
         before = actions.pause_in_force(connection, scope)
         action = None if dry_run else actions.resume(connection, scope, order)
     if before is None or (action is None and not dry_run):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relay.cli.acting import ordered
-from relay.cli.options import duration, json_option
+from relay.cli.options import duration, json_option, verb_in_use
 from relay.cli.printing import print_facts, print_json, print_table, say, shown
 
 if TYPE_CHECKING:
-    from relay.operators.actions import Order
-    from relay.reports import PauseListed, Status, Trouble
+    from relay.operators.ledger import Order
+    from relay.reports import MessageReport, Status, Trouble
     from relay.settings import Settings
 
 THE_CONDITION_HOLDS = 3
@@ -29,10 +29,10 @@ _LARGEST_ID = 2**63 - 1
 def status(as_json: bool, fail_if_older: timedelta | None) -> None:
     """Show the backlog, what is in flight, failures, pauses, workers."""
     from relay import reports
-    from relay.cli.database import reading
+    from relay.assembly.database import opened
     from relay.settings import load
 
-    with reading(load()) as connection:
+    with opened(load(), who=verb_in_use(), any_text=True) as database, database.reading() as connection:
         found = reports.status(connection)
     if as_json:
         print_json(asdict(found))
@@ -55,10 +55,10 @@ def status(as_json: bool, fail_if_older: timedelta | None) -> None:
 def list_messages(limit: int, after: int | None, as_json: bool, **wanted: Any) -> None:
     """List messages, the newest first."""
     from relay import reports
-    from relay.cli.database import reading
+    from relay.assembly.database import opened
     from relay.settings import load
 
-    with reading(load()) as connection:
+    with opened(load(), who=verb_in_use(), any_text=True) as database, database.reading() as connection:
         lines, following = reports.messages(connection, reports.Filter(**wanted), limit=limit, after=after)
     if as_json:
         print_json({"items": lines, "next": following})
@@ -82,7 +82,7 @@ def show(message_id: int, reveal: bool, reason: str | None, actor: str | None, a
     for them and say why.
     """
     from relay import reports
-    from relay.cli.database import reading
+    from relay.assembly.database import opened
     from relay.errors import RelayError
     from relay.settings import load
 
@@ -90,12 +90,12 @@ def show(message_id: int, reveal: bool, reason: str | None, actor: str | None, a
         raise click.UsageError("--reason and --actor go with --reveal")
     order = ordered(reason, actor, False, {"ids": [message_id]}) if reveal else None
     settings = load()
-    with reading(settings) as connection:
+    with opened(settings, who=verb_in_use(), any_text=True) as database, database.reading() as connection:
         found = reports.message(connection, message_id)
     if found is None:
         raise RelayError(f"There is no message {message_id}.", "relay list shows which there are.")
+    found, texts = _revealed(settings, found, order) if order else (found, {})
     facts = asdict(found)
-    texts = _revealed(settings, facts, order) if order else {}
     if as_json:
         print_json(facts | texts)
     else:
@@ -104,7 +104,7 @@ def show(message_id: int, reveal: bool, reason: str | None, actor: str | None, a
 
 
 def _print_status(found: Status) -> None:
-    from relay.reports import far_told
+    from relay.reports import far_told, foremost
 
     oldest = found.oldest_due_seconds
     print_facts(
@@ -121,7 +121,7 @@ def _print_status(found: Status) -> None:
             "in the way": "; ".join(f"{one}: {one.remedy}" for one in found.lingering) or None,
         }
     )
-    shown_pauses = _first(found.pauses)
+    shown_pauses = foremost(found.pauses, _MOST_PAUSES)
     for heads, rows in (
         (("failed", "messages"), found.failed),
         (("paused", "until", "reason", "error code", "since", "by"), shown_pauses),
@@ -134,15 +134,6 @@ def _print_status(found: Status) -> None:
             say(f"and {more} more pauses: see relay status --json, or relay.audit_pause where in_force")
 
 
-def _first(pauses: Sequence[PauseListed]) -> Sequence[PauseListed]:
-    """What fits on a page: accounts without credentials may be a hundred thousand, so they come last."""
-    if len(pauses) <= _MOST_PAUSES:
-        return pauses
-    from relay.message import NO_CREDENTIALS
-
-    return sorted(pauses, key=lambda pause: (pause.error_code == NO_CREDENTIALS, pause.scope))[:_MOST_PAUSES]
-
-
 def _trouble(trouble: Trouble | None) -> str | None:
     if trouble is None:
         return None
@@ -150,25 +141,19 @@ def _trouble(trouble: Trouble | None) -> str | None:
     return f"the last {trouble.calls} calls came to nothing, since {shown(trouble.since)}; the last one: {said}"
 
 
-def _revealed(settings: Settings, facts: dict[str, Any], order: Order) -> dict[str, str]:
-    """The texts that are there, by name, once the ledger has it on record that they were asked for.
-
-    What was said of the message is put into ``facts``, in the place of its masked form.
-    """
-    from relay.cli.database import operating
+def _revealed(settings: Settings, found: MessageReport, order: Order) -> tuple[MessageReport, dict[str, str]]:
+    """The same unmasked, and the texts that are there by name, once the ledger has it that they were asked for."""
+    from relay import reports
+    from relay.assembly.database import opened
     from relay.operators import actions
 
-    calls = [call["id"] for call in facts["calls"]]
-    with operating(settings) as engine, engine.begin() as connection:
-        texts = actions.reveal(connection, facts["id"], order, calls=calls)
+    calls = [call.id for call in found.calls]
+    with opened(settings, who=verb_in_use()) as database, database.operating() as engine, engine.begin() as connection:
+        texts = actions.reveal(connection, found.id, order, calls=calls)
     if texts is None:
-        return {}
-    facts["error_message"] = texts.error_message
-    for rows, key, said in ((facts["history"], "call_id", texts.of_attempts), (facts["calls"], "id", texts.of_calls)):
-        for row in rows:
-            row["error_message"] = said.get(row[key], row["error_message"])
+        return found, {}
     told = {name: getattr(texts, name) for name in ("content", "json_ex_content", "headers")}
-    return {name: value for name, value in told.items() if value is not None}
+    return reports.unmasked(found, texts), {name: value for name, value in told.items() if value is not None}
 
 
 def _print_texts(texts: Mapping[str, str]) -> None:

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from relay.cli.acting import (
-    count,
     ledger_options,
     ledger_options_with,
     message_id,
     ordered,
+    summed,
     tell_changed,
     tell_preview,
 )
-from relay.cli.options import duration, json_option
+from relay.cli.options import duration, json_option, verb_in_use
 from relay.cli.printing import print_facts, print_json, say
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from relay.operators.actions import Pruned
     from relay.settings import Settings
 
-_QUIET_SECONDS = 2.0  # whoever waits for longer is told how far it is
 _LARGEST_BATCH = 10_000  # so many ids the ledger keeps in a row
 
 
@@ -41,13 +37,13 @@ def redact(ids: tuple[int, ...], reason: str | None, actor: str | None, dry_run:
     A tombstone stays in its place, extra content and headers go with it, and the ledger keeps the SHA-256 of what was
     removed. Backups, and what the platform has, are not reached.
     """
-    from relay.cli.database import operating
+    from relay.assembly.database import opened
     from relay.operators import actions
     from relay.settings import load
 
     order = ordered(reason, actor, dry_run, {"ids": ids})
     settings = load()
-    with operating(settings) as engine, engine.begin() as connection:
+    with opened(settings, who=verb_in_use()) as database, database.operating() as engine, engine.begin() as connection:
         if dry_run:
             tell_preview(actions.preview(connection, "redact", ids), as_json=as_json)
             return
@@ -68,19 +64,19 @@ def prune(
     In small batches, each committed with its row in the ledger. The dedupe key stays known: a second insert with
     it does nothing, until RELAY_DEDUPE_KEEP_DAYS have passed. May be stopped and run again at any time.
     """
-    from relay.cli.database import operating
-    from relay.operators import actions
+    from relay.assembly.database import opened
+    from relay.operators import retention
     from relay.settings import load
 
     order = ordered(reason or "retention", actor, dry_run, {"older_than": older_than})
     settings = load()
-    with operating(settings) as engine:
+    with opened(settings, who=verb_in_use()) as database, database.operating() as engine:
         if dry_run:
             with engine.connect() as connection:
-                messages, oldest = actions.prunable(connection, older_than)
+                messages, oldest = retention.prunable(connection, older_than)
             _tell_prunable(messages, oldest, as_json)
             return
-        gone = _summed(actions.prune(engine, older_than, order, batch=batch))
+        gone = summed(retention.prune(engine, older_than, order, batch=batch), retention.Pruned(), "deleted")
         forgotten = forgotten_keys(engine, settings, order.actor, batch)
     facts = {"messages": gone.messages, "attempts": gone.attempts, "calls": gone.calls} | forgotten
     if as_json:
@@ -91,17 +87,18 @@ def prune(
 
 def forgotten_keys(engine: Engine, settings: Settings, actor: str, batch: int) -> dict[str, int]:
     """Forget old dedupe keys, if a setting says after how long; nothing where they are kept for ever."""
-    from relay.operators import actions
+    from relay.operators import retention
+    from relay.operators.ledger import Order
 
     days = settings.dedupe_keep_days
     if not days:
         return {}
     with engine.connect() as connection:
-        if not actions.may_forget_keys(connection):
+        if not retention.may_forget_keys(connection):
             say("the owner of the tables alone forgets dedupe keys: none was; run relay prune as the owner", err=True)
             return {}
-    order = actions.Order(actor, f"left more than {days:g} days ago (RELAY_DEDUPE_KEEP_DAYS)", {})
-    batches = actions.forget_keys(engine, timedelta(days=days), order, batch=batch)
+    order = Order(actor, f"left more than {days:g} days ago (RELAY_DEDUPE_KEEP_DAYS)", {})
+    batches = retention.forget_keys(engine, timedelta(days=days), order, batch=batch)
     return {"forgotten_dedupe_keys": sum(batches)}
 
 
@@ -112,16 +109,3 @@ def _tell_prunable(messages: int, oldest_seconds: float | None, as_json: bool) -
     finished = None if oldest_seconds is None else timedelta(seconds=oldest_seconds)
     print_facts({"messages": messages, "oldest": finished})
     say("dry run: nothing was deleted", err=True)
-
-
-def _summed(batches: Iterator[Pruned]) -> Pruned:
-    """All batches together, with a line on stderr now and then."""
-    from relay.operators.actions import Pruned
-
-    gone, told = Pruned(), time.monotonic()
-    for one in batches:
-        gone = Pruned(gone.messages + one.messages, gone.attempts + one.attempts, gone.calls + one.calls)
-        if time.monotonic() - told > _QUIET_SECONDS:
-            told = time.monotonic()
-            say(f"deleted {count(gone.messages, 'message')} and {count(gone.calls, 'call')} so far", err=True)
-    return gone

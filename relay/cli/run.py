@@ -1,4 +1,4 @@
-"""``relay run``: a worker until somebody stops it, on signals, and how it ended."""
+"""``relay run``: a worker until somebody stops it, on signals."""
 
 from __future__ import annotations
 
@@ -11,18 +11,12 @@ import click
 
 from relay import background
 from relay.assembly.worker import OpenWorker, assembled
-from relay.cli.printing import say, shown
-from relay.errors import ConfigurationError, RelayError
+from relay.cli.printing import say
 from relay.events import Observer
 from relay.observers.logs import LogLines, silence_libraries
-from relay.outcomes import NO_CREDENTIAL
 from relay.settings import Settings, no_color
 from relay.settings import load as load_settings
-from relay.showing import masked
-from relay.store import Pause
 from relay.worker import Report, Until
-
-_NAMED_PAUSES = 3
 
 
 @click.command()
@@ -43,7 +37,9 @@ def run(drain: bool, once: bool, concurrency: int | None, batch_size: int | None
     silence_libraries()
     report = background.run(_run(settings, until))
     if until is Until.DRAINED and report.left:
-        raise _left(report, settings.producer)
+        from relay.assembly.remainder import why_left
+
+        raise why_left(report, settings.producer)
 
 
 async def _run(settings: Settings, until: Until) -> Report:
@@ -85,44 +81,3 @@ def _stop_on_signals(worker: OpenWorker) -> None:
 
     for number in numbers:
         loop.add_signal_handler(number, stop)
-
-
-def _left(report: Report, producer: str) -> RelayError:
-    """Why a drain ended although messages are pending."""
-    count = f"{report.left} message{'s are' if report.left > 1 else ' is'} left"
-    endless = [pause for pause in report.pauses if pause.seconds_left is None]
-    if not endless:
-        return RelayError(f"{count}, held for a person to decide.", "See: relay list --status pending")
-    reasons = "; ".join(map(_told, endless[:_NAMED_PAUSES]))
-    if (more := len(endless) - _NAMED_PAUSES) > 0:
-        reasons += f"; {more} more pause{'s' if more > 1 else ''}"
-    if refused := [pause for pause in endless if pause.fingerprint is not None]:
-        return ConfigurationError(f"{count}. {reasons}.", _way_out(refused, producer))
-    return RelayError(f"{count}. {reasons}.", "See: relay status")
-
-
-def _way_out(refused: list[Pause], producer: str) -> str:
-    """A right that is granted leaves the credential as it was, so nothing but a person ends that pause."""
-    from relay.assembly.producers import explainer
-    from relay.explanations import lacks_permission
-
-    hints, explainers = [], [found] if (found := explainer(producer)) else []
-    wrong = [pause for pause in refused if not lacks_permission(pause.error_code, *explainers)]
-    if wrong and all(pause.fingerprint == NO_CREDENTIAL for pause in wrong):
-        hints.append("Configure the credentials of these accounts: that ends the pause by itself.")
-    elif wrong:
-        hints.append("Correct the app key, secret or session of these accounts: that ends the pause by itself.")
-    if len(wrong) < len(refused):
-        hints.append("Grant the permission at the platform, then: relay resume --app KEY --reason ...")
-    return " ".join(hints)
-
-
-def _told(pause: Pause) -> str:
-    code = f" ({pause.error_code})" if pause.error_code else ""  # a person gives no code
-    return shown(f"{_ended(pause.scope)} is paused: {masked(pause.reason)}{code}")
-
-
-def _ended(scope: str) -> str:
-    """An app key is shown by its end only."""
-    kind, _, name = scope.partition(":")
-    return f"{kind} …{name[-4:]}" if kind == "app" else scope

@@ -1,7 +1,9 @@
 """What operators do, whoever asks for them: the command, a page, a program of their own. Every act is in the ledger.
 
-    actions      retry, discard, redact, reveal, pause, resume, prune: over messages, accounts and app keys
+    actions      retry, discard, redact, reveal, pause, resume: over messages, accounts and app keys
+    retention    prune, and forget dedupe keys: what is over for long goes for good
     archive      what finished moves away by the month, and a month goes as a whole
+    ledger       who acted and why, as a row
     statements   their SQL, as texts
 
 Functions over a connection that knows its schema (see ``relay.database``). They give back what was done and what was

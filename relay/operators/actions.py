@@ -1,4 +1,4 @@
-"""What a person may do: retry, discard, redact, reveal, prune, pause, resume. Each leaves a row in the ledger.
+"""What a person may do: retry, discard, redact, reveal, pause, resume. Each leaves a row in the ledger.
 
 Functions over a connection whose transaction is the caller's and READ COMMITTED: the change and its row in
 ``relay.action`` are committed together or not at all. Retry, discard, pause and resume are functions of the database:
@@ -15,16 +15,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, Row
+from sqlalchemy import Connection, Row
 
 from relay.acting import acting
 from relay.errors import RelayError
 from relay.operators import statements as sql
+from relay.operators.ledger import Order, parameters, record
 from relay.outbox.columns import line
 from relay.schema import TOMBSTONE
 from relay.showing import escaped
@@ -46,15 +47,6 @@ class ActionFilter:
     since: timedelta | None = None
     until: timedelta | None = None
     limit: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Who wants it and why, and by which words the messages were chosen."""
-
-    actor: str
-    reason: str
-    selection: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +92,6 @@ class Texts:
     of_calls: Mapping[int, str | None] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """How many rows one batch of ``prune`` deleted, by table."""
-
-    messages: int = 0
-    attempts: int = 0
-    calls: int = 0
-
-
 def find(connection: Connection, wanted: ActionFilter, *, verb: Verb) -> list[int]:
     """Ids of the messages this verb might change, in order. What is discarded is found by that error code only."""
     return list(run(connection, sql.FIND, verb=verb, **asdict(wanted)).scalars())
@@ -134,7 +117,7 @@ def retry(connection: Connection, ids: Sequence[int], order: Order, *, per_secon
         raise RelayError(
             f"{per_second:g} messages a second is no rate.", "Give a number above 0, or None: all at once."
         )
-    told = {"ids": list(ids), "per_second": per_second, **_told(order)}
+    told = {"ids": list(ids), "per_second": per_second, **parameters(order)}
     with acting(connection, "no message is retried, nothing was changed"):
         return _changed(run(connection, sql.RETRY, **told).one())
 
@@ -145,7 +128,7 @@ def discard(connection: Connection, ids: Sequence[int], order: Order) -> Changed
     This is also how a held message ends that the platform turned out to have: ``done`` needs the platform's own proof.
     """
     with acting(connection, "no message is discarded, nothing was changed"):
-        return _changed(run(connection, sql.DISCARD, ids=list(ids), **_told(order)).one())
+        return _changed(run(connection, sql.DISCARD, ids=list(ids), **parameters(order)).one())
 
 
 def redact(connection: Connection, ids: Sequence[int], order: Order) -> Changed:
@@ -173,7 +156,7 @@ def _redact(connection: Connection, ids: Sequence[int], order: Order) -> Changed
     run(connection, sql.REDACT_ARCHIVED, ids=chosen, tombstone=TOMBSTONE)
     run(connection, sql.ALLOW_REDACTING, switch="off")
     recorded = replace(order, selection={**order.selection, "salted_sha256": digests})
-    return Changed(tuple(chosen), skipped, _record(connection, "redact", recorded, chosen, len(chosen)))
+    return Changed(tuple(chosen), skipped, record(connection, "redact", recorded, chosen, len(chosen)))
 
 
 def reveal(connection: Connection, message_id: int, order: Order, *, calls: Sequence[int] = ()) -> Texts | None:
@@ -190,7 +173,7 @@ def _reveal(connection: Connection, message_id: int, order: Order, calls: Sequen
     row = run(connection, sql.TEXTS, id=message_id).one_or_none()
     if row is None:
         return None
-    _record(connection, "reveal", order, [message_id], 1)
+    record(connection, "reveal", order, [message_id], 1)
     said: dict[bool, dict[int, str | None]] = {True: {}, False: {}}
     for one in run(connection, sql.ERROR_TEXTS, id=message_id, calls=list(calls)):
         said[one.of_attempt][one.call_id] = one.error_message
@@ -213,7 +196,7 @@ def pause(
     """
     require_possible(scope)
     with acting(connection, f"{escaped(scope)} is not paused by this, nothing was changed"):
-        row = run(connection, sql.PAUSE, scope=scope, lasting=lasting, **_told(order)).one()
+        row = run(connection, sql.PAUSE, scope=scope, lasting=lasting, **parameters(order)).one()
     return row.until, row.action
 
 
@@ -234,94 +217,9 @@ def require_possible(scope: str) -> None:
 def resume(connection: Connection, scope: str, order: Order) -> int | None:
     """End a pause, whoever ordered it; the id of the ledger row, or None where nothing was paused."""
     with acting(connection, f"{escaped(scope)} is not resumed, nothing was changed"):
-        action: int | None = run(connection, sql.RESUME, scope=scope, **_told(order)).scalar_one()
+        action: int | None = run(connection, sql.RESUME, scope=scope, **parameters(order)).scalar_one()
     return action
-
-
-def prunable(connection: Connection, older_than: timedelta) -> tuple[int, float | None]:
-    """How many messages finished longer ago than that, and how long ago the first of them. Reads the whole table."""
-    row = run(connection, sql.COUNT_PRUNABLE, older_than=older_than).one()
-    return row.messages, row.oldest_seconds
-
-
-def prune(engine: Engine, older_than: timedelta, order: Order, *, batch: int) -> Iterator[Pruned]:
-    """Delete messages that finished longer ago than that, their attempts, and calls no message is left of.
-
-    Yields what each batch removed, once it is committed together with its ledger row, which keeps the hash of the
-    contents' hashes and what goes out of the books of each day. A dedupe key stays known. What another
-    transaction has locked stays until the next time.
-    """
-    if older_than < timedelta(0):
-        raise RelayError(
-            "Only what finished in the past is pruned, and this time is still to come.",
-            "Say how long ago it finished at least, for example 180 days.",
-        )
-    with engine.begin() as connection:
-        cutoff: datetime = run(connection, sql.CUTOFF, older_than=older_than).scalar_one()
-    begun = False
-    for table, text in (("outbox", sql.PRUNE_MESSAGES), ("call", sql.PRUNE_CALLS)):
-        told = replace(order, selection={**order.selection, "table": table, "before": cutoff.isoformat()})
-        after, more = 0, True
-        while more:
-            with engine.begin() as connection, acting(connection, _unfinished("pruned", begun)):
-                run(connection, sql.ALLOW_PRUNING)
-                page = run(connection, text, after=after, batch=batch, cutoff=cutoff).one()
-                if page.ids:
-                    gone = page.ids if table == "outbox" else None
-                    whole = replace(told, selection={**told.selection, **_facts(page, table)})
-                    _record(connection, "prune", whole, gone, len(page.ids))
-            after, more = page.after, page.more
-            begun = begun or bool(page.ids)
-            if table == "outbox":
-                yield Pruned(messages=len(page.ids), attempts=page.attempts)
-            else:
-                yield Pruned(calls=len(page.ids))
-
-
-def may_forget_keys(connection: Connection) -> bool:
-    """Whether this login may: as a rule the owner alone."""
-    return bool(run(connection, sql.MAY_FORGET_KEYS).scalar_one())
-
-
-def forget_keys(engine: Engine, older_than: timedelta, order: Order, *, batch: int) -> Iterator[int]:
-    """Forget dedupe keys of messages that left the outbox longer ago than that: each may be used once more.
-
-    Yields how many of them, batch by batch, once that is committed. PostgreSQL refuses less than a day.
-    """
-    forgotten, begun = batch, False
-    while forgotten == batch:
-        with engine.begin() as connection, acting(connection, _unfinished("forgotten", begun)):
-            cutoff = run(connection, sql.CUTOFF, older_than=older_than).scalar_one()
-            told = {"before": cutoff, "batch": batch, "actor": order.actor, "reason": order.reason}
-            forgotten = run(connection, sql.FORGET_KEYS, **told).scalar_one()
-        begun = begun or forgotten > 0
-        yield forgotten
-
-
-def _unfinished(done: str, begun: bool) -> str:
-    """``begun``: batches before this one are committed."""
-    if begun:
-        return f"no more is {done}, nothing was changed since the last batch, which is in the ledger"
-    return f"nothing is {done}, nothing was changed"
-
-
-def _facts(page: Row[Any], table: str) -> dict[str, Any]:
-    """What a ledger row keeps of what a prune removed."""
-    if table == "outbox":
-        return {name: getattr(page, name) for name in ("attempts", "hashes_sha256", "zone", "days")}
-    return {"first_id": page.ids[0], "last_id": page.ids[-1]}
 
 
 def _changed(row: Row[Any]) -> Changed:
     return Changed(tuple(row.changed), dict(zip(row.left_alone, row.why_not, strict=True)), row.action)
-
-
-def _told(order: Order) -> dict[str, str]:
-    selection = json.dumps(order.selection, ensure_ascii=False)
-    return {"actor": order.actor, "reason": order.reason, "selection": selection}
-
-
-def _record(connection: Connection, action: str, order: Order, message_ids: Sequence[int] | None, count: int) -> int:
-    told = {**_told(order), "action": action, "message_ids": message_ids, "count": count}
-    recorded: int = run(connection, sql.RECORD, **told).scalar_one()
-    return recorded

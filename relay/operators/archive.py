@@ -10,7 +10,6 @@ Months are those of UTC and of the time at which a message finished. They go in 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from relay.acting import acting
 from relay.errors import RelayError
 from relay.holders import named_if_in_the_way
 from relay.operators import statements as sql
+from relay.operators.ledger import Order, record
 from relay.sql import quoted, run, schema_of, statement
 
 _LOCK_TIMEOUT = "500ms"  # below any usual deadlock_timeout: it is never a reader who has to give way
@@ -39,6 +39,14 @@ class Moved:
     attempts: int = 0
     calls: int = 0
     busy: bool = False
+
+    def __add__(self, other: Moved) -> Moved:
+        return Moved(
+            self.messages + other.messages,
+            self.attempts + other.attempts,
+            self.calls + other.calls,
+            self.busy or other.busy,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,18 +156,9 @@ def _drop_month(connection: Connection, month: str, actor: str, reason: str) -> 
     if not run(connection, sql.LOCK_OUT_ARCHIVERS).scalar_one():
         raise RelayError("Somebody is archiving just now; nothing was dropped.", "Try again when that has ended.")
     found = droppable(connection, month)
-    told = {field: getattr(found, field) for field in found.__dataclass_fields__}
-    told |= run(connection, sql.ARCHIVED_DAYS, **bounds(found.month)).mappings().one()
-    run(
-        connection,
-        sql.RECORD,
-        actor=actor,
-        action="drop",
-        reason=reason,
-        selection=json.dumps(told),
-        message_ids=None,
-        count=found.messages,
-    )
+    facts = {field: getattr(found, field) for field in found.__dataclass_fields__}
+    facts |= run(connection, sql.ARCHIVED_DAYS, **bounds(found.month)).mappings().one()
+    record(connection, "drop", Order(actor, reason, facts), None, found.messages)
     schema = schema_of(connection)
     connection.execute(text(f"set local lock_timeout = '{_LOCK_TIMEOUT}'"))
     parts = [f"{table}{_suffix(month)}" for table in _TABLES]

@@ -11,8 +11,18 @@ can compare.
 
 from __future__ import annotations
 
-from relay.reports.backlog import BusyWorker, FailedCode, PauseListed, Status, Trouble, far_told, status, trouble
-from relay.reports.history import Attempt, Call, MessageReport, message
+from relay.reports.backlog import (
+    BusyWorker,
+    FailedCode,
+    PauseListed,
+    Status,
+    Trouble,
+    far_told,
+    foremost,
+    status,
+    trouble,
+)
+from relay.reports.history import Attempt, Call, MessageReport, message, unmasked
 from relay.reports.listing import Filter, MessageLine, messages
 
 __all__ = [
@@ -27,8 +37,10 @@ __all__ = [
     "Status",
     "Trouble",
     "far_told",
+    "foremost",
     "message",
     "messages",
     "status",
     "trouble",
+    "unmasked",
 ]

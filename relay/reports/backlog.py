@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
@@ -10,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Double, Select, and_, cast, func, or_, select, union_all
 
 from relay.lingering import Lingering, lingering
+from relay.message import NO_CREDENTIALS
 from relay.reports.columns import OPEN, PENDING, STATUS, all_of, columns_of
 from relay.windows import read_call as call
 from relay.windows import read_outbox as outbox
@@ -127,6 +129,13 @@ def far_told(found: Status) -> str | None:
         return None
     year = found.farthest_due.isoformat().partition("-")[0]
     return f"{found.far}, the last in the year {year}: milliseconds taken for seconds?"
+
+
+def foremost(pauses: Sequence[PauseListed], most: int) -> Sequence[PauseListed]:
+    """What fits on a page: accounts without credentials may be a hundred thousand, so they come last."""
+    if len(pauses) <= most:
+        return pauses
+    return sorted(pauses, key=lambda pause: (pause.error_code == NO_CREDENTIALS, pause.scope))[:most]
 
 
 def _backlog() -> Select[Any]:

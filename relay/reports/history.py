@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Select, any_, func, literal, select, union, union_all
 from sqlalchemy.sql import FromClause
 
+from relay.operators.actions import Texts
 from relay.reports.columns import OPEN, all_of, columns_of
 from relay.windows import read_attempt as attempt
 from relay.windows import read_attempt_archive as attempt_archive
@@ -104,6 +105,18 @@ _ARCHIVE = _Place(
 def message(connection: Connection, message_id: int) -> MessageReport | None:
     """One message with its attempts, the calls that named it, and the calls those were split off from."""
     return _report(connection, message_id, _HOT) or _report(connection, message_id, _ARCHIVE)
+
+
+def unmasked(found: MessageReport, texts: Texts) -> MessageReport:
+    """The same with what was said of the message letter for letter, as ``operators.actions.reveal`` gives it back."""
+    return replace(
+        found,
+        error_message=texts.error_message,
+        history=tuple(
+            replace(one, error_message=texts.of_attempts.get(one.call_id, one.error_message)) for one in found.history
+        ),
+        calls=tuple(replace(one, error_message=texts.of_calls.get(one.id, one.error_message)) for one in found.calls),
+    )
 
 
 def _report(connection: Connection, message_id: int, place: _Place) -> MessageReport | None:

@@ -14,8 +14,8 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from relay.message import ACCEPTED, Answered, Fault, Refused, Result
-from relay.operators import actions, archive
-from relay.operators.actions import Order
+from relay.operators import actions, archive, retention
+from relay.operators.ledger import Order
 from relay.outcomes import Policy, decide
 from relay.roles import MAY, VIEWS, RoleNames
 from relay.store import ClaimLimits, Store
@@ -87,7 +87,7 @@ def told(engine: Engine, roles: Roles) -> Iterator[Roles]:
         )
         actions.reveal(connection, 17, order)
         actions.pause(connection, "account:shop-7", order)
-    list(actions.prune(engine, timedelta(days=1), Order("ann", "retention", {}), batch=10))
+    list(retention.prune(engine, timedelta(days=1), Order("ann", "retention", {}), batch=10))
     with create_engine(roles.url("worker"), poolclass=NullPool).begin() as connection:
         connection.execute(text("select relay.record_start('w', '1.0', '{}')"))
     with engine.begin() as connection:

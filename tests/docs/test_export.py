@@ -14,8 +14,8 @@ from sqlalchemy import Engine, make_url, text
 from relay.cli.verbs import relay
 from relay.embedded import find_binaries
 from relay.exports.rows import VIEWS
-from relay.operators import actions, archive
-from relay.operators.actions import Order
+from relay.operators import actions, archive, retention
+from relay.operators.ledger import Order
 from tests.docs.markdown import ROOT, blocks, tables
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
@@ -51,7 +51,7 @@ def test_the_comparison_finds_what_a_superuser_changed(
     order = Order("ann", "why", {})
     with engine.begin() as connection:
         actions.redact(connection, [redacted], order)
-    list(actions.prune(engine, timedelta(days=1), order, batch=10))
+    list(retention.prune(engine, timedelta(days=1), order, batch=10))
     with superuser.begin() as connection:
         connection.execute(text("set local session_replication_role = 'replica'"))
         connection.execute(

@@ -17,7 +17,8 @@ import relay
 from relay.database import Database
 from relay.message import Answered, Batch, Fault, Result
 from relay.operators import actions
-from relay.operators.actions import ActionFilter, Order
+from relay.operators.actions import ActionFilter
+from relay.operators.ledger import Order
 from relay.outcomes import Policy, decide, released
 from relay.store import ClaimLimits, Store
 from tests.fixtures.waiting import eventually
@@ -399,7 +400,7 @@ def test_the_operators_pause_takes_the_place_of_any_other(engine: Engine, db: Co
     assert before == actions.PauseInForce(None, "credentials refused", "w1")
     (found,) = store.pauses()
     assert found.seconds_left == pytest.approx(1800, abs=60)
-    assert (found.reason, found.error_code, found.credential) == (ORDER.reason, None, None)
+    assert (found.reason, found.error_code, found.fingerprint) == (ORDER.reason, None, None)
 
 
 def test_a_pause_that_has_ended_is_not_in_force(engine: Engine, db: Connection) -> None:
@@ -408,86 +409,6 @@ def test_a_pause_that_has_ended_is_not_in_force(engine: Engine, db: Connection) 
     with engine.begin() as connection:
         assert actions.pause_in_force(connection, "app:1") is None
         assert actions.resume(connection, "app:1", ORDER) is None
-
-
-def old(columns: dict[str, str], days: int = 200) -> dict[str, str]:
-    moment = f"now() - interval '{days} days'"
-    return columns | {"created_at": moment, "finished_at": moment}
-
-
-def insert_call(db: Connection, number: int, message_ids: str, days: int = 200, settled: bool = True) -> None:
-    moment = f"now() - interval '{days} days'"
-    end = f"{moment}, 'ok'" if settled else "null, null"
-    db.execute(
-        text(
-            "insert into relay.call (id, account, worker, message_ids, claimed_at, lease_until, settled_at, outcome) "
-            f"overriding system value values ({number}, 'a', 'w', '{message_ids}', {moment}, {moment}, {end})"
-        )
-    )
-
-
-def pruned(engine: Engine, batch: int = 1000, days: int = 180) -> list[actions.Pruned]:
-    return list(actions.prune(engine, timedelta(days=days), ORDER, batch=batch))
-
-
-def test_prune_deletes_what_finished_long_ago_with_its_attempts_and_calls(engine: Engine, db: Connection) -> None:
-    gone = [insert(db, **old(DONE)), insert(db, **old(FAILED))]
-    kept = [
-        insert(db, **old(DONE, days=179)),
-        insert(db, **HELD | {"created_at": "now() - interval '300 days'"}),
-        insert(db, created_at="now() - interval '300 days'"),
-    ]
-    for number in (gone[1], kept[0]):
-        db.execute(
-            text("insert into relay.attempt (message_id, call_id, result_index, outcome) values (:id, 1, 0, 'retry')"),
-            {"id": number},
-        )
-    insert_call(db, 1, f"{{{gone[0]},{gone[1]}}}")
-    insert_call(db, 2, f"{{{gone[0]},{kept[0]}}}")
-    insert_call(db, 3, f"{{{gone[0]}}}", days=100)
-    insert_call(db, 4, f"{{{gone[0]}}}", settled=False)
-    with engine.connect() as connection:
-        messages, oldest_seconds = actions.prunable(connection, timedelta(days=180))
-    assert (messages, oldest_seconds == pytest.approx(200 * 86_400, abs=60)) == (2, True)
-    batches = pruned(engine)
-    assert sum(one.messages for one in batches) == 2
-    assert (sum(one.attempts for one in batches), sum(one.calls for one in batches)) == (1, 1)
-    assert db.execute(text("select id from relay.outbox order by id")).scalars().all() == kept
-    assert db.execute(text("select message_id from relay.attempt")).scalars().all() == kept[:1]
-    assert db.execute(text("select id from relay.call order by id")).scalars().all() == [2, 3, 4]
-    first, second = ledger(db)
-    assert (first.action, first.message_ids, first.number) == ("prune", gone, 2)
-    assert (second.action, second.message_ids, second.number) == ("prune", None, 1)
-    assert (first.selection["table"], second.selection["table"]) == ("outbox", "call")
-
-
-def test_prune_goes_in_batches_each_committed_with_its_ledger_row(engine: Engine, db: Connection) -> None:
-    for _ in range(7):
-        insert(db, **old(DONE))
-    batches = actions.prune(engine, timedelta(days=180), ORDER, batch=3)
-    assert next(batches).messages == 3
-    assert db.execute(text("select count(*) from relay.outbox")).scalar_one() == 4
-    assert [row.number for row in ledger(db)] == [3]
-    assert sum(one.messages for one in batches) == 4
-    assert [row.number for row in ledger(db)] == [3, 3, 1]
-    pruned(engine)
-    assert len(ledger(db)) == 3, "a prune that finds nothing leaves no row"
-
-
-def test_prune_looks_behind_old_messages_that_stay(engine: Engine, db: Connection) -> None:
-    for _ in range(5):
-        insert(db, created_at="now() - interval '300 days'")
-    number = insert(db, **old(FAILED))
-    assert sum(one.messages for one in pruned(engine, batch=2)) == 1
-    assert db.execute(text("select count(*) from relay.outbox where id = :id"), {"id": number}).scalar_one() == 0
-
-
-def test_prune_leaves_what_somebody_is_working_on(engine: Engine, db: Connection) -> None:
-    number = insert(db, **old(FAILED))
-    with engine.begin() as connection:
-        actions.retry(connection, [number], ORDER)
-        assert sum(one.messages for one in pruned(engine)) == 0
-    assert message(db, number).status == "pending"
 
 
 def test_actions_work_in_a_schema_of_another_name(empty_url: str) -> None:

@@ -17,9 +17,9 @@ from sqlalchemy.pool import NullPool
 import relay
 from relay.database import Database
 from relay.message import ACCEPTED, Answered
-from relay.operators import actions, archive
-from relay.operators.actions import Order
+from relay.operators import actions, archive, retention
 from relay.operators.archive import Moved
+from relay.operators.ledger import Order
 from relay.outcomes import Policy, decide
 from relay.roles import VIEWS
 from relay.store import ClaimLimits, Store
@@ -327,7 +327,7 @@ def test_a_prune_leaves_the_calls_of_archived_messages(rows: Rows, engine: Engin
     )
     with engine.begin() as connection:  # and then the archiver was stopped
         connection.execute(text("select * from relay.archive_messages(now(), 1, false, 'a', 'r', 0)"))
-    list(actions.prune(engine, timedelta(0), Order("ann", "retention", {}), batch=10))
+    list(retention.prune(engine, timedelta(0), Order("ann", "retention", {}), batch=10))
     assert (ids(rows, "outbox"), ids(rows, "outbox_archive"), ids(rows, "call")) == ([], [1], [1])
 
 

@@ -20,8 +20,9 @@ from relay import reports
 from relay.errors import RelayError
 from relay.holders import InTheWay
 from relay.operators import actions, archive
-from relay.operators.actions import Order
+from relay.operators import statements as sql
 from relay.operators.archive import Month
+from relay.operators.ledger import Order
 from tests.fixtures.plans import nodes
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
@@ -368,7 +369,7 @@ def test_listing_reads_each_month_once_however_much_is_in_it(
         hashes = hashlib.sha256(b"".join(bytes(row[0]) for row in kept))
         assert (month.messages, month.hashes_sha256) == (contents.stop, hashes.hexdigest())
     assert counted[0] == counted[1]
-    read = "explain (analyze, format json) " + statements.HASHES.replace("{schema}", "relay")
+    read = "explain (analyze, format json) " + sql.HASHES.replace("{schema}", "relay")
     with engine.connect() as connection:
         plan = connection.execute(text(read), archive.bounds("2026-01") | {"together": 5}).scalar_one()[0]["Plan"]
     scans = [node for node in nodes(plan) if "Relation Name" in node]

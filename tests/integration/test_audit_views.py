@@ -12,7 +12,7 @@ from sqlalchemy import Engine, Row, text
 
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Refused, Result
 from relay.operators import actions
-from relay.operators.actions import Order
+from relay.operators.ledger import Order
 from relay.outcomes import Policy, decide
 from relay.store import ClaimLimits, Store
 from relay.windows import WINDOWS

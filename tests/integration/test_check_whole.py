@@ -45,9 +45,9 @@ def test_checks_that_break_are_warnings_and_stop_no_other(check: Check, monkeypa
 @pytest.mark.parametrize(
     ("broken", "name"),
     [
-        ("relay.checks.examination.host_offset_seconds", "database"),
-        ("relay.assembly.accounts.open_accounts", "accounts"),
-        ("relay.assembly.producers.probed", "platform"),
+        ("relay.assembly.examination.host_offset_seconds", "database"),
+        ("relay.assembly.examination.open_accounts", "accounts"),
+        ("relay.assembly.examination.probed", "platform"),
         ("relay.producers.tmc.TmcProducer.open", "platform"),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import Connection, Engine, text
 
-from relay.cli import archive
+from relay.cli.acting import summed
 from relay.cli.verbs import relay
 from relay.operators.archive import Moved
 from tests.fixtures.roles import Roles
@@ -206,7 +206,7 @@ def test_a_database_without_the_tables(run: Relay, empty_url: str, monkeypatch: 
 def test_a_long_run_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     seconds = iter([0.0, 1.0, 2.5, 2.5, 3.0, 5.0, 5.0])
     monkeypatch.setattr("time.monotonic", lambda: next(seconds))
-    moved = archive._summed(iter([Moved(1000, 5)] * 3 + [Moved(calls=1)]))
+    moved = summed([Moved(1000, 5)] * 3 + [Moved(calls=1)], Moved(), "archived")
     assert moved == Moved(3000, 15, 1)
     assert capsys.readouterr().err.splitlines() == [
         "archived 2,000 messages and 0 calls so far",

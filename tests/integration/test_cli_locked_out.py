@@ -21,8 +21,8 @@ from relay import acting
 from relay.cli.verbs import VERBS, relay
 from relay.errors import RelayError
 from relay.holders import InTheWay
-from relay.operators import actions
-from relay.operators.actions import Order
+from relay.operators import actions, retention
+from relay.operators.ledger import Order
 from tests.fixtures.hostility import only_where_nothing_is_set
 from tests.fixtures.pooler import needs_pgbouncer, pgbouncer
 from tests.fixtures.roles import Roles
@@ -206,7 +206,7 @@ def test_a_lock_of_an_ordering_key_is_told_by_who_has_it(rows: Rows, run: Relay,
 def test_what_batches_before_did_is_not_denied(rows: Rows, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acting, "LOCK_SECONDS", SHORT_SECONDS)
     rows.run(FAILED)
-    pruned = actions.prune(rows.engine, timedelta(0), Order("a", "r", {}), batch=1)
+    pruned = retention.prune(rows.engine, timedelta(0), Order("a", "r", {}), batch=1)
     assert next(pruned).messages == 1
     with (
         holding(database_url, "lock table relay.action in exclusive mode"),

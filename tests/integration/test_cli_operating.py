@@ -16,11 +16,12 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import Connection, Engine, text
 
-from relay.cli import removing
+from relay.cli.acting import summed
 from relay.cli.verbs import relay
 from relay.errors import RelayError
 from relay.operators import actions
-from relay.operators.actions import Pruned
+from relay.operators.ledger import Order
+from relay.operators.retention import Pruned
 
 Relay = Callable[..., Result]
 ROOT = Path(__file__).parents[2]
@@ -301,7 +302,7 @@ def test_prune(run: Relay, db: Connection) -> None:
 def test_a_long_prune_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     seconds = iter([0.0, 1.0, 2.5, 2.5, 3.0, 5.0, 5.0])
     monkeypatch.setattr("time.monotonic", lambda: next(seconds))
-    gone = removing._summed(iter([Pruned(1000, 5)] * 3 + [Pruned(calls=1)]))
+    gone = summed([Pruned(1000, 5)] * 3 + [Pruned(calls=1)], Pruned(), "deleted")
     assert gone == Pruned(3000, 15, 1)
     assert capsys.readouterr().err.splitlines() == [
         "deleted 2,000 messages and 0 calls so far",
@@ -350,4 +351,4 @@ def test_a_rate_is_a_number(run: Relay, db: Connection, rate: str) -> None:
     refused = run("retry", "--status", "failed", "--rate", rate, "--yes", *WHY, code=2)
     assert f"'{rate}' is no rate; write a number from 0.001 to 1000000." in refused.stderr
     with pytest.raises(RelayError, match="no rate"):
-        actions.retry(db, [1], actions.Order("a", "r", {}), per_second=math.nan)
+        actions.retry(db, [1], Order("a", "r", {}), per_second=math.nan)

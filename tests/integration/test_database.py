@@ -14,7 +14,7 @@ from relay import reports
 from relay.database import Database, make_engine
 from relay.errors import RelayError, SchemaError
 from relay.operators import actions, archive
-from relay.operators.actions import Order
+from relay.operators.ledger import Order
 from tests.fixtures.telling import statements_of
 
 ORDER = Order("ann", "asked", {})

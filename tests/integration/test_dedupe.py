@@ -16,8 +16,8 @@ from sqlalchemy.pool import NullPool
 import relay
 from relay.cli.verbs import relay as command
 from relay.errors import RelayError
-from relay.operators import actions, archive
-from relay.operators.actions import Order
+from relay.operators import archive, retention
+from relay.operators.ledger import Order
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 from tests.fixtures.waiting import eventually
@@ -51,7 +51,7 @@ def archived(rows: Rows) -> None:
 
 
 def pruned(rows: Rows) -> None:
-    list(actions.prune(rows.engine, timedelta(days=1), ORDER, batch=10))
+    list(retention.prune(rows.engine, timedelta(days=1), ORDER, batch=10))
 
 
 def dropped(rows: Rows) -> None:
@@ -211,5 +211,5 @@ def test_what_has_not_finished_yet_is_not_to_be_archived(rows: Rows, roles: Role
 
 def test_what_has_not_finished_yet_is_not_to_be_pruned(rows: Rows) -> None:
     with pytest.raises(RelayError, match="Only what finished in the past is pruned"):
-        list(actions.prune(rows.engine, timedelta(seconds=-1), ORDER, batch=10))
+        list(retention.prune(rows.engine, timedelta(seconds=-1), ORDER, batch=10))
     assert rows.one("select count(*) from relay.outbox") == 1

@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from relay.message import ACCEPTED, Answered, Fault, Refused
 from relay.operators import actions, archive
-from relay.operators.actions import Order
+from relay.operators.ledger import Order
 from relay.outcomes import PauseOrder, Policy, decide
 from relay.store import ClaimLimits, Store
 from tests.fixtures.roles import Roles

@@ -12,8 +12,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 import relay
-from relay.operators import actions
-from relay.operators.actions import Order
+from relay.operators import actions, retention
+from relay.operators.ledger import Order
 
 CALL = (
     "insert into relay.call (account, worker, message_ids, lease_until, settled_at, outcome) "
@@ -110,7 +110,7 @@ def test_pruning_may_delete_calls_and_attempts_and_never_the_ledger(
 
 
 def test_after_a_prune_the_door_is_shut_again(engine: Engine) -> None:
-    list(actions.prune(engine, timedelta(days=1), Order("me", "retention", {}), batch=10))
+    list(retention.prune(engine, timedelta(days=1), Order("me", "retention", {}), batch=10))
     with engine.begin() as connection:
         connection.execute(text(ROWS["attempt"]))
         with pytest.raises(DBAPIError, match="nothing is removed"):

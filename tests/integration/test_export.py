@@ -27,7 +27,7 @@ from relay.exports import rows
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Refused
 from relay.message import Result as Indexed
 from relay.operators import actions
-from relay.operators.actions import Order
+from relay.operators.ledger import Order
 from relay.outcomes import Policy, decide
 from relay.revisions import HEAD
 from relay.store import ClaimLimits, Store

@@ -15,9 +15,9 @@ from sqlalchemy import Connection, Engine, text
 from relay.cli.verbs import relay
 from relay.message import ACCEPTED, Answered, Fault
 from relay.message import Result as Indexed
-from relay.operators import actions
+from relay.operators import actions, retention
 from relay.operators import archive as archiving
-from relay.operators.actions import Order
+from relay.operators.ledger import Order
 from relay.outcomes import Policy, decide
 from relay.store import ClaimLimits, Store
 from tests.fixtures.roles import Roles
@@ -181,7 +181,7 @@ def test_what_went_its_way_is_explained(
 def test_what_was_removed_by_a_prune_or_a_drop_is_explained(run: Run, table: Rows, engine: Engine) -> None:
     month = table.one("select to_char((now() - interval '9 days') at time zone 'UTC', 'YYYY-MM')")
     run("older")
-    list(actions.prune(engine, timedelta(days=8), WHY, batch=10))
+    list(retention.prune(engine, timedelta(days=8), WHY, batch=10))
     run("newer")
     gone = ["audit_message 1", "audit_message 2", "audit_delivery 1 0", "audit_delivery 1 1", "audit_call 1"]
     told = run("--compare", "older", "newer", "--explained").stdout.splitlines()

@@ -15,7 +15,8 @@ from sqlalchemy.pool import NullPool
 import relay
 from relay.cli.verbs import relay as command
 from relay.operators import actions
-from relay.operators.actions import TOMBSTONE, Order
+from relay.operators.actions import TOMBSTONE
+from relay.operators.ledger import Order
 from relay.revisions import catching_up
 from relay.roles import VIEWS
 from relay.windows import WINDOWS

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, text
 from relay import statements
 from relay.message import Batch
 from relay.operators import actions
+from relay.operators.ledger import Order
 from relay.outcomes import Settlement, released
 from relay.sql import statement
 from relay.store import Claim, ClaimLimits, Store
@@ -267,7 +268,7 @@ def test_what_a_person_retries_goes_before_later_messages_of_its_key(rows: Rows,
     assert flat(store.claim(EIGHT)) == [second]
     rows.run("update relay.call set settled_at = now(), outcome = 'released' where settled_at is null")
     with engine.begin() as connection:
-        order = actions.Order("ann", "the topic is authorised now", {})
+        order = Order("ann", "the topic is authorised now", {})
         actions.retry(connection, [first], order)
     assert flat(store.claim(EIGHT)) == [first]
 

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, Row, text
 
-from relay.operators import actions, archive
-from relay.operators.actions import Order
+from relay.operators import archive, retention
+from relay.operators.ledger import Order
 from tests.fixtures.processes import StartRelay
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
@@ -84,7 +84,7 @@ def test_a_prune_keeps_hashes_attempts_and_days(rows: Rows, engine: Engine) -> N
     rows.run(FAILED.replace("now()", "now() - interval '1 day'"), ids=[first, second, third])
     hashes = rows.one("select string_agg(content_sha256, '' order by id) from relay.outbox")
     books = rows.read("select cast(day as text), inserted, done, failed, unknown from relay.audit_daily")
-    list(actions.prune(engine, timedelta(0), ORDER, batch=10))
+    list(retention.prune(engine, timedelta(0), ORDER, batch=10))
     (act,) = [act for act in acts(rows) if act.selection["table"] == "outbox"]
     assert (act.message_ids, act.selection["attempts"]) == ([first, second, third], 3)
     assert act.selection["hashes_sha256"] == hashlib.sha256(bytes(hashes)).hexdigest()

@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Engine, text
 
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Refused, Result
 from relay.operators import actions
+from relay.operators.ledger import Order
 from relay.outcomes import Policy, Settlement, decide, released
 from relay.store import ClaimLimits, Settled, Store
 from relay.store.claim.floors import Floors
@@ -33,7 +34,7 @@ from tests.model.promises import Tables
 FAR_SECONDS = 3600.0  # no lease, delay or pause ends by itself while a history is played
 ACCOUNTS = ["a", "b", "c"]
 KEYS = [None, None, "k1", "k2", "k3", "k4"]
-ORDER = actions.Order(actor="a person", reason="the test says so", selection={})
+ORDER = Order(actor="a person", reason="the test says so", selection={})
 
 INSERT = """
 insert into relay.outbox (topic, content, account, ordering_key, deliver_before)
