@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from relay.assembly.embedding import drain, open_worker, running
     from relay.errors import MessageError, NotInTransaction, RelayError
     from relay.outbox import NewMessage, OutboxMessage, add, add_async, add_many, add_many_async, insert
+    from relay.outbox.topic import Topic
     from relay.revisions import downgrade, include_name
     from relay.revisions.migrating import migrate
 
@@ -25,6 +26,7 @@ _HOMES = {
     "MessageError": "relay.errors",
     "NotInTransaction": "relay.errors",
     "RelayError": "relay.errors",
+    "Topic": "relay.outbox.topic",
     "NewMessage": "relay.outbox",
     "OutboxMessage": "relay.outbox",
     "add": "relay.outbox",
@@ -46,6 +48,7 @@ __all__ = [
     "NotInTransaction",
     "OutboxMessage",
     "RelayError",
+    "Topic",
     "__version__",
     "add",
     "add_async",
@@ -69,9 +72,8 @@ if not TYPE_CHECKING:  # a type checker that sees it takes any name for one of o
         try:
             return getattr(import_module(_HOMES[name]), name)
         except ModuleNotFoundError as error:
-            error.add_note(
-                "hint: relay." + name + " needs more than an insert does: pip install 'outbox-relay[worker]'"
-            )
+            extra = "topic" if name == "Topic" else "worker"
+            error.add_note(f"hint: relay.{name} needs more than an insert does: pip install 'outbox-relay[{extra}]'")
             raise
 
 

@@ -5,16 +5,18 @@
     relay.add_many(session, messages)                any number of them; add_many_async
     session.add(relay.OutboxMessage(topic=..., content=...))
     connection.execute(relay.insert(topic, content))
+    relay.add(session, TradeTrace(...))              of a class of yours that derives from relay.Topic
 
-    content ──> columns ──> adding      add, add_async, insert: one statement
-                       ├──> many        add_many, add_many_async: a statement a thousand, of mappings or NewMessage
-                       └──> mapped      OutboxMessage
+    models ──> content ──> columns ──> adding      add, add_async, insert: one statement
+                                  ├──> many        add_many, add_many_async: a statement a thousand; NewMessage
+                                  ├──> mapped      OutboxMessage
+                                  └──> topic       Topic, for whoever has pydantic
                             transaction     what all refuse
                             kinds ──> drivers   which connections there are, and one face for those that are taken
                             notations           the statements as text, for those that are not SQLAlchemy's
 
 All of them need INSERT on the columns an insert may name and SELECT on ``id``, nothing more, and load nothing but
-SQLAlchemy. Nothing here opens, commits or ends a transaction.
+SQLAlchemy; Topic alone loads pydantic. Nothing here opens, commits or ends a transaction.
 """
 
 from relay.outbox.adding import add, add_async, insert

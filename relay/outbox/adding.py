@@ -8,13 +8,13 @@ database sees to (revision 0008).
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.orm import Session, scoped_session
 
-from relay.outbox.columns import Columns, parameters
+from relay.outbox.columns import NOT_GIVEN, Columns, parameters
 from relay.outbox.drivers import (
     Driver,
     at_once,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         PsycopgAsyncConnection,
         PsycopgConnection,
     )
+    from relay.outbox.topic import Topic
 
     Synchronous = (
         Session
@@ -59,10 +60,30 @@ _INSERT = postgresql_insert(outbox).returning(outbox.c.id)
 _INSERT_ONCE = postgresql_insert(outbox).on_conflict_do_nothing().returning(outbox.c.id)
 
 
+@overload
 def add(
     connection: Synchronous,
     topic: str,
     content: object,
+    *,
+    allow_autocommit: bool = ...,
+    schema: str = ...,
+    **columns: Unpack[Columns],
+) -> int | None: ...
+@overload
+def add(
+    connection: Synchronous,
+    message: Topic,
+    /,
+    *,
+    allow_autocommit: bool = ...,
+    schema: str = ...,
+    **columns: Unpack[Columns],
+) -> int | None: ...
+def add(
+    connection: Synchronous,
+    topic: str | Topic,
+    content: object = NOT_GIVEN,
     *,
     allow_autocommit: bool = False,
     schema: str = SCHEMA,
@@ -71,7 +92,8 @@ def add(
     """Insert a message into the transaction of ``connection``; its id, or None if the dedupe key was there already.
 
     ``connection`` is SQLAlchemy's Session or Connection, psycopg's Connection, or Django's ``connection`` or cursor.
-    ``content`` is a dict, a pydantic model, or JSON text (str, bytes) that is sent letter for letter.
+    ``content`` is a dict, a pydantic model, or JSON text (str, bytes) that is sent letter for letter. A ``relay.Topic``
+    stands for topic and content, and may give its keys; those that are named here win.
     Raises MessageError before the database is asked, and NotInTransaction on a connection in autocommit.
     """
     row = parameters(topic, content, columns)
@@ -84,10 +106,30 @@ def add(
     return at_once(_add(driver, row))
 
 
+@overload
 async def add_async(
     connection: Asynchronous,
     topic: str,
     content: object,
+    *,
+    allow_autocommit: bool = ...,
+    schema: str = ...,
+    **columns: Unpack[Columns],
+) -> int | None: ...
+@overload
+async def add_async(
+    connection: Asynchronous,
+    message: Topic,
+    /,
+    *,
+    allow_autocommit: bool = ...,
+    schema: str = ...,
+    **columns: Unpack[Columns],
+) -> int | None: ...
+async def add_async(
+    connection: Asynchronous,
+    topic: str | Topic,
+    content: object = NOT_GIVEN,
     *,
     allow_autocommit: bool = False,
     schema: str = SCHEMA,
@@ -105,7 +147,11 @@ async def add_async(
     return await _add(driver, row)
 
 
-def insert(topic: str, content: object, **columns: Unpack[Columns]) -> ReturningInsert[int]:
+@overload
+def insert(topic: str, content: object, **columns: Unpack[Columns]) -> ReturningInsert[int]: ...
+@overload
+def insert(message: Topic, /, **columns: Unpack[Columns]) -> ReturningInsert[int]: ...
+def insert(topic: str | Topic, content: object = NOT_GIVEN, **columns: Unpack[Columns]) -> ReturningInsert[int]:
     """The Core statement, for whatever :func:`add` does not take; no row comes back if the dedupe key was there.
 
     Whoever executes it sees to the transaction; another schema is named by ``schema_translate_map={"relay": ...}``.

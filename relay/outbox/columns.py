@@ -15,6 +15,7 @@ from typing import Any, TypedDict
 
 from relay.errors import MessageError
 from relay.outbox.content import beyond_limit, encodable, exact_text, utf8_length
+from relay.outbox.kinds import is_a
 from relay.schema import END_OF_TIMES, FIRST_TIME, MAX_BYTES, MAX_TOPIC_CHARACTERS, outbox
 
 
@@ -32,6 +33,9 @@ class Columns(TypedDict, total=False):
     producer: str | None
     headers: Any
 
+
+NOT_GIVEN: Any = type("NotGiven", (), {"__repr__": lambda _: "not given"})()
+"""In the place of an argument that was left out."""
 
 _OPTIONAL = tuple(Columns.__annotations__)
 NAMES = ("topic", "content", *_OPTIONAL)
@@ -56,9 +60,20 @@ _CONTROLS = re.compile(
 _BLANK = re.compile(r"[\s\u00a0\u1680\u2000-\u200d\u202f\u205f\u3000\ufe00-\ufe0f\U000e0100-\U000e01ef]*")
 
 
-def parameters(topic: str, content: object, columns: Mapping[str, object]) -> dict[str, Any]:
-    """Column name -> checked value, for what was given; MessageError says what is wrong with which column."""
-    row: dict[str, Any] = {"topic": _topic(topic), "content": exact_text(content)}
+def parameters(topic: object, content: object, columns: Mapping[str, object]) -> dict[str, Any]:
+    """Column name -> checked value, for what was given; MessageError says what is wrong with which column.
+
+    A ``relay.Topic`` stands for topic and content, in the place of the topic, or for the content of its own topic.
+    """
+    if content is NOT_GIVEN and is_typed(topic):
+        topic, content = NOT_GIVEN, topic
+    if is_typed(content):
+        topic, columns = _of_typed(content, topic, columns)
+    for name, value in (("topic", topic), ("content", content)):
+        if value is NOT_GIVEN:
+            hint = "Give a topic and a content, or a message whose class is a relay.Topic."
+            raise MessageError(f"This names no {name}.", hint)
+    row: dict[str, Any] = {"topic": checked_topic(topic), "content": exact_text(content)}
     for name, value in columns.items():
         if name not in _OPTIONAL:
             raise _unknown(str(name))
@@ -73,7 +88,26 @@ def parameters(topic: str, content: object, columns: Mapping[str, object]) -> di
     return row
 
 
-def _topic(value: object) -> str:
+def is_typed(value: object) -> bool:
+    """Whether it is a ``relay.Topic``."""
+    return is_a(value, "relay.outbox.topic", "Topic")
+
+
+def _of_typed(message: Any, topic: object, columns: Mapping[str, object]) -> tuple[str, Mapping[str, object]]:
+    """The topic a typed message is bound to, and the columns with the keys it gives itself."""
+    kind, bound = type(message).__name__, str(message.__topic__)
+    if not bound:
+        raise MessageError(
+            f"{kind} is bound to no topic.", f'Name it where the class is made: class {kind}(relay.Topic, topic="...")'
+        )
+    if topic is not NOT_GIVEN and topic != bound:
+        raise MessageError(f"{kind} is bound to the topic {bound}, and this is another.", "Leave the topic out.")
+    missing = (name for name in _KEYS if columns.get(name) is None)
+    return bound, {**columns, **{name: getattr(message, name)() for name in missing}}
+
+
+def checked_topic(value: object) -> str:
+    """``value`` if it can be a topic; MessageError says what is wrong with it."""
     topic = line("topic", value)
     if len(topic) > MAX_TOPIC_CHARACTERS:
         raise MessageError(f"topic has {len(topic)} characters, the platform takes at most {MAX_TOPIC_CHARACTERS}.")

@@ -13,6 +13,7 @@ import math
 from typing import Any, NoReturn
 
 from relay.errors import MessageError
+from relay.outbox.models import is_model, text_of_model
 from relay.schema import MAX_BYTES, MAX_CONTENT_CHARACTERS, TOMBSTONE
 
 
@@ -26,7 +27,7 @@ class ExactText(str):
 
 
 def exact_text(value: object, name: str = "content") -> ExactText:
-    """The text of ``value``: a dict, a pydantic model (its ``model_dump_json()``), or JSON text, str or UTF-8 bytes.
+    """The text of ``value``: a dict, a pydantic model (what it writes by alias), or JSON text, str or UTF-8 bytes.
 
     ``name`` is the column, for the sentence of the MessageError.
     """
@@ -36,8 +37,8 @@ def exact_text(value: object, name: str = "content") -> ExactText:
         text = _written(value, name)
     elif isinstance(value, str | bytes | bytearray):
         text = _verified(value, name)
-    elif hasattr(value, "model_dump_json") and not isinstance(value, type):
-        text = _verified(_dumped(value, name), name)
+    elif is_model(value):
+        text = _verified(text_of_model(value, name), name)
     else:
         hint = "Give a dict, a pydantic model, or the JSON text of an object."
         raise MessageError(f"{name} is of type {_kind(value)}, not a JSON object.", hint)
@@ -95,13 +96,6 @@ def _refuse_inexact(value: object, path: str) -> None:
     elif value is not None and not isinstance(value, int):
         how = "its isoformat()" if hasattr(value, "isoformat") else "a string, a number or a list"
         raise MessageError(f"{path} is of type {_kind(value)}, which JSON has no form for.", f"Write {how} instead.")
-
-
-def _dumped(model: Any, name: str) -> str:
-    try:
-        return str(model.model_dump_json())
-    except ValueError as error:  # its text may quote the content, so it is not chained
-        raise MessageError(f"{name}: {_kind(model)} cannot be written as JSON ({_kind(error)}).") from None
 
 
 def _verified(value: str | bytes | bytearray, name: str) -> str:

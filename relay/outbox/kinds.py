@@ -98,9 +98,9 @@ _DJANGO = {"django.BaseDatabaseWrapper", "django.ConnectionProxy", "django.Curso
 
 
 def is_a(value: object, module: str, *names: str) -> bool:
-    """isinstance for classes of a module that perhaps nobody has loaded."""
+    """isinstance for classes of a module that perhaps nobody has loaded, or that another thread is about to load."""
     loaded = sys.modules.get(module)
-    return loaded is not None and isinstance(value, tuple(getattr(loaded, name) for name in names))
+    return loaded is not None and isinstance(value, tuple(getattr(loaded, name, ()) for name in names))
 
 
 def is_asyncpg(value: object) -> bool:

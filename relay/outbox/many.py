@@ -19,14 +19,16 @@ from relay.outbox.adding import of_async_session, of_session
 from relay.outbox.columns import NAMES
 from relay.outbox.drivers import Driver, at_once, of_async, of_sqlalchemy, of_sync, refuse_autocommit_of
 from relay.outbox.kinds import is_a
+from relay.outbox.models import is_model
 from relay.outbox.new_message import NewMessage, row_of
 from relay.outbox.notations import insert_many
 from relay.schema import SCHEMA
 
 if TYPE_CHECKING:
     from relay.outbox.adding import Asynchronous, Synchronous
+    from relay.outbox.topic import Topic
 
-    Messages = Iterable[NewMessage | Mapping[str, object]]
+    Messages = Iterable[NewMessage | Topic | Mapping[str, object]]
 
 _CHUNK = 1_000
 _CHUNK_CHARACTERS = 4_000_000  # of contents: a thousand of the largest would be half a gigabyte in one statement
@@ -41,8 +43,9 @@ def add_many(
 ) -> list[int | None]:
     """Insert messages into the transaction of ``connection``; their ids, in the order given.
 
-    Each is a mapping with ``topic``, ``content`` and further columns, or a ``relay.NewMessage``. None stands where the
-    dedupe key was there already, also by an earlier message of the same call. ``connection`` is what :func:`add` takes.
+    Each is a mapping with ``topic``, ``content`` and further columns, a ``relay.Topic`` or a ``relay.NewMessage``. None
+    stands where the dedupe key was there already, also by an earlier message of the same call. ``connection`` is what
+    :func:`add` takes.
     Raises MessageError that names the position, counted from 0; then none of them is written.
     """
     _refuse_what_is_not_many(messages)
@@ -118,7 +121,7 @@ def _chunks(messages: Messages) -> Iterator[list[NewRow]]:
 
 def _refuse_what_is_not_many(messages: object) -> None:
     kind = type(messages).__name__
-    if isinstance(messages, Mapping | NewMessage):
+    if isinstance(messages, Mapping | NewMessage) or is_model(messages):  # which could be gone through, field by field
         raise MessageError(f"messages is of type {kind}, which is one message.", "Put it into a list: [message]")
     if hasattr(messages, "__aiter__"):
         raise MessageError(

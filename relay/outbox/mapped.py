@@ -7,14 +7,14 @@ schema is reached by the engine's ``schema_translate_map={"relay": ...}``.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from sqlalchemy import ColumnDefault, Connection, event, type_coerce
 from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.orm import Mapped, column_property, registry, synonym
 
 from relay.errors import MessageError
-from relay.outbox.columns import Columns, line, parameters
+from relay.outbox.columns import NOT_GIVEN, Columns, line, parameters
 from relay.outbox.content import ExactText, exact_text
 from relay.outbox.transaction import refuse_autocommit
 from relay.schema import MAX_BYTES, metadata, outbox
@@ -22,6 +22,8 @@ from relay.schema import MAX_BYTES, metadata, outbox
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+
+    from relay.outbox.topic import Topic
 
 
 def _json_attribute(name: str) -> Any:
@@ -40,6 +42,7 @@ def _json_attribute(name: str) -> Any:
 class OutboxMessage:
     """A row of the outbox; the constructor checks what :func:`relay.add` checks, and raises MessageError.
 
+    A ``relay.Topic`` is given as the content, without a topic; its keys are those it has then.
     Two things differ from ``relay.add``: a dedupe key that is there already is an IntegrityError at the flush, and
     autocommit is refused (NotInTransaction) there too. What the relay keeps, from ``status`` down, cannot be set
     (MessageError) and is loaded when first read after the flush; in async code ``await session.refresh(message)`` comes
@@ -76,7 +79,11 @@ class OutboxMessage:
     json_ex_content = _json_attribute("json_ex_content")
     headers = _json_attribute("headers")
 
-    def __init__(self, *, topic: str, content: object, **columns: Unpack[Columns]) -> None:
+    @overload
+    def __init__(self, *, topic: str, content: object, **columns: Unpack[Columns]) -> None: ...
+    @overload
+    def __init__(self, *, content: Topic, **columns: Unpack[Columns]) -> None: ...
+    def __init__(self, *, topic: str = NOT_GIVEN, content: object, **columns: Unpack[Columns]) -> None:
         for name, value in parameters(topic, content, columns).items():
             setattr(self, name, value)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from relay.errors import MessageError
-from relay.outbox.columns import Columns, parameters
+from relay.outbox.columns import NOT_GIVEN, Columns, is_typed, parameters
+
+if TYPE_CHECKING:
+    from relay.outbox.topic import Topic
 
 
 class NewMessage:
-    """A message to insert; the constructor checks what :func:`relay.add` checks, and raises MessageError.
+    """A message to insert; the constructor takes and checks what :func:`relay.add` does, and raises MessageError.
 
     It keeps the text of its content, so what is done to a dict afterwards changes nothing.
     """
@@ -18,7 +21,11 @@ class NewMessage:
     __slots__ = ("_row",)
     _row: dict[str, Any]
 
-    def __init__(self, topic: str, content: object, **columns: Unpack[Columns]) -> None:
+    @overload
+    def __init__(self, topic: str, content: object, **columns: Unpack[Columns]) -> None: ...
+    @overload
+    def __init__(self, topic: Topic, /, **columns: Unpack[Columns]) -> None: ...
+    def __init__(self, topic: str | Topic, content: object = NOT_GIVEN, **columns: Unpack[Columns]) -> None:
         self._row = parameters(topic, content, columns)
 
     def __repr__(self) -> str:
@@ -26,17 +33,19 @@ class NewMessage:
 
 
 def row_of(message: object, position: int) -> dict[str, Any]:
-    """Column name -> checked value of a message or a mapping; an error says at which position, counted from 0."""
+    """Column name -> checked value of what ``add_many`` takes; an error says at which position, counted from 0."""
     if isinstance(message, NewMessage):
         return message._row
     place = f"messages[{position}]"
-    if not isinstance(message, Mapping):
-        hint = "Give a mapping with topic and content, or relay.NewMessage(topic, content)."
-        raise MessageError(f"{place} is of type {type(message).__name__}, no message.", hint)
-    columns = dict(message)
-    if missing := [name for name in ("topic", "content") if name not in columns]:
-        raise MessageError(f"{place} names no {' and no '.join(missing)}.", "Every message has both.")
+    columns: dict[str, Any] = {"topic": message} if is_typed(message) else {}
+    if not columns:
+        if not isinstance(message, Mapping):
+            hint = "Give a mapping with topic and content, a relay.Topic, or relay.NewMessage(topic, content)."
+            raise MessageError(f"{place} is of type {type(message).__name__}, no message.", hint)
+        columns = dict(message)
+        if missing := [name for name in ("topic", "content") if name not in columns]:
+            raise MessageError(f"{place} names no {' and no '.join(missing)}.", "Every message has both.")
     try:
-        return parameters(columns.pop("topic"), columns.pop("content"), columns)
+        return parameters(columns.pop("topic"), columns.pop("content", NOT_GIVEN), columns)
     except MessageError as error:
         raise MessageError(f"{place}: {error}", error.hint) from None

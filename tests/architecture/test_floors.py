@@ -53,7 +53,7 @@ LIBRARIES = {
     "httpx": {"producers.authorities", "producers.posting", "producers.tmc"},
     "prometheus_client": {"observers"},
     "psycopg": {"addresses", "outbox", "readable", "sessions", "store", "wakeups"},
-    "pydantic": {"producers.options", "settings", "wording"},
+    "pydantic": {"outbox.topic", "producers.options", "settings", "wording"},
     "pydantic_settings": {"settings"},
     "sqlalchemy": SQL_ROOMS,
     "starlette": {"integrations.starlette", "observers", "sandbox"},

@@ -25,18 +25,30 @@ async def application() -> int:
     async with relay.open_worker() as other:
         other.stop()
     return (await relay.drain(metrics_port=0)).done
+
+
+class TradeTrace(relay.Topic, topic="taobao_jds_TradeTrace"):
+    tid: int
+
+    def ordering_key(self) -> str:
+        return str(self.tid)
+
+
+relay.insert(TradeTrace(tid=1), account="shop")
+relay.insert(TradeTrace(tidd=1))
 """
 WRONG = {
     4: 'Module has no attribute "ad_async"',
     5: 'Module has no attribute "runing"',
     6: 'has no attribute "left"',
     11: '"OpenWorker" has no attribute "stopp"',
+    25: 'Unexpected keyword argument "tidd" for "TradeTrace"',
 }
 
 
 @pytest.mark.timeout(300)
 def test_a_misspelt_name_is_an_error_and_a_right_one_is_typed(tmp_path: Path) -> None:
-    """The examples are right."""
+    """The examples are right. This is with pydantic's plugin, as our own configuration has it."""
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     options = ["--strict", "--no-error-summary", "--hide-error-codes"]
@@ -81,11 +93,24 @@ class Asyncpg:
     def is_closed(self) -> bool: ...
 
 
+class TradeTrace(relay.Topic, topic="taobao_jds_TradeTrace"):
+    tid: int
+
+    def dedupe_key(self) -> str:
+        return f"packaged {self.tid}"
+
+
 async def application(one: Session, other: AsyncSession, own: Psycopg, wire: Asyncpg) -> list[int | None]:
     message = relay.NewMessage("topic", {}, ordering_key="k")
     found: int | None = relay.add(one, "topic", {}, account="shop")
     relay.add_many(own, [message, {"topic": "topic", "content": {"n": found}}])
     await relay.add_async(wire, "topic", {})
+    relay.add(one, TradeTrace(tid=1), account="shop")
+    await relay.add_async(wire, TradeTrace(tid=1))
+    relay.add_many(one, [TradeTrace(tid=1), relay.NewMessage(TradeTrace(tid=1), producer="shop")])
+    one.add(relay.OutboxMessage(content=TradeTrace(tid=1)))
+    relay.add(one, TradeTrace(tidd=1))
+    relay.add(one, "no content")
     relay.add(other, "topic", {})
     relay.add(wire, "topic", {})
     await relay.add_async(own, "topic", {})
@@ -93,17 +118,32 @@ async def application(one: Session, other: AsyncSession, own: Psycopg, wire: Asy
     relay.add_many(one, [1])
     return await relay.add_many_async(other, (message for _ in range(3)))
 """
-WRONG_LINES = {"relay.add(other", "relay.add(wire", "relay.add_async(own", "delay=5", "relay.add_many(one, [1])"}
+WRONG_LINES = {
+    "tidd=1",
+    "no content",
+    "relay.add(other",
+    "relay.add(wire",
+    "relay.add_async(own",
+    "delay=5",
+    "relay.add_many(one, [1])",
+}
 
 
 @pytest.mark.timeout(300)
 def test_connections_are_typed_where_no_driver_is_installed(tmp_path: Path) -> None:
+    """Nor pydantic's plugin for mypy."""
+    import annotated_types
+    import pydantic
+    import pydantic_core
     import sqlalchemy
     import typing_extensions
+    import typing_inspection
 
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
     (packages,) = (tmp_path / "bare" / "lib").glob("python*/site-packages")
-    for here in (Path(sqlalchemy.__file__).parent, Path(typing_extensions.__file__), ROOT / "relay"):
+    folders = (annotated_types, pydantic, pydantic_core, sqlalchemy, typing_inspection)
+    linked = [Path(str(each.__file__)).parent for each in folders]
+    for here in (*linked, Path(typing_extensions.__file__), ROOT / "relay"):
         (packages / here.name).symlink_to(here)
     program = tmp_path / "program.py"
     program.write_text(f"from contextlib import AbstractContextManager\n{APPLICATION}")

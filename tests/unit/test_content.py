@@ -181,8 +181,9 @@ def test_the_limit_of_a_content_counts_characters_and_that_of_headers_bytes() ->
         exact_text(larger, "headers")
 
 
-class Broken:
-    def model_dump_json(self) -> str:
+class Broken(pydantic.BaseModel):
+    @pydantic.model_serializer
+    def written(self) -> dict[str, Any]:
         raise ValueError(SECRET)
 
 
