@@ -114,7 +114,7 @@ create index on public.orders (created_at)
 
 
 def remember(connection: Connection, messages: int, *, salted: bool = True) -> None:
-    """Fill empty tables with so many finished messages; statistics are the caller's to take."""
+    """Fill empty tables with this many finished messages; statistics are the caller's to take."""
     first = messages // 10 + 1
 
     def run(statement: str, **words: object) -> None:

@@ -75,7 +75,7 @@ def drain(
     accounts: int = 1,
     noting: bool = False,
 ) -> Run:
-    """Let one contender, in so many processes, drain a fresh database with so many messages.
+    """Let one contender, in this many processes, drain a fresh database with this many messages.
 
     ``noting``: the processes note what was accepted and must agree that it was each message once.
     """

@@ -24,9 +24,9 @@ LOCK_SECONDS = 5.0
 
 @contextmanager
 def acting(connection: Connection, undone: str = NOTHING_CHANGED) -> Iterator[None]:
-    """Inside, no lock is waited for longer than that; afterwards the limit of the caller's transaction is as it was.
+    """Inside, no statement waits longer than that for a lock; afterwards the caller's own limit holds again.
 
-    Raises InTheWay where one could not be had: what was done inside is undone then, and the transaction lasts.
+    Raises InTheWay where it could not be taken in time: what was done inside is undone then, and the transaction lasts.
     ``undone``: what did not happen, as the end of a sentence.
     """
     try:
@@ -40,7 +40,7 @@ def acting(connection: Connection, undone: str = NOTHING_CHANGED) -> Iterator[No
     except (DBAPIError, RelayError) as error:
         if state_of(error) == NO_TRANSACTION:
             raise RelayError(
-                "this connection is in autocommit: a change would be committed apart from its row in the ledger",
+                "This connection is in autocommit: a change would be committed apart from its row in the ledger",
                 "Give a connection whose transaction lasts until both are written: engine.begin().",
             ) from error
         if (named := _named(connection, error, undone)) is None:

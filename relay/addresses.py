@@ -39,16 +39,16 @@ def normalized_url(url: str | None) -> str:
     if "://" not in url and "=" in url:
         return _rendered(_of_keywords(url))
     if _SECOND_AT.match(url):  # the rest of the password would count as the host, and be shown
-        raise ConfigurationError("the database URL must have one @, before the host: write @ in a password as %40")
+        raise ConfigurationError("The database URL must have one @, before the host: write @ in a password as %40")
     hosts, alone = _taken_out(url)
     try:
         parsed = make_url(alone)
     except (ArgumentError, ValueError):  # their texts may quote a part of the password
         raise ConfigurationError(
-            "the database URL must look like postgresql://user@host:5432/database", _HINT
+            "The database URL must look like postgresql://user@host:5432/database", _HINT
         ) from None
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
-        raise ConfigurationError(f"the database URL must name PostgreSQL, not {parsed.get_backend_name()}")
+        raise ConfigurationError(f"The database URL must name PostgreSQL, not {parsed.get_backend_name()}")
     if "ssl" in parsed.query:  # as asyncpg calls it
         parsed = parsed.update_query_dict({"sslmode": parsed.query["ssl"]}).difference_update_query(["ssl"])
     return _rendered(_with_hosts(parsed, hosts))
@@ -93,7 +93,7 @@ def _taken_out(url: str) -> tuple[list[tuple[str, str]], str]:
 def _pairs(written: Iterable[str]) -> list[tuple[str, str]]:
     pairs = [_HOST.fullmatch(one) for one in written]
     if not all(pairs):
-        raise ConfigurationError("a host of the database URL must look like host:5432 or [::1]:5432", _HINT)
+        raise ConfigurationError("A host of the database URL must look like host:5432 or [::1]:5432", _HINT)
     return [(unquote(pair["host"].strip("[]")), pair["port"] or "") for pair in pairs if pair]
 
 
@@ -106,7 +106,7 @@ def _with_hosts(url: URL, hosts: Sequence[tuple[str, str]]) -> URL:
         ports = str(url.query.get("port") or "").split(",")
         names = in_query.split(",")  # host=a,b&port=1,2
         if len(ports) not in (1, len(names)):
-            raise ConfigurationError(f"the database URL names {len(names)} hosts and {len(ports)} ports", _HINT)
+            raise ConfigurationError(f"The database URL names {len(names)} hosts and {len(ports)} ports", _HINT)
         if len(names) == 1:
             return url
         hosts = list(zip(names, ports * len(names) if len(ports) == 1 else ports, strict=True))
@@ -114,7 +114,7 @@ def _with_hosts(url: URL, hosts: Sequence[tuple[str, str]]) -> URL:
         return url
     ports = [port for _, port in hosts]
     if any(ports) and not all(ports):  # libpq means 5432 by that, other drivers mean the last one's
-        raise ConfigurationError("the database URL names a port for some of its hosts and not for others", _HINT)
+        raise ConfigurationError("The database URL names a port for some of its hosts and not for others", _HINT)
     given = {"host": ",".join(host for host, _ in hosts)} | ({"port": ",".join(ports)} if any(ports) else {})
     return url.set(host=None, port=None).update_query_dict(given)
 
@@ -128,7 +128,7 @@ def _of_keywords(text: str) -> URL:
         given = {name: str(value) for name, value in conninfo_to_dict(text).items() if value is not None}
     except ProgrammingError:  # its text may quote a part of the password
         raise ConfigurationError(
-            "the database must be named as postgresql://user@host:5432/database, or by libpq's keywords: "
+            "The database must be named as postgresql://user@host:5432/database, or by libpq's keywords: "
             "host=… port=… dbname=… user=…",
             "A value with a space or a quote is written in single quotes there.",
         ) from None
@@ -141,7 +141,7 @@ def _rendered(url: URL) -> str:
     try:
         _arguments(url)
     except (ArgumentError, ValueError):  # two ways of naming hosts at once, a port that is no number
-        raise ConfigurationError("the hosts and ports of the database URL do not go together", _HINT) from None
+        raise ConfigurationError("The hosts and ports of the database URL do not go together", _HINT) from None
     return url.render_as_string(hide_password=False)
 
 

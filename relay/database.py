@@ -135,7 +135,7 @@ def explained(error: BaseException, url: URL) -> RelayError:
         )
     if state is None and not is_away(error):
         return RelayError(
-            f"a value in the database, or for it, cannot be converted ({type(error).__name__})",
+            f"A value in the database, or for it, cannot be converted ({type(error).__name__})",
             "relay check names rows that are strange.",
         )
     if state in NOT_IN_THIS_ENCODING:
@@ -145,11 +145,11 @@ def explained(error: BaseException, url: URL) -> RelayError:
         )
     if is_statement_mode(error):
         return ConfigurationError(
-            f"the pooler refuses transactions: {_reason(error)}", "Set pool_mode=transaction in the pooler."
+            f"The pooler refuses transactions: {_reason(error)}", "Set pool_mode=transaction in the pooler."
         )
     if is_away(error):
         return UnreachableError(
-            f"cannot reach PostgreSQL {told(url)}: {trouble_of_postgresql(error) or _reason(error)}",
+            f"Cannot reach PostgreSQL {told(url)}: {trouble_of_postgresql(error) or _reason(error)}",
             "Check RELAY_DATABASE_URL and that the server runs.",
         )
     if kind is Kind.READ_ONLY:
@@ -163,7 +163,7 @@ def explained(error: BaseException, url: URL) -> RelayError:
             f"The relay tables are missing or older than this relay: {_reason(error)}", "Run: relay migrate"
         )
     if kind is Kind.LOCKED:
-        return RelayError("somebody is using these tables; nothing was changed", "Try again when they have finished.")
+        return RelayError("Somebody is using these tables; nothing was changed", "Try again when they have finished.")
     if kind is Kind.NO_RIGHT and getattr(diag, "source_function", None) == POLICIES_CHECKED_IN:
         return RelayError(
             f"PostgreSQL would hide rows from the relay: {_reason(error)}",

@@ -90,7 +90,7 @@ _BY_STATE = {
     "53100": Cause(Kind.RESOURCES, "the server's disk is full", True),
     "53200": Cause(Kind.RESOURCES, "the server is out of memory", True),
     "53300": _CROWDED,
-    "55P03": Cause(Kind.LOCKED, "a lock could not be had in time (lock_timeout)", True),
+    "55P03": Cause(Kind.LOCKED, "a lock was not free in time (lock_timeout)", True),
     "57": _STOPPED,
     "57014": _TOO_LONG,
     "57P03": _STARTING,
@@ -106,7 +106,7 @@ SYNTAX_ERROR = "42601"
 TABLE_CHANGED = "0A000"  # a migration has changed the type of a result, where this function of the server says so:
 PLANS_CHECKED_IN = "RevalidateCachedQuery"
 POLICIES_CHECKED_IN = "check_enable_rls"  # and this one, in whatever language, that a policy would hide rows
-LOCKED = ("55P03", "40P01")  # a lock could not be had in time, a deadlock
+LOCKED = ("55P03", "40P01")  # a lock was not free in time, a deadlock
 PREPARED_ELSEWHERE = ("26000", "42P05")  # by a pooler that was not found out: missing here, or here already
 NOT_IN_THIS_ENCODING = ("22021", "22P05")
 # What a person has to mend, whatever the row: the way in (28, 3D), a right, a table or a column (42, 3F), a feature.
@@ -151,7 +151,7 @@ _BY_WORDS = tuple(
     )
 )
 
-# No session could be had or kept, whatever was asked in it.
+# No session could be opened or kept, whatever was asked in it.
 _AWAY = frozenset(
     {
         *(Kind.LOST, Kind.POOLER, Kind.LOGIN, Kind.NO_DATABASE, Kind.CROWDED, Kind.RESOURCES),

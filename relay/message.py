@@ -70,7 +70,7 @@ class Message(NamedTuple):
 
 
 def _bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())  # that it is ASCII, a text knows without looking
+    return len(text) if text.isascii() else len(text.encode())  # CPython keeps a flag for ASCII: no scan
 
 
 class CallKey(NamedTuple):

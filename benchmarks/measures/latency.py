@@ -27,7 +27,7 @@ from benchmarks.table import Cells, Row, Table, in_turn
 from relay.message import Answered, Batch, Message
 
 _GAP_SECONDS = (0.02, 0.08)  # longer than an awake relay stays awake, and no multiple of the poll interval
-_STARTING = 5  # so many samples are not counted: connections and plans are made
+_STARTING = 5  # samples that are not counted: connections and plans are made
 _PATIENCE_SECONDS = 10.0
 _BARE_POST = "the platform's own: a bare POST"
 

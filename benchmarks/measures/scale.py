@@ -16,7 +16,7 @@ from benchmarks.table import Cells, Table, in_turn
 
 _LATENCY_MS, _IN_FLIGHT = 100, 8
 _ACCOUNTS = 16
-_NULL_PER_SECOND = 55_000  # with so many accounts, 8 in flight, and noting what was accepted
+_NULL_PER_SECOND = 55_000  # with that many accounts, 8 in flight, and noting what was accepted
 _LONGER = 3  # so that making connections and plans, four times at once, is not what is measured
 _DAY_SECONDS = 86_400
 

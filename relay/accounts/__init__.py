@@ -168,7 +168,10 @@ class Accounts:
 
 
 def _unforeseen(source: Source, error: Exception) -> RelayError:
-    return RelayError(f"credentials cannot be looked up in {type(source).__name__}: unexpected {type(error).__name__}")
+    return RelayError(
+        f"Credentials cannot be looked up in {type(source).__name__}: unexpected {type(error).__name__}",
+        "Mend the source; what it said before stays in force.",
+    )
 
 
 def _told(troubles: Sequence[RelayError]) -> str:

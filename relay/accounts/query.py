@@ -131,7 +131,9 @@ def _explained(error: SQLAlchemyError, url: URL) -> RelayError:
         return ConfigurationError(f"{QUERY}: the parameter {bad} of the connection is refused", advice(bad, variable))
     kind = cause_of(cause).kind
     if kind is Kind.TOO_SLOW:
-        return UnreachableError(f"{QUERY} had no answer within {LIMIT_SECONDS} s")
+        return UnreachableError(
+            f"{QUERY} had no answer within {LIMIT_SECONDS} s", "Give it an index on the account, or look at its server."
+        )
     if is_away(cause) or kind is Kind.REPEATABLE:
         first_line = (str(cause).splitlines() or [name])[0]
         reason = said or trouble_of_postgresql(cause) or first_line.rpartition(" failed: ")[2]

@@ -52,7 +52,9 @@ class TomlFile:
         try:
             status = self._path.stat()
         except OSError as error:
-            raise ConfigurationError(f"{self._path}: {error.strerror}") from None
+            raise ConfigurationError(
+                f"{self._path}: {error.strerror}", "Let the relay read it, or take it out of the settings."
+            ) from None
         # Looked at before reading: what changes meanwhile is read once more. A secret that is mounted anew is another
         # file, perhaps of the same age and size.
         version = (status.st_mtime_ns, status.st_size, status.st_ino)
@@ -80,7 +82,9 @@ class Folder:
         try:
             listed = set(os.listdir(self._folder))
         except OSError as error:
-            raise ConfigurationError(f"{DIRECTORY}: cannot read {self._folder}: {error.strerror}") from None
+            raise ConfigurationError(
+                f"{DIRECTORY}: cannot read {self._folder}: {error.strerror}", "Name a folder that the relay may read."
+            ) from None
         found: dict[str, Found] = {}
         for account in accounts:
             if account not in listed or account.startswith(".") or ".." in account:
@@ -116,7 +120,7 @@ def credential_of(parts: Mapping[str, object], where: str) -> Credential:
     texts = {name: _text(name, parts.get(name), where) for name in CREDENTIAL_PARTS}
     missing = [name for name in CREDENTIAL_PARTS if name != "session" and not texts[name]]
     if missing:
-        raise ConfigurationError(f"{where} has no {' and no '.join(missing)}")
+        raise ConfigurationError(f"{where} has no {' and no '.join(missing)}", "An account has both: docs/accounts.md")
     return Credential(texts["app_key"], texts["app_secret"], texts["session"] or None)
 
 

@@ -12,7 +12,7 @@ from relay.observers.probes import probes, serving
 from relay.settings import Settings
 from relay.worker import Worker
 
-_STALE_LEASES = 3  # the cycle has not gone round for so many leases: it hangs
+_STALE_LEASES = 3  # leases: a cycle that has not gone round for as long hangs
 
 
 @asynccontextmanager

@@ -95,7 +95,7 @@ def producer_options(settings: Settings) -> dict[str, ProducerOptions]:
         if found is not None:
             options[name] = found
     if problems:
-        raise ConfigurationError("\n".join(problems), "docs/producers.md says where the options of a producer are set.")
+        raise ConfigurationError("\n".join(problems), "See docs/producers.md: where the options of a producer are set.")
     return options
 
 

@@ -18,7 +18,7 @@ from relay.sql import SOUND, quoted, statement
 
 OLD_SECONDS = 300
 NAMED_PAUSES = 3
-# So many calls of an app key may wait for their turn: more is nobody's pace.
+# Calls of an app key that may wait for its pace: a longer queue comes from no relay.
 QUEUED_CALLS = 100
 FAR_SECONDS = 60
 # A worker that runs settles lapsed calls within a poll interval.

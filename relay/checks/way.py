@@ -73,7 +73,7 @@ def one_server(connection: Connection, settings: Settings) -> Iterator[Finding]:
             others = [stack.enter_context(connection.engine.connect()) for _ in range(CONNECTIONS - 1)]
             found = [each.execute(text(_WHICH)).one() for each in (connection, *others)]
     except UnreachableError as error:
-        yield warn(f"{CONNECTIONS} connections at once were not to be had: {error}", error.hint)
+        yield warn(f"{CONNECTIONS} connections could not be opened at once: {error}", error.hint)
         return
     standbys = sum(row.standby for row in found)
     if 0 < standbys < len(found):

@@ -26,7 +26,7 @@ _SECONDS_BETWEEN_LINES = 10.0  # and a log only now and then
 
 
 def moment(text: str) -> date | datetime | timedelta:
-    """A date, a time with its offset, or so long ago."""
+    """A date, a time with its offset, or a duration before now."""
     for read in (date.fromisoformat, time_with_offset, duration):
         try:
             return read(text)

@@ -40,7 +40,7 @@ class Unwritten(Failure):
 
     def __init__(self, error: OSError) -> None:
         hint = "What a command changes is changed before it prints: look before you repeat it."
-        super().__init__(RelayError(f"cannot write to standard output: {error.strerror}", hint))
+        super().__init__(RelayError(f"Cannot write to standard output: {error.strerror}", hint))
 
     def show(self, file: IO[Any] | None = None) -> None:
         """The same, then let nothing more be written to standard output."""
@@ -60,4 +60,4 @@ def failure_of(error: Exception) -> Failure:
         return Failure(ConfigurationError(f"{package} is not installed", "pip install 'outbox-relay[worker]'"))
     if isinstance(error, OSError) and error.errno in _CANNOT_WRITE and error.filename is None:
         return Unwritten(error)
-    return Failure(RelayError(f"unexpected {type(error).__name__}", "relay --debug ... shows where it happened"))
+    return Failure(RelayError(f"Unexpected {type(error).__name__}", "relay --debug ... shows where it happened"))

@@ -43,8 +43,8 @@ def _selecting(*statuses: str) -> Callable[[F], F]:
         click.option("--account"),
         click.option("--key", "ordering_key", help="The ordering key."),
         click.option("--since", type=duration, help="Inserted no longer ago than this, for example 2h."),
-        click.option("--until", type=duration, help="Inserted at least so long ago."),
-        click.option("--limit", type=click.IntRange(min=1), help="The oldest so many of them."),
+        click.option("--until", type=duration, help="Inserted at least this long ago."),
+        click.option("--limit", type=click.IntRange(min=1), help="Only the oldest N of them.", metavar="N"),
         click.option("--yes", is_flag=True, help="Do not ask; needed where nobody can be asked."),
     )
 
@@ -58,7 +58,7 @@ def _selecting(*statuses: str) -> Callable[[F], F]:
 
 @click.command()
 @_selecting("failed", "held")
-@click.option("--rate", type=a_rate, metavar="N", help="So many a second, not all at once.")
+@click.option("--rate", type=a_rate, metavar="N", help="N a second, not all at once.")
 @ledger_options
 @json_option
 def retry(rate: float | None, **chosen: Any) -> None:

@@ -35,7 +35,7 @@ def time(text: str) -> datetime:
 
 
 def rate(text: str) -> float:
-    """So many a second. ``click.FloatRange`` lets NaN through, which is neither below nor above anything."""
+    """A number a second. ``click.FloatRange`` lets NaN through, which is neither below nor above anything."""
     try:
         number = float(text)
     except ValueError:

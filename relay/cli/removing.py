@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from relay.settings import Settings
 
-_LARGEST_BATCH = 10_000  # so many ids the ledger keeps in a row
+_LARGEST_BATCH = 10_000  # ids that one row of the ledger keeps
 
 
 @click.command()

@@ -176,4 +176,4 @@ def _look_inside(folder: Path) -> None:
         finally:
             signal.signal(signal.SIGINT, before)
     if code:
-        raise RelayError(f"psql ended with {code}.")
+        raise RelayError(f"psql ended with {code}.", "Above is what it said.")

@@ -66,7 +66,7 @@ def opened(folder: Path) -> Exported:
     """Raises RelayError for what is no export, or no longer what it was."""
     if problems := verify(folder, None).problems:
         what = "; ".join(f"{problem.file} {problem.what}" for problem in problems)
-        raise NotWhatItWas(f"{folder} is not what it was: {what}.")
+        raise NotWhatItWas(f"{folder} is not what it was: {what}.", "Find a copy that is: relay export --verify FOLDER")
     with told_disk_errors(folder):
         document = loaded((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
     try:
@@ -101,7 +101,10 @@ def differences(older: Exported, newer: Exported) -> Iterator[Difference]:
 
 def _require_comparable(older: Exported, newer: Exported) -> None:
     if older.database != newer.database:
-        raise RelayError(f"These are exports of {'.'.join(older.database)} and of {'.'.join(newer.database)}.")
+        raise RelayError(
+            f"These are exports of {'.'.join(older.database)} and of {'.'.join(newer.database)}.",
+            "Compare two of one database and schema.",
+        )
     if older.seen_at >= newer.seen_at:
         raise RelayError(f"{newer.folder} was not written after {older.folder}.", "Name the older one first.")
     if older.format != newer.format:

@@ -100,7 +100,10 @@ class ExportedFile:
             cells = [_cell(cell) for cell in _CELL.findall(record.decode().removesuffix("\r\n"))]
             return ExportedRow(dict(zip(self._columns, cells, strict=True)))
         except (ValueError, TypeError, IndexError) as error:
-            raise RelayError(f"{self._path} has a line that is no row of an export.") from error
+            raise RelayError(
+                f"{self._path} has a line that is no row of an export.",
+                "Find a copy that is whole: relay export --verify FOLDER",
+            ) from error
 
 
 def _members(text: str) -> Iterator[tuple[str, str]]:

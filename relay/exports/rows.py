@@ -28,7 +28,7 @@ Moment = date | datetime | timedelta
 
 # A row may have more than 100,000 characters; masking one costs far more than fetching it.
 FETCHED_ROWS = 100
-# The server sorts so many ids at a time, not millions with their masked contents.
+# Ids that the server sorts at a time, instead of millions with their masked contents.
 SLICE_IDS = 10_000
 
 # Days are those of audit_daily.
@@ -133,7 +133,10 @@ class SnapshotViews:
         if end is not None and end > now:
             raise RelayError(f"The period ends at {end}, which is in the future.", "Export it when it is over.")
         if begin is not None and begin >= (end or now):
-            raise RelayError(f"The period is empty: it begins at {begin} and ends at {end or now}.")
+            raise RelayError(
+                f"The period is empty: it begins at {begin} and ends at {end or now}.",
+                "Give a --since that is before --until.",
+            )
         return Period(begin, end)
 
     def choice(self, view: View, period: Period, preceding: Preceding | None) -> Choice:
@@ -194,7 +197,10 @@ class SnapshotViews:
         here = (self.snapshot.database, self.schema)
         there = (preceding.database, preceding.schema)
         if here != there:
-            raise RelayError(f"The preceding export is of {'.'.join(there)}, this one would be of {'.'.join(here)}.")
+            raise RelayError(
+                f"The preceding export is of {'.'.join(there)}, this one would be of {'.'.join(here)}.",
+                "Name the last one of this database and schema.",
+            )
 
     def _instant(self, moment: Moment | None) -> datetime | None:
         if moment is None or isinstance(moment, datetime):

@@ -2,7 +2,7 @@
 
 A server with several processes starts an application in each: as children of one parent, with one command line. The
 first of them takes a lock that its end sets free, however it ends; the others find it taken. Only for a warning: where
-the lock cannot be had for any other reason nobody is named, and nothing else depends on it.
+the lock cannot be taken for any other reason nobody is named, and nothing else depends on it.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ except ModuleNotFoundError as error:
     error.add_note("hint: relay.integrations.starlette runs a worker: pip install 'outbox-relay[worker]'")
     raise
 
-# Of any application, also of a kin of Starlette's; what it gives is the state of each request.
+# Of any ASGI application, Starlette's or not; what it yields is the state of each request.
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any]]]
 OwnLifespan = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]]
 

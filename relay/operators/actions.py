@@ -108,7 +108,7 @@ def preview(connection: Connection, verb: Verb, ids: Sequence[int]) -> Preview:
 
 
 def retry(connection: Connection, ids: Sequence[int], order: Order, *, per_second: float | None = None) -> Changed:
-    """Make failed and held messages due: now, or spread over time in id order, so many a second.
+    """Make failed and held messages due: now, or spread over time in id order, ``per_second`` of them a second.
 
     ``attempts`` starts at 0 again, so that the whole schedule of retries lies before the message; what happened before
     stays in ``relay.attempt``. A message with an ordering key may be accepted after later ones of its key.

@@ -110,7 +110,10 @@ def checked_topic(value: object) -> str:
     """``value`` if it can be a topic; MessageError says what is wrong with it."""
     topic = line("topic", value)
     if len(topic) > MAX_TOPIC_CHARACTERS:
-        raise MessageError(f"topic has {len(topic)} characters, the platform takes at most {MAX_TOPIC_CHARACTERS}.")
+        raise MessageError(
+            f"topic has {len(topic)} characters, the platform takes at most {MAX_TOPIC_CHARACTERS}.",
+            "Name a topic as the platform has it.",
+        )
     return topic
 
 
@@ -119,9 +122,12 @@ def line(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise MessageError(f"{name} is of type {type(value).__name__}, it must be a str.")
     if _BLANK.fullmatch(value):
-        raise MessageError(f"{name} is blank.", "" if name == "topic" else "Leave it out for the default.")
+        raise MessageError(f"{name} is blank.", "Name one." if name == "topic" else "Leave it out for the default.")
     if "\0" in value or not encodable(value):
-        raise MessageError(f"{name} has a character that PostgreSQL cannot store (NUL or a lone surrogate).")
+        raise MessageError(
+            f"{name} has a character that PostgreSQL cannot store (NUL or a lone surrogate).",
+            "Repair or drop it where it is read.",
+        )
     if name in MAX_BYTES and (size := utf8_length(value)) > MAX_BYTES[name]:
         raise beyond_limit(name, size)
     plain = value.isascii() and value.isprintable()

@@ -65,7 +65,9 @@ def _written(value: dict[Any, Any], name: str) -> str:
         _refuse_inexact(value, name)
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except RecursionError:
-        raise MessageError(f"{name} is nested too deeply, or contains itself.") from None
+        raise MessageError(
+            f"{name} is nested too deeply, or contains itself.", "Make it flatter, or leave out what leads back."
+        ) from None
     except MessageError:
         raise
     except ValueError:  # all that is left: Python refuses to write integers of thousands of digits
@@ -113,7 +115,7 @@ def _verified(value: str | bytes | bytearray, name: str) -> str:
         sentence = f"{name} is not JSON: {error.msg} at character {error.pos}, counted from 0."
         raise MessageError(sentence, 'Names and texts stand in double quotes: {"tid": 1}') from None
     except RecursionError:
-        raise MessageError(f"{name} is nested too deeply.") from None
+        raise MessageError(f"{name} is nested too deeply.", "Make it flatter.") from None
     if not isinstance(parsed, dict):
         raise MessageError(f"{name} is JSON, but not an object.", 'Wrap it: {"items": [...]}')
     return text

@@ -145,7 +145,7 @@ def wrong_database(name: str, function: str) -> MessageError:
 
 def _hint(value: object, lineage: set[str], function: str) -> str:
     sync, asynchronous = function.removesuffix("_async"), f"{function.removesuffix('_async')}_async"
-    kin = ("Session", "Connection") if function == sync else ("AsyncSession", "AsyncConnection")
+    types = ("Session", "Connection") if function == sync else ("AsyncSession", "AsyncConnection")
     modules = {each.split(".")[0] for each in lineage}
     if lineage & _ENGINES:
         return "Pass the connection that has your transaction: with engine.begin() as connection"
@@ -166,9 +166,11 @@ def _hint(value: object, lineage: set[str], function: str) -> str:
     if modules & {"psycopg2", "aiopg"}:
         return "Use psycopg 3 (pip install 'psycopg[binary]'); under SQLAlchemy or Django psycopg2 itself will do."
     own = (
-        "psycopg.Connection, or Django's connection" if function == sync else f"psycopg.{kin[1]} or asyncpg.Connection"
+        "psycopg.Connection, or Django's connection"
+        if function == sync
+        else f"psycopg.{types[1]} or asyncpg.Connection"
     )
-    return f"Pass {kin[0]}, {kin[1]}, {own}; anything else can execute relay.insert(...) as SQL."
+    return f"Pass {types[0]}, {types[1]}, {own}; anything else can execute relay.insert(...) as SQL."
 
 
 def _is_django_transaction(value: object) -> bool:

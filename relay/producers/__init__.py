@@ -136,12 +136,12 @@ def load(name: str) -> ProducerFactory:
     known = _points()
     if name not in known:
         near = nearest(name, known)
-        raise ConfigurationError(f"there is no producer {name!r}{near}", f"known producers: {', '.join(sorted(known))}")
+        raise ConfigurationError(f"There is no producer {name!r}{near}", f"Known producers: {', '.join(sorted(known))}")
     try:
         return cast(ProducerFactory, known[name].load())
     except (ImportError, AttributeError) as error:
         hint = f"install what {known[name].value} needs: {error}"
-        raise ConfigurationError(f"the producer {name!r} cannot be loaded", hint) from error
+        raise ConfigurationError(f"The producer {name!r} cannot be loaded", hint) from error
 
 
 def options_kind(name: str) -> type[ProducerOptions]:
@@ -149,8 +149,8 @@ def options_kind(name: str) -> type[ProducerOptions]:
     kind = getattr(load(name), "Options", ProducerOptions)
     if not (isinstance(kind, type) and issubclass(kind, ProducerOptions)):
         raise ConfigurationError(
-            f"the producer {name!r} cannot be told options: its Options are no ProducerOptions",
-            "derive them from relay.producers.ProducerOptions: docs/producers.md",
+            f"The producer {name!r} cannot be told options: its Options are no ProducerOptions",
+            "Derive them from relay.producers.ProducerOptions: docs/producers.md",
         )
     return kind
 

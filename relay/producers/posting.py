@@ -205,7 +205,7 @@ def _environment_proxy(url: httpx.URL, connect_seconds: float) -> tuple[str | No
     if not proxy.lower().startswith(("http://", "https://")):
         scheme = proxy.partition(":")[0]
         raise ConfigurationError(
-            f"{variable} names a proxy of the kind {scheme!r}", "name one that speaks HTTP, or add NO_PROXY"
+            f"{variable} names a proxy of the kind {scheme!r}", "Name one that speaks HTTP, or add NO_PROXY"
         )
     try:
         parts = urlsplit(proxy)
@@ -214,6 +214,6 @@ def _environment_proxy(url: httpx.URL, connect_seconds: float) -> tuple[str | No
         host, port = None, 0
     if not host or not port:  # its text may contain a password
         raise ConfigurationError(
-            f"the proxy that {variable} names has no host or no valid port", "write it as http://host:3128"
+            f"The proxy that {variable} names has no host or no valid port", "Write it as http://host:3128"
         )
     return proxy, replace(way, proxy=address(host, port), variable=variable)

@@ -29,7 +29,7 @@ class StdoutProducer:
     async def open(self) -> None:
         """Standard output is open already, or was closed by whoever started us."""
         if sys.stdout is None:
-            raise ConfigurationError("standard output is closed", "The producer stdout needs one, if only a file.")
+            raise ConfigurationError("Standard output is closed", "The producer stdout needs one, if only a file.")
 
     async def close(self) -> None:
         """Standard output belongs to the process."""

@@ -78,7 +78,7 @@ def turn(
     except (DBAPIError, RelayError) as error:
         if state_of(error) == NO_TRANSACTION:
             raise RelayError(
-                "this connection is in autocommit, and a migration is one transaction",
+                "This connection is in autocommit, and a migration is one transaction",
                 "Give an Engine, or a connection without AUTOCOMMIT.",
             ) from error
         if state_of(error) not in LOCKED:

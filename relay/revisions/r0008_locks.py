@@ -3,7 +3,7 @@
 Whoever can log in can take any advisory lock, and nobody can forbid it. What keeps archivers, those who step over ids
 and those who name calls apart is now a lock on an empty table that nobody but the owner has any right on, taken by the
 owner's functions. A worker of the version before knows the advisory lock alone: while such are about, whoever names
-calls takes that one too if it can be had at once, and whoever looks asks for both.
+calls takes that one too if it is free, and whoever looks asks for both.
 
 The buckets of ordering keys (revision 0002) stay advisory locks, for nothing else costs an insert so little. An insert
 waits for one no longer than five seconds, and then says who has it; a claim can tell a writer from a stranger: a writer

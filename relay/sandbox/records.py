@@ -51,7 +51,7 @@ def row_of(record: AcceptedMessage | CallRecord) -> dict[str, object]:
 
 
 def written(moment: float) -> str:
-    """The time of so many seconds since the epoch, as it is shown."""
+    """The time of these seconds since the epoch, as people read it."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="microseconds")
 
 

@@ -81,7 +81,7 @@ def _said(settlement: Settlement, told: Callable[[str], str | None]) -> Settleme
 def _written(text: str, encoding: str) -> str:
     r"""What the encoding does not have is written as ``\U0001f600``, so that nothing of it is lost."""
     try:
-        name = codecs.lookup(encoding).name  # EUC_CN and its kin have the same names in Python
+        name = codecs.lookup(encoding).name  # EUC_CN and others have the same names in Python
     except LookupError:
         name = "ascii"
     return text.encode(name, "backslashreplace").decode(name)

@@ -24,7 +24,7 @@ def fetch(connection: Connection, sql: str, schema: str, parameters: Mapping[str
 
 
 def fetch_many(connection: Connection, sql: str, schema: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """All rows, as bare tuples: where there are so many of them that names would be felt."""
+    """All rows, as bare tuples: where there are thousands, access by name costs too much."""
     rows: list[tuple[Any, ...]] = _executed(connection, sql, schema, parameters, tuple_row, psycopg.Cursor.fetchall)
     return rows
 

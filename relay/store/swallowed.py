@@ -21,7 +21,7 @@ from relay.outcomes import Settlement
 from relay.sql import quoted
 from relay.store.running import fetch
 
-_NAMED = 5  # so many ids in a sentence
+_NAMED = 5  # ids in a sentence, at most
 
 
 class Swallowed:
@@ -65,7 +65,7 @@ class Swallowed:
     def _error(self, table: str, what: str) -> SwallowedError:
         standing = " and ".join(self._standing_on(table)) or "something that cannot be seen"
         return SwallowedError(
-            f"what was written on {table} ({what}) is not there: {standing} on {table} swallows it",
+            f"What was written on {table} ({what}) is not there: {standing} on {table} swallows it",
             f"Drop it; relay check names it. Nothing that was sent is sent again. The schema is {self._schema}.",
         )
 

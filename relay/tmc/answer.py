@@ -7,7 +7,7 @@ What is in the body decides, not what was asked for and not the Content-Type (th
     anything else with HTTP 200                              unknown: it may have been accepted
     any other HTTP status                                    by the status
 
-A proof counts only in an HTTP 200. HTTP 500, 502, 504 and their unknown kin prove nothing: a proxy or a gateway gave
+A proof counts only in an HTTP 200. HTTP 500, 502, 504 and others like them prove nothing: a proxy or a gateway gave
 up on what stands behind it, and that may have done the work. Not even an error response with a provider's fault in it
 changes this, while one that names a caller's mistake does: such calls are refused before any work.
 """

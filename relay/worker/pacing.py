@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-TOLERATED = 4  # so many faults in a row may be chance
+TOLERATED = 4  # faults in a row that may be chance
 OPEN_BASE_SECONDS = 0.5
 OPEN_MAX_SECONDS = 30.0
 CANARY_MESSAGES = 5

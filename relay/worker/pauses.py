@@ -117,7 +117,7 @@ class Pauses:
         began = time.monotonic()
         async with self._reserving[app_key]:
             if self._in_vain.get(app_key, float("-inf")) >= began:
-                raise UnreachableError("the next call of the app key could not be reserved")
+                raise UnreachableError("The next call of the app key could not be reserved")
             try:
                 return await self._threads.run(lambda: self._store.reserve(app_key, step_seconds))
             except UnreachableError as error:

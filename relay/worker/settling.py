@@ -79,7 +79,7 @@ class Settling:
 
     @property
     def left_alone(self) -> list[str]:
-        """The accounts of which so many calls are made and cannot be settled that no more are to be made."""
+        """The accounts with too many calls that were made and cannot be settled: no more are made of them."""
         enough = 1 if self._flights.in_doubt else _REFUSED_PER_ACCOUNT
         counted = Counter(refusals.account for refusals in self._refused.values())
         return [account for account, count in counted.items() if count >= enough]

@@ -84,12 +84,12 @@ class Outage:
         self._failures += 1
         if now - self._since_monotonic >= self._patience_seconds:
             raise UnreachableError(
-                f"nothing could be written for {now - self._since_monotonic:.0f} s (RELAY_LEASE_SECONDS): {error}",
+                f"Nothing could be written for {now - self._since_monotonic:.0f} s (RELAY_LEASE_SECONDS): {error}",
                 "Nothing is lost. Look at the server, then run it again.",
             ) from error
         return retry_seconds(self._failures)
 
 
 def retry_seconds(failures: int, *, at_most: float = RETRY_MAX_SECONDS) -> float:
-    """How long to wait after so many failures in a row (1: the first)."""
+    """How long to wait, in seconds, after this many failures in a row (1: the first)."""
     return min(at_most, RETRY_SECONDS * 2.0 ** min(failures - 1, 10))

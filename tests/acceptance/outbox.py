@@ -78,7 +78,7 @@ class Outbox:
 
 
 def numbered(count: int, mark: str = "tid") -> list[str]:
-    """So many contents, each different."""
+    """This many contents, each different."""
     return [json.dumps({mark: number, "status": "X_PACKAGED"}) for number in range(1, count + 1)]
 
 

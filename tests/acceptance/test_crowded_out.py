@@ -83,7 +83,7 @@ def test_sigterm_ends_a_worker_whose_statements_wait_for_a_lock(
 
 @contextmanager
 def _strangers(outbox: Outbox, url: str) -> Iterator[None]:
-    """So many others that the pool has nothing left, who came first when the worker's sessions ended."""
+    """As many others as it takes until the pool has nothing left, who came first when the worker's sessions ended."""
     name = make_url(outbox.url).database
     waiting = [_Stranger(url) for _ in range(POOL)]
     try:

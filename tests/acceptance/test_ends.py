@@ -150,4 +150,4 @@ def test_a_run_that_is_to_end_does_not_wait_for_ever_for_a_database_that_takes_n
     short = {**env, "RELAY_TMC_TIMEOUT_SECONDS": "0.2", "RELAY_LEASE_SECONDS": "1.2"}
     for worker in [start_relay("run", flag, env=short) for flag in ("--drain", "--once")]:
         assert worker.wait(30) == 69
-        worker.wait_for_line(r"^error: nothing could be written for \d+ s \(RELAY_LEASE_SECONDS\): ")
+        worker.wait_for_line(r"^error: Nothing could be written for \d+ s \(RELAY_LEASE_SECONDS\): ")

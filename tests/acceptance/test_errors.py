@@ -44,7 +44,7 @@ def test_no_database_there(env: dict[str, str], start_relay: StartRelay, dead_po
 
     where = f"127.0.0.1:{dead_port}/shop"
     assert_explained(
-        process, 69, f"cannot reach PostgreSQL at {where}: Connection refused", "Check RELAY_DATABASE_URL.*"
+        process, 69, f"Cannot reach PostgreSQL at {where}: Connection refused", "Check RELAY_DATABASE_URL.*"
     )
     assert "hidden-password" not in process.report()
 

@@ -98,7 +98,7 @@ def run_with_kills(
 
 
 def _over(outbox: Outbox, seconds: float) -> bool:
-    """Whether everything ended within so many seconds."""
+    """Whether everything ended within this many seconds."""
     try:
         return eventually(outbox.finished, deadline_seconds=seconds)
     except AssertionError:

@@ -32,7 +32,7 @@ def test_what_cannot_be_printed_is_an_error(redirected: str, reason: str, said: 
     ended = shell(redirected, *said)
     assert ended.returncode == 1
     assert ended.stderr.splitlines() == [
-        f"error: cannot write to standard output: {reason}",
+        f"error: Cannot write to standard output: {reason}",
         "hint: What a command changes is changed before it prints: look before you repeat it.",
     ]
 

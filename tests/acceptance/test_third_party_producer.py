@@ -121,4 +121,4 @@ def test_commands_that_open_no_producer_need_no_package(spooling: dict[str, str]
     assert added.wait() == 0, added.report()
     worker = start_relay("run", "--drain", env={**spooling, "PYTHONPATH": str(ROOT)})
     assert worker.wait() == 78
-    worker.wait_for_line("RELAY_PRODUCER_SPOOL_FOLDER: there is no producer of that name|there is no producer 'spool'")
+    worker.wait_for_line("RELAY_PRODUCER_SPOOL_FOLDER: there is no producer of that name|There is no producer 'spool'")

@@ -8,11 +8,32 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "relay").rglob("*.py"))
 
 # A class or alias that may share its name, and why.
 SHARED_NAMES: dict[str, str] = {}
+
+# What makes a reader stumble, and what to write instead.
+STUMBLING = {
+    r"\bso many\b(?! .{0,80}\bthat\b)": "many; N; the name of the number; this many",
+    r"\bkin\b": "others like it",
+    r"\b(is|are|was|were|be|been) had\b": "is held, taken, opened, kept: what is done with it",
+    r"\bmore than none\b": "any",
+    r"\bso long ago\b": "this long ago",
+    r"\bknows? without looking\b": "say why it costs nothing",
+    r"\bone step further than\b": "say what the last step is for",
+    r"\bwait for nothing\b": "wait without need",
+}
+# Sentences for people; what is frozen or quoted says what it said.
+FROZEN = {ROOT / "relay" / "revisions"}
+TEXTS = [
+    *(path for path in MODULES if not FROZEN & set(path.parents)),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 
 def named_types(tree: ast.Module) -> Iterator[str]:
@@ -36,3 +57,14 @@ def test_a_name_stands_for_one_class() -> None:
     assert twice == {}, "give one of them a name that says whose it is; docs/glossary.md has the words"
     unused = [name for name in SHARED_NAMES if len(places[name]) < 2]
     assert unused == [], "the exception is not needed any more"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_sentence_makes_a_reader_stumble(path: Path) -> None:
+    text = re.sub(r"\s*\n\s*(# )?", " ", path.read_text())
+    found = [
+        f"{text[max(0, match.start() - 30) : match.end() + 30]!r}: write {better}"
+        for stumbling, better in STUMBLING.items()
+        for match in re.finditer(stumbling, text, re.IGNORECASE)
+    ]
+    assert found == []

@@ -238,7 +238,7 @@ async def test_lines_that_wait_for_a_reader_are_not_sent(monkeypatch: pytest.Mon
 
 async def test_standard_output_that_was_closed_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relay.producers.stdout.sys", SimpleNamespace(stdout=None))
-    with pytest.raises(ConfigurationError, match="standard output is closed"):
+    with pytest.raises(ConfigurationError, match="Standard output is closed"):
         await StdoutProducer(config()).open()
 
 

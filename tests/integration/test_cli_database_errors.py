@@ -37,7 +37,7 @@ def test_a_server_that_is_not_there(run: Callable[..., Result], verb: list[str])
         result = run(f"postgresql+asyncpg://me:{PASSWORD}@127.0.0.1:{port}/shop", *verb)
     assert result.exit_code == 69
     assert result.stderr.splitlines() == [
-        f"error: cannot reach PostgreSQL at 127.0.0.1:{port}/shop: Connection refused",
+        f"error: Cannot reach PostgreSQL at 127.0.0.1:{port}/shop: Connection refused",
         "hint: Check RELAY_DATABASE_URL and that the server runs.",
     ]
 
@@ -45,7 +45,7 @@ def test_a_server_that_is_not_there(run: Callable[..., Result], verb: list[str])
 def test_a_host_that_does_not_exist(run: Callable[..., Result]) -> None:
     result = run(f"postgresql://me:{PASSWORD}@no-such-host.invalid/shop", "status")
     assert result.exit_code == 69
-    assert result.stderr.startswith("error: cannot reach PostgreSQL at no-such-host.invalid/shop: ")
+    assert result.stderr.startswith("error: Cannot reach PostgreSQL at no-such-host.invalid/shop: ")
     assert PASSWORD not in result.output
 
 
@@ -110,7 +110,7 @@ def test_a_connection_that_is_cut_is_told_as_unreachable(engine: Engine, databas
         pid = connection.scalar(text("select pg_backend_pid()"))
         with engine.begin() as other:
             other.execute(text("select pg_terminate_backend(:pid, 5000)"), {"pid": pid})
-        with pytest.raises(UnreachableError, match=r"cannot reach PostgreSQL (at|on) "):
+        with pytest.raises(UnreachableError, match=r"Cannot reach PostgreSQL (at|on) "):
             connection.execute(text("select 1"))
     mine.dispose()
 

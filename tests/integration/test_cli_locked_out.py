@@ -234,7 +234,7 @@ def test_in_autocommit_nobody_acts(rows: Rows) -> None:
     """A change would be committed apart from its row in the ledger, and the limit of its waiting would not hold."""
     with (
         rows.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
-        pytest.raises(RelayError, match=r"^this connection is in autocommit"),
+        pytest.raises(RelayError, match=r"^This connection is in autocommit"),
     ):
         actions.pause(connection, "account:a", Order("a", "r", {}))
 

@@ -115,7 +115,7 @@ def test_starting_and_stopping_twice_changes_nothing(folder: Path) -> None:
 def test_a_folder_in_use_is_refused_and_free_again_afterwards(folder: Path) -> None:
     second = EmbeddedPostgres(folder, fast=True)
     with EmbeddedPostgres(folder, fast=True) as first:
-        with pytest.raises(ConfigurationError, match="another process uses"):
+        with pytest.raises(ConfigurationError, match="Another process uses"):
             second.start()
         assert ask(first, "select 1") == [(1,)]
     with second:

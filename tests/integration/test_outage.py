@@ -37,7 +37,7 @@ def store(engine: Engine) -> Store:
 
 
 def tried_before(rows: Rows, id_: int, *days_ago: float, outcome: str = "rejected") -> None:
-    """Attempts of that message so long ago, each in a call of that outcome, the oldest first."""
+    """Attempts of that message this long ago, each in a call of that outcome, the oldest first."""
     rows.run("update relay.outbox set attempts = attempts + :n where id = :id", n=len(days_ago), id=id_)
     for days in days_ago:
         rows.run(

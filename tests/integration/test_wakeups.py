@@ -98,7 +98,7 @@ async def test_nobody_is_notified_while_nobody_sleeps(engine: Engine, wakeup: No
 
 
 async def test_who_inserts_at_this_moment_keeps_the_relay_awake(engine: Engine, wakeup: Notified) -> None:
-    """An insert that began before the lock was taken would not notify, so the lock is not to be had until it ends."""
+    """An insert that began before the lock was taken would not notify, so the lock cannot be taken until it ends."""
     with engine.connect() as connection:
         connection.execute(text("insert into relay.outbox (topic, content) values ('t', '{}')"))
         assert await wakeup.arm() is Arming.REFUSED

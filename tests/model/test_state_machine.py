@@ -46,7 +46,7 @@ LET_EXPIRE = "update relay.outbox set deliver_before = now() where id = any (:id
 
 
 def some_answer(count: int, rng: random.Random) -> Answer:
-    """Any answer to a call of so many messages."""
+    """Any answer to a call of this many messages."""
     kind = rng.randrange(3)
     if kind == 0:
         return Answered((ACCEPTED,) * count)

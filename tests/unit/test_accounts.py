@@ -262,4 +262,4 @@ def test_whatever_a_source_raises_takes_nothing_away_and_is_told(table: Table, c
     clock.now += 6
     accounts.refresh(["one"])
     assert accounts.credential("one") == ONE
-    assert accounts.trouble == "credentials cannot be looked up in Table: unexpected UnicodeError"
+    assert accounts.trouble == "Credentials cannot be looked up in Table: unexpected UnicodeError"

@@ -56,7 +56,7 @@ def test_debug_adds_the_traceback_and_still_no_secret(run: Callable[..., Result]
     assert result.exit_code == 78
     assert "Traceback" in result.stderr
     assert "s3cret" not in result.output
-    assert result.stderr.splitlines()[-1].startswith("error: RELAY_DATABASE_URL: the database URL must look like")
+    assert result.stderr.splitlines()[-1].startswith("error: RELAY_DATABASE_URL: The database URL must look like")
     assert "Traceback" not in run("status", RELAY_DATABASE_URL=UNREADABLE).stderr
 
 
@@ -69,7 +69,7 @@ def test_a_failure_nobody_foresaw_names_its_type_only(
     monkeypatch.setattr("relay.settings.load", explode)
     result = run("status")
     assert result.exit_code == 1
-    assert result.stderr.startswith("error: unexpected ZeroDivisionError\nhint: relay --debug")
+    assert result.stderr.startswith("error: Unexpected ZeroDivisionError\nhint: relay --debug")
 
 
 def test_an_interrupt_exits_130(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ DAYS = ["11-11", "11-12", "11-13"]
 
 
 def write(folder: Path, days: int, previous: Path | None, database: str | None = None) -> Path:
-    """An export without files, so many days after the first one; the path of its manifest."""
+    """An export without files, this many days after the first one; the path of its manifest."""
     named = sha256_of(previous.read_bytes()) if previous else None
     with new_export(folder) as drafts:
         manifest = a_manifest(named)

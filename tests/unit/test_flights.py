@@ -107,7 +107,7 @@ class Room:
             await self.producer.entering.wait_for(lambda: len(self.producer.entered) >= count)
 
     async def finished(self, count: int) -> dict[int, Finished]:
-        """All that has finished, once it is so many; closes it."""
+        """All that has finished, once there is this much; closes it."""
         taken: list[Finished] = []
         async with asyncio.timeout(5):
             while len(taken) < count:

@@ -219,7 +219,7 @@ def test_secrets_are_in_no_report_and_no_representation(flag: str, monkeypatch: 
 )
 def test_a_wrong_url_is_refused_without_showing_it(url: str) -> None:
     report = refusal(database_url=url)
-    assert report.startswith("RELAY_DATABASE_URL: the database URL must ")
+    assert report.startswith("RELAY_DATABASE_URL: The database URL must ")
     assert SECRET not in report
 
 
@@ -227,7 +227,7 @@ def test_a_wrong_url_is_refused_without_showing_it(url: str) -> None:
 @pytest.mark.parametrize("flag", ["database_url", "accounts_database_url"])
 def test_a_password_with_an_at_is_refused_without_a_part_of_it(flag: str, part: str) -> None:
     assert refusal(**{flag: f"postgresql://u:{part}@127.0.0.1:1/d"}) == (
-        f"RELAY_{flag.upper()}: the database URL must have one @, before the host: write @ in a password as %40"
+        f"RELAY_{flag.upper()}: The database URL must have one @, before the host: write @ in a password as %40"
     )
 
 

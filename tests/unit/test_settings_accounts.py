@@ -91,7 +91,7 @@ def test_a_query_is_a_secret_and_may_come_from_a_file(tmp_path: Path, monkeypatc
 def test_the_database_of_the_accounts_is_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(accounts_database_url="postgres://h/d").accounts_database_url == "postgresql+psycopg://h/d"
     monkeypatch.setenv("RELAY_ACCOUNTS_DATABASE_URL", f"mysql://u:{SECRET}@h/d")
-    assert refusal() == "RELAY_ACCOUNTS_DATABASE_URL: the database URL must name PostgreSQL, not mysql"
+    assert refusal() == "RELAY_ACCOUNTS_DATABASE_URL: The database URL must name PostgreSQL, not mysql"
 
 
 @pytest.mark.parametrize(

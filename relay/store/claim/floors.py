@@ -117,7 +117,9 @@ class Floors:
         self.newest_action_id, self._retries = newest_action_id, retries
 
     def tell(self, accounts: int, messages: int, acquainted: Collection[str] | None = None) -> Known:
-        """The next so many accounts (of these; None: of all), of their keys twice as many as there may be messages."""
+        """Where to look: the next ``accounts`` accounts (of ``acquainted``; None: of all), and of their keys twice as
+        many as the claim may take messages.
+        """
         after = self.turn.after_account
         known = self._places if acquainted is None else (each for each in self._places if each in acquainted)
         chosen = nsmallest(accounts, (account for account in known if account > after))

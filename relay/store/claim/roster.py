@@ -71,7 +71,7 @@ class Roster:
             del self._names[next(iter(self._names))]
 
     def went_round(self, left_alone: int, *, round_over: bool) -> None:
-        """A claim that looks at every account in turn met so many that are left alone."""
+        """A claim that looks at every account in turn met too many that are left alone."""
         self._alone += left_alone
         self._expected.clear()  # it comes to them by itself
         if self._alone > _MANY:

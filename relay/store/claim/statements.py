@@ -13,10 +13,11 @@ from relay.sql import named_by_open_calls
 MESSAGE = "message"  # the kind of a row, beside an account in its turn
 
 # The claim, part by part. Accounts take turns: step along the account column of the two partial indexes from where the
-# last claim stopped, and one step further than is looked at: is that the end of the round? Within an account, messages
-# without a key come by due time; of the others only the head of each ordering key counts, found by stepping from key to
-# key. A head that is waiting or in flight holds its key, and nothing else. Calls before ``open_from`` are known to be
-# settled (see FIRST_OPEN_CALL). What is put aside counts as in flight (see store/apart.py).
+# last claim stopped. The last step only tells whether the round ends there: that account is not looked at. Within an
+# account, messages without a key come by due time; of the others only the head of each ordering key counts, found by
+# stepping from key to key. A head that is waiting or in flight holds its key, and nothing else. Calls before
+# ``open_from`` are known to be settled (see FIRST_OPEN_CALL). What is put aside counts as in flight (see
+# store/apart.py).
 _NAMED = named_by_open_calls("call.id >= cast(:open_from as bigint)")
 
 _IN_FLIGHT = """
@@ -251,7 +252,7 @@ from {schema}.action where id > coalesce(cast(:after as bigint), (select max(id)
 """
 
 # Where open calls begin: every call before it is settled, also those of transactions that are still to commit. Whoever
-# names calls holds the lock below until its transaction ends; when the lock can be had alone after the newest id was
+# names calls holds the lock below until its transaction ends; when the lock can be taken alone after the newest id was
 # read, no id up to that one is still on its way, and the oldest open call, or the newest of all, is a safe beginning.
 NEWEST_CALL = """
 select coalesce(max(id), 0) from {schema}.call
@@ -265,7 +266,7 @@ select least((select min(id) from {schema}.call where settled_at is null and id 
 """
 
 # Order, second part. An earlier message of the same key may still be in a transaction that has not committed. Whoever
-# writes one holds its bucket (see keep_order in revision 0002), so a bucket that can be had for a moment is free of
+# writes one holds its bucket (see keep_order in revision 0002), so a bucket that can be locked for a moment is free of
 # writers; what they committed is seen by NAME_CALLS, whose snapshot is younger still. Anybody can hold an advisory
 # lock: whoever writes has the table's own lock as well, so a bucket that no such session holds is as free (``look``).
 # A writer whose locks appear only while they are listed draws a later id than those that were locked before.
@@ -308,9 +309,9 @@ where held.locktype = 'advisory' and held.objsubid = 2 and held.granted and held
 group by held.pid, a.usename, a.state_change order by locks desc, held.pid limit 1
 """
 
-# The claim itself: a call for each batch, naming its messages in the order they will be sent. Of a key's messages
-# none before ``key_from`` is pending. The lock is had before any id of a call is drawn: the groups come first. It is
-# that of an empty table, which a function of the owner takes for us (revision 0008).
+# The claim itself: a call for each batch, naming its messages in the order they will be sent. Of a key's messages none
+# before ``key_from`` is pending. The lock is taken before any id of a call is drawn: the groups come first. It is that
+# of an empty table, which a function of the owner takes for us (revision 0008).
 NAME_CALLS = """
 insert into {schema}.call (account, worker, message_ids, lease_until, nonce)
 select min(batch.account), :worker, array_agg(proposed.id order by proposed.position),
