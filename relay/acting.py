@@ -1,6 +1,6 @@
 """How long a person who acts waits for a lock, and what the person is told when that is over.
 
-Whoever may lock a row, and leaves a transaction open, would keep everybody waiting for ever who acts on that row. So
+A session that locks a row and leaves its transaction open would keep everybody waiting who acts on that row. So
 each transaction that acts waits for LOCK_SECONDS at the most; then nothing of it has happened, and the session in the
 way is named. It is a setting of the transaction, which a pooler hands to nobody else.
 """
@@ -49,7 +49,7 @@ def acting(connection: Connection, undone: str = NOTHING_CHANGED) -> Iterator[No
 
 
 def bounded(engine: Engine) -> Engine:
-    """The same engine for whoever acts: none of its transactions waits for a lock for longer than that.
+    """The same engine for a person who acts: none of its transactions waits longer than that for a lock.
 
     It is independent, see ``sessions``.
     """

@@ -3,7 +3,7 @@
 The interpreter joins the threads of ``ThreadPoolExecutor`` before it ends, also those of asyncio's default executor. A
 name look-up, a write into a pipe nobody reads, a statement on a stalled connection: none can be interrupted, and each
 would hold the end up for as long as it takes. These threads are daemons. What they were doing when the process ends is
-lost, so whoever needs it waits for its future, with a deadline of its own.
+lost, so a caller that needs it waits for its future, with a deadline of its own.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Executor(ThreadPoolExecutor):
             self._finished()
             future.set_exception(error)
         else:
-            self._finished()  # before anybody hears of it: who then brings more work needs no other thread
+            self._finished()  # before the caller hears of it: if it brings more work, this thread is free for that
             future.set_result(result)
 
     def _finished(self) -> None:

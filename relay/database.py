@@ -1,4 +1,4 @@
-"""One database, for whoever reads or acts: its engine, its schema, and errors that are sentences.
+"""One database, for reading or acting: its engine, its schema, and errors that are sentences.
 
 PostgreSQL's errors become ours at this border. They name hosts, ports and database, never a password, a statement or
 its values. What decides is the SQLSTATE; libpq gives none when it cannot connect.
@@ -75,7 +75,7 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """A read-only snapshot of a database whose tables are those this version knows, as far as the login may know.
 
-        Whoever reads waits for a lock no longer than whoever acts.
+        A reader waits for a lock no longer than a person who acts.
         """
         with self.acting() as engine, engine.connect() as connection:
             connection.execution_options(**_SNAPSHOT)

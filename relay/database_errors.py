@@ -20,7 +20,7 @@ from relay import certificates
 
 
 class Kind(StrEnum):
-    """The stable key of a cause, in the log and for whoever decides what to do about it."""
+    """The stable key of a cause, in the log and for code that decides by it."""
 
     LOST = "lost"  # the connection ended, nobody said why
     REFUSED = "refused"  # nobody listens there
@@ -98,9 +98,9 @@ _BY_STATE = {
     "58": Cause(Kind.SYSTEM, "input or output failed on the server", True),
 }
 
-# States that somebody decides by, and kinds of them by their beginning.
+# States that code decides by, and kinds of them by their beginning.
 CANCELLED = "57014"  # by a limit on its time, or because it was asked to
-READ_ONLY = "25006"  # the server, or what somebody made the default
+READ_ONLY = "25006"  # the server, or its default for transactions
 NO_TRANSACTION = "25P01"  # what needs one was said in autocommit
 SYNTAX_ERROR = "42601"
 TABLE_CHANGED = "0A000"  # a migration has changed the type of a result, where this function of the server says so:

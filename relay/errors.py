@@ -7,7 +7,7 @@
     │   └── SchemaError         the database schema is missing, older or newer
     ├── UnreachableError        PostgreSQL or the platform cannot be reached      exit 69
     ├── RefusedError            PostgreSQL refuses what depends on a row: its text, its number, its neighbour
-    │   └── SwallowedError      what was written is not there: somebody's rule or trigger swallows it
+    │   └── SwallowedError      what was written is not there: a rule or trigger swallows it
     └── UnsettledError          calls were made, and what became of them could not be written down
 
 The command line maps them to exit codes; nothing else does.

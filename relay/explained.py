@@ -14,7 +14,7 @@ class Explained:
 
     What the relay does follows from them. ``known`` is False where only the beginning of the code says anything.
     ``lasts`` says how long a pause lasts where the far end names no time ("until midnight in Beijing").
-    ``lacks_permission``: the credential is good and another one no cure, somebody has to grant a right.
+    ``lacks_permission``: the credential is good and another one no cure, a person has to grant a right.
     """
 
     meaning: str

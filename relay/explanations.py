@@ -152,7 +152,7 @@ def _pause(settlement: Settlement, fault: Fault, scope: Scope | None, lasts: str
         return ""
     seconds = settlement.pause.seconds
     if seconds is None:
-        return f"the {scope} is paused until it has another credential or somebody resumes it"
+        return f"the {scope} is paused until it has another credential or a person resumes it"
     if fault is not Fault.THROTTLED:
         return f"the {scope} is paused for {seconds:g} s, again and again"
     return f"the {scope} is paused for as long as the platform says, else {lasts or f'{seconds:g} s'}"

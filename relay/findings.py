@@ -1,4 +1,4 @@
-"""What somebody who looked found: as it should be, worth a look, or broken, in a sentence with the next step."""
+"""What a check found: as it should be, worth a look, or broken, in a sentence with the next step."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Who has locks on the relay's tables, for whoever could not have one in time: found, told, and how to end it.
+"""Who has locks on the relay's tables, for a session that did not get one in time: found, told, and how to end it.
 
 Everybody sees who has which lock, and whose session it is; since when and in what state, only who may. What is known is
-told. Locks of rows are in no list; but whoever has one also has a lock of the table and an id of a transaction, which
+told. Locks of rows are in no list; but the holder of one also has a lock of the table and an id of a transaction, which
 are. So where rows were waited for, the first one named is the likeliest: what locks the whole table goes before what
-may lock rows, who waits for somebody else comes after whom all wait for, and whoever came later than we did comes last.
+may lock rows, one that waits for another comes after it, and one that came later than we did comes last.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ order by migrates desc, seconds desc nulls last, held.pid
 
 
 class InTheWay(RelayError):  # noqa: N818 the name says what is the case
-    """Somebody has what a migration needs, or a person who acts; ``undone`` says what was not done.
+    """Another session has what a migration needs, or a person who acts; ``undone`` says what was not done.
 
     ``transactions`` tells them apart in the next try.
     """
@@ -62,7 +62,7 @@ class InTheWay(RelayError):  # noqa: N818 the name says what is the case
         self.transactions = frozenset(holder.transaction for holder in holders)
         first = min(holders, key=lambda holder: holder.transaction not in known, default=None)  # who was there before
         if first is None:
-            super().__init__(f"somebody was using the relay's tables; {undone}", "Run it again.")
+            super().__init__(f"another session was using the relay's tables; {undone}", "Run it again.")
             return
         others = len(holders) - 1
         does = "is migrating" if first.migrates else "is using the relay's tables"
@@ -96,7 +96,7 @@ def holders(connection: Connection, schema: str, tables: Sequence[str] | None = 
 
 
 def keeping_writers(connection: Connection, schema: str, *, waited_seconds: float) -> Sequence[Row[Any]]:
-    """Of those the ones who can keep somebody waiting that reads and writes rows, the likeliest first."""
+    """Those of them that can keep a session waiting that reads and writes rows, the likeliest first."""
     found = (holder for holder in holders(connection, schema) if holder.whole or holder.rows)
     return sorted(found, key=lambda holder: _likelihood(holder, waited_seconds))
 
@@ -109,7 +109,7 @@ def _likelihood(holder: Row[Any], waited_seconds: float) -> tuple[Any, ...]:
 
 
 def _told(holder: Row[Any]) -> str:
-    return escaped(_words(holder))  # whoever makes a role, or a transaction to be prepared, chooses its name
+    return escaped(_words(holder))  # names of roles and of prepared transactions are chosen by strangers
 
 
 def _words(holder: Row[Any]) -> str:

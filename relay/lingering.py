@@ -1,10 +1,10 @@
 """Sessions that leave a transaction open in which they may have locked messages, calls, paces or pauses.
 
-A claim steps over a row that somebody has locked, so such messages are never sent, and nothing fails; of the others a
-worker waits for the lock, in vain. Locks of rows are in no list; but whoever has one also has a lock of the table, of a
-kind that a mere reader has not, and an id of a transaction. Whoever may insert and no more cannot lock a row, however
-long its transaction is, but it has the ordering keys that it writes. What a session does meanwhile does not matter: who
-means harm sleeps in a statement. It is worth telling only while messages wait that could have been sent.
+A claim steps over a row that another session has locked, so such messages are never sent, and nothing fails; of the
+others a worker waits for the lock, in vain. Locks of rows are in no list; but the holder of one also has a lock of the
+table, of a kind that a mere reader has not, and an id of a transaction. A login that may only insert cannot lock a row,
+however long its transaction is, but it has the ordering keys that it writes. What a session does meanwhile does not
+matter: who means harm sleeps in a statement. It is worth telling only while messages wait that could have been sent.
 
 Of another role's session it may be hidden from us since when it is so. Then it counts if it is still there a moment
 later: a worker's transactions are shorter than that.
@@ -37,9 +37,9 @@ _MAY_HAVE = """(held.mode = 'RowShareLock' or held.mode = 'RowExclusiveLock' and
         select from pg_locks id
         where id.virtualtransaction = held.virtualtransaction and id.locktype = 'transactionid' and id.granted)
 """
-# Whoever writes a message with an ordering key has one of 256 locks until its transaction ends. Meanwhile all keys of
-# that lock wait, whoever's they are. It counts where messages of such a key have been due for long, of those next in
-# turn.
+# A session that writes a message with an ordering key has one of 256 locks until its transaction ends. Meanwhile all
+# keys of that lock wait, of all accounts. It counts where messages of such a key have been due for long, of those next
+# in turn.
 _HAS_KEYS = """c.relname = 'outbox' and held.mode = 'RowExclusiveLock' and exists (
         select from pg_locks taken
         where taken.locktype = 'advisory' and taken.objsubid = 2 and taken.granted and taken.classid = held.relation

@@ -2,7 +2,7 @@
 
 ``timestamptz`` goes from 4713 BC to the year 294276 and to infinity, and the end of 9999 in one zone is the year 10000
 in another; ``datetime`` knows the years 1 to 9999. A text of a database in SQL_ASCII may be of any encoding. What
-cannot be held is shown as PostgreSQL writes it. For people who look; whoever sends or proves something reads exactly.
+cannot be held is shown as PostgreSQL writes it. For people who look; what is sent or proved is read exactly.
 """
 
 from __future__ import annotations

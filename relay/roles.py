@@ -94,7 +94,7 @@ end $roles$;
 """
 
 # Only a member can hand things to a role. From 16 on, who made a role is none yet but may make itself one; before,
-# whoever may create roles may. It stays one: the next migration is its own.
+# any login that may create roles may. It stays one: the next migration is its own.
 _JOIN = """
 do $roles$
 declare
@@ -108,7 +108,7 @@ begin
 exception when insufficient_privilege then
     raise exception using errcode = 'insufficient_privilege',
         message = format('%s is no member of %s and may not become one', current_user, {owner_name}),
-        hint = format('Let a superuser, or whoever created that role, run: grant %I to %I', {owner_name}, current_user);
+        hint = format('Let a superuser, or the creator of that role, run: grant %I to %I', {owner_name}, current_user);
 end $roles$;
 """
 

@@ -1,4 +1,4 @@
-"""What our sessions are like, whatever somebody has set on the role, on the database, or in the URL.
+"""What our sessions are like, whatever is set on the role, on the database, or in the URL.
 
 One table says which settings the relay depends on, and why. On a connection that leads to the server itself they are
 set once, when it is made. Behind a pooler a setting of the session would reach strangers and would not stay with us:
@@ -10,7 +10,7 @@ read is told in the zone the login has, as before. Not overruled: ``default_tran
 administrators stop all writing on purpose, ``synchronous_commit``, ``role``, and what only a superuser may set;
 ``relay check`` names these.
 
-In a transaction that is somebody else's (``relay.migrate`` on a Connection) all is as it was afterwards.
+In a transaction of the caller's (``relay.migrate`` on a Connection) all is as it was afterwards.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ exception when invalid_parameter_value then null;
 end $body$
 """
 
-# What decides about the meaning of a script; how long it may take is for whoever runs it to say.
+# What decides about the meaning of a script; how long it may take is for the caller to say.
 SCRIPT = (
     "search_path",
     "client_encoding",
@@ -171,7 +171,7 @@ def make_independent(engine: Engine) -> None:
 
 
 def make_transactions_independent(engine: Engine) -> None:
-    """The same for each transaction of this engine, whose connections are somebody else's: nothing outlasts it.
+    """The same for each transaction of this engine, whose connections are the caller's: nothing outlasts it.
 
     Of an engine that is independent already nothing more is asked, nor of one that was made of it by options.
     """
@@ -218,7 +218,7 @@ def begin_pooled(raw: Any, record: Any) -> None:
 
 @contextmanager
 def or_closed(raw: Any) -> Iterator[None]:
-    """A connection that is not made ready is lost to whoever wanted it: nobody else would close it."""
+    """A connection that is not made ready is lost to its caller: nobody else would close it."""
     try:
         yield
     except BaseException:
@@ -245,7 +245,7 @@ def begin_transaction(connection: Connection) -> None:
 
 
 def begin_among_others(connection: Connection) -> None:
-    """A new transaction on a connection of somebody else's: one statement, which any driver takes, also prepared."""
+    """A new transaction on the caller's connection: one statement, which any driver takes, also prepared."""
     values = {setting.name: setting.value for setting in _known(_version(connection))}
     _set_all(connection, [*(values | {"lock_timeout": _lock_timeout(connection) or "0"}).items()])
 
@@ -269,7 +269,7 @@ def for_transaction(version: int) -> str:
 
 @contextmanager
 def undisturbed(connection: Connection) -> Iterator[None]:
-    """Inside, a transaction of somebody else is like ours; afterwards as it was.
+    """Inside, the caller's transaction is like ours; afterwards as it was.
 
     One statement each, which any driver takes. After an error there is nothing to restore: all ends with the rollback.
     """
@@ -291,7 +291,7 @@ def script_begins() -> tuple[str, str]:
 
 
 def script_ends() -> tuple[str]:
-    """The statement after it: what follows is somebody else's."""
+    """The statement after it: what follows is the caller's."""
     calls = ", ".join(
         f"pg_catalog.set_config('{name}', pg_catalog.current_setting('relay.kept_{name}'), true)" for name in SCRIPT
     )

@@ -6,7 +6,7 @@ Accounts, keys, reasons and what the platform says are written by strangers. Wha
     json_text    a document: the same signs as escapes of JSON, so a program reads the exact value
     masked       phone numbers, e-mail addresses and identity cards, by the forms of the database's ``mask_text``
 
-An escape is longer than what it stands for: whoever aligns columns escapes first. Chinese spaces and any other blank
+An escape is longer than what it stands for: so escape before you align columns. Chinese spaces and any other blank
 are no danger, and stay.
 """
 

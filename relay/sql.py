@@ -1,7 +1,7 @@
 """How a statement of ours is written: names quoted, the schema filled in, arrays as text. And the advisory locks.
 
 The statements themselves are texts with ``{schema}`` in them and stand where they are used. What is here belongs to all
-of them, and knows no revision: whoever reads or writes rows need not load how the tables came about.
+of them, and knows no revision: code that reads or writes rows need not load how the tables came about.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class AdvisoryLock:
 
 # All that there are. Numbers are never used anew: servers and workers of two versions meet in a roll-out.
 ADVISORY_LOCKS = {
-    "key": AdvisoryLock("outbox", range(256), "whoever inserts with a key, shared; the claim for a moment"),
+    "key": AdvisoryLock("outbox", range(256), "a session that inserts with a key, shared; the claim for a moment"),
     "wake": AdvisoryLock("outbox", range(256, 257), "the one worker that has nothing to do and wants to be notified"),
     "archive": AdvisoryLock("outbox", range(257, 258), "archivers before revision 0008; since then archive_lock"),
-    "naming": AdvisoryLock("call", range(1), "whoever names calls, beside naming_lock, for workers of revision 0007"),
-    "migrate": AdvisoryLock(None, range(0), "whoever makes the first tables; afterwards the version table is locked"),
+    "naming": AdvisoryLock("call", range(1), "a worker that names calls, for workers of revision 0007"),
+    "migrate": AdvisoryLock(None, range(0), "a session that makes the first tables; then the version table is locked"),
 }
 WAKE_LOCK = ADVISORY_LOCKS["wake"].second.start
 

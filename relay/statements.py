@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from relay.sql import SOUND, named_by_open_calls
 
-# The guard of every settle: whoever closes the call owns its outcome. A call that is not returned was lost. The nonce
-# tells our call from one that got the same id after the database went back in time (see CallKey).
+# The guard of every settle: the session that closes the call owns its outcome. A call that is not returned was lost.
+# The nonce tells our call from one that got the same id after the database went back in time (see CallKey).
 CLOSE_CALLS = """
 update {schema}.call set settled_at = now(), outcome = v.outcome, http_status = v.http_status,
     request_id = v.request_id, error_code = v.error_code, sub_code = v.sub_code, error_message = v.error_message,
@@ -138,7 +138,7 @@ where o.id = any (cast(:ids as bigint[]))
 group by o.id, o.attempts
 """
 
-# A batch refused for its content goes on as halves: child calls of the same worker, before anybody else can claim.
+# A batch refused for its content goes on as halves: child calls of the same worker, before another worker can claim.
 SPLIT = """
 insert into {schema}.call (account, worker, message_ids, parent_id, lease_until, nonce)
 select min(half.account), :worker, array_agg(half.id order by half.position), min(half.parent_id),
@@ -164,7 +164,7 @@ where call.id = v.id and call.nonce = v.nonce and settled_at is null
 returning call.id, call.nonce
 """
 
-# Anybody's calls whose lease ran out: the worker died or was cut off, and nobody knows whether the call was made.
+# Calls of any worker whose lease ran out: the worker died or was cut off, and nobody knows whether the call was made.
 LOCK_LAPSED = """
 select c.id, c.nonce, c.account, c.worker, named.sound, case when named.sound then c.message_ids end as message_ids,
     case when named.sound then
@@ -242,7 +242,7 @@ order by scope limit cast(:most as integer)
 """
 
 # Pauses for a refused credential end when the credential is another one. Guarded by what was read. A function of
-# revision 0008: whoever may delete from a table may lock it against everybody.
+# revision 0008: a login that may delete from a table may lock it against everybody.
 LIFT_PAUSES = """
 select scope from {schema}.lift_pauses(cast(:scopes as text[]), cast(:credentials as text[])) as scope
 """
@@ -270,7 +270,7 @@ select current_setting('transaction_read_only') = 'off'
 """
 
 # What --drain waits for: messages that will still move without a person. Held ones, those behind a head that is held or
-# failed and holds its key, and those of an account that is paused until somebody resumes it do not count.
+# failed and holds its key, and those of an account that is paused until a person resumes it do not count.
 STILL_MOVING = """
 select exists (select from {schema}.call where settled_at is null) or exists (
     select from (

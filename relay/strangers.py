@@ -1,10 +1,11 @@
-"""Whether a file of settings is somebody else's, and who else may read one with secrets.
+"""Whether a file of settings belongs to another user, and who else may read one with secrets.
 
 What a file of settings says is obeyed, up to where credentials are sent.
 
-The file in the working directory is taken without being asked for, so it must belong to whoever runs the relay, or to
-root, as what is mounted in a container does. One that is named (RELAY_CONFIG) is meant, whoever owns it. Neither may be
-open to everybody's pen; nor to a group's, unless it is the user's own, as many systems give each user one.
+The file in the working directory is taken without being asked for, so it must belong to the user who runs the relay, or
+to root, as what is mounted in a container does. One that is named (RELAY_CONFIG) is meant, no matter who owns it.
+Neither may be open to everybody's pen; nor to a group's, unless it is the user's own, as many systems give each user
+one.
 
 What others may read is told and not refused: that is how secrets are mounted into a container, 0644 on a file system in
 memory that cannot be written to, where nobody else is.

@@ -37,7 +37,7 @@ class UnusableText(ValueError):  # noqa: N818 the name says what is the case
 def read_text(path: Path, *, again: bool = False, most_bytes: int = _MOST_BYTES) -> str:
     """What is in the file, without a byte order mark. Raises UnusableText, also where it cannot be read.
 
-    What is read ``again`` must be a regular file: opening a pipe waits for whoever writes, and it is empty afterwards.
+    What is read ``again`` must be a regular file: opening a pipe waits for a writer, and it is empty afterwards.
     """
     try:
         if again and not _is_kept(path.stat().st_mode):

@@ -1,4 +1,4 @@
-"""When to look: at once when somebody inserts, and after the poll interval in any case.
+"""When to look: at once after an insert, and after the poll interval in any case.
 
 The database side is revision 0003: an insert notifies only while some relay holds the wake-up lock, and a relay holds
 it only while it has nothing to do.
@@ -45,7 +45,7 @@ class Arming(Enum):
 
     BEGUN = "look once more before waiting"
     STANDING = "it was asked for before, and still holds"
-    REFUSED = "somebody is inserting, another relay has the lock, or waking was in vain: look again soon"
+    REFUSED = "an insert is under way, another relay has the lock, or waking was in vain: look again soon"
     NONE = "there is no wake-up, only polling"
 
 
@@ -75,7 +75,7 @@ class Wakeup(Protocol):
         ...
 
     async def wait(self) -> None:
-        """Return when somebody inserted. May never return."""
+        """Return after an insert. May never return."""
         ...
 
 
@@ -247,7 +247,7 @@ class Notified:
             self._watched = True
 
     def _unwatch(self) -> None:
-        # Once only: the driver closes a lost socket by itself, and its number may be somebody else's by now.
+        # Once only: the driver closes a lost socket by itself, and its number may be another file's by now.
         if self._watched:
             asyncio.get_running_loop().remove_reader(self._descriptor)
             self._watched = False

@@ -1,4 +1,4 @@
-"""Views of the tables for those who read: what ``relay status``, ``list`` and ``show`` ask, whoever asks.
+"""Views of the tables for those who read: what ``relay status``, ``list`` and ``show`` ask.
 
 One a table, ``read_outbox`` for ``outbox`` and so on, with its rows and names but for what nobody is to see. They are
 no security barriers: a query over one follows the indexes of the table. Made by revision 0008.

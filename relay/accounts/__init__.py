@@ -77,7 +77,7 @@ class Accounts:
         self._left_alone: dict[Source, _LeftAlone] = {}
         self._useless: dict[str, RelayError] = {}
         self._crowd = _CROWD
-        self._looking = Lock()  # one look-up at a time; whoever only reads takes no lock
+        self._looking = Lock()  # one look-up at a time; a thread that only reads takes no lock
 
     def credential(self, account: str) -> Credential | None:
         """What the account produces with, or None: unknown."""
@@ -156,7 +156,7 @@ class Accounts:
         self.trouble = _told(troubles) if troubles else None
 
     def _forget_the_unknown(self, now: float) -> None:
-        """Anybody can make up accounts: those that had nothing are kept for as long as that is fresh."""
+        """Any login can make up accounts: those that had nothing are kept for as long as that is fresh."""
         oldest = now - self._fresh_seconds
         kept = [
             (name, entry) for name, entry in self._entries.items() if entry.credential or entry.asked_monotonic > oldest

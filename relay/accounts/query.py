@@ -1,4 +1,4 @@
-"""Credentials from the application's own table, where sessions are renewed: a SELECT of whoever runs the relay.
+"""Credentials from the application's own table, where sessions are renewed: a SELECT from the settings.
 
     select app_key, app_secret, session from shop where name = :account
     select name as account, app_key, app_secret, session from shop where name = any(:accounts)

@@ -108,7 +108,7 @@ def _parts(place: Path) -> dict[str, str]:
         except OSError:
             pass  # reading it says why
         try:
-            # Also one without anything in it: whoever renews a session may be about to write it.
+            # Also one without anything in it: the session may just be being renewed.
             parts[name] = secret(read_value(place / name, again=True))
         except UnusableText as error:
             raise ConfigurationError(f"{DIRECTORY}: {place / name} {error}") from None

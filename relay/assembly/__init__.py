@@ -10,5 +10,5 @@
              └─> embedding   that worker inside an application: relay.open_worker, relay.running, relay.drain
 
 Doors (``cli/``) and other programs ask it; nobody else makes an engine, a store or a worker. It raises the errors of
-``relay.errors``; what is only worth a warning goes to whoever is given as ``warn``.
+``relay.errors``; what is only worth a warning goes to the function ``warn``.
 """

@@ -1,4 +1,4 @@
-"""The platform that ``relay sandbox`` plays: whoever names credentials in the settings is let in with these."""
+"""The platform that ``relay sandbox`` plays: credentials that the settings name are let in."""
 
 from __future__ import annotations
 

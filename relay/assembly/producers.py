@@ -44,7 +44,7 @@ def wants_credentials(settings: Settings) -> bool:
 def call_messages(settings: Settings) -> int:
     """How many messages a call may carry: RELAY_BATCH_SIZE, or the option of the producer's own where it has one.
 
-    A RELAY_BATCH_SIZE that somebody made smaller counts even so.
+    A RELAY_BATCH_SIZE below the default counts even so.
     """
     own: int | None = getattr(producer_options(settings)[settings.producer], "batch_size", None)
     usual = type(settings).model_fields["batch_size"].default

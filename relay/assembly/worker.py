@@ -121,7 +121,7 @@ def _opened(settings: Settings, name: str, observer: Observer, warn: Warn) -> _P
     with ExitStack() as stack:
         accounts = stack.enter_context(open_accounts(settings))
         with opened(settings) as database, database.reading() as connection:  # it answers, and its tables are ours
-            require_head(connection, settings.schema_name)  # whoever may not know that is no worker
+            require_head(connection, settings.schema_name)  # a login that may not read it is no worker's
             if trouble := encoding_trouble(server_encoding(connection)):
                 warn(trouble)
         engine = plain_engine(settings)

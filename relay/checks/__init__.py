@@ -5,7 +5,7 @@ To add one, write a function ``(connection, settings)`` that yields findings, in
 finding as well, so that no check ever stops another.
 
     ok      as it should be
-    warn    works, but somebody should look; or could not be looked at
+    warn    works, but a person should look; or could not be looked at
     fail    the relay cannot do its work, or not safely
 """
 

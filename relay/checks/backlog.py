@@ -1,4 +1,4 @@
-"""What is waiting, what was given up, and whether anybody is at work.
+"""What is waiting, what was given up, and whether a worker is at work.
 
 Everything here is found through the partial indexes: none of it grows with the messages that are done.
 """
@@ -93,7 +93,7 @@ def backlog(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 
 def far_times(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    """Whoever takes milliseconds for seconds means this year and writes 55000."""
+    """Milliseconds taken for seconds turn this year into the year 55000."""
     found = reports.status(connection)
     if far := reports.far_told(found):
         hint = "relay list --status pending shows them; relay discard, and insert them anew."
@@ -146,7 +146,7 @@ def pauses(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 
 def pace(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    """Whoever may make calls may also put those of everybody else off."""
+    """A login that may make calls may also put off those of everybody else."""
     far_seconds = max(FAR_SECONDS, QUEUED_CALLS / settings.rate_limit if settings.rate_limit else 0)
     found = connection.execute(statement(_PACES, settings.schema_name), {"far_seconds": far_seconds}).all()
     if not found:

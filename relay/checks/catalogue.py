@@ -3,7 +3,7 @@
 Alembic sees neither the condition of a partial index nor a check nor a trigger, and the relay depends on all three. So
 what the revisions make was read from PostgreSQL's own catalogue once, into ``catalogue.json``, and is compared with
 what the catalogue says here; a test writes that file anew and compares. Texts are PostgreSQL's, without the schema's
-name. What somebody added is no fault, unless it has a say in writing: a trigger or a constraint. The months of the
+name. What was added is no fault, unless it has a say in writing: a trigger or a constraint. The months of the
 archive come and go, and are not looked at one by one.
 """
 
@@ -25,7 +25,7 @@ from relay.sql import VERSION_TABLE, quoted
 Catalogue = Mapping[str, Mapping[str, str]]  # kind -> name -> definition
 
 # Each question answers with the name of an object and how it is defined. Where a function looks names up was written
-# down with quotes if whoever restored it had ``quote_all_identifiers``. Bodies are compared by their digest. A view is
+# down with quotes if it was restored with ``quote_all_identifiers``. Bodies are compared by their digest. A view is
 # its columns, for its text is written differently by each version of PostgreSQL, and so are constraints "not null".
 _QUESTIONS = {
     "column": """

@@ -1,4 +1,4 @@
-"""What somebody has put in the relay's way: policies of rows and rules on its tables, its locks in strange hands.
+"""What was put in the relay's way: policies of rows and rules on its tables, its locks in strange hands.
 
 Triggers and constraints of others are found with the catalogue. A worker compares what it wrote with what it named, and
 says so where something swallows it (see ``store/swallowed.py``).
@@ -27,7 +27,7 @@ where c.relnamespace = to_regnamespace(:schema) and c.relkind in ('r', 'p') orde
 """
 
 
-# Advisory locks of the relay in the hands of those who do nothing that takes one: whoever writes messages or names
+# Advisory locks of the relay held by sessions that do nothing that takes one: a session that writes messages or names
 # calls has the lock of the table as well, and a worker that sleeps (256) may read the messages.
 _STRANGERS = """
 with ours as (
@@ -82,7 +82,7 @@ def rules(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 
 def locks(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    """A claim has a lock of a key for less than a moment, so what is seen twice is somebody else's."""
+    """A claim has a lock of a key for less than a moment, so a lock that is seen twice is not a claim's."""
     schema = quoted(settings.schema_name)
     asked = text(_STRANGERS)
     before = {row.pid for row in connection.execute(asked, {"schema": schema})}
@@ -92,7 +92,7 @@ def locks(connection: Connection, settings: Settings) -> Iterator[Finding]:
         said = (
             f"process {row.pid} (role {row.role}{since}) holds locks of the relay on {row.relname} and writes nothing"
         )
-        hint = f"Ask whoever runs it; to end it: select pg_terminate_backend({row.pid})"
+        hint = f"Ask the person who runs it; to end it: select pg_terminate_backend({row.pid})"
         if row.keys and row.alone:
             yield fail(f"{said}: inserts with an ordering key wait and fail", hint)
         else:
@@ -106,6 +106,6 @@ def row_locks(connection: Connection, settings: Settings) -> Iterator[Finding]:
     found = reports.status(connection).lingering
     for one in found:
         hidden = "" if one.seconds is not None else "; since when, a member of pg_monitor sees"
-        yield warn(f"{one}{hidden}", f"Ask whoever runs it; to end it: {one.remedy}")
+        yield warn(f"{one}{hidden}", f"Ask the person who runs it; to end it: {one.remedy}")
     if not found:
         yield ok("nobody keeps messages locked while they are due")

@@ -1,4 +1,4 @@
-"""What others can do to our sessions: settings of the role and the database, schemas in which anybody may create.
+"""What others can do to our sessions: settings of the role and the database, schemas in which any login may create.
 
 Our sessions decide all they depend on by themselves (``sessions.py``). Named here is what is left: settings that are
 not theirs to decide, and sessions that are not ours, those of applications and of the accounts query.
@@ -70,7 +70,7 @@ def _named(role: str, name: str, value: str) -> Finding | None:
 
 
 def public(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    """Whoever may create in a schema of somebody's search path may have functions called in that one's name."""
+    """A login that may create in a schema of another one's search path can have functions called in that one's name."""
     clean = True
     for schema, everybody, who in connection.execute(text(_CREATORS), {"schema": settings.schema_name}):
         ours = schema == settings.schema_name

@@ -1,6 +1,6 @@
 """Whether dead rows can go. The outbox changes each row once or twice; what is not cleaned up makes claims slower.
 
-Nothing that died after the oldest snapshot of the database can be cleaned up, whoever holds it: a transaction left
+Nothing that died after the oldest snapshot of the database can be cleaned up. What may hold it: a transaction left
 open, a prepared one, a replication slot. The statistics of other roles hide when their transactions began; then, as
 for slots, the number of transactions since tells.
 """

@@ -16,9 +16,9 @@ from relay.settings import Settings
 
 CONNECTIONS = 4  # at once, so that a proxy that takes turns is found out
 
-# Anybody may ask that; no two servers were started at the same moment.
+# Any login may ask that; no two servers were started at the same moment.
 _WHICH = "select pg_is_in_recovery() as standby, pg_postmaster_start_time() as started"
-# Whom the server hears without TLS: the way has a second part, on which somebody may listen.
+# Whom the server hears without TLS: the way has a second part, on which others may listen.
 _OPEN_FROM = """
 select host(inet_client_addr())
 where not (select ssl from pg_stat_ssl where pid = pg_backend_pid())
@@ -45,8 +45,8 @@ def encryption(connection: Connection, settings: Settings) -> Iterator[Finding]:
         )
     elif encrypted and not stays and sslmode not in _VERIFYING:
         yield warn(
-            f"the connection to {host} is encrypted, but with sslmode={sslmode} nobody asks who answers there: whoever "
-            "stands in between can read along",
+            f"the connection to {host} is encrypted, but with sslmode={sslmode} nobody asks who answers there: "
+            "a stranger in between can read along",
             _VERIFY,
         )
     elif stays:

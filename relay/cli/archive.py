@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from relay.operators.ledger import Order
     from relay.settings import Settings
 
-_BUSY = "somebody else is archiving: the rest is left to them"
+_BUSY = "another archiver is at work: the rest is left to it"
 
 
 def _month(text: str) -> str:

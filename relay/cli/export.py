@@ -21,7 +21,7 @@ from relay.cli.printing import print_json, say, say_exactly
 if TYPE_CHECKING:
     from relay.exports.manifest import Preceding
 
-_QUIET_SECONDS = 2.0  # whoever looks on is told how far it is
+_QUIET_SECONDS = 2.0  # after that, progress is told
 _SECONDS_BETWEEN_LINES = 10.0  # and a log only now and then
 
 

@@ -1,7 +1,7 @@
 """From an exception to one sentence, a hint and an exit code.
 
 Only texts known to be free of secrets and contents are shown: our own, and what ``database.py`` made of PostgreSQL's.
-Of anything else the type is named, and ``--debug`` shows the rest to whoever asks for it.
+Of anything else the type is named, and ``--debug`` shows the rest.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Failure(click.ClickException):
 
 
 class Unwritten(Failure):
-    """What a command prints has nowhere to go: a full disk, a standard output that whoever started us has closed."""
+    """What a command prints has nowhere to go: a full disk, a standard output that was closed before the start."""
 
     def __init__(self, error: OSError) -> None:
         hint = "What a command changes is changed before it prints: look before you repeat it."

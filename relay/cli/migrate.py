@@ -22,7 +22,7 @@ from relay.cli.printing import say, say_exactly
 def migrate(sql: bool, check: bool, to: str, start: str | None, wait: timedelta, lock_timeout: timedelta) -> None:
     """Bring the tables up to date, or print the DDL.
 
-    Safe to run by many at once and again: whoever comes second finds nothing to do. It takes the owner of the database
+    Safe to run by many at once and again: the second finds nothing to do. It takes the owner of the database
     or of the schema, no superuser.
     """
     from relay.assembly.database import opened

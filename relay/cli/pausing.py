@@ -65,7 +65,7 @@ def pause(
 def resume(
     account: str | None, app: str | None, reason: str | None, actor: str | None, dry_run: bool, as_json: bool
 ) -> None:
-    """End a pause, whoever ordered it.
+    """End a pause, a person's or a worker's.
 
     Without a new credential a pause for a refused one comes back with the next call.
     """

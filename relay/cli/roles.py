@@ -1,4 +1,4 @@
-"""``relay roles``: least-privilege roles, as SQL for whoever administers the database. Connects to nothing."""
+"""``relay roles``: least-privilege roles, as SQL for the administrator of the database. Connects to nothing."""
 
 from __future__ import annotations
 

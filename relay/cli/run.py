@@ -63,7 +63,7 @@ def _warn(sentence: str) -> None:
 def _stop_on_signals(worker: OpenWorker) -> None:
     """Two signals stop in two stages; a third one ends the process as if nobody listened.
 
-    A terminal that goes away asks to stop too, unless whoever started us (nohup) has taken care of that.
+    A terminal that goes away asks to stop too, unless the parent (nohup) has taken care of that.
     """
     numbers = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:

@@ -37,7 +37,7 @@ def sandbox(host: str, port: int, faults: tuple[str, ...]) -> None:
 
 
 def _announce(url: str, settings: Settings) -> None:
-    """The lines for the shell of the relay, at once; secrets that somebody set are not repeated."""
+    """The lines for the shell of the relay, at once; secrets that were set are not repeated."""
     from relay.sandbox.platform import APP_KEY, APP_SECRET, SESSION
 
     given = {

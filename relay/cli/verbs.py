@@ -27,7 +27,7 @@ VERBS = {
     "retry": ("relay.cli.operating:retry", "Send failed and held messages again."),
     "discard": ("relay.cli.operating:discard", "Close messages that shall not be sent, with a reason."),
     "pause": ("relay.cli.pausing:pause", "Claim nothing of an account or app key for a while."),
-    "resume": ("relay.cli.pausing:resume", "End a pause, whoever ordered it."),
+    "resume": ("relay.cli.pausing:resume", "End a pause, a person's or a worker's."),
     "redact": ("relay.cli.removing:redact", "Remove the content of finished messages for good."),
     "prune": ("relay.cli.removing:prune", "Delete messages that finished long ago, with their attempts and calls."),
     "export": ("relay.cli.export:export", "Write what the audit views show into files, with a manifest of hashes."),

@@ -1,6 +1,6 @@
 """The exports in one folder as links of a chain: each names the hash of the manifest of the one written before it.
 
-To take an export away, or to put another one in its place, somebody has to write every later one anew as well. What no
+To take an export away, or to put another one in its place, a forger has to write every later one anew as well. What no
 chain shows is that its end is missing: for that, one keeps the last hash elsewhere.
 """
 

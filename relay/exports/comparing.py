@@ -1,4 +1,4 @@
-"""Two exports of one time, compared row by row: whoever changed the past between them had to change it in one place.
+"""Two exports of one time, compared row by row: a past that was changed between them differs.
 
 Both are read at once, in the order of their ids, so memory does not grow with rows. A row counts if its time lies in
 both periods. Pauses have no history and are left out. Which columns differ is told, never what is in them.

@@ -110,7 +110,7 @@ class Explanations:
         yield self.ledger.any("mask"), _MASKED
 
     def _went_on(self, was_open: bool, ended: datetime | None) -> Excuse | None:
-        """What was open ends later than that, if it was not somebody else who ended it."""
+        """What was open ends later than that, if nobody else ended it."""
         if was_open and (ended is None or ended >= self.seen_at - GRACE):
             return Excuse("it had not ended")
         return None

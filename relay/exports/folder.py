@@ -132,7 +132,7 @@ def new_export(folder: Path) -> Iterator[Drafts]:
 
 
 def _new(path: Path) -> IO[bytes]:
-    """In place of what an interrupted export left, whoever can read that."""
+    """In place of what an interrupted export left, whatever its mode was."""
     with suppress(FileNotFoundError):
         path.unlink()
     return _opened(path, os.O_WRONLY | os.O_EXCL)

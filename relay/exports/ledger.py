@@ -22,7 +22,7 @@ _FIND = "select max(act) from named where message_id = ? and action = ?"
 
 @dataclass(frozen=True, slots=True)
 class Excuse:
-    """Why a difference is none of somebody's tampering: by what, and the id of the act in the ledger if it was one."""
+    """Why a difference is no tampering: by what, and the id of the act in the ledger if it was one."""
 
     by: str
     act: int | None = None

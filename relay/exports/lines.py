@@ -4,7 +4,8 @@ PostgreSQL makes the values, so that numbers and nested JSON keep its exact text
 formats are UTF-8. CSV is that of RFC 4180 with two rules of its own, both lossless: null is nothing at all, an empty
 text is ``""``; and where a spreadsheet would find a formula stands one apostrophe. That is at the begin of a text, and
 behind each sign inside of it at which a spreadsheet of another locale begins a cell (a German Excel splits at ``;`` and
-knows no quotes in the middle of one). Apostrophes at such places get one too: whoever drops one at each has the text.
+knows no quotes in the middle of one). Apostrophes at such places get one too: a reader who drops one at each has the
+text.
 """
 
 from __future__ import annotations

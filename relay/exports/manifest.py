@@ -21,7 +21,7 @@ FORMAT_VERSION = 1
 
 
 class NoManifest(RelayError):  # noqa: N818 the name says what is the case
-    """What was read is no manifest, or one that somebody changed."""
+    """What was read is no manifest, or one that was changed."""
 
     def __init__(self, where: str) -> None:
         super().__init__(f"{where} is no manifest of an export.")

@@ -52,7 +52,7 @@ class LogLines:
         colors: bool = True,
         stream: TextIO | None = None,
     ) -> None:
-        stream = stream or sys.stderr or io.StringIO()  # closed by whoever started us
+        stream = stream or sys.stderr or io.StringIO()  # closed before the start
         on_terminal = stream.isatty()
         plain = style == "console" or (style == "auto" and on_terminal)
         renderer: Any = (

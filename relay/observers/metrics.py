@@ -44,7 +44,7 @@ class Metrics:
             "relay_claim_duration_seconds", "Time of a claim.", buckets=_CLAIM_SECONDS, registry=registry
         )
         self._expired = Counter("relay_messages_expired", "Failed because deliver_before passed.", registry=registry)
-        self._lost = Counter("relay_calls_lost", "Calls that somebody else had settled.", registry=registry)
+        self._lost = Counter("relay_calls_lost", "Calls that another worker had settled.", registry=registry)
         self._recovered = Counter(
             "relay_leases_recovered", "Calls of workers that were gone, settled as unknown.", registry=registry
         )

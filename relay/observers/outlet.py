@@ -1,6 +1,6 @@
 """A standard error that never makes its writer wait: lines go into a queue, and a thread of its own writes them.
 
-A reader that stopped reading (a log driver in trouble, a pager, a stopped shell) blocks whoever writes into its pipe.
+A reader that stopped reading (a log driver in trouble, a pager, a stopped shell) blocks every writer into its pipe.
 In a worker that would be the event loop, and with it deliveries, probes and SIGTERM. So what does not fit into the
 queue is lost and counted; once there is room again, one line says how many and why. A full disk is treated alike. When
 the reader is gone everything is lost, and nobody is told, for there is nobody.
@@ -141,7 +141,7 @@ class Outlet(io.TextIOBase):
                 written = os.write(self._descriptor, left)
                 self._torn = left[written - 1] != _NEWLINE
                 left = left[written:]
-            except BlockingIOError:  # whoever shares it with us made it so
+            except BlockingIOError:  # another process that shares it made it so
                 select.select([], [self._descriptor], [])
             except OSError as error:
                 return error

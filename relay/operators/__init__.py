@@ -1,4 +1,4 @@
-"""What operators do, whoever asks for them: the command, a page, a program of their own. Every act is in the ledger.
+"""What operators do, by whatever way: the command, a page, a program of their own. Every act is in the ledger.
 
     actions      retry, discard, redact, reveal, pause, resume: over messages, accounts and app keys
     retention    prune, and forget dedupe keys: what is over for long goes for good

@@ -70,7 +70,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class PauseInForce:
-    """``until`` None: until somebody resumes it. In the reason personal data is masked."""
+    """``until`` None: until a person resumes it. In the reason personal data is masked."""
 
     until: datetime | None
     reason: str
@@ -160,9 +160,9 @@ def _redact(connection: Connection, ids: Sequence[int], order: Order) -> Changed
 
 
 def reveal(connection: Connection, message_id: int, order: Order, *, calls: Sequence[int] = ()) -> Texts | None:
-    """What a message says, and that somebody wanted to know; None where there is no such message.
+    """What a message says, and that a person wanted to know; None where there is no such message.
 
-    Of ``calls`` what the platform said of them. Commit before anybody sees it: then nothing is ever revealed without
+    Of ``calls`` what the platform said of them. Commit before it is shown: then nothing is ever revealed without
     its row in the ledger.
     """
     with acting(connection, "no content is shown, nothing was changed"):
@@ -215,7 +215,7 @@ def require_possible(scope: str) -> None:
 
 
 def resume(connection: Connection, scope: str, order: Order) -> int | None:
-    """End a pause, whoever ordered it; the id of the ledger row, or None where nothing was paused."""
+    """End a pause, a person's or a worker's; the id of the ledger row, or None where nothing was paused."""
     with acting(connection, f"{escaped(scope)} is not resumed, nothing was changed"):
         action: int | None = run(connection, sql.RESUME, scope=scope, **parameters(order)).scalar_one()
     return action

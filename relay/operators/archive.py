@@ -33,7 +33,7 @@ _TABLES = ("outbox_archive", "attempt_archive", "call_archive")
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What one batch moved. ``busy``: somebody else archives, so this run ended and leaves the rest to them."""
+    """What one batch moved. ``busy``: another archiver is at work, so this run ended and leaves the rest to it."""
 
     messages: int = 0
     attempts: int = 0
@@ -145,7 +145,7 @@ def drop_month(connection: Connection, month: str, *, actor: str, reason: str) -
     in ``relay.outbox``, and with the last of them to finish, so whatever names it is in its month or in an older one.
 
     Raises RelayError where there is no such month, where it is not over, where an older one is still there, and while
-    somebody archives. Whoever reads the archive is waited for, but not for long, and then named (InTheWay); claims and
+    somebody archives. A reader of the archive is waited for, but not for long, and then named (InTheWay); claims and
     settling never wait for this.
     """
     with acting(connection, f"{month} is not dropped, nothing was changed"):

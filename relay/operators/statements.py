@@ -27,7 +27,7 @@ select changed, left_alone, why_not, action
 from {schema}.discard(cast(:ids as bigint[]), :reason, :actor, cast(:selection as json))
 """
 
-# Through the view, for whoever may read no table.
+# Through the view, for logins that may read no table.
 PAUSE_IN_FORCE = """
 select until, reason, by from {schema}.audit_pause where scope = :scope and in_force
 """
@@ -170,7 +170,7 @@ select count(*) as messages, cast(extract(epoch from now() - min(finished_at)) a
 from {schema}.outbox where status <> 'pending' and finished_at < now() - cast(:older_than as interval)
 """
 
-# One batch; the functions of revision 0006 say how. ``busy``: somebody else is at it, and nothing was moved.
+# One batch; the functions of revision 0006 say how. ``busy``: another archiver is at it, and nothing was moved.
 ARCHIVE_MESSAGES = """
 select after, more, busy, messages, attempts, 0 as calls
 from {schema}.archive_messages(:before, :batch, :failed_holds, :actor, :reason, :after)

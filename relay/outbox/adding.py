@@ -154,7 +154,7 @@ def insert(message: Topic, /, **columns: Unpack[Columns]) -> ReturningInsert[int
 def insert(topic: str | Topic, content: object = NOT_GIVEN, **columns: Unpack[Columns]) -> ReturningInsert[int]:
     """The Core statement, for whatever :func:`add` does not take; no row comes back if the dedupe key was there.
 
-    Whoever executes it sees to the transaction; another schema is named by ``schema_translate_map={"relay": ...}``.
+    The caller sees to the transaction; another schema is named by ``schema_translate_map={"relay": ...}``.
     """
     row = parameters(topic, content, columns)
     return _statement(row).values(row)

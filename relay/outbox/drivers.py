@@ -152,7 +152,7 @@ def _by_django(connection: Any) -> Callable[[str, Parameters | None], Awaitable[
 
 
 def _psycopg() -> Any:
-    """psycopg itself, which whoever has such a connection has loaded."""
+    """psycopg itself, which is loaded where there is such a connection."""
     return sys.modules["psycopg"]
 
 

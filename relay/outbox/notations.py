@@ -1,4 +1,4 @@
-"""The insert as text, in the notation of whoever executes it: one message, or a chunk of them.
+"""The insert as text, in the notation of the driver that executes it: one message, or a chunk of them.
 
 A chunk is one ``insert ... select ... from unnest(...)``. Nobody promises the order of what RETURNING gives back, and
 with a dedupe key a row may be missing, so each id comes with the position of its message. To return a column would need
@@ -87,7 +87,7 @@ def _default(name: str) -> str:
 
 
 def _type(name: str) -> str:
-    """With its schema: somebody's type of that name may come first on the search path of the application."""
+    """With its schema: another type of that name may come first on the search path of the application."""
     return "pg_catalog.timestamptz" if name in _TIMES else "pg_catalog.text"
 
 

@@ -27,7 +27,7 @@ class StdoutProducer:
         self._lock = Lock()
 
     async def open(self) -> None:
-        """Standard output is open already, or was closed by whoever started us."""
+        """Standard output is open already, or was closed before the start."""
         if sys.stdout is None:
             raise ConfigurationError("Standard output is closed", "The producer stdout needs one, if only a file.")
 

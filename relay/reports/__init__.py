@@ -1,6 +1,6 @@
 """What the tables say to a person: the backlog, the messages, and the history of one of them. Reads only.
 
-Read models for whoever shows them, the command, the checks or a page: functions over a connection, which knows its
+Read models for the command, the checks or a page: functions over a connection, which knows its
 schema (see ``relay.database``), and frozen values.
 
 Nothing here scans finished rows: every row is kept, and counting them would take longer each month. It is all read

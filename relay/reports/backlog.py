@@ -31,7 +31,7 @@ class FailedCode:
 
 @dataclass(frozen=True, slots=True)
 class PauseListed:
-    """``until`` None: until somebody resumes it."""
+    """``until`` None: until a person resumes it."""
 
     scope: str
     until: datetime | None

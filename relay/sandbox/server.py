@@ -98,7 +98,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, without its grip on signals: they belong to whoever runs the loop."""
+    """uvicorn's server, without its grip on signals: they belong to the owner of the loop."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

@@ -33,7 +33,7 @@ def is_there(path: Path) -> bool:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The file's values. Raises ConfigurationError when it is somebody else's, cannot be read or is no TOML."""
+    """The file's values. Raises ConfigurationError when it belongs to another user, cannot be read or is no TOML."""
     if problem := stranger(path, named=path != DEFAULT_FILE):
         raise ConfigurationError(f"{path} {problem}")
     try:

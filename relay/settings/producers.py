@@ -4,7 +4,7 @@
     RELAY_PRODUCER_SPOOL_FOLDER=/var/spool       the environment
     load(producers={"spool": {"folder": ...}})   a program
 
-Which producers and options there are is known only where they are installed: whoever opens one checks all of this.
+Which producers and options there are is known only where they are installed: all of this is checked when one is opened.
 The producer ``tmc`` has its options among ours: RELAY_PRODUCER_TMC_URL is RELAY_TMC_URL, and ``[producers.tmc]`` is
 ``[tmc]``.
 """

@@ -4,7 +4,7 @@ All methods are plain blocking functions over one engine; the worker runs them i
 stays true:
 
 - a message is in at most one open call (see ``claim/statements.py`` for why);
-- a call is settled once: whoever closes its row owns the outcome, everyone else changes nothing;
+- a call is settled once: the session that closes its row owns the outcome, every other changes nothing;
 - what PostgreSQL refuses of one call, or cannot hand out of one row, concerns no other (RefusedError);
 - a database that cannot be reached, or has become read-only after a fail-over, is an UnreachableError, and what was
   being written may be written again.
@@ -186,7 +186,7 @@ class Store:
     def recover(
         self, policy: Policy, rng: random.Random, *, only: Sequence[int] | None = None, but: Collection[int] = ()
     ) -> tuple[Settlement, ...]:
-        """Settle as unknown the calls whose lease ran out, whoever made them; at most a hundred at once.
+        """Settle as unknown the calls whose lease ran out, of any worker; at most a hundred at once.
 
         ``only``: of these, ``but``: none of those. One that is refused spoils it for all: then take them one by one.
         """
@@ -356,7 +356,7 @@ class Store:
         )
 
     def cut_off(self, threads: Collection[int] | None = None) -> None:
-        """End what these threads wait for, or all: whoever waits for an answer gets an UnreachableError."""
+        """End what these threads wait for, or all threads: each gets an UnreachableError."""
         self._connections.cut_off(threads)
 
     def _histories(self, connection: Connection, message_ids: Sequence[int]) -> dict[int, History]:

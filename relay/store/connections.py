@@ -1,9 +1,9 @@
 """Transactions that tell what is worth another try, and connections that can be cut when nobody answers on them.
 
 A connection through a stalled proxy or a half-open TCP connection gives no error, it just never answers; nor does a
-server while a statement waits for a lock. Whoever runs a transaction against time calls :meth:`Connections.cut_off`
-from another thread; the one that waits then fails. From its first byte on a connection is known to it, also while its
-session is being set up.
+server while a statement waits for a lock. A caller that runs a transaction against time calls
+:meth:`Connections.cut_off` from another thread; the one that waits then fails. From its first byte on a connection is
+known to it, also while its session is being set up.
 
 The statement is cancelled first: so the server no longer waits for that lock either, and the connection is as good as
 before. A client that only goes away leaves a server process behind, and one more with each new try, until nobody can

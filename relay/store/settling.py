@@ -1,7 +1,7 @@
 """Settling: outcomes of any number of calls, in one transaction, over a Connection.
 
-The call rows come first and are the guard: whoever closes a call owns its outcome. Then the messages, once each. What
-was written is compared with what was named (see ``swallowed.py``).
+The call rows come first and are the guard: the session that closes a call owns its outcome. Then the messages, once
+each. What was written is compared with what was named (see ``swallowed.py``).
 """
 
 from __future__ import annotations

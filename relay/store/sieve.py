@@ -10,7 +10,7 @@ from relay.errors import RefusedError
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Messages that cannot be read: those that failed by name, and the accounts of those that somebody's rule or
+    """Messages that cannot be read: those that failed by name, and the accounts of those that a rule or
     trigger keeps as they are."""
 
     failed: tuple[int, ...] = ()

@@ -1,11 +1,11 @@
-"""Writes that somebody else's rule or trigger swallows: PostgreSQL reports no error, and nothing has changed.
+"""Writes that another owner's rule or trigger swallows: PostgreSQL reports no error, and nothing has changed.
 
 A message whose outcome is swallowed stays pending and would be sent again and again, each time logged as done. So what
 a statement wrote is compared with what it named, by the number of rows, which costs nothing. Only where they differ is
 it asked why: a message that a person has changed by hand is no longer pending, a call that another worker has recovered
 is no longer open, and neither is a fault. What is still there as it was has been swallowed. That is refused like any
 other row that PostgreSQL does not take: nothing is committed, the call stays open with its lease running anew, its
-messages are not sent again, and it is tried until somebody has mended it.
+messages are not sent again, and it is tried until a person has mended it.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A pause in force. ``seconds_left`` None: until somebody resumes it, or another credential."""
+    """A pause in force. ``seconds_left`` None: until a person resumes it, or another credential."""
 
     scope: str
     seconds_left: float | None
@@ -60,7 +60,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """``lost``: calls somebody else had settled. ``children``: halves of split calls, claimed for this worker."""
+    """``lost``: calls that another worker had settled. ``children``: halves of split calls, claimed for this worker."""
 
     lost: frozenset[CallKey]
     children: tuple[Batch, ...]

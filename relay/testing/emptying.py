@@ -1,6 +1,6 @@
 """``empty`` and ``empty_async``: a test database without messages, calls and ledger, as its owner may make it.
 
-The tables refuse to lose rows, to their owner too, and that stays so. Whoever owns them can switch a trigger off for a
+The tables refuse to lose rows, to their owner too, and that stays so. Their owner can switch a trigger off for a
 transaction; this does, under locks that keep everybody else from writing meanwhile, once three things hold:
 
     the login owns the tables        an application's or a worker's login in production does not

@@ -6,8 +6,8 @@ are paused together, and a pause for a credential ends when there is another one
                                                 │
                      looked up again and again ─┴──> lifted, and acquainted
 
-Healthy accounts wait for none of this: whoever is not acquainted is left out of claims, and a source that answers
-slowly, or is asked for 100,000 accounts that do not exist, holds up these tasks alone.
+Healthy accounts wait for none of this: an account that is not acquainted is left out of claims, and a source that
+answers slowly, or is asked for 100,000 accounts that do not exist, holds up these tasks alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LIFT_SECONDS = 1.0  # between two looks at what is paused
 _AGAIN_SECONDS = 1.0  # an account that was met is not met again: what came of it may not be seen by a claim yet
 _MOST = 20_000  # that wait to be looked up; who finds no room is met again
 _FEWEST, _AT_ONCE = 50, 1000  # looked up together
-_LOOK_UP_SECONDS = 0.05  # should take no longer: whoever else has to look something up waits for it
+_LOOK_UP_SECONDS = 0.05  # should take no longer: every other look-up waits for it
 _NAMED = 3  # events one by one; more are told in one
 
 

@@ -24,7 +24,7 @@ class Clock:
         self.measured = False
 
     def now(self) -> float:
-        """Seconds since the epoch, as the database sees it. Goes on evenly when somebody sets the host's clock."""
+        """Seconds since the epoch, as the database sees it. Goes on evenly when the host's clock is set."""
         return time.time() if self._began is None else time.monotonic() + self._began
 
     async def measure(self, store: Store, threads: Threads) -> None:

@@ -269,7 +269,7 @@ class Flights:
 
 
 def _mistake(answer: object, count: int) -> str | None:
-    """How a producer written by somebody else broke its contract, or None."""
+    """How a producer from elsewhere broke its contract, or None."""
     if isinstance(answer, Answered) and len(answer.results) != count:
         return f"gave {len(answer.results)} results for {count} messages"
     return None if isinstance(answer, Answer) else f"answered with {type(answer).__name__}"

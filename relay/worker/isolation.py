@@ -2,7 +2,7 @@
 
 A message that PostgreSQL cannot hand out (its bytes are no text in the encoding of the client, its page is damaged)
 would spoil every claim that comes near it. It cannot be sent either, so it ends as ``failed`` with
-``relay.unreadable``. Where somebody's rule or trigger is against that, its account is left alone for a while, so that
+``relay.unreadable``. Where a rule or trigger is against that, its account is left alone for a while, so that
 the others go on. Where nothing of the kind is found, the claim is tried again, later and later.
 """
 

@@ -1,4 +1,4 @@
-"""Whether somebody keeps messages from being claimed without a word: now and then the database is asked.
+"""Whether a session silently keeps messages from being claimed: now and then the database is asked.
 
 Not at a claim, which cannot see it and shall not pay for it. Messages that can be sent are, so this is told and nothing
 else: the worker stays ready, for an attack shall not stop a roll-out.

@@ -91,7 +91,7 @@ class Pauses:
         self._accounts[account] = float("-inf")
 
     async def accounts_to_skip(self, *, only_endless: bool = False) -> tuple[str, ...]:
-        """Accounts that are paused or whose app key is; with ``only_endless``, until somebody resumes it."""
+        """Accounts that are paused or whose app key is; with ``only_endless``, until a person resumes it."""
         if self._read_monotonic <= max(self._stale_monotonic, time.monotonic() - _FRESH_SECONDS):
             await self._read()
         after = float("inf") if only_endless else time.monotonic()
@@ -111,8 +111,8 @@ class Pauses:
         await asyncio.sleep(await self._reserve(app_key, step_seconds))
 
     async def _reserve(self, app_key: str, step_seconds: float) -> float:
-        """One of an app key at a time, as its row has it anyway: where somebody keeps that locked, each that asks would
-        hold a thread. Who waited behind one that asked in vain does not ask again, and the vain one is told.
+        """One of an app key at a time, as its row has it anyway: where another session keeps that locked, each that
+        asks would hold a thread. Who waited behind one that asked in vain does not ask again, and the vain one is told.
         """
         began = time.monotonic()
         async with self._reserving[app_key]:
@@ -142,7 +142,7 @@ class Pauses:
         return self._of_apps[1]
 
     def _know(self, acquainted: set[str], looked_up: Iterable[str]) -> None:
-        """Those without credentials are not kept: anybody can make up any number of them."""
+        """Those without credentials are not kept: any login can make up any number of them."""
         for account in looked_up:
             if self._directory.identity(account) is None:
                 acquainted.discard(account)

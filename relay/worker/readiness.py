@@ -44,7 +44,7 @@ class Readiness:
         asking = self._asking
         if asking is None or asking.done():
             asking = self._asking = asyncio.create_task(self._ask())
-        # Not self._asking from here on: whoever comes when this question is answered puts the next one there.
+        # Not self._asking from here on: a caller that comes when this question is answered puts the next one there.
         finished, _ = await asyncio.wait([asking], timeout=_ANSWER_SECONDS)
         if not finished:
             return f"PostgreSQL has not answered for {_ANSWER_SECONDS:.0f} s"

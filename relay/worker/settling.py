@@ -8,7 +8,7 @@ open, is told, and is tried again and again with its lease running anew. While n
 more is claimed of those accounts than there are slots, and nothing at all where PostgreSQL is away: what is sent and
 never settled would be sent again by the next worker. An account with many such calls is left alone.
 
-A row that somebody has locked is no outage: where all at once waited in vain on a server that is there, they are
+A row that another session has locked is no outage: where all at once waited in vain on a server that is there, they are
 settled one by one, and only the call that waits again is set aside like one that is refused.
 """
 

@@ -100,7 +100,7 @@ def test_a_worker_may_move_and_not_drop(
 def test_a_second_archiver_is_told(run: Relay, db: Connection, engine: Engine) -> None:
     with engine.begin() as first:
         first.execute(text("select * from relay.archive_messages(now(), 2, false, 'a', 'r', 0)"))
-        assert run("--older-than", "0s").stderr == "somebody else is archiving: the rest is left to them\n"
+        assert run("--older-than", "0s").stderr == "another archiver is at work: the rest is left to it\n"
         assert json.loads(run("--older-than", "0s", "--json").stdout)["busy"] is True
 
 

@@ -17,7 +17,8 @@ from relay.showing import escaped, json_text
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 
-# The zero width space, marks of direction, the soft hyphen, a byte order mark, invisible operators; and others like them.
+# The zero width space, marks of direction, the soft hyphen, a byte order mark, invisible operators; and others like
+# them.
 UNSEEN = "\u200b\u200e\u200f\u061c\u00ad\ufeff\u2060\u2061\u2062\u2063\u2064\u034f\u180e\u206f\u3164\u2800\U000e0041"
 # How Persian, Hindi, rare Chinese names and pictures are written.
 KEPT = "\u200c\u200d\ufe0f\U000e0100"

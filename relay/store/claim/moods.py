@@ -94,7 +94,7 @@ class Look:
 
     @property
     def passes_over(self) -> bool:
-        """Whether rows are left out that somebody has ever locked."""
+        """Whether rows are left out that were ever locked."""
         match self.mood:
             case Unlocked() | Listed(rows=Unlocked()):
                 return True

@@ -71,7 +71,7 @@ def not_paused(connection: Connection, schema: str, accounts: Collection[str]) -
 
 
 def look_for_retries(connection: Connection, schema: str, floors: Floors) -> None:
-    """Make the floors forget where they were if somebody has retried a message since the last look.
+    """Make the floors forget where they were if a person has retried a message since the last look.
 
     And make them forget everything if the database may have gone back in time: a place behind which nothing was
     pending, or a call before which all were settled, says nothing about ids that are given out again.
@@ -82,7 +82,7 @@ def look_for_retries(connection: Connection, schema: str, floors: Floors) -> Non
 
 
 def find_first_open_call(connection: Connection, schema: str, floors: Floors) -> None:
-    """Find where open calls begin; leave it as it was while somebody is just naming one."""
+    """Find where open calls begin; leave it as it was while a worker is just naming one."""
     newest = _value(connection, sql.NEWEST_CALL, schema)
     if _value(connection, sql.NOBODY_NAMES_CALLS, schema):
         floors.open_from = _value(connection, sql.FIRST_OPEN_CALL, schema, newest=newest, open_from=floors.open_from)

@@ -121,7 +121,7 @@ head (account, ordering_key, id, available_at, more) as (
         order by o.id limit 1) first
 ),"""
 
-# Where workers crowd, they pass over every row without a key that somebody has ever locked (its xmax tells): it is in
+# Where workers crowd, they pass over every row without a key that was ever locked (its xmax tells): it is in
 # flight, or has been named since this snapshot, or waits for a claim that looks at everything (see turns.py).
 # Rows are of two kinds. Each message that was locked; and each account that had its turn, so that the next claim goes
 # on where this one stopped: ``cursor`` is its last key where it has more, ``looked_us`` is null if it was left alone.
@@ -231,7 +231,7 @@ from (
 group by account, ordering_key
 """
 
-# Of these, whoever has no credentials may be paused for that already.
+# Of these, accounts without credentials may be paused for that already.
 NOT_PAUSED = """
 select new.account from unnest(cast(:accounts as text[])) as new (account)
 left join lateral (
@@ -240,7 +240,7 @@ left join lateral (
 where paused.account is null
 """
 
-# A message that somebody retries lies before the floors. The last hundred rows of the ledger: ids commit in any order.
+# A message that a person retries lies before the floors. The last hundred rows of the ledger: ids commit in any order.
 # ``history`` is another one wherever the database may have gone back in time: after every start of a server (so of a
 # standby that was promoted, too), in every database and for every file of a table that was made anew by a restore.
 RECENT_RETRIES = """
@@ -251,9 +251,10 @@ select coalesce(max(id), 0) as newest_id, array_agg(id) filter (where action = '
 from {schema}.action where id > coalesce(cast(:after as bigint), (select max(id) from {schema}.action)) - 100
 """
 
-# Where open calls begin: every call before it is settled, also those of transactions that are still to commit. Whoever
-# names calls holds the lock below until its transaction ends; when the lock can be taken alone after the newest id was
-# read, no id up to that one is still on its way, and the oldest open call, or the newest of all, is a safe beginning.
+# Where open calls begin: every call before it is settled, also those of transactions that are still to commit. A worker
+# that names calls holds the lock below until its transaction ends; when the lock can be taken alone after the newest id
+# was read, no id up to that one is still on its way, and the oldest open call, or the newest of all, is a safe
+# beginning.
 NEWEST_CALL = """
 select coalesce(max(id), 0) from {schema}.call
 """
@@ -265,11 +266,12 @@ select least((select min(id) from {schema}.call where settled_at is null and id 
     cast(:newest as bigint) + 1)
 """
 
-# Order, second part. An earlier message of the same key may still be in a transaction that has not committed. Whoever
-# writes one holds its bucket (see keep_order in revision 0002), so a bucket that can be locked for a moment is free of
-# writers; what they committed is seen by NAME_CALLS, whose snapshot is younger still. Anybody can hold an advisory
-# lock: whoever writes has the table's own lock as well, so a bucket that no such session holds is as free (``look``).
-# A writer whose locks appear only while they are listed draws a later id than those that were locked before.
+# Order, second part. An earlier message of the same key may still be in a transaction that has not committed. A session
+# that writes one holds its bucket (see keep_order in revision 0002), so a bucket that can be locked for a moment is
+# free of writers; what they committed is seen by NAME_CALLS, whose snapshot is younger still. Any login can hold an
+# advisory lock: a writer has the table's own lock as well, so a bucket that no such session holds is as free
+# (``look``). A writer whose locks appear only while they are listed draws a later id than those that were locked
+# before.
 KEYS_BEING_WRITTEN = """
 with written as materialized (
     select cast(held.objid as integer) as bucket

@@ -13,8 +13,8 @@ _MANY_ACCOUNTS = 256
 # Workers at the same messages at the same moments lock many of them in vain: another has named them since the snapshot.
 # So after a round with such a claim they take for a while what nobody has locked before, and then a whole round looks
 # at everything again. Not where a claim locks more than it takes, or where so little is ready that batches are not
-# full: messages that were left or given back before would wait without need. And not where somebody else locks the
-# rows, as a foreign key does that refers to them: a claim would walk over all of them and find none.
+# full: messages that were left or given back before would wait without need. And not where another session locks
+# the rows, as a foreign key does that refers to them: a claim would walk over all of them and find none.
 _CROWDED_SECONDS = 1.0
 FRUITLESS = 8  # claims in a row that found nothing: thousands of accounts or keys may be waiting, so take a rest
 

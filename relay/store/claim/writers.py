@@ -1,6 +1,6 @@
-"""Ordering keys that somebody is just writing: their messages wait for the next claim.
+"""Ordering keys that are just being written: their messages wait for the next claim.
 
-Whoever writes one has its bucket, an advisory lock, which any login can take: held by a stranger, it would keep the
+A writer has its bucket, an advisory lock, which any login can take: held by a stranger, it would keep the
 messages of its keys from ever being sent. So now and then, and as long as there was a stranger last time, those that
 write are told from those that only hold. To tell them costs a look at all locks of the server, so not at each claim.
 """
