@@ -1,4 +1,4 @@
-"""Everything a doctor looks at, from the settings to the platform, whoever asks. Nothing is changed or published.
+"""Everything a doctor looks at, from the settings to the platform. Nothing is changed or published.
 
 What is wrong is a finding like what is right: whatever ends one part becomes its last one, and the next part goes on.
 """

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 LARGEST_ID = 2**63 - 1
 NOT_ALL = 1
-_QUIET_SECONDS = 2.0  # whoever waits for longer is told how far it is
+_QUIET_SECONDS = 2.0  # after that, progress is told
 
 message_id = click.IntRange(1, LARGEST_ID)
 

@@ -1,6 +1,6 @@
 """What an application's own tests need of the relay: an emptied database, what was written, a scripted platform.
 
-The fixtures are in ``plugin`` (docs/testing.md); everything they give can be had without pytest from here. Nothing is
+The fixtures are in ``plugin`` (docs/testing.md); everything they give is here without pytest. Nothing is
 loaded before it is used.
 """
 

@@ -216,8 +216,8 @@ def _told(function: str) -> Iterator[None]:
     except MessageError as error:
         raise RelayError(
             str(error).replace("relay.testing.empty_async", f"relay.testing.{function}"),
-            "empty takes an Engine, Session, Connection, psycopg.Connection or Django's connection; "
-            "empty_async their asynchronous counterparts and asyncpg.Connection.",
+            "Give an Engine, Session, Connection, psycopg.Connection or Django's connection; "
+            "to empty_async their asynchronous counterparts or asyncpg.Connection.",
         ) from None
     except RelayError:
         raise

@@ -105,4 +105,4 @@ async def test_the_other_function_is_named(engine: Engine, async_engine: AsyncEn
         relay.RelayError, match=r"relay\.testing\.empty_async cannot use an object of type Engine"
     ) as no:
         await empty_async(given)
-    assert "empty takes an Engine" in no.value.hint
+    assert "Give an Engine" in no.value.hint
