@@ -119,7 +119,7 @@ async def in_thread(work: Callable[[], T], unwanted: Callable[[T], object] = lam
 
 
 def still_at_work(patience_seconds: float) -> list[str]:
-    """The names of our threads that have not ended after so long: at the end of a process, those that hang."""
+    """The names of our threads that have not ended after this long: at the end of a process, those that hang."""
     deadline = time.monotonic() + patience_seconds
     ours = [thread for thread in threading.enumerate() if isinstance(thread, Thread)]
     for thread in ours:

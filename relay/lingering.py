@@ -22,7 +22,7 @@ from sqlalchemy import Connection
 from relay.showing import escaped
 from relay.sql import run
 
-SECONDS = 60.0  # for so long messages wait, and the transaction is open
+SECONDS = 60.0  # at least: how long messages have waited, and the transaction has been open
 LOOK_AGAIN_SECONDS = 1.0
 
 # Whose rows a login of the relay's roles can lock, and what they are called: a call that is locked cannot be settled, a
@@ -147,7 +147,7 @@ class Lingering:
 
 
 def lingering(connection: Connection, oldest_due_seconds: float | None) -> tuple[Lingering, ...]:
-    """Those there are now, if messages have been due for so long."""
+    """Those there are now, if messages have been due for this long."""
     if (oldest_due_seconds or 0.0) < SECONDS:
         return ()
 

@@ -57,8 +57,8 @@ class _LeftAlone:
 class Accounts:
     """The credentials by account name. Any thread may call any method.
 
-    ``fresh_seconds``: what was found, or was not, is not looked up again for so long. ``trouble`` is a sentence for the
-    log while a source, or what it has for some account, is of no use.
+    ``fresh_seconds``: what was found, or was not, is not looked up again for this long. ``trouble`` is a sentence for
+    the log while a source, or what it has for some account, is of no use.
     """
 
     def __init__(

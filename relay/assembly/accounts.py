@@ -19,7 +19,7 @@ from relay.settings import Settings, is_there, secret_files
 from relay.strangers import readers
 
 _TOLD = 3  # files, of what may be thousands
-_SILENCE_MS = 10_000  # a server that has vanished from the network is given up after so long
+_SILENCE_MS = 10_000  # a server that has vanished from the network is given up after this long
 
 
 @contextmanager

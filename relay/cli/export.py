@@ -52,13 +52,13 @@ def moment(text: str) -> date | datetime | timedelta:
     metavar="EXPORT",
     help="Name the hash of that export.  [default: the last one beside DIR]",
 )
-@click.option("--verify", is_flag=True, help="Write nothing: is the export in DIR, or each in it, what it was?")
+@click.option("--verify", is_flag=True, help="Write nothing; check the export in DIR, or each one in it.")
 @click.option(
     "--compare",
     "older",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="OLDER",
-    help="Write nothing: what is not in DIR as it was in that export?",
+    help="Write nothing; list what in DIR differs from that export.",
 )
 @click.option("--explained", is_flag=True, help="With --compare: also what the ledger explains.")
 @json_option
@@ -77,7 +77,7 @@ def export(
     """Write what the audit views show into files, with a manifest of hashes.
 
     What is printed at the end is the hash of the manifest: keep it elsewhere. The rights of an auditor are enough.
-    With --verify and --compare the exit code is 3 where something is not as it was.
+    With --verify and --compare the exit code is 3 where something has changed.
     """
     writing = form or since or until or after
     if older is not None:

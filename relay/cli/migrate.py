@@ -11,19 +11,19 @@ from relay.cli.printing import say, say_exactly
 
 
 @click.command()
-@click.option("--sql", is_flag=True, help="Print the DDL, for an empty database or --from; nothing is connected to.")
+@click.option("--sql", is_flag=True, help="Print the DDL, for an empty database or --from; it connects to nothing.")
 @click.option("--to", default="head", show_default=True, metavar="REVISION", help="Where to stop.")
 @click.option("--from", "start", metavar="REVISION", help="With --sql: the revision that is already there.")
 @click.option("--check", is_flag=True, help="Change nothing; fail unless the tables are as this version needs them.")
-@click.option("--wait", type=duration, default="1m", show_default=True, help="Try for so long while tables are in use.")
+@click.option("--wait", type=duration, default="1m", show_default=True, help="Try this long while tables are in use.")
 @click.option(
-    "--lock-timeout", type=duration, default="2s", show_default=True, help="Keep inserts waiting no longer in each try."
+    "--lock-timeout", type=duration, default="2s", show_default=True, help="Let inserts wait this long in each try."
 )
 def migrate(sql: bool, check: bool, to: str, start: str | None, wait: timedelta, lock_timeout: timedelta) -> None:
     """Bring the tables up to date, or print the DDL.
 
-    Safe to run by many at once and again: the second finds nothing to do. It takes the owner of the database
-    or of the schema, no superuser.
+    Safe to run again, and in several places at once. It takes the owner of the database or of the schema, no
+    superuser.
     """
     from relay.assembly.database import opened
     from relay.checks.server import encoding_trouble

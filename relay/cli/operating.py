@@ -58,7 +58,7 @@ def _selecting(*statuses: str) -> Callable[[F], F]:
 
 @click.command()
 @_selecting("failed", "held")
-@click.option("--rate", type=a_rate, metavar="N", help="N a second, not all at once.")
+@click.option("--rate", type=a_rate, metavar="N", help="N messages a second instead of all at once.")
 @ledger_options
 @json_option
 def retry(rate: float | None, **chosen: Any) -> None:
@@ -81,7 +81,7 @@ def retry(rate: float | None, **chosen: Any) -> None:
 @ledger_options
 @json_option
 def discard(**chosen: Any) -> None:
-    """Close messages that shall not be sent, with a reason.
+    """Close messages that must not be sent, with a reason.
 
     They end as failed with relay.discarded. This is also how to close a held message that the platform turned out to
     have. What is in flight cannot be discarded.

@@ -18,7 +18,7 @@ def _scope_options(verb: F) -> F:
 
 @click.command()
 @_scope_options
-@click.option("--for", "lasting", type=duration, help="So long, for example 30m.  [default: until resumed]")
+@click.option("--for", "lasting", type=duration, help="How long, for example 30m.  [default: until resumed]")
 @ledger_options
 @json_option
 def pause(

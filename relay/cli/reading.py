@@ -25,7 +25,7 @@ _LARGEST_ID = 2**63 - 1
 
 @click.command()
 @json_option
-@click.option("--fail-if-older", type=duration, help="Exit with 3 if the oldest due message waits for longer.")
+@click.option("--fail-if-older", type=duration, help="Exit with 3 if the oldest due message has waited longer.")
 def status(as_json: bool, fail_if_older: timedelta | None) -> None:
     """Show the backlog, what is in flight, failures, pauses, workers."""
     from relay import reports

@@ -25,7 +25,7 @@ VERBS = {
     "list": ("relay.cli.reading:list_messages", "List messages, the newest first."),
     "show": ("relay.cli.reading:show", "Show one message with its attempts and calls."),
     "retry": ("relay.cli.operating:retry", "Send failed and held messages again."),
-    "discard": ("relay.cli.operating:discard", "Close messages that shall not be sent, with a reason."),
+    "discard": ("relay.cli.operating:discard", "Close messages that must not be sent, with a reason."),
     "pause": ("relay.cli.pausing:pause", "Claim nothing of an account or app key for a while."),
     "resume": ("relay.cli.pausing:resume", "End a pause, a person's or a worker's."),
     "redact": ("relay.cli.removing:redact", "Remove the content of finished messages for good."),

@@ -82,7 +82,7 @@ class Outlet(io.TextIOBase):
         super().close()
 
     def drain(self, seconds: float) -> bool:
-        """Wait so long until all is written; whether it is, or there is nobody to read it."""
+        """Wait at most this long until all is written; whether it is, or there is nobody to read it."""
         deadline = time.monotonic() + seconds
         self.flush()
         with self._news:

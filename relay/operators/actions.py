@@ -189,7 +189,7 @@ def pause_in_force(connection: Connection, scope: str) -> PauseInForce | None:
 def pause(
     connection: Connection, scope: str, order: Order, *, lasting: timedelta | None = None
 ) -> tuple[datetime | None, int]:
-    """Pause ``account:NAME`` or ``app:KEY``, for so long or until resumed, instead of any pause there is.
+    """Pause ``account:NAME`` or ``app:KEY``, for that long or until resumed, instead of any pause there is.
 
     Gives back when it ends and the id of the ledger row. Calls in flight go on. Raises RelayError for what no message
     can have, which would be paused for nothing.

@@ -161,7 +161,7 @@ class Settings(BaseSettings):
     concurrency: int = Field(8, ge=1, le=1000)  # calls in flight in this process
     poll_interval_ms: int = Field(100, ge=1, le=_A_DAY_MS)  # the longest sleep while idle
     wakeup: Literal["auto", "poll", "notify"] = "auto"  # auto: notify where it works; notify: or do not start
-    linger_ms: int = Field(0, ge=0, le=_A_DAY_MS)  # wait so long to fill a batch: saves calls of the daily quota
+    linger_ms: int = Field(0, ge=0, le=_A_DAY_MS)  # wait this long to fill a batch: saves calls of the daily quota
     rate_limit: float = Field(0, ge=0, le=1_000_000)  # calls per second and app key, all workers together; 0: no limit
     lease_seconds: float = Field(60, gt=0, le=_A_DAY)
     max_attempts: int = Field(12, ge=1, le=1_000_000)  # in calls that the platform answered index by index

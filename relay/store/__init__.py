@@ -339,7 +339,7 @@ class Store:
             return int(self._value(connection, sql.COUNT_PENDING))
 
     def lingering(self, seconds: float) -> tuple[Lingering, ...]:
-        """Who may have had messages locked for so long, if some have been ready for so long."""
+        """Who may have had messages locked for this long, if some have been ready for this long."""
         given = {"seconds": seconds}
         with self._transaction() as connection:
             found = [Lingering(*row) for row in self._fetch(connection, LINGERING, given)]

@@ -38,7 +38,7 @@ from relay.worker.settling import Settling
 from relay.worker.tasks import cancel, until_first, within
 from relay.worker.threads import Outage, Threads, retry_seconds
 
-_PATIENCE_SECONDS = 10.0  # a transaction without an answer for so long (or a third of the lease) is cut off
+_PATIENCE_SECONDS = 10.0  # a transaction without an answer for this long (or a third of the lease) is cut off
 _LOOK_AGAIN_SECONDS = 0.25
 _REFUSALS = 8  # of claims in a row, some 25 s, after which a run that is to end by itself gives up
 _LAST_CLAIM_SECONDS = 1.0  # for a claim under way to end: nobody else could give back what it takes

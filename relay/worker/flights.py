@@ -6,7 +6,7 @@ Every call accepted ends as exactly one ``Finished``, also when the producer rai
 lease may be over, or that would run into a pause, is never started: it is given back. So is, when the process stops, a
 call that waits for the pace or has not begun to send.
 
-What was sent and is not settled is sent again should this process die. So there is only so much of it: a few calls a
+What was sent and is not settled is sent again should this process die. So it is bounded: a few calls a
 slot however slowly they are settled, nothing more once that is known to fail, and a number of those that are refused.
 """
 
@@ -193,7 +193,7 @@ class Flights:
         self.answered.set()
 
     def set_aside(self, finished: Finished, seconds: float) -> None:
-        """This call cannot be settled now; it will be among the finished ones again after so long."""
+        """This call cannot be settled now; it will be among the finished ones again after this long."""
         asyncio.get_running_loop().call_later(seconds, self._finish, finished)
 
     def close(self, finished: Sequence[Finished]) -> None:

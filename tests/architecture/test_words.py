@@ -19,6 +19,7 @@ SHARED_NAMES: dict[str, str] = {}
 # What makes a reader stumble, and what to write instead.
 STUMBLING = {
     r"\bso many\b(?! .{0,80}\bthat\b)": "many; N; the name of the number; this many",
+    r"\b(for|after|wait|than) so long\b(?! (as|that)\b)": "this long, or the name of the time",
     r"\bkin\b": "others like it",
     r"\b(is|are|was|were|be|been) had\b": "is held, taken, opened, kept: what is done with it",
     r"\bmore than none\b": "any",
