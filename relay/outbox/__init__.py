@@ -10,7 +10,7 @@
     models ──> content ──> columns ──> adding      add, add_async, insert: one statement
                                   ├──> many        add_many, add_many_async: a statement a thousand; NewMessage
                                   ├──> mapped      OutboxMessage
-                                  └──> topic       Topic, for whoever has pydantic
+                                  └──> topic       Topic, where pydantic is installed
                             transaction     what all refuse
                             kinds ──> drivers   which connections there are, and one face for those that are taken
                             notations           the statements as text, for those that are not SQLAlchemy's

@@ -6,7 +6,7 @@ a word, and they are refused: a secret (written as asterisks), NaN and the infin
 one name (readers see the last), and a value that does not fit its field, of which pydantic warns, with the value.
 
 A secret that a serializer of the model writes out is no longer one; a field with ``exclude=True`` is not looked at.
-Whoever makes a model has loaded pydantic, so nothing is imported here.
+Where there is a model pydantic is loaded already, so nothing is imported here.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def text_of_model(model: Any, name: str) -> str:
         hint = "Its fields hold something else than they say, or something that has no form in JSON."
         raise MessageError(f"{name}: {kind} cannot be written as JSON ({type(error).__name__}).", hint) from None
     except RecursionError:
-        raise MessageError(f"{name} is nested too deeply, or contains itself.") from None
+        hint = "Make it flatter, or leave out what leads back."
+        raise MessageError(f"{name} is nested too deeply, or contains itself.", hint) from None
     _refuse_doubles(text, name, kind)
     for place, value in _leaves(model, kind, set()):
         if isinstance(value, float):
@@ -113,5 +114,5 @@ def _refuse_doubles(text: str, name: str, kind: str) -> None:
             hint = "Give each field, and each key of a dict, a name of its own."
             raise MessageError(f"{name}: {kind} writes two values of one name.", hint)
 
-    with suppress(json.JSONDecodeError, RecursionError):  # which whoever reads it as a content tells
+    with suppress(json.JSONDecodeError, RecursionError):  # the check of the content tells that
         json.JSONDecoder(object_pairs_hook=distinct, parse_int=str, parse_float=str).decode(text)

@@ -9,7 +9,7 @@
 
     relay.add(session, TradeTrace(tid=4213000001, status="X_PACKAGED"))
 
-The only room of the outbox that loads pydantic, and only for whoever asks for ``relay.Topic``. What is written is told
+The only room of the outbox that loads pydantic, and only when ``relay.Topic`` is asked for. What is written is told
 in ``models``; what the schema of a topic may change is in ``relay.topics``.
 """
 
