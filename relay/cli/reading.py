@@ -15,7 +15,7 @@ from relay.cli.printing import print_facts, print_json, print_table, say, shown
 
 if TYPE_CHECKING:
     from relay.operators.ledger import Order
-    from relay.reports import MessageReport, Status, Trouble
+    from relay.reports import MessageReport, Status, Throughput, Trouble
     from relay.settings import Settings
 
 THE_CONDITION_HOLDS = 3
@@ -27,17 +27,18 @@ _LARGEST_ID = 2**63 - 1
 @json_option
 @click.option("--fail-if-older", type=duration, help="Exit with 3 if the oldest due message has waited longer.")
 def status(as_json: bool, fail_if_older: timedelta | None) -> None:
-    """Show the backlog, what is in flight, failures, pauses, workers."""
+    """Show what waits, is in flight and got through; failures, pauses, workers."""
     from relay import reports
     from relay.assembly.database import opened
     from relay.settings import load
 
     with opened(load(), who=verb_in_use(), any_text=True) as database, database.reading() as connection:
         found = reports.status(connection)
+        hour, day = reports.throughput(connection, reports.HOUR), reports.throughput(connection, reports.DAY)
     if as_json:
-        print_json(asdict(found))
+        print_json({**asdict(found), "last_hour": hour, "last_day": day})
     else:
-        _print_status(found)
+        _print_status(found, hour, day)
     if fail_if_older is not None and (found.oldest_due_seconds or 0) > fail_if_older.total_seconds():
         raise click.exceptions.Exit(THE_CONDITION_HOLDS)
 
@@ -103,7 +104,7 @@ def show(message_id: int, reveal: bool, reason: str | None, actor: str | None, a
         _print_texts(texts)
 
 
-def _print_status(found: Status) -> None:
+def _print_status(found: Status, hour: Throughput, day: Throughput) -> None:
     from relay.reports import far_told, foremost
 
     oldest = found.oldest_due_seconds
@@ -117,6 +118,8 @@ def _print_status(found: Status) -> None:
             "  far off": far_told(found),
             "in flight": f"{found.in_flight_messages} messages in {found.in_flight_calls} calls",
             "failed": sum(code.messages for code in found.failed),
+            "last hour": _throughput(hour),
+            "last day": _throughput(day),
             "platform": _trouble(found.trouble),
             "in the way": "; ".join(f"{one}: {one.remedy}" for one in found.lingering) or None,
         }
@@ -132,6 +135,18 @@ def _print_status(found: Status) -> None:
         print_table(heads, (asdict(row).values() for row in rows))
         if rows is shown_pauses and (more := len(found.pauses) - len(rows)):
             say(f"and {more} more pauses: see relay status --json, or relay.audit_pause where in_force")
+
+
+def _throughput(found: Throughput) -> str | None:
+    """``None`` where nothing was done; the second number of two is what 95 of 100 are within."""
+    if not found.done:
+        return None
+    said = [f"{found.done:,} done in {found.calls:,} calls, {found.done_per_second:.3g} a second"]
+    if found.call_ms:
+        said.append(f"a call takes {found.call_ms.half:.0f} to {found.call_ms.most:.0f} ms")
+    if found.message_seconds:
+        said.append(f"a message {found.message_seconds.half:.3g} to {found.message_seconds.most:.3g} s")
+    return "; ".join(said)
 
 
 def _trouble(trouble: Trouble | None) -> str | None:

@@ -21,7 +21,7 @@ VERBS = {
     "run": ("relay.cli.run:run", "Produce pending messages until stopped."),
     "sandbox": ("relay.cli.sandbox:sandbox", "Play the platform on this machine, with faults on demand."),
     "add": ("relay.cli.add:add", "Insert one message and print its id."),
-    "status": ("relay.cli.reading:status", "Show the backlog, what is in flight, failures, pauses, workers."),
+    "status": ("relay.cli.reading:status", "Show what waits, is in flight and got through; failures, pauses, workers."),
     "list": ("relay.cli.reading:list_messages", "List messages, the newest first."),
     "show": ("relay.cli.reading:show", "Show one message with its attempts and calls."),
     "retry": ("relay.cli.operating:retry", "Send failed and held messages again."),
