@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,28 @@ def test_a_misspelt_name_is_an_error_and_a_right_one_is_typed(tmp_path: Path) ->
     said = {int(line.split(":")[1]): line for line in errors}
     assert said.keys() == WRONG.keys(), checked.stdout + checked.stderr
     assert not [number for number, part in WRONG.items() if part not in said[number]], checked.stdout
+
+
+@pytest.mark.timeout(300)
+def test_pyright_says_the_same(tmp_path: Path) -> None:
+    """As basedpyright, the build that brings all it needs in a wheel, with pyright's own rules."""
+    pytest.importorskip("basedpyright", reason="basedpyright is not installed: pip install basedpyright")
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    options = {
+        "include": [str(program), *map(str, EXAMPLES)],
+        "extraPaths": [str(ROOT)],
+        "typeCheckingMode": "standard",
+        "pythonVersion": "3.11",
+    }
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(options))
+    command = [sys.executable, "-m", "basedpyright", "--project", str(tmp_path), "--pythonpath", sys.executable]
+    checked = subprocess.run([*command, "--outputjson"], cwd=ROOT, capture_output=True, text=True)
+    found = json.loads(checked.stdout)
+    assert found["summary"]["filesAnalyzed"] > len(EXAMPLES)
+    errors = [one for one in found["generalDiagnostics"] if one["severity"] == "error"]
+    assert not [one for one in errors if Path(one["file"]) != program]
+    assert {one["range"]["start"]["line"] + 1 for one in errors} == WRONG.keys(), checked.stdout
 
 
 def test_type_checkers_know_every_name_that_is_handed_out() -> None:
