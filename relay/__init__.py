@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from relay.assembly.embedding import drain, open_worker, running
     from relay.errors import MessageError, NotInTransaction, RelayError
     from relay.outbox import NewMessage, OutboxMessage, add, add_async, add_many, add_many_async, insert
+    from relay.outbox.columns import Columns
     from relay.outbox.topic import Topic
     from relay.revisions import downgrade, include_name
     from relay.revisions.migrating import migrate
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Columns": "relay.outbox.columns",
     "MessageError": "relay.errors",
     "NotInTransaction": "relay.errors",
     "RelayError": "relay.errors",
@@ -43,6 +45,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Columns",
     "MessageError",
     "NewMessage",
     "NotInTransaction",

@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.fixtures.hostility",
     "tests.fixtures.checked",
     "tests.fixtures.database",
+    "tests.fixtures.django_project",
     "tests.fixtures.golden",
     "tests.fixtures.plain",
     "tests.fixtures.processes",

@@ -62,8 +62,13 @@ def downgrade(op: Any, *, to: str, schema: str = "relay", start: str | None = No
     """Take the schema back to revision ``to`` through Alembic's ``op``; the revisions taken back, newest first.
 
     ``to="base"`` removes all tables with everything in them; the schema itself stays. ``start`` is for offline SQL
-    only: the revision that is there now. Raises SchemaError where a newer relay has made the tables.
+    only: the revision that is there now. Raises SchemaError where a newer relay has made the tables. Without Alembic,
+    ``op`` is what :func:`relay.migrate` takes, and locks are waited for as there.
     """
+    if not hasattr(op, "get_context"):
+        from relay.revisions.migrating import take_back  # it loads Alembic
+
+        return take_back(op, to=to, schema=schema)
     context = op.get_context()
     if not context.as_sql:
         start = current_revision(op.get_bind(), schema)

@@ -8,7 +8,8 @@ comes after it, in small batches; not on a caller's Connection, whose transactio
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from alembic.migration import MigrationContext
@@ -17,7 +18,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine
 
 from relay.addresses import normalized_url
 from relay.errors import ConfigurationError
-from relay.revisions import is_at, upgrade
+from relay.revisions import downgrade, is_at, upgrade
 from relay.revisions.catching_up import catch_up
 from relay.revisions.locks import TABLES_SECONDS
 from relay.revisions.patience import WAIT_SECONDS, in_turns, turn
@@ -27,9 +28,11 @@ from relay.sessions import make_independent
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    Target = str | URL | Engine | Connection | AsyncEngine
+
 
 def migrate(
-    target: str | URL | Engine | Connection | AsyncEngine,
+    target: Target,
     *,
     schema: str = "relay",
     to: str = "head",
@@ -60,17 +63,34 @@ def migrate(
     }  # fmt: skip
     if isinstance(target, Connection):
         return turn(target, work, **patience)
-
-    def whole(engine: Engine) -> list[str]:
+    with _opened(target) as engine:
         applied = in_turns(engine, work, **patience, tell=tell)
         catch_up(engine, schema=schema, wait_seconds=wait_seconds, tell=tell)
         return applied
 
+
+def take_back(target: Target, *, to: str, schema: str) -> list[str]:
+    """What :func:`relay.downgrade` does where no Alembic of the caller's is at work."""
+
+    def work(connection: Connection) -> list[str]:
+        with as_owner(connection, schema):
+            return downgrade(Operations(MigrationContext.configure(connection)), to=to, schema=schema)
+
+    if isinstance(target, Connection):
+        return turn(target, work, schema=schema, wait_seconds=WAIT_SECONDS)
+    with _opened(target) as engine:
+        return in_turns(engine, work, schema=schema, wait_seconds=WAIT_SECONDS)
+
+
+@contextmanager
+def _opened(target: str | URL | Engine | AsyncEngine) -> Iterator[Engine]:
+    """The caller's engine, or one that goes when the block ends."""
     if isinstance(target, Engine):
-        return whole(target)
+        yield target
+        return
     engine = _engine(target)
     try:
-        return whole(engine)
+        yield engine
     finally:
         engine.dispose()
 

@@ -65,6 +65,7 @@ __all__ = [
     "Sections",
     "Settings",
     "database_url",
+    "environment_of",
     "is_there",
     "least_lease_seconds",
     "load",
@@ -294,6 +295,13 @@ def database_url() -> str:
 def schema_name() -> str:
     """The schema that the settings name. Raises ConfigurationError as ``load`` does."""
     return load().schema_name
+
+
+def environment_of(*, database_url: str, schema: str) -> dict[str, str]:
+    """The environment of a ``relay`` that is started from here: that of this process, with this database and schema."""
+    url, file = _variable("database_url"), _variable("database_url") + _IN_A_FILE
+    ours = {url: database_url, "RELAY_SCHEMA": schema}
+    return {name: value for name, value in os.environ.items() if name != file} | ours
 
 
 def secret_files(toml: Path) -> list[Path]:

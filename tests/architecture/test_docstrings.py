@@ -14,6 +14,16 @@ DOCUMENTED_ELSEWHERE = {
     "relay/outbox/kinds.py": "its protocols are the shapes of connections of other libraries, which document them",
 }
 
+# What Django calls by these names, and documents: in its integration, of its classes.
+DJANGO = "relay/integrations/django/"
+OF_DJANGO = {
+    "Meta",
+    *("add_arguments", "handle", "run_from_argv", "ready"),
+    *("database_backwards", "database_forwards", "describe", "state_forwards"),
+    *("choices", "get_changelist", "get_queryset", "get_results", "has_add_permission", "lookups", "queryset"),
+    *("save", "select_format"),
+}
+
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -57,6 +67,8 @@ def silent(path: Path, tree: ast.Module) -> Iterator[str]:
         if isinstance(item, ast.ClassDef):
             told = told_by_a_protocol(item)
             for method in public(item.body):
+                if where.startswith(DJANGO) and method.name in OF_DJANGO:
+                    continue
                 if where in DOCUMENTED_ELSEWHERE or method.name in told:
                     continue
                 if not ast.get_docstring(method):

@@ -49,10 +49,11 @@ LIBRARIES = {
     "aiohttp": {"producers.posting", "producers.unreached"},
     "alembic": {"revisions"},
     "click": {"cli"},
+    "django": {"integrations.django"},
     "fastapi": {"integrations.fastapi"},
     "httpx": {"producers.authorities", "producers.posting", "producers.tmc"},
     "prometheus_client": {"observers"},
-    "psycopg": {"addresses", "outbox", "readable", "sessions", "store", "wakeups"},
+    "psycopg": {"addresses", "integrations.django", "outbox", "readable", "sessions", "store", "wakeups"},
     "pydantic": {"outbox.topic", "producers.options", "settings", "wording"},
     "pydantic_settings": {"settings"},
     "sqlalchemy": SQL_ROOMS,
@@ -121,7 +122,7 @@ KEPT_APART = [
 ]
 
 # Beside the names of ``relay`` itself. Integrations with frameworks use nothing else: what they can do, anybody can.
-PUBLIC_DOORS = {"relay.errors", "relay.settings"}
+PUBLIC_DOORS = {"relay.errors", "relay.settings", "relay.testing"}
 
 # What the rest is made of -> the rooms that may name it. Whoever wants one asks relay.assembly.
 WIRED = {
@@ -295,7 +296,17 @@ def test_no_module_changes_its_own_globals() -> None:
 
 
 def test_an_application_that_inserts_loads_nothing_else() -> None:
-    unwanted = {"aiohttp", "alembic", "click", "httpx", "psycopg", "pydantic", "relay.settings", "relay.store"}
+    unwanted = {
+        "aiohttp",
+        "alembic",
+        "click",
+        "django",
+        "httpx",
+        "psycopg",
+        "pydantic",
+        "relay.settings",
+        "relay.store",
+    }
     script = "import sys, relay; relay.add; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not unwanted & set(loaded.stdout.split())

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "relay").rglob("*.py"))
 
 # A class or alias that may share its name, and why.
-SHARED_NAMES: dict[str, str] = {}
+SHARED_NAMES: dict[str, str] = {"Command": "Django looks for its commands by this name"}
 
 # What makes a reader stumble, and what to write instead.
 STUMBLING = {

@@ -10,14 +10,14 @@ from django.test.utils import override_settings
 from sqlalchemy import Engine, text
 
 import relay
-from tests.contract.writers import django_at
+from tests.fixtures.django_project import databases_at
 
 TOPIC = "taobao_jds_TradeTrace"
 
 
 @pytest.fixture(autouse=True)
 def _django(database_url: str) -> Iterator[None]:
-    with django_at(database_url):
+    with databases_at(default=database_url):
         yield
 
 

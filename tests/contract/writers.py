@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 import psycopg
-import pytest
 from django import db as django_database
-from django.apps import apps
-from django.conf import settings
 from django.db import transaction
 from psycopg.rows import dict_row
 from sqlalchemy import create_engine, make_url
@@ -27,6 +24,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool
 
 import relay
+from tests.fixtures.django_project import databases_at
 from tests.fixtures.hostility import WANTED
 
 
@@ -161,7 +159,7 @@ def django_connection(add: Callable[..., Any], given: Callable[[], Any] = lambda
 
     @asynccontextmanager
     async def opened(url: str, autocommit: bool = False) -> AsyncIterator[Transaction]:
-        with django_at(url):
+        with databases_at(default=url):
             blocks: list[Any] = []
 
             async def enter() -> None:
@@ -180,32 +178,6 @@ def django_connection(add: Callable[..., Any], given: Callable[[], Any] = lambda
                 await leave(False)
 
     return opened
-
-
-@contextmanager
-def django_at(url: str) -> Iterator[None]:
-    """Django's default database is this one, also where an event loop runs."""
-    if not settings.configured:
-        settings.configure(USE_TZ=True)
-    apps.populate([])
-    place = make_url(url)
-    django_database.connections.databases["default"].update(
-        ENGINE="django.db.backends.postgresql",
-        NAME=place.database,
-        USER=place.username,
-        PASSWORD=place.password,
-        HOST=place.host,
-        PORT=place.port,
-    )
-    if place.query:
-        django_database.connections.databases["default"].update(HOST=place.query["host"], PORT=place.query.get("port"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-        try:
-            yield
-        finally:
-            django_database.connection.close()
-            del django_database.connections["default"]
 
 
 @asynccontextmanager
