@@ -1,6 +1,14 @@
 """The list of fixture plug-ins; each module under ``fixtures/`` says what it gives."""
 
+import os
+import sys
+
 from hypothesis import settings
+
+# Images of containers often tell Python to keep no bytecode. These tests start some hundred processes: each would
+# compile the relay again (a third of a second), and every run all the assertions (ten seconds in each of its workers).
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 pytest_plugins = [
     "tests.fixtures.hostility",

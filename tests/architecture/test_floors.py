@@ -186,26 +186,28 @@ def test_imports_go_downwards_only() -> None:
     assert lint.returncode == 0, f"{lint.stdout}{lint.stderr}\n{remedy}: {SEE}"
 
 
-@pytest.mark.parametrize("path", modules(), ids=room_of)
-def test_every_library_stays_in_its_rooms(path: Path) -> None:
+def test_every_library_stays_in_its_rooms() -> None:
     ours = sys.stdlib_module_names | {"relay", "__future__"}
-    used = {name.split(".")[0] for name in imports(path)} - ours
-    wrong = {library for library in used if not inside(room_of(path), LIBRARIES.get(library, set()))}
-    assert not wrong, "; ".join(
-        f"{room_of(path)} imports {library}: that is for {_listed(LIBRARIES.get(library, set()))}; "
+    used = {(room_of(path), name.split(".")[0]) for path in modules() for name in imports(path)}
+    wrong = [
+        f"{room} imports {library}: that is for {_listed(LIBRARIES.get(library, set()))}; "
         f"ask one of them, or add the room to LIBRARIES and say why: {SEE}"
-        for library in sorted(wrong)
-    )
+        for room, library in sorted(used)
+        if library not in ours and not inside(room, LIBRARIES.get(library, set()))
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("path", modules(), ids=room_of)
-def test_pure_rooms_decide_and_never_act(path: Path) -> None:
-    if inside(room_of(path), PURE_ROOMS):
-        acting = sorted(name for name in imports(path) if inside(name, ACTING))
-        assert not acting, (
-            f"{room_of(path)} imports {', '.join(acting)}: it decides as a function of values; "
-            f"take what was read or the time as an argument, and act where it is called: {SEE}"
-        )
+def test_pure_rooms_decide_and_never_act() -> None:
+    acting = [
+        f"{room_of(path)} imports {name}: it decides as a function of values; "
+        f"take what was read or the time as an argument, and act where it is called: {SEE}"
+        for path in modules()
+        if inside(room_of(path), PURE_ROOMS)
+        for name in sorted(set(imports(path)))
+        if inside(name, ACTING)
+    ]
+    assert not acting, "\n".join(acting)
 
 
 @pytest.mark.parametrize(
@@ -314,10 +316,11 @@ def test_an_application_that_inserts_loads_nothing_else() -> None:
 
 def test_the_statements_and_the_store_know_no_revision() -> None:
     """Fifteen files of frozen DDL: read by whoever migrates, and by whoever asks which revision is there."""
-    for room in ("sql", "statements", "store", "reports", "operators.actions", "operators.archive"):
-        script = f"import sys, relay.{room}; print(*sys.modules)"
-        loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-        found = sorted(name for name in loaded.stdout.split() if name.startswith("relay.revisions"))
+    rooms = ("sql", "statements", "store", "reports", "operators.actions", "operators.archive")
+    script = "import sys; " + "; ".join(f"import relay.{room}; print(*sys.modules)" for room in rooms)
+    loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    for room, names in zip(rooms, loaded.stdout.splitlines(), strict=True):
+        found = sorted(name for name in names.split() if name.startswith("relay.revisions"))
         assert found == [], f"relay.{room} loads {found}: what it needs of them belongs into relay.sql"
 
 
