@@ -19,6 +19,7 @@ pytest_plugins = [
     "tests.fixtures.plain",
     "tests.fixtures.processes",
     "tests.fixtures.roles",
+    "tests.fixtures.distribution",
 ]
 
 # A machine that is busy makes no example wrong.

@@ -15,7 +15,8 @@ from sqlalchemy.exc import IntegrityError
 
 import relay
 from relay.outbox.columns import Columns
-from tests.contract.writers import ADDING, EVERY, MAPPED, STATEMENTS, Writer
+from tests.contract.writers import ADDING, EVERY, MAPPED, STATEMENTS, Writer, url_of
+from tests.fixtures.database import ANOTHER
 
 TOPIC = "taobao_jds_TradeTrace"
 HARD = (
@@ -153,15 +154,13 @@ async def test_autocommit_is_allowed_to_who_asks_for_it(adder: Writer, database_
     assert len(rows(engine)) == 1
 
 
-async def test_another_schema_is_named(adder: Writer, database_url: str, engine: Engine) -> None:
-    with engine.begin() as connection:
-        relay.migrate(connection, schema="My Schema")
-    async with adder(database_url) as transaction:
-        assert await transaction.add(TOPIC, {}, schema="My Schema")
+async def test_another_schema_is_named(adder: Writer, with_another: Engine) -> None:
+    async with adder(url_of(with_another)) as transaction:
+        assert await transaction.add(TOPIC, {}, schema=ANOTHER)
         await transaction.commit()
-    assert rows(engine) == []
-    with engine.connect() as connection:
-        assert connection.scalar(text('select count(*) from "My Schema".outbox')) == 1
+    assert rows(with_another) == []
+    with with_another.connect() as connection:
+        assert connection.scalar(text('select count(*) from "My ""own"" schema".outbox')) == 1
 
 
 @pytest.mark.parametrize("content", ['{"n":1', "[1]", "null", '{"n":NaN}', "x" * 10], ids=repr)

@@ -18,7 +18,7 @@ import psycopg
 from django import db as django_database
 from django.db import transaction
 from psycopg.rows import dict_row
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool
@@ -51,6 +51,10 @@ def _transaction(held: Any, add: Callable[..., Any]) -> Transaction:
         return waiting
 
     return Transaction(awaitable(add), awaitable(held.commit), awaitable(held.rollback))
+
+
+def url_of(engine: Engine) -> str:
+    return engine.url.render_as_string(hide_password=False)
 
 
 def conninfo(url: str) -> str:
