@@ -18,7 +18,7 @@ def test_killed_in_the_middle(engine: Engine, start_relay: StartRelay, database_
         blocking.execute(text("lock table relay.pause"))  # its view comes after that of the messages
         doomed = start_relay("export", str(tmp_path), env=environment)
         waits = text("select count(*) from pg_locks where not granted and relation = 'relay.pause'::regclass")
-        eventually(lambda: blocking.execute(waits).scalar_one())
+        eventually(lambda: blocking.execute(waits).scalar_one(), deadline_seconds=30)  # a process has to start
         assert (tmp_path / "audit_message.jsonl.partial").read_bytes().count(b"\n") == 500
         doomed.kill()
     assert [path for path in tmp_path.iterdir() if path.suffix != ".partial"] == []

@@ -126,7 +126,7 @@ def test_plain_alembic_waits_no_longer_either(old: Engine, old_url: str, reader:
         line, cwd=Path(__file__).parents[2], env=environment | {"RELAY_DATABASE_URL": old_url}, stderr=subprocess.PIPE
     ) as alembic:
         with old.connect().execution_options(isolation_level="AUTOCOMMIT") as watching:
-            eventually(lambda: watching.scalar(WAITING) == 1)
+            eventually(lambda: watching.scalar(WAITING) == 1, deadline_seconds=30)  # a process has to start
             eventually(lambda: watching.scalar(WAITING) == 0)  # it gave up that try
             reader.rollback()
         assert alembic.wait(60) == 0, alembic.stderr and alembic.stderr.read()
