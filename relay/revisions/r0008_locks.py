@@ -27,13 +27,14 @@ _ALONE = r"""
     end
     $body$
     """
-# Held until the transaction of the caller ends, whom nobody keeps waiting.
+# Held until the transaction of the caller ends, whom nobody keeps waiting. Every claim calls it: a setting of its own
+# would be set and taken back each time, so every name says where it is from.
 _NAME = r"""
-    create function {schema}.name_calls() returns void language plpgsql security definer
-        set search_path = pg_catalog, {schema}, pg_temp as $body$
+    create function {schema}.name_calls() returns void language plpgsql security definer as $body$
     begin
-        lock table naming_lock in row exclusive mode;
-        perform pg_try_advisory_xact_lock_shared(cast(cast('call' as regclass) as integer), 0);
+        lock table {schema}.naming_lock in row exclusive mode;
+        perform pg_catalog.pg_try_advisory_xact_lock_shared(
+            cast(cast('{schema}.call' as pg_catalog.regclass) as integer), 0);
     end
     $body$
     """

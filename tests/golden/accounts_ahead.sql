@@ -1,12 +1,6 @@
 with recursive
 turn (nth, account) as (
-    select 1, least(
-        (select account from relay.outbox
-         where status = 'pending' and ordering_key is null and account > cast($1 as text)
-         order by account limit 1),
-        (select account from relay.outbox
-         where status = 'pending' and ordering_key is not null and account > cast($1 as text)
-         order by account limit 1))
+    select 0, cast($1 as text)
     union all
     select turn.nth + 1, least(
         (select o.account from relay.outbox o
@@ -18,7 +12,7 @@ turn (nth, account) as (
     from turn
     where turn.account is not null and turn.nth <= cast($2 as integer)
 ),
-ahead as (select * from turn where account is not null)
+ahead as (select * from turn where account is not null and nth > 0)
 select turn.account, paused.account is not null or turn.account in (select unnest(cast($3 as text[])))
     as left_alone
 from ahead turn

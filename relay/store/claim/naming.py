@@ -78,7 +78,8 @@ class Naming:
             "keys_from": numbers(self.first_pending.get((m.account, m.ordering_key or ""), 0) for m in keyed),
             "open_from": self.open_from,
         }
-        rows = fetch(self.connection, sql.NAME_CALLS, self.schema, parameters)
+        text = sql.NAME_CALLS if keyed else sql.NAME_CALLS_WITHOUT_KEYS
+        rows = fetch(self.connection, text, self.schema, parameters)
         if not rows:
             Swallowed(self.connection, self.schema).if_somebody_else_has_a_say("call", "a claim")
         return batches_of(rows, by_id)

@@ -110,9 +110,6 @@ def _from_the_start(turn: Turn, floors: Floors) -> dict[str, Any]:
         "after_account": turn.after_account,
         "key_accounts": list(turn.keys),
         "keys": list(turn.keys.values()),
-        "floor_accounts": [],
-        "floors_us": [],
-        "floor_ids": [],
         "remember": floors.remembering,
     }
 
@@ -121,8 +118,6 @@ def _from_places(known: Known) -> dict[str, Any]:
     floors = {account: place.floor for account, place in known.places.items() if place.floor is not None}
     return {
         "known_accounts": list(known.places),
-        "key_accounts": [],
-        "keys": [],
         "head_accounts": [account for account, _, _ in known.heads],
         "head_keys": [key for _, key, _ in known.heads],
         "head_ids": numbers(id_ for _, _, id_ in known.heads),

@@ -26,15 +26,10 @@ in_flight as materialized ({named}
     select unnest(cast(:aside as bigint[]))
 ),""".replace("{named}", _NAMED)
 
+# It starts before the first account, at row 0, so that one step is planned and set up, not two.
 _EVERY_TURN = """
 turn (nth, account) as (
-    select 1, least(
-        (select account from {schema}.outbox
-         where status = 'pending' and ordering_key is null and account > cast(:after_account as text)
-         order by account limit 1),
-        (select account from {schema}.outbox
-         where status = 'pending' and ordering_key is not null and account > cast(:after_account as text)
-         order by account limit 1))
+    select 0, cast(:after_account as text)
     union all
     select turn.nth + 1, least(
         (select o.account from {schema}.outbox o
@@ -53,20 +48,13 @@ turn (nth, account) as (
     from unnest(cast(:known_accounts as text[])) with ordinality as known (account, nth)
 ),"""
 
-# A floor is where the last claim of this account stopped. Nobody who inserts within a second commits behind it.
+# The accounts that are not left alone, each with the place from which it is looked at: of its ordering keys, or, where
+# only known places are looked at, of its messages without a key. Such a floor is where the last claim of this account
+# stopped; nobody who inserts within a second commits behind it.
 _OPEN_TURN = """
 open_turn as materialized (
-    select turn.nth, turn.account, after.ordering_key as after_key,
-        case when floor.id is null then '-infinity'
-             else least(timestamptz 'epoch' + floor.due_us * interval '1 microsecond', now() - interval '1 second')
-        end as floor_at,
-        coalesce(floor.id, 0) as floor_id
-    from turn
-    left join unnest(cast(:key_accounts as text[]), cast(:keys as text[])) as after (account, ordering_key)
-        using (account)
-    left join unnest(cast(:floor_accounts as text[]), cast(:floors_us as bigint[]), cast(:floor_ids as bigint[]))
-        as floor (account, due_us, id) using (account)
-    where turn.account is not null and turn.nth <= cast(:accounts as integer)
+    select turn.nth, turn.account, {place}
+    where turn.account is not null and turn.nth between 1 and cast(:accounts as integer)
       and turn.account not in (select unnest(cast(:skip_accounts as text[])))
       and not exists (
           select from {schema}.pause
@@ -75,6 +63,23 @@ open_turn as materialized (
 share (messages) as (
     select cast(:batch as integer) * greatest(1, cast(:slots as integer) / greatest(1, count(*))) from open_turn
 ),"""
+
+_FROM_KEYS = _OPEN_TURN.replace(
+    "{place}",
+    """(cast(:keys as text[]))[array_position(cast(:key_accounts as text[]), turn.account)] as after_key
+    from turn""",
+)
+
+_FROM_FLOORS = _OPEN_TURN.replace(
+    "{place}",
+    """case when floor.id is null then '-infinity'
+             else least(timestamptz 'epoch' + floor.due_us * interval '1 microsecond', now() - interval '1 second')
+        end as floor_at,
+        coalesce(floor.id, 0) as floor_id
+    from turn
+    left join unnest(cast(:floor_accounts as text[]), cast(:floors_us as bigint[]), cast(:floor_ids as bigint[]))
+        as floor (account, due_us, id) using (account)""",
+)
 
 # To find one entry of an index costs a read of its page, with all that is on it: so a step takes the next few messages,
 # and of each key among them the first. It ends when as many heads are ready as there may be messages, or twice as many
@@ -138,7 +143,7 @@ candidate as (
                  then cast(extract(epoch from greatest(o.available_at, 'epoch')) * 1000000 as bigint) end as due_us
         from {schema}.outbox o
         where o.status = 'pending' and o.ordering_key is null and o.account = t.account
-          and (o.available_at, o.id) > (t.floor_at, t.floor_id) and o.available_at <= now()
+          and {above}o.available_at <= now()
           and case when cast(:pass_over as boolean) then o.xmax = 0 else o.id not in (select id from in_flight) end
         order by o.available_at, o.id limit (select messages from share)
         for update of o skip locked) ready
@@ -168,31 +173,37 @@ from candidate
 union all
 select 'account', turn.nth, null, turn.account, null, null, null, null, null, null,
     null, null, null, null, null, null,
-    (select case when bool_or(more) then max(ordering_key) end from head where head.account = turn.account),
+    found.cursor,
     case when open_turn.account is not null then cast(extract(epoch from now()) * 1000000 as bigint) end,
     found.keys, found.ids, found.in_flight
 from turn left join open_turn using (account)
-left join lateral (
-    select array_agg(head.ordering_key) as keys, array_agg(head.id) as ids,
-        array_agg(head.id in (select id from in_flight)) as in_flight
-    from head
-    where cast(:remember as boolean) and head.account = turn.account) as found on true
-where turn.account is not null
+cross join lateral (
+    select case when bool_or(more) then max(ordering_key) end as cursor,
+        array_agg(ordering_key) filter (where cast(:remember as boolean)) as keys,
+        array_agg(id) filter (where cast(:remember as boolean)) as ids,
+        array_agg(id in (select id from in_flight)) filter (where cast(:remember as boolean)) as in_flight
+    from head where head.account = turn.account) as found
+where turn.account is not null and turn.nth > 0
 """
 
-LOCK_READY = "\nwith recursive" + _IN_FLIGHT + _EVERY_TURN + _OPEN_TURN + _EVERY_HEAD + _READY
+_FROM_THE_START = _READY.replace("{above}", "")
+_ABOVE_FLOORS = _READY.replace("{above}", "(o.available_at, o.id) > (t.floor_at, t.floor_id) and ")
+
+# A claim of one message takes as long as its plan takes to be set up, node by node, before anything is read: nothing
+# stands in these that the mood has no use for.
+LOCK_READY = "\nwith recursive" + _IN_FLIGHT + _EVERY_TURN + _FROM_KEYS + _EVERY_HEAD + _FROM_THE_START
 
 # The same where an old snapshot keeps what is finished in the indexes, so that stepping walks through all of it: only
 # the accounts, and from the places, that are known (see relay/store/claim/floors.py).
-LOCK_KNOWN = "\nwith" + _IN_FLIGHT + _KNOWN_TURN + _OPEN_TURN + _KNOWN_HEAD + _READY
+LOCK_KNOWN = "\nwith" + _IN_FLIGHT + _KNOWN_TURN + _FROM_FLOORS + _KNOWN_HEAD + _ABOVE_FLOORS
 
 # The same for accounts that are known, with all their keys: where most accounts are left alone (see
 # relay/store/claim/roster.py), nobody steps over them to come to the others.
-LOCK_AMONG = "\nwith recursive" + _IN_FLIGHT + _KNOWN_TURN + _OPEN_TURN + _EVERY_HEAD + _READY
+LOCK_AMONG = "\nwith recursive" + _IN_FLIGHT + _KNOWN_TURN + _FROM_KEYS + _EVERY_HEAD + _FROM_THE_START
 
 # There, this goes along all accounts and locks nothing. The limit keeps the planner from reading all pauses.
 _AHEAD = """
-ahead as (select * from turn where account is not null)
+ahead as (select * from turn where account is not null and nth > 0)
 select turn.account, paused.account is not null or turn.account in (select unnest(cast(:skip_accounts as text[])))
     as left_alone
 from ahead turn
@@ -311,18 +322,27 @@ where held.locktype = 'advisory' and held.objsubid = 2 and held.granted and held
 group by held.pid, a.usename, a.state_change order by locks desc, held.pid limit 1
 """
 
-# The claim itself: a call for each batch, naming its messages in the order they will be sent. Of a key's messages none
-# before ``key_from`` is pending. The lock is taken before any id of a call is drawn: the groups come first. It is that
-# of an empty table, which a function of the owner takes for us (revision 0008).
-NAME_CALLS = """
+# The claim itself: a call for each batch, naming its messages in the order they will be sent. The lock is taken before
+# any id of a call is drawn: the groups come first. It is that of an empty table, which a function of the owner takes
+# for us (revision 0008).
+_NAME = """
 insert into {schema}.call (account, worker, message_ids, lease_until, nonce)
 select min(batch.account), :worker, array_agg(proposed.id order by proposed.position),
     now() + make_interval(secs => cast(:lease_seconds as double precision)), min(batch.nonce)
-from (select {schema}.name_calls()) as naming
+from {schema}.name_calls() as naming
 cross join unnest(cast(:ids as bigint[]), cast(:batches as integer[])) with ordinality as proposed (id, batch, position)
 join unnest(cast(:accounts as text[]), cast(:nonces as bigint[])) with ordinality as batch (account, nonce, number)
     on batch.number = proposed.batch
-where proposed.id not in ({named})
+where proposed.id not in ({named}){held}
+group by proposed.batch
+order by proposed.batch
+returning id, nonce, account, message_ids
+""".replace("{named}", _NAMED)
+
+# Of a key's messages none before ``key_from`` is pending. Where no message has a key, nothing has to be looked for.
+NAME_CALLS = _NAME.replace(
+    "{held}",
+    """
   and proposed.id not in (
       select keyed.id
       from unnest(cast(:keyed_ids as bigint[]), cast(:key_accounts as text[]), cast(:keys as text[]),
@@ -330,11 +350,10 @@ where proposed.id not in ({named})
       where exists (
           select from {schema}.outbox earlier
           where earlier.status = 'pending' and earlier.ordering_key is not null and earlier.account = keyed.account
-            and earlier.ordering_key = keyed.ordering_key and earlier.id < keyed.id and earlier.id >= keyed.key_from))
-group by proposed.batch
-order by proposed.batch
-returning id, nonce, account, message_ids
-""".replace("{named}", _NAMED)
+            and earlier.ordering_key = keyed.ordering_key and earlier.id < keyed.id and earlier.id >= keyed.key_from)
+  )""",
+)
+NAME_CALLS_WITHOUT_KEYS = _NAME.replace("{held}", "")
 
 # deliver_before has passed: never sent. The rows are locked by LOCK_READY and named by no call.
 FAIL_EXPIRED = """

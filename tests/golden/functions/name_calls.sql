@@ -2,10 +2,10 @@ CREATE OR REPLACE FUNCTION relay.name_calls()
  RETURNS void
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'relay', 'pg_temp'
 AS $function$
 begin
-    lock table naming_lock in row exclusive mode;
-    perform pg_try_advisory_xact_lock_shared(cast(cast('call' as regclass) as integer), 0);
+    lock table relay.naming_lock in row exclusive mode;
+    perform pg_catalog.pg_try_advisory_xact_lock_shared(
+        cast(cast('relay.call' as pg_catalog.regclass) as integer), 0);
 end
 $function$;
