@@ -46,7 +46,7 @@ def test_every_function_that_locks_a_table_is_on_the_page() -> None:
     there = {
         (table, path.stem)
         for path in functions
-        for table in re.findall(r"^\s*lock table (?:only )?(?:relay\.)?(\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        for table in re.findall(r"^\s*lock table (?:only )?(?:relay\.)?(\w+)", path.read_text("utf-8"), re.MULTILINE)
     }
     rows = tables(ARCHITECTURE, "table", "mode", "function", "what it keeps apart")
     told = {(row[0].split()[0], name) for row in rows for name in row[2].split(", ") if not name.startswith("none")}
