@@ -301,7 +301,10 @@ pause = Table(
     Column("db_user", Native("name"), server_default=text("session_user")),  # ``by`` is what a worker calls itself
     PrimaryKeyConstraint("scope", name="pause_pkey"),
     CheckConstraint("scope ~ '^(account|app):.'", name="pause_scope_known"),
-    CheckConstraint("until > '-infinity' and until < 'infinity'", name="pause_until_finite"),
+    CheckConstraint(
+        "until >= cast('0001-01-02 00:00+00' as timestamptz) and until < cast('9999-12-31 00:00+00' as timestamptz)",
+        name="pause_until_finite",
+    ),
 )
 
 # What became of pauses, written by a trigger. No key: whatever comes twice is kept twice, and no pause fails for it.

@@ -9,6 +9,9 @@ now on would go at once, before anybody has seen it. A time that is still to com
 what ended for a day where people look for it and retry it; only who has the owner's rights may move it earlier. The
 login is asked, for inside of these functions everybody is the owner.
 
+Who says that failed messages hold no ordering key releases those that they hold. No worker's settings are known here,
+so the ledger has what was said, and how many messages went that hold one where they do (``failed_with_key``).
+
 Databases that came to 0006 with its first text have functions here that only a superuser can define, so that nobody
 else could restore a dump of them. Taking this revision back gives everybody the text that 0006 has now.
 """
@@ -27,6 +30,16 @@ _BY_NAME = _BY_PLACE.replace(
     "finished_at)",
 )
 
+_MADE = "        made boolean;\n"
+_COUNTED = "        failed_with_key integer;\n"
+_MOVES = "        perform set_config('relay.pruning', 'on', true);\n"
+_COUNTS = """        select count(*) into failed_with_key from outbox o
+        where o.id = any (chosen) and o.status = 'failed' and o.ordering_key is not null
+          and o.error_code is distinct from 'relay.discarded';
+"""
+_TOLD = "'attempts', attempts)"
+_TOLD_TOO = """'attempts', attempts,
+                'failed_holds', failed_holds, 'failed_with_key', failed_with_key)"""
 _BEGIN = "        busy := not "
 _REFUSES = """        if before > now() then
             raise exception using
@@ -49,10 +62,16 @@ DOWNGRADE: tuple[str, ...] = tuple(
     text.replace("create function", "create or replace function") for text in r0006_functions.MOVERS
 )
 
-UPGRADE: tuple[str, ...] = tuple(
+_SINCE = tuple(
     text.replace(_ADVISORY, "archive_alone()")
     .replace(_BY_PLACE, _BY_NAME)
     .replace(NULLS, NO_NULLS)
     .replace(_BEGIN, _REFUSES + _BEGIN)
     for text in DOWNGRADE
+)
+UPGRADE: tuple[str, ...] = tuple(
+    text.replace(_MADE, _MADE + _COUNTED).replace(_MOVES, _COUNTS + _MOVES).replace(_TOLD, _TOLD_TOO)
+    if _TOLD in text
+    else text
+    for text in _SINCE
 )

@@ -206,11 +206,22 @@ _TRACE = {'"([0-9a-f-]+)"': '"([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}
 # What a call got is shown of a message that the call names: which call ended it is the word of whoever settled.
 _OF_A_CALL = {"where id = o.call_id": "where id = o.call_id and o.id = any (message_ids)"}
 
+# An application may leave the time of a message at '-infinity', for which most readers have no form.
+_FINITE = {"nullif(a.retry_at, 'infinity')": "nullif(nullif(a.retry_at, 'infinity'), '-infinity')"}
+# A view made with * would depend on the salt for as long as it is there.
+_COLUMNS_BEFORE = (
+    "id, topic, content, account, target_group, target_app_key, json_ex_content, ordering_key, dedupe_key, "
+    "available_at, deliver_before, producer, headers, status, attempts, call_id, result_index, error_code, "
+    "error_message, created_at, finished_at, created_by, created_xid, content_sha256"
+)
+_WITHOUT_SALT = {"select * from": " ".join(("select", _COLUMNS_BEFORE, "from"))}
+
 VIEWS = (
     _view("audit_message", {_HASH: _SHOWN} | _TRACE),
     _view("audit_integrity", _INTEGRITY),
     _view("audit_failure", _OF_A_CALL),
     _view("audit_possible_duplicate", _OF_A_CALL),
+    _view("audit_delivery", _WITHOUT_SALT | _FINITE),
 )
 
 _COMMENTS = {
@@ -241,16 +252,9 @@ _HASHES_BEFORE = """
     update {schema}.TABLE set content_sha256 = sha256(convert_to(cast(content as text), 'UTF8'))
     where content_salt <> '' and content_sha256 = sha256(content_salt || convert_to(cast(content as text), 'UTF8'))
     """
-
-# A view made with * would depend on the salt for as long as it is there.
-_COLUMNS_BEFORE = (
-    "id, topic, content, account, target_group, target_app_key, json_ex_content, ordering_key, dedupe_key, "
-    "available_at, deliver_before, producer, headers, status, attempts, call_id, result_index, error_code, "
-    "error_message, created_at, finished_at, created_by, created_xid, content_sha256"
-)
 _VIEWS_BEFORE = tuple(
-    _view(view, {"select * from": " ".join(("select", _COLUMNS_BEFORE, "from"))})
-    for view in ("audit_message", "audit_integrity", "audit_failure", "audit_possible_duplicate")
+    _view(view, _WITHOUT_SALT)
+    for view in ("audit_message", "audit_integrity", "audit_failure", "audit_possible_duplicate", "audit_delivery")
 )
 
 DOWNGRADE: tuple[str, ...] = (

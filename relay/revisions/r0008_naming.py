@@ -1,6 +1,7 @@
 """Revision 0008, what a call and an attempt may say. Frozen once released: never edit, add one.
 
-A call is claimed now and for two days at most, settled at the time of its settling, sent while it was claimed, and its
+A call is claimed now and for two days at most (and not until before there were any, which is no time that every reader
+can read), settled at the time of its settling, sent while it was claimed, and its
 texts are short (see ``r0008_final`` and ``r0008_words`` for why). The owner may do otherwise.
 
 It names from 1 to 1000 messages, each once, by an array that begins at 1 and has one dimension: the position of a
@@ -45,7 +46,7 @@ def _within(most: int, *columns: str) -> str:
 
 
 _NOW = "pg_catalog.now()"
-_LEASED = f"new.lease_until {_is('<=')} ({_NOW} {_is('+')} interval '2 days')"
+_LEASED = f"new.lease_until {_is('<=')} ({_NOW} {_is('+')} interval '2 days') and new.lease_until {_is('>')} 'epoch'"
 _IN_TIME = f"pg_catalog.clock_timestamp() {_is('<')} ({_NOW} {_is('+')} interval '10 minutes')"
 _SHORT_NAMES = f"{_within(SCOPE_BYTES, 'account')} and {_within(NAME_BYTES, 'worker')}"
 _SHORT_ANSWER = (
@@ -122,7 +123,7 @@ _KEEP_CALL = f"""
     """
 # Whoever settles closes the call first, then ends the message or not, and writes the attempt, in one transaction. What
 # was settled or has ended in this one bears its time, for a worker can give no other (``r0008_final``). One written in
-# advance would be in the way of whoever settles, and of recovery, for ever.
+# advance would be in the way of whoever settles, and of recovery, for ever. Where the message goes on, both say when.
 _KEEP_ATTEMPT = rf"""
     create function {{schema}}.keep_attempt() returns trigger language plpgsql
         set search_path = pg_catalog, {{schema}}, pg_temp as $body$
@@ -131,6 +132,7 @@ _KEEP_ATTEMPT = rf"""
             select from call c cross join outbox o
             where c.id = new.call_id and c.message_ids[new.result_index + 1] = new.message_id
               and o.id = new.message_id and (o.status = 'pending' or o.finished_at = now())
+              and (new.retry_at is null or new.retry_at = o.available_at)
               and (c.settled_at = now() or c.settled_at is null and o.finished_at = now()));
         now_and_short boolean := (
             new.at <> now() or {KEPT_OPEN} or {longer(error_code=CODE_BYTES, error_message=TEXT_BYTES)}) is not true;
@@ -149,13 +151,20 @@ _KEEP_ATTEMPT = rf"""
         end if;
         raise exception using
             errcode = 'restrict_violation',
-            message = 'an attempt is of a call that is just settled and names this message there',
+            message = 'an attempt is of a call that is just settled and names this message there, due when it says',
             hint = 'It is written in the transaction that settles the call.';
     end
     $body$
     """
 
+# Nobody else could settle such a one any more; now whoever looks first does.
+_LEASES = """
+    update {schema}.call set lease_until = now()
+    where settled_at is null and (lease_until <= 'epoch' or lease_until > now() + interval '2 days')
+    """
+
 UPGRADE: tuple[str, ...] = (
+    _LEASES,
     _KEEP_CALL,
     r"""
     create trigger call_is_kept

@@ -6,6 +6,9 @@ beyond all others: what another one moves is taken off, and who has more than is
 further than all others together is the one who stands there, in however many steps, and the last one does not count.
 While it is near the login is that of the last call, and there is no step.
 
+Nobody but the owner brings it forward. Each call puts it off; whoever took that back, again and again with a worker's
+login, would have all the others exceed what the platform allows.
+
 A paced call writes this row in one statement as before, and the function runs only where it is far, or where another
 login wrote it before. Workers may name neither column; whoever may, of the grants of the version before, is overruled.
 What the owner inserts stays as it is: that is a dump.
@@ -58,9 +61,17 @@ UPGRADE: tuple[str, ...] = (
         for each row when (new.next_at > <far> or new.step is not null or new.db_user is distinct from session_user)
         execute function {schema}.keep_pace()
     """.replace("<far>", _FAR),
+    r"""
+    create trigger pace_is_not_undone
+        before update on {schema}.pace
+        for each row when (new.next_at < old.next_at)
+        execute function {schema}.refuse_but_owner(
+            'the next call of an app key is put off and never brought forward', 'Let the owner delete the row.')
+    """,
 )
 
 DOWNGRADE: tuple[str, ...] = (
+    "drop trigger pace_is_not_undone on {schema}.pace",
     "drop trigger pace_is_somebodys on {schema}.pace",
     "drop function {schema}.keep_pace()",
     "alter table {schema}.pace drop column step, drop column db_user",

@@ -8,14 +8,14 @@ here are pauses that are there already, and what has expired when a call is to b
 from __future__ import annotations
 
 from relay.revisions import r0007_orders
+from relay.revisions.r0008_limits import END, FIRST
 
-# A pause without an end is null; the table is small, so what is there is made so at once.
+# A pause without an end is null; the table is small, so what is there is made so at once. A check, for workers write
+# pauses too.
 PAUSES = (
-    "update {schema}.pause set until = null where until = 'infinity'",
-    "delete from {schema}.pause where until = '-infinity'",
-    r"""
-    alter table {schema}.pause add constraint pause_until_finite check (until > '-infinity' and until < 'infinity')
-    """,
+    f"update {{schema}}.pause set until = null where until >= {END}",  # noqa: S608 our own texts
+    f"delete from {{schema}}.pause where until < {FIRST}",  # noqa: S608 our own texts
+    f"alter table {{schema}}.pause add constraint pause_until_finite check (until >= {FIRST} and until < {END})",
 )
 
 # What has expired by now goes out of an open call before it is made, so that positions stay those that were sent. The

@@ -36,6 +36,10 @@ FAILED = (
     "insert into relay.outbox (topic, content, ordering_key, finished_at, status, error_code) "
     "values ('taobao_jds_TradeTrace', '{}', '4213000004', now(), 'failed', 'isv.x')"
 )
+REFUSED = (
+    "insert into relay.pause (scope, reason, error_code, credential, by) "
+    "values ('account:shop-8', 'the session has expired', '27', 'old', 'w')"
+)
 LOST = Refused(Fault.UNKNOWN, "relay.timeout")
 
 
@@ -90,6 +94,8 @@ def told(engine: Engine, roles: Roles) -> Iterator[Roles]:
     list(retention.prune(engine, timedelta(days=1), Order("ann", "retention", {}), batch=10))
     with create_engine(roles.url("worker"), poolclass=NullPool).begin() as connection:
         connection.execute(text("select relay.record_start('w', '1.0', '{}')"))
+        connection.execute(text(REFUSED))
+        connection.execute(text("select relay.lift_pauses('{account:shop-8}', '{old}')"))
     with engine.begin() as connection:
         connection.execute(text("update relay.outbox set finished_at = '2026-10-31 23:59+00' where id = 17"))
     moved = archive.archive(engine.begin, timedelta(days=1), actor="ann", reason="retention")
@@ -107,7 +113,13 @@ def test_every_question_has_an_answer_for_the_role_it_is_meant_for(told: Roles) 
         with engine.begin() as connection:
             for statement in question.text.strip().split(";\n"):
                 found = connection.exec_driver_sql(statement).rowcount
-                well = ("having count(*) > 1", "cannot be shown", "and c.id is null", "told.message_id is null")
+                well = (
+                    "having count(*) > 1",
+                    "cannot be shown",
+                    "and c.id is null",
+                    "told.message_id is null",
+                    "failed_with_key",
+                )
                 assert found >= (not any(words in statement for words in well)), str(question)
     with create_engine(told.url("auditor"), poolclass=NullPool).connect() as connection:
         of_the_operator = text("select action, message_ids from relay.audit_action where db_user = :me order by id")
@@ -141,6 +153,8 @@ def test_the_answers_are_right(told: Roles) -> None:
     assert [row[:3] for row in answer("where ordering_key = ")] == [(17, "taobao_jds_TradeTrace", "done")]
     assert [row[1:] for row in answer("m.created_at >= cast")] == [(4, 1, 2, 1, 1)]
     assert [row[3] for row in answer("not in ('archive', 'prune', 'start')")] == ["pause", "reveal"]
+    (lifted,) = answer("paused_again_at")
+    assert (lifted[0], lifted[4], lifted[5]) == ("account:shop-8", told.login("worker"), None)
     assert [row[1:3] for row in answer("as worker")] == [("w", told.login("worker"))]
     assert (sum(row[1] for row in answer("as books")), sum(row[3] for row in answer("as books"))) == (6, 3)
     (month,) = (row[0] for row in answer("as hashes_sha256"))

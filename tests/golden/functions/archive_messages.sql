@@ -11,6 +11,7 @@ declare
     chosen bigint[];
     missing date[];
     made boolean;
+    failed_with_key integer;
     door text := coalesce(current_setting('relay.pruning', true), '');
 begin
     messages := 0;
@@ -60,6 +61,9 @@ begin
     if chosen = '{}' then
         return;
     end if;
+    select count(*) into failed_with_key from outbox o
+    where o.id = any (chosen) and o.status = 'failed' and o.ordering_key is not null
+      and o.error_code is distinct from 'relay.discarded';
     perform set_config('relay.pruning', 'on', true);
     with gone as (
         delete from attempt a using outbox o
@@ -77,7 +81,8 @@ begin
     insert into action (actor, action, reason, selection, count)
     values (actor, 'archive', reason,
         json_build_object('table', 'outbox', 'before', before, 'first_id', chosen[1],
-            'last_id', chosen[cardinality(chosen)], 'attempts', attempts),
+            'last_id', chosen[cardinality(chosen)], 'attempts', attempts,
+            'failed_holds', failed_holds, 'failed_with_key', failed_with_key),
         messages);
 end
 $function$;

@@ -8,6 +8,7 @@ declare
         select from call c cross join outbox o
         where c.id = new.call_id and c.message_ids[new.result_index + 1] = new.message_id
           and o.id = new.message_id and (o.status = 'pending' or o.finished_at = now())
+          and (new.retry_at is null or new.retry_at = o.available_at)
           and (c.settled_at = now() or c.settled_at is null and o.finished_at = now()));
     now_and_short boolean := (
         new.at <> now() or now() < clock_timestamp() - interval '10 minutes' or octet_length(new."error_code") > 1000 or octet_length(new."error_message") > 8000) is not true;
@@ -27,7 +28,7 @@ begin
     end if;
     raise exception using
         errcode = 'restrict_violation',
-        message = 'an attempt is of a call that is just settled and names this message there',
+        message = 'an attempt is of a call that is just settled and names this message there, due when it says',
         hint = 'It is written in the transaction that settles the call.';
 end
 $function$;

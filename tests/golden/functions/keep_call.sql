@@ -28,7 +28,7 @@ begin
         end if;
     end if;
     if tg_op operator(pg_catalog.=) 'INSERT' then
-        if (new.lease_until operator(pg_catalog.<=) (pg_catalog.now() operator(pg_catalog.+) interval '2 days') and pg_catalog.clock_timestamp() operator(pg_catalog.<) (pg_catalog.now() operator(pg_catalog.+) interval '10 minutes') and coalesce(greatest(pg_catalog.octet_length(new.account)), 0) operator(pg_catalog.<=) 2500 and coalesce(greatest(pg_catalog.octet_length(new.worker)), 0) operator(pg_catalog.<=) 1000) is not true then
+        if (new.lease_until operator(pg_catalog.<=) (pg_catalog.now() operator(pg_catalog.+) interval '2 days') and new.lease_until operator(pg_catalog.>) 'epoch' and pg_catalog.clock_timestamp() operator(pg_catalog.<) (pg_catalog.now() operator(pg_catalog.+) interval '10 minutes') and coalesce(greatest(pg_catalog.octet_length(new.account)), 0) operator(pg_catalog.<=) 2500 and coalesce(greatest(pg_catalog.octet_length(new.worker)), 0) operator(pg_catalog.<=) 1000) is not true then
         if pg_catalog.pg_has_role(current_user, (
             select c.relowner from pg_catalog.pg_class c where c.oid operator(pg_catalog.=) tg_relid), 'usage')
         then
@@ -49,7 +49,7 @@ begin
             new.sent_at := greatest(new.claimed_at, least(new.sent_at, pg_catalog.now()));
         end if;
     end if;
-    if (new.lease_until operator(pg_catalog.<=) (pg_catalog.now() operator(pg_catalog.+) interval '2 days') and (new.settled_at is null or new.settled_at operator(pg_catalog.=) pg_catalog.now() and pg_catalog.clock_timestamp() operator(pg_catalog.<) (pg_catalog.now() operator(pg_catalog.+) interval '10 minutes')) and coalesce(greatest(pg_catalog.octet_length(new.request_id), pg_catalog.octet_length(new.error_code), pg_catalog.octet_length(new.sub_code)), 0) operator(pg_catalog.<=) 1000 and coalesce(greatest(pg_catalog.octet_length(new.error_message)), 0) operator(pg_catalog.<=) 8000) is not true then
+    if (new.lease_until operator(pg_catalog.<=) (pg_catalog.now() operator(pg_catalog.+) interval '2 days') and new.lease_until operator(pg_catalog.>) 'epoch' and (new.settled_at is null or new.settled_at operator(pg_catalog.=) pg_catalog.now() and pg_catalog.clock_timestamp() operator(pg_catalog.<) (pg_catalog.now() operator(pg_catalog.+) interval '10 minutes')) and coalesce(greatest(pg_catalog.octet_length(new.request_id), pg_catalog.octet_length(new.error_code), pg_catalog.octet_length(new.sub_code)), 0) operator(pg_catalog.<=) 1000 and coalesce(greatest(pg_catalog.octet_length(new.error_message)), 0) operator(pg_catalog.<=) 8000) is not true then
         if pg_catalog.pg_has_role(current_user, (
             select c.relowner from pg_catalog.pg_class c where c.oid operator(pg_catalog.=) tg_relid), 'usage')
         then

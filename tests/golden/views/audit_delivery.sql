@@ -6,7 +6,7 @@ create view relay.audit_delivery with (security_barrier=true) as
     a.error_code,
     relay.mask_text(a.error_message) AS error_message,
     a.at,
-    NULLIF(a.retry_at, 'infinity'::timestamp with time zone) AS retry_at,
+    NULLIF(NULLIF(a.retry_at, 'infinity'::timestamp with time zone), '-infinity'::timestamp with time zone) AS retry_at,
     c.account,
     c.worker,
     c.sent_at,
