@@ -84,8 +84,11 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """A read-only snapshot, of which nothing is asked yet: an auditor may not read which revision there is."""
-        with _in_sentences(self.engine), self.engine.connect() as connection:
+        """A read-only snapshot, of which nothing is asked yet: an auditor may not read which revision there is.
+
+        Whoever reads waits for a lock no longer than whoever acts.
+        """
+        with self.acting() as engine, engine.connect() as connection:
             yield connection.execution_options(**_SNAPSHOT)
 
 

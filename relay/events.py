@@ -176,6 +176,15 @@ class LocksTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class LocksSeen:
+    """How many transactions may keep messages from being sent just now: of sessions, and prepared ones."""
+
+    name: ClassVar[str] = "locks.seen"
+    sessions: int
+    prepared: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProducerFailed:
     """The producer raised instead of answering: a mistake in the producer. Its call counts as unknown."""
 
@@ -237,6 +246,7 @@ Event = (
     | DatabaseLost
     | DatabaseRefused
     | LocksTaken
+    | LocksSeen
     | ProducerFailed
     | Archived
     | ArchivingFailed

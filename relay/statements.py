@@ -247,12 +247,14 @@ LIFT_PAUSES = """
 select scope from {schema}.lift_pauses(cast(:scopes as text[]), cast(:credentials as text[])) as scope
 """
 
-# Calls of one app key keep their distance, whichever worker makes them: each call reserves the next moment.
+# Calls of one app key keep their distance, whichever worker makes them: each call reserves the next moment. Nothing is
+# reserved, and there is no row, where that is further away than a call shall wait.
 RESERVE = """
 insert into {schema}.pace as p (app_key, next_at)
 values (:app_key, clock_timestamp() + make_interval(secs => cast(:step_seconds as double precision)))
 on conflict (app_key) do update set
     next_at = greatest(p.next_at, clock_timestamp()) + make_interval(secs => cast(:step_seconds as double precision))
+where p.next_at <= clock_timestamp() + make_interval(secs => cast(:within_seconds as double precision))
 returning extract(epoch from p.next_at - clock_timestamp()) - cast(:step_seconds as double precision) as wait_seconds
 """
 

@@ -30,8 +30,11 @@ from relay.checks import (
     warn,
     way,
 )
+from relay.database_errors import LOCKED, state_of
 from relay.errors import RelayError, UnreachableError
+from relay.holders import InTheWay, keeping_writers
 from relay.settings import Settings
+from relay.sql import schema_of
 
 LIMIT_SECONDS = 10
 
@@ -78,7 +81,11 @@ TABLES: Mapping[str, Check] = {
     "answers": backlog.answers,
 }
 
-_LIMIT = text("select set_config('statement_timeout', :limit, true)").bindparams(limit=f"{LIMIT_SECONDS}s")
+_LIMIT = text(
+    "select set_config('statement_timeout', :limit, true), set_config('lock_timeout', :locks, true)"
+).bindparams(limit=f"{LIMIT_SECONDS}s")
+# For a lock; where one was waited for in vain, the checks after that do not wait as long again.
+LOCK_SECONDS, _ONCE_MORE_SECONDS = 2.0, 0.1
 
 
 def examine(engine: Engine, settings: Settings, timeout_seconds: float | None = None) -> Iterator[NamedFinding]:
@@ -102,21 +109,32 @@ def host_offset_seconds(engine: Engine) -> float:
 
 
 @contextmanager
-def _looking(engine: Engine) -> Iterator[Connection]:
-    """A read-only transaction with a time limit."""
-    with engine.connect() as connection:
-        connection.execution_options(postgresql_readonly=True)
-        connection.execute(_LIMIT)
-        yield connection
+def _looking(engine: Engine, lock_seconds: float = LOCK_SECONDS) -> Iterator[Connection]:
+    """A read-only transaction with a time limit. Raises InTheWay where somebody has a lock that is needed."""
+    try:
+        with engine.connect() as connection:
+            connection.execution_options(postgresql_readonly=True)
+            connection.execute(_LIMIT, {"locks": f"{1000 * lock_seconds:.0f}ms"})
+            yield connection
+    except RelayError as error:
+        if state_of(error) not in LOCKED:
+            raise
+        with engine.connect() as connection:
+            found = keeping_writers(connection, schema_of(connection), waited_seconds=lock_seconds)
+        raise InTheWay(found, undone="this was not looked at") from error
 
 
 def _findings(engine: Engine, settings: Settings, checks: Mapping[str, Check]) -> Iterator[NamedFinding]:
+    seconds = LOCK_SECONDS
     for name, check in checks.items():
         try:
-            with _looking(engine) as connection:
+            with _looking(engine, seconds) as connection:
                 findings = list(check(connection, settings))
         except UnreachableError:
             raise
+        except InTheWay as error:
+            seconds = min(seconds, _ONCE_MORE_SECONDS)
+            findings = [warn(f"cannot be looked at: {error}", error.hint)]
         except RelayError as error:
             findings = [warn(f"cannot be looked at: {error}", error.hint or "The other checks do not depend on it.")]
         except Exception as error:  # whatever it is: one check ends no other

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from relay.operators.ledger import Order
     from relay.settings import Settings
 
-_BUSY = "another archiver is at work: the rest is left to it"
-
 
 def _month(text: str) -> str:
     """A month as ISO 8601 writes it."""
@@ -97,7 +95,8 @@ def _move(settings: Settings, older_than: timedelta, order: Order, batch: int, d
         facts = {"messages": moved.messages, "attempts": moved.attempts, "calls": moved.calls} | forgotten
         print_facts({name.replace("_", " "): value for name, value in facts.items()})
         if moved.busy:
-            say(_BUSY, err=True)
+            who = f" ({moved.archiver})" if moved.archiver else ""
+            say(f"another archiver is at work{who}: the rest is left to it", err=True)
 
 
 def _list(settings: Settings, as_json: bool) -> None:

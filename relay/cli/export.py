@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from relay.cli.exported import compare_exports, verify_exports
-from relay.cli.options import duration, json_option
+from relay.cli.options import duration, json_option, verb_in_use
 from relay.cli.options import time as time_with_offset
 from relay.cli.printing import print_json, say, say_exactly
 
@@ -113,7 +113,11 @@ def _write(
 
     settings = load()
     plan = Plan(form, since, until, _preceding(previous), _preceding(after and after / "manifest.json"))
-    with opened(settings) as database, database.snapshot() as connection, Progress.on_stderr() as told:
+    with (
+        opened(settings, who=verb_in_use()) as database,
+        database.snapshot() as connection,
+        Progress.on_stderr() as told,
+    ):
         manifest, sha256 = write(connection, folder, plan, told=told)
     if as_json:
         print_json({"sha256": sha256, **asdict(manifest)})

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import click
 
-from relay.cli.options import duration
+from relay.cli.options import duration, verb_in_use
 from relay.cli.printing import say, say_exactly
 
 
@@ -37,7 +37,11 @@ def migrate(sql: bool, check: bool, to: str, start: str | None, wait: timedelta,
         raise click.UsageError("--check asks whether the tables are at head, and goes with none of the others")
     settings = load()
     if check:
-        with opened(settings) as database, database.engine.connect() as connection:
+        with (
+            opened(settings, who=verb_in_use()) as database,
+            database.acting() as engine,
+            engine.connect() as connection,
+        ):
             require_head(connection, settings.schema_name)
         say(f"the tables are at revision {HEAD}", err=True)
         return

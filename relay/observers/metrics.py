@@ -55,6 +55,13 @@ class Metrics:
         self._database_refused = Counter(
             "relay_database_refused", "Statements that PostgreSQL refused: see the log.", ["stage"], registry=registry
         )
+        self._lingering = Gauge(
+            "relay_lingering_transactions",
+            "Transactions of others that have been open for a minute and may keep messages from being sent.",
+            ["kind"],
+            registry=registry,
+        )
+        self._seen(events.LocksSeen(sessions=0, prepared=0))
         self._archived = Counter("relay_messages_archived", "Messages moved to the archive.", registry=registry)
         self._success = Gauge(
             "relay_last_success_timestamp_seconds", "When a message was last accepted.", registry=registry
@@ -80,10 +87,16 @@ class Metrics:
                 self._database_refused.labels(event.stage).inc()
             case events.CallRefused():
                 self._database_refused.labels("settle").inc()
+            case events.LocksSeen():
+                self._seen(event)
             case events.Archived():
                 self._archived.inc(event.messages)
             case _:
                 pass
+
+    def _seen(self, locks: events.LocksSeen) -> None:
+        self._lingering.labels("session").set(locks.sessions)
+        self._lingering.labels("prepared").set(locks.prepared)
 
     def _settled(self, call: events.CallSettled) -> None:
         self._calls.labels(call.outcome).inc()

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, text
 
 from relay.acting import acting
 from relay.errors import RelayError
-from relay.holders import named_if_in_the_way
+from relay.holders import Holder, InTheWay, holders, named_if_in_the_way
 from relay.operators import statements as sql
 from relay.operators.ledger import Order, record
 from relay.sql import quoted, run, schema_of, statement
@@ -33,12 +33,16 @@ _TABLES = ("outbox_archive", "attempt_archive", "call_archive")
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What one batch moved. ``busy``: another archiver is at work, so this run ended and leaves the rest to it."""
+    """What one batch moved. ``busy``: another archiver is at work, so this run ended and leaves the rest to it.
+
+    ``archiver``: which session that is and since when, in words; None: it has ended meanwhile.
+    """
 
     messages: int = 0
     attempts: int = 0
     calls: int = 0
     busy: bool = False
+    archiver: str | None = None
 
     def __add__(self, other: Moved) -> Moved:
         return Moved(
@@ -46,6 +50,7 @@ class Moved:
             self.attempts + other.attempts,
             self.calls + other.calls,
             self.busy or other.busy,
+            other.archiver or self.archiver,
         )
 
 
@@ -107,9 +112,13 @@ def archive(
         while more:
             with transaction() as connection, acting(connection, undone):
                 page = run(connection, batches, after=after, **asked).one()
-            yield Moved(page.messages, page.attempts, page.calls, page.busy)
             if page.busy:
+                with transaction() as connection:
+                    yield Moved(
+                        busy=True, archiver=next((f"{one.who}{one.since}" for one in _archivers(connection)), None)
+                    )
                 return
+            yield Moved(page.messages, page.attempts, page.calls)
             after, more = page.after, page.more
             if page.messages or page.calls:
                 undone = _UNFINISHED
@@ -154,7 +163,7 @@ def drop_month(connection: Connection, month: str, *, actor: str, reason: str) -
 
 def _drop_month(connection: Connection, month: str, actor: str, reason: str) -> Month:
     if not run(connection, sql.LOCK_OUT_ARCHIVERS).scalar_one():
-        raise RelayError("Somebody is archiving just now; nothing was dropped.", "Try again when that has ended.")
+        raise InTheWay(_archivers(connection), undone="nothing was dropped", does="is archiving")
     found = droppable(connection, month)
     facts = {field: getattr(found, field) for field in found.__dataclass_fields__}
     facts |= run(connection, sql.ARCHIVED_DAYS, **bounds(found.month)).mappings().one()
@@ -165,6 +174,11 @@ def _drop_month(connection: Connection, month: str, actor: str, reason: str) -> 
     with named_if_in_the_way(connection, schema, [*_TABLES, *parts]):
         connection.execute(text(f"drop table {', '.join(f'{quoted(schema)}.{part}' for part in parts)}"))
     return found
+
+
+def _archivers(connection: Connection) -> list[Holder]:
+    """The sessions that have the lock of archivers."""
+    return holders(connection, schema_of(connection), ["archive_lock"])
 
 
 def bounds(month: str) -> dict[str, datetime]:

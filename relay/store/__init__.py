@@ -25,7 +25,8 @@ from sqlalchemy.exc import DBAPIError
 
 from relay import statements as sql
 from relay.errors import RefusedError, SwallowedError, UnreachableError
-from relay.lingering import LINGERING, WAITING_FOR_LONG, Lingering
+from relay.holders import Holder
+from relay.lingering import LINGERING, WAITING_FOR_LONG, Lingering, asked, of
 from relay.message import CallKey
 from relay.operators.archive import Moved, archive
 from relay.outcomes import History, PauseOrder, Policy, Settlement, exhausted_ids, lapsed, spared, unsound
@@ -45,6 +46,7 @@ __all__ = ["Claim", "ClaimLimits", "Moved", "Pause", "Sent", "Settled", "Store",
 
 _LAPSED_AT_ONCE = 100
 _PLAIN = 2  # of the forms of a settlement: in ASCII
+_A_DAY_SECONDS = 90_000.0  # and an hour: a pace is never further away
 _NONE: Mapping[str, Any] = {}
 
 
@@ -311,11 +313,15 @@ class Store:
             for row in rows
         )
 
-    def reserve(self, app_key: str, step_seconds: float) -> float:
-        """Reserve the next call of this app key for this worker; how many seconds to wait until it may be made."""
+    def reserve(self, app_key: str, step_seconds: float, *, within_seconds: float = _A_DAY_SECONDS) -> float:
+        """Reserve the next call of this app key for this worker; how many seconds to wait until it may be made.
+
+        Infinity, and nothing is reserved: all the time from now on until ``within_seconds`` later has been.
+        """
+        given = {"app_key": app_key, "step_seconds": step_seconds, "within_seconds": within_seconds}
         with self._transaction() as connection:
-            asked = {"app_key": app_key, "step_seconds": step_seconds}
-            return max(0.0, float(self._value(connection, sql.RESERVE, asked)))
+            rows = self._fetch(connection, sql.RESERVE, given)
+            return max(0.0, float(rows[0].wait_seconds)) if rows else float("inf")
 
     def now(self) -> float:
         """The database's clock, in seconds since the epoch."""
@@ -342,8 +348,9 @@ class Store:
         """Who may have had messages locked for this long, if some have been ready for this long."""
         given = {"seconds": seconds}
         with self._transaction() as connection:
-            found = [Lingering(*row) for row in self._fetch(connection, LINGERING, given)]
-            return tuple(found) if found and self._value(connection, WAITING_FOR_LONG, given) else ()
+            rows = self._fetch(connection, LINGERING, asked(seconds))
+            found = of((Holder(*row) for row in rows), seconds)
+            return found if found and self._value(connection, WAITING_FOR_LONG, given) else ()
 
     def archive(self, older_than: timedelta, *, failed_holds: bool = False) -> Iterator[Moved]:
         """Move what finished longer ago than that to the archive, a batch a step; the ledger says who and why."""

@@ -39,11 +39,12 @@ from relay.database_errors import (
     sqlstate,
 )
 from relay.errors import RefusedError, RelayError, UnreachableError
-from relay.lingering import IN_THE_WAY
-from relay.sql import SCHEMA
+from relay.holders import HOLDERS, Holder, likeliest
+from relay.sql import SCHEMA, migrate_lock
 from relay.store.preparing import give_up_if_outdated, keep_plans
 from relay.store.running import fetch
 
+_OURS_SECONDS = 0.2  # other workers' transactions are over in less
 _CANCEL_SECONDS = 1.0  # for a cancelled statement to end
 
 
@@ -161,10 +162,19 @@ class Connections:
             return ""
         with suppress(Exception), self._engine.connect() as connection:
             self._use(connection)
-            for row in fetch(connection, IN_THE_WAY, self._schema, {}):
-                since = f", idle in a transaction for {row.seconds:.0f} s" if row.seconds is not None else ""
-                return f": process {row.pid} (role {row.role}{since}) holds a lock on {row.held}"
+            rows = fetch(connection, HOLDERS, self._schema, {"tables": None, "lock": migrate_lock(self._schema)})
+            for one in likeliest(filter(_keeps, (Holder(*row) for row in rows)), waited_seconds=_OURS_SECONDS):
+                since = "" if one.seconds is None else one.since
+                return f": {one.who}{since}, holds a lock on {one.held}"
         return ""
+
+
+def _keeps(one: Holder) -> bool:
+    """Whether a statement may wait for this one. Who waits for a lock, as our own sessions do, keeps nobody waiting by
+    itself.
+    """
+    lasts = one.seconds is None or one.seconds > _OURS_SECONDS
+    return one.whole or (bool(one.tables) and lasts and not one.waits)
 
 
 def _cancel(raw: Any) -> None:

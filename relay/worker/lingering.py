@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 
-from relay.events import Events, LocksTaken
+from relay.events import Events, LocksSeen, LocksTaken
 from relay.lingering import SECONDS, Lingering
 from relay.store import Store
 from relay.worker.threads import Threads
@@ -38,6 +38,7 @@ class Lookout:
         self._seconds = seconds
         self._since: dict[str, float] = {}  # transactions, as long as they are there
         self._told: set[str] = set()
+        self._count = LocksSeen(sessions=0, prepared=0)
 
     async def look_forever(self) -> None:
         """Look, and tell of who is new, until cancelled."""
@@ -47,7 +48,7 @@ class Lookout:
                 self.meet(await self._threads.run(lambda: self._store.lingering(self._seconds)), time.monotonic())
 
     def meet(self, found: tuple[Lingering, ...], now: float) -> None:
-        """Tell each of them once: at once, or when it has been seen for long enough."""
+        """Tell each of them once: at once, or when it has been seen for long enough. And how many there are."""
         self._since = {one.transaction: self._since.get(one.transaction, now) for one in found}
         self._told &= self._since.keys()
         for one in found:
@@ -56,3 +57,8 @@ class Lookout:
                 continue
             self._told.add(one.transaction)
             self._events.emit(LocksTaken(str(one if one.seconds is not None else replace(one, seconds=seen))))
+        kinds = [one.pid is None for one in found if one.transaction in self._told]
+        count = LocksSeen(sessions=kinds.count(False), prepared=kinds.count(True))
+        if count != self._count:
+            self._count = count
+            self._events.emit(count)

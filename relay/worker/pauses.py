@@ -5,7 +5,8 @@ Pauses of accounts are heeded by the claim itself, however many they are: of tho
 read here (and ``acquaintance.py`` ends those that a credential caused). Which account uses which app key is known here
 alone: credentials live outside the database, or in the application's own tables. A pause that an answer has just
 ordered counts here at once, before it is settled: what is claimed meanwhile is given back and not sent into the same
-wall.
+wall. So does a pace by which the next call of an app key is far away, or calls that wait for their turn would in time
+have all the slots.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from relay.worker.threads import Threads
 
 _FRESH_SECONDS = 1.0  # how long the list read last is good
 _LONGEST_STEP_SECONDS = 86_400.0  # between two calls: the database must be able to add it to its time
+# How far away the turn of a call may be. One that waits has a slot, and those of other app keys wait for slots.
+_AWAY_SECONDS, _AWAY_STEPS = 60.0, 2
 _KNOWN_SECONDS = 1.0  # how long an account that was looked up is not looked up again
 
 
@@ -58,6 +61,7 @@ class Pauses:
         self._of_apps: tuple[object, tuple[str, ...]] = (None, ())  # for which look, and the accounts it found
         self._read_monotonic = self._stale_monotonic = float("-inf")
         self._reserving: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # of which app keys
+        self._away: dict[str, float] = {}  # scope of an app key whose pace is full → until when it is left alone
         self._in_vain: dict[str, float] = {}  # app key → when a reservation failed last
 
     async def meet(self, accounts: Iterable[str]) -> None:
@@ -95,7 +99,7 @@ class Pauses:
         if self._read_monotonic <= max(self._stale_monotonic, time.monotonic() - _FRESH_SECONDS):
             await self._read()
         after = float("inf") if only_endless else time.monotonic()
-        paused = frozenset(scope for scope, end in self._paused.items() if end >= after)
+        paused = frozenset(scope for ends in (self._paused, self._away) for scope, end in ends.items() if end >= after)
         return (*(scope[8:] for scope in sorted(paused) if scope.startswith("account:")), *self._accounts_of(paused))
 
     def is_paused(self, account: str) -> bool:
@@ -108,9 +112,14 @@ class Pauses:
         if not self._calls_per_second or app_key is None:
             return
         step_seconds = min(_LONGEST_STEP_SECONDS, 1.0 / self._calls_per_second)
-        await asyncio.sleep(await self._reserve(app_key, step_seconds))
+        within_seconds = max(_AWAY_SECONDS, _AWAY_STEPS * step_seconds)
+        wait_seconds = await self._reserve(app_key, step_seconds, within_seconds)
+        if wait_seconds == float("inf"):
+            self._away[f"app:{app_key}"] = time.monotonic() + within_seconds / 2  # then there is room again
+            raise UnreachableError("The next call of the app key is far away")
+        await asyncio.sleep(wait_seconds)
 
-    async def _reserve(self, app_key: str, step_seconds: float) -> float:
+    async def _reserve(self, app_key: str, step_seconds: float, within_seconds: float) -> float:
         """One of an app key at a time, as its row has it anyway: where another session keeps that locked, each that
         asks would hold a thread. Who waited behind one that asked in vain does not ask again, and the vain one is told.
         """
@@ -119,7 +128,9 @@ class Pauses:
             if self._in_vain.get(app_key, float("-inf")) >= began:
                 raise UnreachableError("The next call of the app key could not be reserved")
             try:
-                return await self._threads.run(lambda: self._store.reserve(app_key, step_seconds))
+                return await self._threads.run(
+                    lambda: self._store.reserve(app_key, step_seconds, within_seconds=within_seconds)
+                )
             except UnreachableError as error:
                 self._in_vain[app_key] = time.monotonic()
                 if error.cause == Kind.TOO_SLOW:  # of a server that is away others tell
@@ -129,7 +140,7 @@ class Pauses:
     def _end(self, account: str) -> float:
         """When, in monotonic seconds, its own pause and that of its app key are over."""
         scopes = (f"account:{account}", f"app:{self._app_key(account)}")
-        return max(self._paused.get(scope, float("-inf")) for scope in scopes)
+        return max(ends.get(scope, float("-inf")) for ends in (self._paused, self._away) for scope in scopes)
 
     def _accounts_of(self, paused: frozenset[str]) -> tuple[str, ...]:
         """Those whose app key is paused: they may be thousands, so it is looked for them once."""

@@ -65,7 +65,7 @@ def test_looking_first(run: Relay, db: Connection) -> None:
 
 def test_moving(run: Relay, db: Connection) -> None:
     moved = json.loads(run("--older-than", "0s", "--batch", "2", "--json").stdout)
-    assert moved == {"messages": 5, "attempts": 0, "calls": 0, "busy": False}
+    assert moved == {"messages": 5, "attempts": 0, "calls": 0, "busy": False, "archiver": None}
     assert (count(db, "outbox"), count(db, "outbox_archive")) == (0, 5)
     reasons = db.execute(text("select reason, count from relay.action order by id"))
     assert [tuple(row) for row in reasons] == [("retention", number) for number in (2, 2, 1)]
@@ -100,7 +100,10 @@ def test_a_worker_may_move_and_not_drop(
 def test_a_second_archiver_is_told(run: Relay, db: Connection, engine: Engine) -> None:
     with engine.begin() as first:
         first.execute(text("select * from relay.archive_messages(now(), 2, false, 'a', 'r', 0)"))
-        assert run("--older-than", "0s").stderr == "another archiver is at work: the rest is left to it\n"
+        said = run("--older-than", "0s").stderr
+        pid = first.execute(text("select pg_backend_pid()")).scalar_one()
+        assert said.startswith(f"another archiver is at work (process {pid}, role {engine.url.username}, application ")
+        assert said.endswith(" s ago)): the rest is left to it\n")
         assert json.loads(run("--older-than", "0s", "--json").stdout)["busy"] is True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pkgutil
 import tempfile
 import threading
@@ -18,6 +19,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine, create_engine, make_url
 
 from relay import acting
+from relay.checks import examination
 from relay.cli.verbs import VERBS, relay
 from relay.errors import RelayError
 from relay.holders import InTheWay
@@ -45,9 +47,18 @@ ACTS = {
     "archive": (("archive", "--older-than", "0s"), "nothing is archived"),
 }
 # They wait in ways of their own, each with a test of its own, or write into no table of the relay's.
-APART = {"migrate", "run", "demo", "sandbox", "export", "check", "explain", "roles", "version"}
+APART = {"migrate", "run", "demo", "sandbox", "check", "explain", "roles", "version"}
 # Of these it is enough that they read in bounded time.
-READS = {"status": ("status",), "list": ("list",)}
+READS = {"status": ("status",), "list": ("list",), "export": ("export", "evidence")}
+OTHERWISE = (
+    ("show", "1"),
+    ("migrate", "--check"),
+    ("archive", "--list"),
+    ("archive", "--older-than", "0s", "--dry-run"),
+    ("archive", "--drop", "2026-01", "--dry-run"),
+    ("prune", "--older-than", "0s", "--dry-run"),
+    ("retry", "1", "--dry-run"),
+)
 ROWS = {
     **dict.fromkeys(("retry", "discard", "redact"), "select id from relay.outbox for update"),
     **dict.fromkeys(("pause", "resume"), "select scope from relay.pause for update"),
@@ -159,16 +170,44 @@ def test_rows_locked_by_somebody_whose_sessions_are_hidden_from_us(
     assert contents(rows) == before
 
 
-@pytest.mark.parametrize("verb", [*ACTS, *READS])
-def test_everything_locked(rows: Rows, run: Relay, database_url: str, verb: str) -> None:
+def test_everything_locked(rows: Rows, run: Relay, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As ``vacuum full`` or a migration that somebody forgot to commit does it. Also what a verb only reads waits."""
-    arguments, _ = ACTS.get(verb, (READS.get(verb, ()), ""))
+    monkeypatch.setattr(acting, "LOCK_SECONDS", 0.05)
     with holding(database_url, EVERYTHING) as holder:
-        said = run(*arguments).stderr
-        assert (
-            f"error: process {holder.info.backend_pid}, role {holder.info.user}, application forgotten, idle in" in said
-        )
-        assert ", nothing was changed\n" in said
+        who = f"error: process {holder.info.backend_pid}, role {holder.info.user}, application forgotten, idle in"
+        for arguments in (*(act for act, _ in ACTS.values()), *READS.values(), *OTHERWISE):
+            said = run(*arguments).stderr
+            assert who in said, arguments
+            assert ", nothing was changed\n" in said, arguments
+    assert not any(Path("evidence").glob("*.jsonl*"))
+
+
+def test_a_check_names_who_has_locked_everything_and_does_not_wait_anew_for_each_fact(
+    rows: Rows, database_url: str, run: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examination, "LOCK_SECONDS", SHORT_SECONDS)
+    monkeypatch.setattr(examination, "_ONCE_MORE_SECONDS", 0.01)
+    with holding(database_url, EVERYTHING) as holder:
+        pid, role, began = holder.info.backend_pid, holder.info.user, time.monotonic()
+        looked = json.loads(CliRunner().invoke(relay, ["check", "--no-platform", "--json"]).stdout)["facts"]
+        assert time.monotonic() - began < FOR_EVER_SECONDS / 2, "it waited until the lock was let go"
+    (found,) = (found for found in looked if found["name"] == "revision")
+    assert found["sentence"].startswith(f"cannot be looked at: process {pid}, role ")
+    assert f"select pg_terminate_backend({pid}), as {role} or " in found["hint"]
+
+
+def test_who_archives_and_does_not_end_is_named(rows: Rows, run: Relay, roles: Roles) -> None:
+    """Any login that may archive can keep everybody else from it."""
+    archives = "select relay.archive_messages(now() - interval '2 days', 1, false, 'a', 'r', 0)"
+    CliRunner().invoke(relay, ["archive", "--older-than", "0s"])
+    with holding(roles.url("worker"), archives) as holder:
+        who = f"process {holder.info.backend_pid}, role {holder.info.user}, application forgotten, "
+        said = CliRunner().invoke(relay, ["archive", "--older-than", "0s"]).stderr
+        assert f"another archiver is at work ({who}" in said
+        said = run("archive", "--drop", "2026-01", "--yes", *WHY).stderr
+        assert f"error: {who}" in said
+        assert ", is archiving; nothing was dropped\n" in said
+        assert f"select pg_terminate_backend({holder.info.backend_pid}), as {holder.info.user} or " in said
 
 
 def test_a_call_that_would_be_pruned(rows: Rows, run: Relay, roles: Roles) -> None:

@@ -15,7 +15,8 @@ from sqlalchemy import Engine, create_engine, make_url
 
 from relay import lingering
 from relay.cli.verbs import relay
-from relay.events import Events, LocksTaken
+from relay.events import Events, LocksSeen
+from relay.holders import Holder
 from relay.lingering import Lingering
 from relay.store import ClaimLimits, Store
 from relay.worker.lingering import Lookout
@@ -67,11 +68,11 @@ def test_check_and_status_name_a_session_that_we_may_look_at(rows: Rows, check: 
             return found if found["state"] == "warn" else {}
 
         found = eventually(told)
-        assert f"process {pid} (role {role}, application forgotten) leaves a transaction open for " in found["sentence"]
-        assert found["hint"].endswith(f"select pg_terminate_backend({pid})")
+        assert f"process {pid}, role {role}, application forgotten, leaves a transaction open for " in found["sentence"]
+        assert found["hint"].endswith(f"select pg_terminate_backend({pid}), as {role} or a member of pg_signal_backend")
         status = CliRunner().invoke(relay, ["status"]).stdout
-        assert f"in the way  process {pid} (role {role}, application forgotten) leaves a transaction" in status
-        assert f": select pg_terminate_backend({pid})\n" in status
+        assert f"in the way  process {pid}, role {role}, application forgotten, leaves a transaction" in status
+        assert f": select pg_terminate_backend({pid}), as {role} or a member of pg_signal_backend\n" in status
     assert check("--no-platform")["row locks"][0]["state"] == "ok"
     assert "in the way" not in CliRunner().invoke(relay, ["status"]).stdout
 
@@ -123,7 +124,7 @@ def test_who_keeps_something_else_locked_that_workers_write_is_named_too(
     rows.run("insert into relay.pause (scope, reason, by) values (concat('app', chr(58), '1'), 'r', 'w')")
     with open_transaction(roles.url(part), statement) as holder:
         (found,) = check("--no-platform")["row locks"]
-        assert f"process {holder.info.backend_pid} (role {holder.info.user}" in found["sentence"]
+        assert f"process {holder.info.backend_pid}, role {holder.info.user}, " in found["sentence"]
         assert f" may have locked {what}, which keeps messages from being sent" in found["sentence"]
 
 
@@ -168,10 +169,10 @@ def test_an_application_that_keeps_ordering_keys_to_itself_is_named_while_messag
         if waits == "nothing":
             assert found["state"] == "ok", "only messages without a key wait, and not for this"
             return
-        assert f"process {holder.info.backend_pid} (role {roles.login('app')}" in found["sentence"]
+        assert f"process {holder.info.backend_pid}, role {roles.login('app')}, " in found["sentence"]
         assert " may have locked ordering keys, which keeps messages from being sent" in found["sentence"]
         status = CliRunner().invoke(relay, ["status"]).stdout
-        assert f"in the way  process {holder.info.backend_pid} " in status
+        assert f"in the way  process {holder.info.backend_pid}, " in status
 
 
 async def test_a_worker_tells_it_while_messages_could_be_sent(rows: Rows, roles: Roles) -> None:
@@ -181,7 +182,8 @@ async def test_a_worker_tells_it_while_messages_could_be_sent(rows: Rows, roles:
 
     def hear(event: Any) -> None:
         told.append(event)
-        came.set()
+        if isinstance(event, LocksSeen):
+            came.set()
 
     with open_transaction(roles.url("worker"), LOCK) as holder:
         holder.execute("select pg_sleep(0.02)")
@@ -196,8 +198,8 @@ async def test_a_worker_tells_it_while_messages_could_be_sent(rows: Rows, roles:
         looking.cancel()
         with suppress(asyncio.CancelledError):
             await looking
-        assert [type(event) for event in told] == [LocksTaken]
-        assert told[0].holder.startswith(f"process {found.pid} (role {found.role}, application forgotten) leaves a ")
+        assert told[1:] == [LocksSeen(sessions=1, prepared=0)]
+        assert told[0].holder.startswith(f"process {found.pid}, role {found.role}, application forgotten, leaves a ")
         rows.run("insert into relay.pause (scope, reason, by) values (concat('account', chr(58), 'default'), 'r', 'w')")
         assert store.lingering(0.01) == ()
     engine.dispose()
@@ -207,12 +209,24 @@ async def test_a_worker_tells_it_while_messages_could_be_sent(rows: Rows, roles:
 def test_a_worker_waits_until_it_has_seen_for_long_what_is_hidden_from_it() -> None:
     told: list[Any] = []
     lookout = Lookout(None, None, Events([told.append]))  # type: ignore[arg-type]
-    hidden = Lingering("3/7", 12, "r", "", None, None)
+    hidden = Lingering("3/7", 12, "r", "", None, None, ("outbox",), "process 12, role r", "select 1")
     for now in (0.0, 20.0, 40.0):
         lookout.meet((hidden,), now)
     assert not told
     lookout.meet((), 60.0)  # gone: a new beginning
     for now in (80.0, 100.0, 120.0, 140.0, 160.0):
         lookout.meet((hidden,), now)
-    (event,) = told
-    assert event.holder.startswith("process 12 (role r, application unnamed) leaves a transaction open for 60 s and ")
+    event, count = told
+    assert count == LocksSeen(sessions=1, prepared=0)
+    lookout.meet((), 180.0)
+    assert told[2:] == [LocksSeen(sessions=0, prepared=0)], "it is over"
+    assert event.holder.startswith("process 12, role r, leaves a transaction open for 60 s and ")
+
+
+def test_whoever_chooses_the_name_of_a_prepared_transaction_writes_no_statement_for_us() -> None:
+    holder = Holder("3/7", None, "shop", "", None, "x'; drop table orders; --\x1b", 70.0, None, "me", tables=("call",))
+    assert holder.remedy.startswith("rollback prepared 'x''; drop table orders; --\\u001b', as shop or ")
+    (told,) = lingering.of([holder], 60.0)
+    assert str(told).startswith(
+        "the prepared transaction x'; drop table orders; --\\u001b of shop, is open for 70 s and "
+    )

@@ -57,7 +57,7 @@ async def test_of_several_who_wait_for_a_call_nobody_is_taken_for_the_one_who_ha
             await threads.run(lambda: store.settle([settlement], {}))
         said.append(str(lost.value))
     await first
-    assert f"process {pid} (role {roles.login('worker')}" in said[0]
+    assert f"process {pid}, role {roles.login('worker')}, " in said[0]
     assert said[0].endswith(" holds a lock on call.")
     await threads.run(lambda: store.settle([settlement], {}))
     assert rows.counts() == {"done": 1}
@@ -97,6 +97,6 @@ async def test_a_pace_that_somebody_keeps_locked_is_told_and_costs_other_app_key
         await eventually_async(all_is_done)
     assert most == 1, "each that waits for the row holds a thread, and all else waits for threads"
     lost = [each for each in bench.told(events.DatabaseLost) if each.stage == "pace"]
-    assert f"process {pid} (role {roles.login('worker')}" in lost[0].error
+    assert f"process {pid}, role {roles.login('worker')}, " in lost[0].error
     assert lost[0].error.endswith(" holds a lock on pace.")
     assert {each.stage for each in bench.told(events.DatabaseLost)} == {"pace"}

@@ -12,10 +12,13 @@ from sqlalchemy.pool import NullPool
 
 from relay.checks import NamedFinding, State, named
 from relay.checks.backlog import pace
+from relay.events import CallSettled
 from relay.settings import Settings
 from relay.store import Store
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
+from tests.fixtures.scripted import Bench, Phonebook, Scripted
+from tests.fixtures.waiting import eventually_async
 
 AWAY = "update relay.pace set next_at = now() + interval '20 hours' where app_key = '12345678'"
 
@@ -101,6 +104,32 @@ def test_many_steps_below_those_of_the_calls_hide_nobody_who_moves_it_further_th
     for _ in range(10):
         mallory.execute("update relay.pace set next_at = next_at + interval '9 s'")
     assert who(rows) == mallory.info.user
+
+
+async def test_a_pace_that_is_far_away_takes_no_slot_from_the_calls_of_other_app_keys(
+    rows: Rows, roles: Roles, mallory: psycopg.Connection
+) -> None:
+    """Before, each slot came to a call that waited for its turn, for up to a day."""
+    mallory.execute("insert into relay.pace (app_key, next_at) values ('1', now() + interval '20 hours')")
+    book = Phonebook({"slow": ("1", "a"), "default": ("2", "b")})
+    made = create_engine(roles.url("worker"))
+    rows.add(400, account="slow")
+    bench = Bench(made, Scripted(), directory=book, calls_per_second=1000.0, concurrency=2)
+    async with bench.running():
+        await eventually_async(lambda: _told(bench))
+        rows.add(100)
+        await eventually_async(lambda: _done(rows, 100))
+    assert rows.one("select count(*) from relay.outbox where account = 'slow' and status = 'pending'") == 400
+    assert rows.one("select next_at < now() + interval '20 hours' from relay.pace where app_key = '1'")
+    made.dispose()
+
+
+async def _told(bench: Bench) -> bool:
+    return any(settled.outcome == "released" for settled in bench.told(CallSettled))
+
+
+async def _done(rows: Rows, count: int) -> bool:
+    return rows.counts().get("done") == count
 
 
 def test_a_new_key_too_and_no_worker_names_the_login(rows: Rows, mallory: psycopg.Connection) -> None:

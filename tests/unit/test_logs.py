@@ -50,6 +50,7 @@ EVERY: list[tuple[events.Event, str]] = [
     (events.CallLost(7), "warning"),
     (events.LeasesRecovered(1, 2), "warning"),
     (events.LocksTaken("process 7, role x"), "warning"),
+    (events.LocksSeen(sessions=1, prepared=0), "info"),
     (events.Paused("account:a", 1.0, "throttled", "7"), "warning"),
     (events.Paused("account:a", None, "credentials", "27"), "error"),
     (events.PauseLifted("account:a"), "info"),

@@ -35,6 +35,9 @@ def told(*heard: events.Event) -> dict[tuple[str, tuple[str, ...]], float]:
 def test_before_anything_happened_a_scrape_can_be_read() -> None:
     seen = told()
     assert seen["relay_build_info", (__version__,)] == 1.0
+    assert (
+        seen["relay_lingering_transactions", ("session",)] == seen["relay_lingering_transactions", ("prepared",)] == 0
+    )
     assert seen["relay_calls_lost_total", ()] == 0.0
 
 
@@ -88,6 +91,12 @@ def test_the_rest_is_counted_where_it_happens() -> None:
     assert seen["relay_pauses_total", ()] == 1
     assert seen["relay_messages_archived_total", ()] == 1000
     assert (seen["relay_database_lost_total", ("settle",)], seen["relay_database_lost_total", ("claim",)]) == (1, 1)
+
+
+def test_who_keeps_messages_locked_is_a_gauge_of_two_kinds() -> None:
+    seen = told(events.LocksSeen(sessions=2, prepared=1), events.LocksSeen(sessions=0, prepared=3))
+    kinds = {labels: value for (name, labels), value in seen.items() if name == "relay_lingering_transactions"}
+    assert kinds == {("session",): 0, ("prepared",): 3}
 
 
 def test_the_last_success_moves_with_accepted_messages_alone() -> None:
