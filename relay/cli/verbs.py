@@ -34,6 +34,7 @@ VERBS = {
     "archive": ("relay.cli.archive:archive", "Move finished messages to the archive; list and drop its months."),
     "check": ("relay.cli.check:check", "Look for what is wrong: settings, database, tables, credentials, backlog."),
     "explain": ("relay.cli.explain:explain", "Say what a code means, what the relay does, and whom to ask."),
+    "topics": ("relay.cli.topics:topics", "Print typed messages as JSON Schema, or what a new version breaks."),
     "roles": ("relay.cli.roles:roles", "Show least-privilege roles, or print the SQL that makes them."),
     "version": ("relay.cli.version:version", "Show the version."),
 }

@@ -54,7 +54,7 @@ LIBRARIES = {
     "httpx": {"producers.authorities", "producers.posting", "producers.tmc"},
     "prometheus_client": {"observers"},
     "psycopg": {"addresses", "integrations.django", "outbox", "readable", "sessions", "store", "wakeups"},
-    "pydantic": {"outbox.topic", "producers.options", "settings", "wording"},
+    "pydantic": {"outbox.topic", "producers.options", "settings", "topics", "wording"},
     "pydantic_settings": {"settings"},
     "sqlalchemy": SQL_ROOMS,
     "starlette": {"integrations.starlette", "observers", "sandbox"},
