@@ -14,12 +14,23 @@ from relay.cli.printing import say, say_exactly
 @click.option("--sql", is_flag=True, help="Print the DDL, for an empty database or --from; it connects to nothing.")
 @click.option("--to", default="head", show_default=True, metavar="REVISION", help="Where to stop.")
 @click.option("--from", "start", metavar="REVISION", help="With --sql: the revision that is already there.")
+@click.option(
+    "--no-transaction", is_flag=True, help="With --sql: without BEGIN and COMMIT, for a tool that has its own."
+)
 @click.option("--check", is_flag=True, help="Change nothing; fail unless the tables are as this version needs them.")
 @click.option("--wait", type=duration, default="1m", show_default=True, help="Try this long while tables are in use.")
 @click.option(
     "--lock-timeout", type=duration, default="2s", show_default=True, help="Let inserts wait this long in each try."
 )
-def migrate(sql: bool, check: bool, to: str, start: str | None, wait: timedelta, lock_timeout: timedelta) -> None:
+def migrate(
+    sql: bool,
+    no_transaction: bool,
+    check: bool,
+    to: str,
+    start: str | None,
+    wait: timedelta,
+    lock_timeout: timedelta,
+) -> None:
     """Bring the tables up to date, or print the DDL.
 
     Safe to run again, and in several places at once. It takes the owner of the database or of the schema, no
@@ -33,6 +44,8 @@ def migrate(sql: bool, check: bool, to: str, start: str | None, wait: timedelta,
 
     if start and not sql:
         raise click.UsageError("--from belongs to --sql: a database knows which revision it is at")
+    if no_transaction and not sql:
+        raise click.UsageError("--no-transaction belongs to --sql: what is run here is one transaction")
     if check and (sql or start or to != "head"):
         raise click.UsageError("--check asks whether the tables are at head, and goes with none of the others")
     settings = load()
@@ -46,7 +59,12 @@ def migrate(sql: bool, check: bool, to: str, start: str | None, wait: timedelta,
         say(f"the tables are at revision {HEAD}", err=True)
         return
     if sql:
-        say_exactly(migrating.migration_sql(schema=settings.schema_name, to=to, start=start))
+        script = migrating.migration_sql(
+            schema=settings.schema_name, to=to, start=start, transaction=not no_transaction
+        )
+        say_exactly(script)
+        if not script:
+            say("nothing to do", err=True)
         return
     with opened(settings) as database:
         with database.engine.connect() as connection:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     Target = str | URL | Engine | Connection | AsyncEngine
 
+_SAVEPOINT = "relay_migration"
+
 
 def migrate(
     target: Target,
@@ -110,11 +112,22 @@ def _engine(target: str | URL | AsyncEngine) -> Engine:
     return engine
 
 
-def migration_sql(*, schema: str = "relay", to: str = "head", start: str | None = None) -> str:
-    """The DDL that :func:`migrate` would run on a database at revision ``start``, as one script; needs no database."""
+def migration_sql(
+    *, schema: str = "relay", to: str = "head", start: str | None = None, transaction: bool = True
+) -> str:
+    """The DDL that :func:`migrate` would run on a database at revision ``start``, as one script; needs no database.
+
+    Empty where nothing is to be done. Without ``transaction`` it has no BEGIN and COMMIT, and begins with a savepoint,
+    which fails outside of a transaction: half a migration is none.
+    """
     buffer = io.StringIO()
-    options: dict[str, Any] = {"as_sql": True, "output_buffer": buffer}
+    options: dict[str, Any] = {"as_sql": True, "output_buffer": buffer, "transactional_ddl": transaction}
     context = MigrationContext.configure(dialect_name="postgresql", opts=options)
+    operations = Operations(context)
     with context.begin_transaction():
-        upgrade(Operations(context), to=to, schema=schema, start=start)
-    return buffer.getvalue()
+        if not transaction:
+            operations.execute(f"savepoint {_SAVEPOINT}")
+        applied = upgrade(operations, to=to, schema=schema, start=start)
+        if not transaction:
+            operations.execute(f"release savepoint {_SAVEPOINT}")
+    return buffer.getvalue() if applied else ""
