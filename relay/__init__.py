@@ -72,12 +72,10 @@ if not TYPE_CHECKING:  # a type checker that sees it takes any name for one of o
     def __getattr__(name: str) -> Any:
         if name not in _HOMES:
             raise AttributeError(f"module 'relay' has no attribute {name!r}")
-        try:
+        from relay.errors import needs
+
+        with needs("topic" if name == "Topic" else "worker", f"relay.{name}"):
             return getattr(import_module(_HOMES[name]), name)
-        except ModuleNotFoundError as error:
-            extra = "topic" if name == "Topic" else "worker"
-            error.add_note(f"hint: relay.{name} needs more than an insert does: pip install 'outbox-relay[{extra}]'")
-            raise
 
 
 def __dir__() -> list[str]:

@@ -15,6 +15,9 @@ The command line maps them to exit codes; nothing else does.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class RelayError(Exception):
     """Base of all. ``str(error)`` is one sentence without secrets or contents; ``hint`` is the next step, or empty.
@@ -72,3 +75,17 @@ class SwallowedError(RefusedError):
 
 class UnsettledError(RelayError):
     """The run ended with calls that nobody could settle. Their leases lapse, and their messages are sent again."""
+
+
+@contextmanager
+def needs(extra: str, what: str) -> Iterator[None]:
+    """Around imports: where a library is not installed, the error says which extra of the package brings it.
+
+    ``what`` is what the reader asked for. An error that has been told already stays as it is.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if not hasattr(error, "__notes__") and not str(error.name).startswith("relay"):
+            error.add_note(f"hint: {what} needs more than an insert does: pip install 'outbox-relay[{extra}]'")
+        raise

@@ -16,6 +16,11 @@ import click
 from relay.cli.printing import say
 from relay.errors import ConfigurationError, RelayError
 
+# What the extra ``worker`` brings, as it is imported.
+OF_THE_WORKER = {"aiohttp", "alembic", "click", "httpx", "prometheus_client", "psycopg", "pydantic"} | {
+    "pydantic_settings", "starlette", "structlog", "uvicorn"
+}  # fmt: skip
+_OF_OTHERS = "Nothing of the relay's imports it. Install what needs it as a whole; pip check says what is missing."
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
@@ -57,7 +62,8 @@ def failure_of(error: Exception) -> Failure:
         return Failure(error)
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("relay"):
         package = error.name.partition(".")[0]
-        return Failure(ConfigurationError(f"{package} is not installed", "pip install 'outbox-relay[worker]'"))
+        hint = "pip install 'outbox-relay[worker]'" if package in OF_THE_WORKER else _OF_OTHERS
+        return Failure(ConfigurationError(f"{package} is not installed", hint))
     if isinstance(error, OSError) and error.errno in _CANNOT_WRITE and error.filename is None:
         return Unwritten(error)
     return Failure(RelayError(f"Unexpected {type(error).__name__}", "relay --debug ... shows where it happened"))

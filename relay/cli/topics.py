@@ -22,7 +22,7 @@ INCOMPATIBLE = 3
     help="Print no schema: do these topics take all messages of the schemas saved in FILE?",
 )
 def topics(place: str, against: Path | None) -> None:
-    """Print the topics of a module as JSON Schema, or compare them with those that were saved.
+    """Print typed messages as JSON Schema, or what a new version breaks.
 
     With --against the exit code is 3 where a message that was right is not any more, or that cannot be told. The module
     is looked for from the folder you are in, and no database is asked.

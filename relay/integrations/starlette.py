@@ -14,18 +14,15 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import TYPE_CHECKING, Any
 
 import relay
-from relay.errors import ConfigurationError
+from relay.errors import ConfigurationError, needs
 from relay.integrations.server_processes import counted_in
 
 if TYPE_CHECKING:
     from relay.settings import Settings
 
-try:
+with needs("worker", "relay.integrations.starlette"):
     from starlette.requests import Request
     from starlette.responses import Response
-except ModuleNotFoundError as error:
-    error.add_note("hint: relay.integrations.starlette runs a worker: pip install 'outbox-relay[worker]'")
-    raise
 
 # Of any ASGI application, Starlette's or not; what it yields is the state of each request.
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any]]]

@@ -24,11 +24,13 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 from relay.credential import Credential
-from relay.errors import ConfigurationError
+from relay.errors import ConfigurationError, needs
 from relay.findings import Finding
 from relay.message import Answer, Batch
-from relay.producers.options import BatchSize, ProducerOptions, Secret, Timeout
-from relay.wording import nearest
+
+with needs("worker", "relay.producers"):
+    from relay.producers.options import BatchSize, ProducerOptions, Secret, Timeout
+    from relay.wording import nearest
 
 __all__ = [
     "GROUP",

@@ -23,11 +23,13 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from relay.errors import ConfigurationError, SchemaError
+from relay.errors import ConfigurationError, SchemaError, needs
 from relay.revisions import r0001, r0002, r0003, r0004, r0005, r0006, r0007, r0008
 from relay.revisions.locks import AFTER, BEFORE
-from relay.sessions import script_begins, script_ends, undisturbed
 from relay.sql import VERSION_TABLE, quoted
+
+with needs("worker", "relay.revisions"):
+    from relay.sessions import script_begins, script_ends, undisturbed
 
 REVISIONS: tuple[ModuleType, ...] = (r0001, r0002, r0003, r0004, r0005, r0006, r0007, r0008)
 HEAD: str = REVISIONS[-1].REVISION

@@ -21,27 +21,29 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    PrivateAttr,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from relay.errors import ConfigurationError, needs
+
+with needs("worker", "relay.settings"):
+    from pydantic import (
+        AfterValidator,
+        BaseModel,
+        BeforeValidator,
+        Field,
+        PrivateAttr,
+        SecretStr,
+        ValidationError,
+        ValidationInfo,
+        field_validator,
+    )
+    from pydantic_settings import (
+        BaseSettings,
+        EnvSettingsSource,
+        InitSettingsSource,
+        PydanticBaseSettingsSource,
+        SettingsConfigDict,
+    )
 
 from relay.addresses import normalized_url
-from relay.errors import ConfigurationError
 from relay.settings.files import (
     CREDENTIAL_PARTS,
     DEFAULT_FILE,

@@ -100,7 +100,8 @@ def saved(file: Path) -> dict[str, Any]:
     try:
         read = json.loads(file.read_bytes())
     except OSError as error:
-        raise RelayError(f"{file} cannot be read: {error.strerror}.") from None
+        hint = "Name the file that relay topics --schema was saved in."
+        raise RelayError(f"{file} cannot be read: {error.strerror}.", hint) from None
     except ValueError:
         read = None
     topics = read.get("topics") if isinstance(read, dict) else None

@@ -1,4 +1,4 @@
-"""What the keywords of JSON Schema that bound a value mean for whoever compares two schemas: functions of two schemas.
+"""What the keywords of JSON Schema that bound a value mean where two schemas are compared.
 
 Each rule says whether the new schema takes less than the old one in this respect: a sentence, or nothing.
 """
