@@ -95,7 +95,7 @@ def asked(seconds: float) -> dict[str, object]:
 
 
 def of(found: Iterable[Holder], seconds: float) -> tuple[Lingering, ...]:
-    """Those who have been there for so long, or are hidden from us."""
+    """Those who have been there for this long, or are hidden from us."""
     return tuple(
         Lingering(
             one.transaction, one.pid, one.role, one.application, one.seconds, one.gid, tuple(one.tables),

@@ -75,7 +75,7 @@ def pause(using: str, account: str, order: Wish, *, minutes: int | None) -> int:
 
 
 def resume(using: str, scope: str, order: Wish) -> int | None:
-    """End a pause, whoever ordered it; the row of the ledger, or None where nothing was paused."""
+    """End a pause, a person's or a worker's; the row of the ledger, or None where nothing was paused."""
     with _acting(using) as cursor:
         cursor.execute(_written(_RESUME), [scope, order.reason, order.actor, _THROUGH])
         found: int | None = cursor.fetchone()[0]

@@ -1,7 +1,7 @@
 """The admin: messages, calls, pauses and the ledger, to look at; what may be done to them are actions with a reason.
 
-Nothing is added, changed or deleted by a form, whoever is logged in. An action shows first what it would do to the
-messages selected, and then does it to exactly these, for whoever has its permission.
+Nothing is added, changed or deleted by a form, under any login. An action shows first what it would do to the
+messages selected, and then does it to exactly these, for a person who has its permission.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ class PauseAdmin(LookOnly):
 
     @admin.action(permissions=["resume"], description="Resume")
     def resume(self, request: Any, queryset: Any) -> Any:
-        """End the selected pauses, whoever ordered them."""
+        """End the selected pauses, of persons or of workers."""
         form, using = _given(request, Reason), router.db_for_write(AuditPause)
         scopes = request.POST.getlist(ACTION_CHECKBOX_NAME)
         if not form.is_valid():
