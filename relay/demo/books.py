@@ -104,6 +104,11 @@ def count_by_status(engine: Engine) -> tuple[int, int, int]:
 def held_by(platform_url: str) -> list[dict[str, Any]]:
     """What the platform accepted, in that order. Never asked through a proxy."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open(f"{platform_url}/messages", timeout=10) as answer:
-        found: list[dict[str, Any]] = json.load(answer)
-    return found
+    found: list[dict[str, Any]] = []
+    while True:
+        after = found[-1]["id"] if found else 0
+        with direct.open(f"{platform_url}/messages?after={after}", timeout=10) as answer:
+            page = json.load(answer)
+        if not page:
+            return found
+        found += page

@@ -2,9 +2,9 @@
 
     /router/rest      the gateway, any verb; query and form are merged, multipart is not read
     GET    /          the page for people
-    GET    /messages  accepted messages in order; ?topic= &contains= &after=ID &limit=N
+    GET    /messages  accepted messages in order; ?topic= &contains= &after=ID &limit=N, in pages of 1,000
     DELETE /messages  forget messages and calls
-    GET    /calls     every call since then
+    GET    /calls     every call since then; ?after=NUMBER &limit=N, likewise
     POST   /faults    replace the faults: a JSON list of texts
 
 What changes the sandbox is refused to a web page elsewhere, which a browser may well lead here (``foreign``).
@@ -18,10 +18,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_address
-from itertools import islice
-from typing import cast
+from typing import TypeVar, cast
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.applications import Starlette
@@ -32,11 +31,13 @@ from starlette.routing import Route
 from relay.errors import ConfigurationError
 from relay.sandbox.answers import Rendered, render
 from relay.sandbox.page import render_page
+from relay.sandbox.paging import page_of
 from relay.sandbox.platform import Platform
-from relay.sandbox.records import AcceptedMessage, row_of
+from relay.sandbox.records import AcceptedMessage, CallRecord, row_of
 from relay.showing import json_text
 
 TRANSPORT = "relay.transport"
+_Row = TypeVar("_Row", AcceptedMessage, CallRecord)
 VERBS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _OWN_NAMES = (".localhost", ".local", ".internal", ".test")  # that no stranger's DNS can give
 FORM_TYPE = "application/x-www-form-urlencoded"
@@ -82,19 +83,13 @@ async def index(request: Request) -> Response:
 
 
 async def messages(request: Request) -> Response:
-    """The accepted messages as JSON, those that the query asks for; 400 where it asks for no number."""
-    query = request.query_params
-    try:
-        after, limit = (int(query[name]) if name in query else None for name in ("after", "limit"))
-    except ValueError:
-        return _json({"error": "after and limit must be whole numbers."}, 400)
-    topic, contains = query.get("topic"), query.get("contains", "")
+    """A page of what was accepted, the oldest first: of a topic, with a text in the content, after an id."""
+    topic, contains = (request.query_params.get(name) for name in ("topic", "contains"))
 
     def wanted(message: AcceptedMessage) -> bool:
-        return message.id > (after or 0) and topic in (None, message.topic) and contains in message.content
+        return topic in (None, message.topic) and (contains or "") in message.content
 
-    found = (message for message in _platform(request).messages if wanted(message))
-    return _json([row_of(message) for message in islice(found, None if limit is None else max(limit, 0))])
+    return _page(request, _platform(request).messages, lambda message: message.id, wanted)
 
 
 async def forget(request: Request) -> Response:
@@ -106,8 +101,8 @@ async def forget(request: Request) -> Response:
 
 
 async def calls(request: Request) -> Response:
-    """Every call so far as JSON, refused ones included."""
-    return _json([row_of(call) for call in _platform(request).calls])
+    """A page of the calls, refused ones too, the oldest first: after a number."""
+    return _page(request, _platform(request).calls, lambda call: call.number, lambda _: True)
 
 
 async def set_faults(request: Request) -> Response:
@@ -138,6 +133,16 @@ def foreign(request: Request) -> Response | None:
         hint = "Call it by its address, by localhost or by a name without a dot."
         return _json({"error": f"The sandbox is not changed under the name {host}.", "hint": hint}, 403)
     return None
+
+
+def _page(
+    request: Request, rows: Sequence[_Row], number: Callable[[_Row], int], wanted: Callable[[_Row], bool]
+) -> Response:
+    try:
+        page, headers = page_of(rows, number, request.query_params, wanted)
+    except ValueError:
+        return _json({"error": "after and limit must be whole numbers."}, 400)
+    return _json([row_of(row) for row in page], headers=headers)
 
 
 def _is_address(host: str) -> bool:
@@ -180,6 +185,6 @@ def _packed(request: Request, rendered: Rendered, status: int) -> Response:
     return Response(body, status, headers)
 
 
-def _json(value: object, status: int = 200) -> Response:
+def _json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Readable JSON; a lone surrogate, which UTF-8 cannot carry, goes out as the escape it came in as."""
-    return Response(json_text(value), status, media_type="application/json")
+    return Response(json_text(value), status, headers, media_type="application/json")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from relay.sandbox.answers import CallAnswer, Produced, Refusal, Reply
+from relay.sandbox.answers import CallAnswer, Produced, ProduceResult, Refusal, Reply
 from relay.sandbox.checks import CHECKS, GATE, App, Request, Stage
 from relay.sandbox.elements import Element, judge, read_elements
 from relay.sandbox.records import AcceptedMessage, CallRecord, tail_of, written
@@ -78,6 +78,7 @@ class Platform:
         self._seed = seed
         self._calls_seen = 0
         self._last_id = 0
+        self._script: dict[int, dict[int, ProduceResult]] = {}
         self.set_faults(faults)
 
     def set_faults(self, texts: Iterable[str]) -> None:
@@ -89,6 +90,10 @@ class Platform:
     def faults(self) -> list[str]:
         """The faults in force, as written."""
         return [fault.text for fault in self._plan.faults]
+
+    def script(self, index: int, result: ProduceResult, *, call: int | None = None) -> None:
+        """Say this of the message at this index, from 0, of the next call, or of that call, counted from 1."""
+        self._script.setdefault(call or self._calls_seen + 1, {})[index] = result
 
     def forget(self) -> None:
         """Drop all messages and calls; their numbers go on counting."""
@@ -143,10 +148,11 @@ class Platform:
     def _produce(self, request: Request, request_id: str, elements: list[Element], strikes: Strikes) -> Reply:
         """Judge and keep the elements, answer, and let the faults spoil the answer."""
         results = []
+        scripted = self._script.pop(self._calls_seen + 1, {})
         for index, element in enumerate(elements):
             result = judge(element, self.policy.topics)
             if result.accepted:
-                result = strikes.result_for(element["content"]) or result
+                result = scripted.get(index) or strikes.result_for(element["content"]) or result
             if result.accepted:
                 self._keep(request, request_id, index, element)
             results.append(result)

@@ -10,15 +10,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from relay.testing.emptying import NotATestDatabase, empty, empty_async
+    from relay.testing.connections import is_asynchronous
+    from relay.testing.draining import Drain
+    from relay.testing.emptying import NotATestDatabase, empty, empty_async, empty_at
+    from relay.testing.platform import ArrivedMessage, ScriptedPlatform
+    from relay.testing.written import AsyncOutbox, Outbox, WrittenMessage
 
 _HOMES = {
-    "NotATestDatabase": "relay.testing.emptying",
-    "empty": "relay.testing.emptying",
-    "empty_async": "relay.testing.emptying",
+    "ArrivedMessage": "platform",
+    "AsyncOutbox": "written",
+    "Drain": "draining",
+    "NotATestDatabase": "emptying",
+    "Outbox": "written",
+    "ScriptedPlatform": "platform",
+    "WrittenMessage": "written",
+    "empty": "emptying",
+    "empty_async": "emptying",
+    "empty_at": "emptying",
+    "is_asynchronous": "connections",
 }
 
-__all__ = ["NotATestDatabase", "empty", "empty_async"]
+__all__ = [
+    "ArrivedMessage",
+    "AsyncOutbox",
+    "Drain",
+    "NotATestDatabase",
+    "Outbox",
+    "ScriptedPlatform",
+    "WrittenMessage",
+    "empty",
+    "empty_async",
+    "empty_at",
+    "is_asynchronous",
+]
 
 
 if not TYPE_CHECKING:  # a type checker that sees it takes any name for one of ours
@@ -26,7 +50,11 @@ if not TYPE_CHECKING:  # a type checker that sees it takes any name for one of o
     def __getattr__(name: str) -> Any:
         if name not in _HOMES:
             raise AttributeError(f"module 'relay.testing' has no attribute {name!r}")
-        return getattr(import_module(_HOMES[name]), name)
+        try:
+            return getattr(import_module(f"relay.testing.{_HOMES[name]}"), name)
+        except ModuleNotFoundError as error:
+            error.add_note(f"hint: relay.testing.{name} needs more than an insert: pip install 'outbox-relay[worker]'")
+            raise
 
 
 def __dir__() -> list[str]:

@@ -17,17 +17,17 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.pool import NullPool
 
+from relay.addresses import normalized_url
 from relay.database_errors import LOCKED, Kind, cause_of, origin_of, sqlstate
-from relay.errors import MessageError, RelayError, SchemaError
-from relay.outbox.adding import of_session
-from relay.outbox.drivers import Driver, at_once, of_async, of_sqlalchemy, of_sync
-from relay.outbox.kinds import is_a
+from relay.errors import RelayError, SchemaError
+from relay.outbox.drivers import Driver
 from relay.sql import SCHEMA, filled
+from relay.testing.connections import on_async_connection, on_connection
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -126,30 +126,20 @@ def empty(connection: Synchronous | Engine, *, schema: str = SCHEMA) -> None:
     ``connection`` is what ``relay.add`` takes, or an Engine; its login owns the tables. Raises NotATestDatabase, and
     RelayError where the login does not own them, a worker is at work, or an open transaction is in the way for 5 s.
     """
-    with _told("empty"):
-        if isinstance(connection, Engine):
-            with connection.begin() as begun:
-                _empty(begun, schema)
-        else:
-            _empty(connection, schema)
+    with _told():
+        on_connection(connection, schema, _emptied)
 
 
 async def empty_async(connection: Asynchronous | AsyncEngine, *, schema: str = SCHEMA) -> None:
     """The same as :func:`empty` for what ``relay.add_async`` takes, or an AsyncEngine."""
-    held: Any = connection
-    with _told("empty_async"):
-        if is_a(held, "sqlalchemy.ext.asyncio", "AsyncEngine"):
-            async with held.begin() as begun:
-                await begun.run_sync(_empty, schema)
-        elif is_a(held, "sqlalchemy.ext.asyncio", "AsyncSession", "AsyncConnection"):
-            await held.run_sync(_empty, schema)
-        elif is_a(held, "sqlalchemy.ext.asyncio", "async_scoped_session"):
-            await held().run_sync(_empty, schema)
-        elif is_a(held, "psycopg", "AsyncConnection") and held.info.transaction_status.name == "IDLE":
-            async with held.transaction():
-                await _emptied(of_async(held, "testing.empty_async", schema), schema)
-        else:
-            await _emptied(of_async(held, "testing.empty_async", schema), schema)
+    with _told():
+        await on_async_connection(connection, schema, _emptied)
+
+
+def empty_at(url: str, *, schema: str = SCHEMA) -> None:
+    """The same over a connection of its own, by psycopg; no connection stays behind."""
+    engine = create_engine(normalized_url(url), poolclass=NullPool)
+    empty(engine, schema=schema)
 
 
 def refusal(look: DatabaseSeen) -> RelayError | None:
@@ -170,30 +160,6 @@ def refusal(look: DatabaseSeen) -> RelayError | None:
     return None
 
 
-def _empty(held: Any, schema: str) -> None:
-    """Of a synchronous session or connection. Where no transaction was open, none is afterwards."""
-    held = held() if isinstance(held, scoped_session) else held
-    if isinstance(held, Session):
-        begun = held.in_transaction()
-        _empty_connection(of_session(held), schema)
-        if not begun:
-            held.commit()
-    elif isinstance(held, Connection) and not held.in_transaction():
-        with held.begin():
-            _empty_connection(held, schema)
-    elif is_a(held, "psycopg", "Connection") and held.info.transaction_status.name == "IDLE":
-        with held.transaction():
-            _empty_connection(held, schema)
-    else:
-        _empty_connection(held, schema)
-
-
-def _empty_connection(held: Any, schema: str) -> None:
-    function = "testing.empty"
-    driver = of_sqlalchemy(held, function, schema) if isinstance(held, Connection) else of_sync(held, function, schema)
-    at_once(_emptied(driver, driver.schema or schema))
-
-
 async def _emptied(driver: Driver, schema: str) -> None:
     (row,) = await driver.run(filled(_LOOK, schema), {})
     if refused := refusal(DatabaseSeen(*row)):
@@ -209,16 +175,10 @@ def _not_the_owner() -> RelayError:
 
 
 @contextmanager
-def _told(function: str) -> Iterator[None]:
+def _told() -> Iterator[None]:
     """An error of the driver as a sentence, as far as it is about what is done here."""
     try:
         yield
-    except MessageError as error:
-        raise RelayError(
-            str(error).replace("relay.testing.empty_async", f"relay.testing.{function}"),
-            "Give an Engine, Session, Connection, psycopg.Connection or Django's connection; "
-            "to empty_async their asynchronous counterparts or asyncpg.Connection.",
-        ) from None
     except RelayError:
         raise
     except Exception as error:

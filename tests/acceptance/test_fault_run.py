@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,6 +17,7 @@ import relay
 from relay.embedded import EmbeddedPostgres
 from tests.acceptance.ledger import assert_ledger
 from tests.acceptance.outbox import Outbox
+from tests.fixtures.accepted import accepted_contents
 from tests.fixtures.pooler import needs_pgbouncer, pgbouncer
 from tests.fixtures.processes import RelayProcess, StartRelay
 from tests.fixtures.waiting import eventually
@@ -111,9 +110,7 @@ def assert_clean_end(outbox: Outbox, workers: list[RelayProcess], sandbox: str, 
         worker.send_signal(signal.SIGTERM)
     assert [worker.wait() for worker in workers] == [0, 0], "\n".join(worker.report()[-3000:] for worker in workers)
     eventually(lambda: outbox.open_calls() == 0, deadline_seconds=10)
-    with urllib.request.urlopen(f"{sandbox}/messages") as answer:
-        accepted = [message["content"] for message in json.load(answer)]
-    assert_ledger(outbox, accepted, refused)
+    assert_ledger(outbox, accepted_contents(sandbox), refused)
 
 
 @pytest.mark.timeout(180)

@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ import pytest
 
 from tests.acceptance.ledger import assert_ledger
 from tests.acceptance.outbox import Outbox, overlapping_claims
+from tests.fixtures.accepted import accepted_contents
 from tests.fixtures.processes import StartRelay
 from tests.fixtures.strict_platform import Behaviour, StrictPlatform, error, hang_after_storing, honest
 from tests.fixtures.waiting import eventually
@@ -150,8 +150,7 @@ def test_two_workers_and_twelve_kills(outbox: Outbox, env: dict[str, str], start
     heir = start_relay("run", "--drain", env=env)
 
     assert heir.wait(60) == 0, heir.report()
-    with urllib.request.urlopen(f"{url}/messages") as answer:
-        accepted = [message["content"] for message in json.load(answer)]
+    accepted = accepted_contents(url)
     assert_ledger(outbox, accepted, refused=set(range(50, 3000, 100)))
     assert overlapping_claims(outbox) == []
     assert len(accepted) > len(set(accepted)), "six of the twelve died between a request and its settling"

@@ -56,6 +56,7 @@ LIBRARIES = {
     "psycopg": {"addresses", "integrations.django", "outbox", "readable", "sessions", "store", "wakeups"},
     "pydantic": {"outbox.topic", "producers.options", "settings", "topics", "wording"},
     "pydantic_settings": {"settings"},
+    "pytest": {"testing.plugin"},
     "sqlalchemy": SQL_ROOMS,
     "starlette": {"integrations.starlette", "observers", "sandbox"},
     "structlog": {"observers"},

@@ -15,11 +15,13 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
 
 from relay.errors import UnreachableError
+from relay.sandbox import paging
 from relay.sandbox.faults import KINDS
 from relay.sandbox.platform import APP_KEY, APP_SECRET, Platform, PlatformPolicy, ResultsOnSuccess
 from relay.sandbox.server import RunningSandbox, running_sandbox
@@ -279,7 +281,35 @@ async def test_messages_are_listed_in_order_and_filtered(client: httpx.AsyncClie
     assert await ids(after="1") == [2, 3]
     assert await ids(after="1", limit="1") == [2]
     assert await ids(limit="0") == []
+    assert await ids(limit="-1") == []
+    assert await ids(after="-5") == [1, 2, 3]
+    assert await ids(after="9") == []
     assert (await client.get("/messages", params={"limit": "many"})).status_code == 400
+
+
+async def test_lists_come_in_pages_that_lead_to_the_next(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "PAGE", 2)
+    for n in range(5):
+        await produce(client, elements(f'{{"n":{n}}}', '{"other":1}'))
+
+    async def pages(path: str) -> list[list[int]]:
+        found, following = [], f"http://sandbox{path}"
+        while following:
+            response = await client.get(following.removeprefix("http://sandbox"))
+            found.append([row.get("id", row.get("number")) for row in response.json()])
+            link = response.links.get("next", {}).get("url")
+            following = urljoin(following, link) if link else ""
+        return found
+
+    assert await pages("/messages") == [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]]
+    assert await pages("/messages?contains=other") == [[2, 4], [6, 8], [10]]
+    assert await pages("/messages?limit=4&after=1&topic=" + GOOD[0]["topic"]) == [[2, 3, 4, 5], [6, 7, 8, 9], [10]]
+    assert await pages("/calls") == [[1, 2], [3, 4], [5]]
+    monkeypatch.setattr(paging, "LONGEST_PAGE", 3)
+    assert await pages("/messages?limit=1000000") == [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10]]
+    assert (await client.get("/calls", params={"after": "x"})).status_code == 400
 
 
 async def test_a_lone_surrogate_is_listed_as_it_came(client: httpx.AsyncClient) -> None:

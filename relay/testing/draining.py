@@ -1,0 +1,73 @@
+"""A worker that runs to its end against the scripted platform: production's own, with delays too short to wait for.
+
+It has an event loop and threads of its own, so it is called in the same way from sync and async tests; the test stands
+still meanwhile. Nothing of the environment and no ``relay.toml`` is read: a test must not depend on whose machine it is
+on, and never reach the real platform.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from relay import background
+from relay.assembly.embedding import drain
+from relay.errors import RelayError
+from relay.sandbox.platform import APP_KEY, APP_SECRET, SESSION
+from relay.sandbox.server import running_sandbox
+from relay.settings import Settings, load
+from relay.sql import SCHEMA
+from relay.testing.platform import ScriptedPlatform
+from relay.worker import Report
+
+# Whoever is asked about, the platform knows them.
+_EVERY_ACCOUNT = (
+    f"select '{APP_KEY}' as app_key, '{APP_SECRET}' as app_secret, '{SESSION}' as session where :account <> ''"
+)
+_SHORT: dict[str, Any] = {
+    "accounts_query": _EVERY_ACCOUNT,
+    "tmc_app_key": APP_KEY,
+    "tmc_app_secret": APP_SECRET,
+    "tmc_session": SESSION,
+    "wakeup": "poll",
+    "poll_interval_ms": 2,
+    "retry_base_seconds": 0.001,
+    "retry_max_seconds": 0.002,
+    "max_attempts": 3,
+    "outage_hours": 0,  # whole calls that come to nothing count as attempts: a platform that is down fails a message
+    "tmc_timeout_seconds": 2,
+    "lease_seconds": 4,
+    "shutdown_grace_seconds": 1,
+}
+
+
+class Drain:
+    """``drain()`` sends what is committed and due, and gives the report back: ``report.done``, ``report.failed``."""
+
+    def __init__(self, database_url: str, platform: ScriptedPlatform, *, schema: str = SCHEMA) -> None:
+        self._where = {"database_url": database_url, "schema": schema}
+        self._platform = platform
+
+    def __call__(self, *, within_seconds: float = 20, **options: Any) -> Report:
+        """Options are those of ``relay.toml``: ``max_attempts=1``, ``on_unknown="hold"``.
+
+        Raises RelayError where there is something left to send after that time.
+        """
+        executor = background.Executor(1, name="drain")
+        future = executor.submit(lambda: background.run(self._drained(within_seconds, options)))
+        executor.shutdown()
+        return future.result()
+
+    async def _drained(self, within_seconds: float, options: dict[str, Any]) -> Report:
+        nothing_given = Settings.model_construct(config=Path("no relay.toml is read"))
+        async with running_sandbox(self._platform.sandbox) as playing:
+            settings = load(nothing_given, **{**_SHORT, "tmc_url": playing.router_url, **self._where, **options})
+            try:
+                async with asyncio.timeout(within_seconds):
+                    return await drain(settings)
+            except TimeoutError:
+                raise RelayError(
+                    f"There is still something to send after {within_seconds:g} s.",
+                    "A message may be due later, or a fault never end; within_seconds= gives it longer.",
+                ) from None
