@@ -31,6 +31,7 @@ from dataclasses import dataclass, replace
 
 from relay.backoff import delay_seconds
 from relay.message import (
+    NO_CREDENTIALS,
     Answer,
     Answered,
     Batch,
@@ -51,6 +52,7 @@ _NO_ANSWERS = {EXHAUSTED, "relay.discarded", "relay.expired", "relay.unreadable"
 THROTTLE_SECONDS = 1.0  # when the platform names no time; its clients wait as long
 LONGEST_THROTTLE_SECONDS = 86_400.0  # every quota starts anew within a day, so more is a mistake
 NO_CREDENTIAL = "none"  # in the place of a fingerprint: any credential that is configured ends such a pause
+LOST = "lost"  # likewise: it ends once it is known again where the messages of the account go
 ALONE_SECONDS = 60.0  # for a message whose neighbours went through with the credential that it is refused for
 OUR_FAULT_SECONDS = 60.0  # a mistake of ours does not pass by itself, but a clock that is set right does
 PARTIAL = "partial"
@@ -361,8 +363,11 @@ def _verdict(
     return Verdict.retried(message_id, index, result, outcome=again, pays=True, delay_seconds=delay)
 
 
-def without_credentials(account: str) -> PauseOrder:
-    """For an account that no call can be made for."""
+def without_credentials(account: str, lost: str | None = None) -> PauseOrder:
+    """For an account that no call can be made for; ``lost``: why nobody knows where its messages go."""
+    if lost is not None:
+        reason = f"nothing can be sent for the account {account!r}: {lost.replace(chr(10), '; ')}"
+        return PauseOrder(f"account:{account}", None, reason, NO_CREDENTIALS, LOST)
     order = _pause(account, no_credentials(account))
     assert order is not None
     return order

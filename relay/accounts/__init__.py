@@ -1,7 +1,8 @@
-"""Whose credentials produce a message. An account that is not known here has none, and its messages wait.
+"""Whose credentials produce a message, and where to. An account that is not known here has no credentials, and goes
+where all others go.
 
-``credential`` and ``identity`` answer at once, from memory. ``refresh`` asks the sources, the first one that knows an
-account wins; it blocks and belongs into a thread. What stays true:
+``credential``, ``identity`` and ``route`` answer at once, from memory. ``refresh`` asks the sources, the first one that
+knows an account wins; it blocks and belongs into a thread. What stays true:
 
 - a source in trouble takes nothing away: what it said last is kept, and no later source is asked in its place;
 - one account in trouble leaves the others alone;
@@ -12,10 +13,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Protocol
+from typing import Any, Protocol
 
+from relay.accounts.directions import Directions, Fingerprinted
 from relay.credential import Credential
 from relay.errors import RelayError
 
@@ -23,7 +25,7 @@ DEFAULT = "default"
 FRESH_SECONDS = 5.0
 _CROWD = 10_000  # accounts, from which on those are forgotten that had nothing
 
-Found = Credential | RelayError  # a credential, or why what is there for the account is of no use
+Found = Credential | Directions | RelayError  # the last one: why what is there for the account is of no use
 
 
 class Source(Protocol):
@@ -39,11 +41,19 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What was found for an account, and when it was asked for."""
+    """What was found for an account, and when it was asked for. ``error``: why nothing was ever understood of it."""
 
     asked_monotonic: float
+    credential: Credential | None = None
+    identity: tuple[str, str] | None = None
+    route: Fingerprinted | None = None
+    error: RelayError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Understood:
     credential: Credential | None
-    identity: tuple[str, str] | None
+    route: Fingerprinted | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +65,10 @@ class _LeftAlone:
 
 
 class Accounts:
-    """The credentials by account name. Any thread may call any method.
+    """What is known by account name. Any thread may call any method.
 
+    ``understand`` makes a route of the directions of an account, None where it goes where all go, and raises
+    ConfigurationError where they make no sense: then that account is in trouble, and no other.
     ``fresh_seconds``: what was found, or was not, is not looked up again for this long. ``trouble`` is a sentence for
     the log while a source, or what it has for some account, is of no use.
     """
@@ -65,11 +77,13 @@ class Accounts:
         self,
         sources: Sequence[Source],
         *,
+        understand: Callable[[Directions], Fingerprinted | None] = lambda _said: None,
         fresh_seconds: float = FRESH_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.trouble: str | None = None
         self._sources = tuple(sources)
+        self._understand = understand
         self._fresh_seconds = fresh_seconds
         self._monotonic = monotonic
         self._entries: dict[str, _Entry] = {}
@@ -85,9 +99,28 @@ class Accounts:
         return entry.credential if entry else None
 
     def identity(self, account: str) -> tuple[str, str] | None:
-        """App key and fingerprint of the account's credential: what the worker may know of it."""
+        """App key and fingerprint of the account's credential: what the worker may know of it.
+
+        Where it has none and goes its own way, no app key and the fingerprint of that route.
+        """
         entry = self._entries.get(account)
         return entry.identity if entry else None
+
+    def route(self, account: str) -> Any:
+        """Its own way, as ``understand`` made it; None: that of all others."""
+        entry = self._entries.get(account)
+        return entry.route if entry else None
+
+    def routed(self) -> dict[str, Any]:
+        """The routes of those that were looked up and go their own way, by name."""
+        return {account: entry.route for account, entry in sorted(self._entries.items()) if entry.route}
+
+    def lost(self, account: str) -> str | None:
+        """Why nobody knows where its messages go; None: that is known."""
+        entry = self._entries.get(account)
+        if entry is None:
+            return f"the account {account!r} has not been looked up"
+        return str(entry.error) if entry.error else None
 
     def forget(self, account: str) -> None:
         """Let the next refresh look it up however fresh it is; until then it stays as it is."""
@@ -111,6 +144,9 @@ class Accounts:
             found = source.look_up([DEFAULT]).get(DEFAULT)
             if isinstance(found, RelayError):
                 raise found
+            if isinstance(found, Directions):
+                self._understand(found)
+                found.credential()
 
     def _due(self, accounts: set[str]) -> set[str]:
         oldest = self._monotonic() - self._fresh_seconds
@@ -121,19 +157,19 @@ class Accounts:
 
         return set(filter(is_due, accounts))
 
-    def _ask(self, accounts: set[str]) -> dict[str, Found]:
-        found: dict[str, Found] = {}
+    def _ask(self, accounts: set[str]) -> dict[str, _Understood | RelayError]:
+        found: dict[str, _Understood | RelayError] = {}
         for source in self._sources:
             if left := accounts - found.keys():
                 found |= self._ask_source(source, left)
         return found
 
-    def _ask_source(self, source: Source, accounts: set[str]) -> Mapping[str, Found]:
+    def _ask_source(self, source: Source, accounts: set[str]) -> Mapping[str, _Understood | RelayError]:
         trouble = self._left_alone.get(source)
         if trouble and self._monotonic() < trouble.until_monotonic:
             return dict.fromkeys(accounts, trouble.error)
         try:
-            found = source.look_up(accounts)
+            found = {account: self._understood(said) for account, said in source.look_up(accounts).items()}
         except Exception as unforeseen:  # a source may be anything; whatever it raises takes nothing away
             error = unforeseen if isinstance(unforeseen, RelayError) else _unforeseen(source, unforeseen)
             self._left_alone[source] = _LeftAlone(self._monotonic() + self._fresh_seconds, error)
@@ -144,22 +180,43 @@ class Accounts:
         self._useless |= {account: error for account, error in found.items() if isinstance(error, RelayError)}
         return found
 
-    def _keep(self, accounts: set[str], found: Mapping[str, Found], asked_monotonic: float) -> None:
+    def _understood(self, said: Found) -> _Understood | RelayError:
+        if not isinstance(said, Directions):
+            return said if isinstance(said, RelayError) else _Understood(said, None)
+        try:
+            return _Understood(route=self._understand(said), credential=said.credential())
+        except RelayError as error:
+            return error
+        except Exception as unforeseen:  # a producer may be anybody's
+            return RelayError(f"{said.where}: its producer cannot be made: unexpected {type(unforeseen).__name__}")
+
+    def _keep(self, accounts: set[str], found: Mapping[str, _Understood | RelayError], asked_monotonic: float) -> None:
         for account in accounts:
-            answer = found.get(account)
-            credential = self.credential(account) if isinstance(answer, RelayError) else answer
-            identity = (credential.app_key, credential.fingerprint) if credential else None
-            self._entries[account] = _Entry(asked_monotonic, credential, identity)
+            self._entries[account] = self._entry(account, found.get(account), asked_monotonic)
         if len(self._entries) > self._crowd:
             self._forget_the_unknown(asked_monotonic)
         troubles = [*(left.error for left in self._left_alone.values()), *self._useless.values()]
         self.trouble = _told(troubles) if troubles else None
 
+    def _entry(self, account: str, answer: _Understood | RelayError | None, asked_monotonic: float) -> _Entry:
+        if answer is None:
+            return _Entry(asked_monotonic)
+        if isinstance(answer, RelayError):
+            before = self._entries.get(account)
+            if before is None or before.error is not None:
+                return _Entry(asked_monotonic, error=answer)
+            return replace(before, asked_monotonic=asked_monotonic)  # what it said last is kept
+        credential, route = answer.credential, answer.route
+        identity = ("", route.fingerprint) if route else None
+        if credential:
+            identity = (credential.app_key, credential.fingerprint)
+        return _Entry(asked_monotonic, credential, identity, route)
+
     def _forget_the_unknown(self, now: float) -> None:
         """Any login can make up accounts: those that had nothing are kept for as long as that is fresh."""
         oldest = now - self._fresh_seconds
         kept = [
-            (name, entry) for name, entry in self._entries.items() if entry.credential or entry.asked_monotonic > oldest
+            (name, entry) for name, entry in self._entries.items() if entry.identity or entry.asked_monotonic > oldest
         ]
         self._entries = dict(kept)
         self._useless = {name: error for name, error in self._useless.items() if name in self._entries}

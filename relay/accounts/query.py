@@ -2,6 +2,7 @@
 
     select app_key, app_secret, session from shop where name = :account
     select name as account, app_key, app_secret, session from shop where name = any(:accounts)
+    select producer, options from shop where name = :account
 
 The first form is run once for each account, but sent for all of them in one piece, the second once for many. Either
 runs in a read-only transaction with a time limit, its columns are taken by name, and neither its text nor a value is
@@ -10,6 +11,7 @@ part of an error: a query may well contain the key that decrypts a column.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,16 +20,17 @@ from sqlalchemy import URL, Connection, Engine, text
 from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 
 from relay.accounts import Found
-from relay.accounts.sources import credential_of
+from relay.accounts.directions import said_of
 from relay.addresses import told
 from relay.certificates import trouble_of_postgresql
 from relay.conninfo import advice, refused_parameter
 from relay.database_errors import NOT_AS_WRITTEN, SYNTAX_ERROR, Kind, cause_of, is_away, sqlstate
 from relay.errors import ConfigurationError, RelayError, UnreachableError
-from relay.settings import CREDENTIAL_PARTS
+from relay.settings import CREDENTIAL_PARTS, PRODUCER_KEY
 
 QUERY = "RELAY_ACCOUNTS_QUERY"
 LIMIT_SECONDS = 5
+_OPTIONS = "options"  # the column
 
 # The statement is the user's: where it finds its tables, and which rows, is for the role to say.
 _AS_THE_ROLE = (
@@ -104,9 +107,12 @@ class QuerySource:
 
 
 def _ours(columns: Sequence[str], rows: Iterable[Sequence[Any]], *more: str) -> list[dict[str, Any]]:
-    """Only the columns that are ours."""
-    wanted = [*CREDENTIAL_PARTS, *more]
-    wrong = [name for name in wanted if columns.count(name) != 1 and (name != "session" or name in columns)]
+    """Only the columns that are ours. Where one names the producer, the credential may be missing."""
+    wanted, optional = [*CREDENTIAL_PARTS, *more], {"session"}
+    if PRODUCER_KEY in columns:
+        wanted += [PRODUCER_KEY, _OPTIONS]
+        optional.update(CREDENTIAL_PARTS, [PRODUCER_KEY, _OPTIONS])
+    wrong = [name for name in wanted if columns.count(name) != 1 and (name not in optional or name in columns)]
     if wrong:
         raise ConfigurationError(f"{QUERY} must return one column {' and one column '.join(wrong)}")
     return [{name: row[columns.index(name)] for name in wanted if name in columns} for row in rows]
@@ -115,10 +121,28 @@ def _ours(columns: Sequence[str], rows: Iterable[Sequence[Any]], *more: str) -> 
 def _found(account: str, rows: Sequence[Mapping[str, Any]]) -> Found:
     if len(rows) > 1:
         return ConfigurationError(f"{QUERY} must return one row for an account, and returned {len(rows)} for {account}")
+    where = f"{QUERY}: the row of {account}"
+    columns = {name: value for name, value in rows[0].items() if name not in (_OPTIONS, "account")}
     try:
-        return credential_of(rows[0], f"{QUERY}: the row of {account}")
+        return said_of({**columns, **_options_of(rows[0].get(_OPTIONS), where)}, where)
     except ConfigurationError as error:
         return error
+
+
+def _options_of(value: object, where: str) -> dict[str, Any]:
+    """Of the producer, as one JSON object; null: none."""
+    try:
+        options = json.loads(value) if isinstance(value, str | bytes) else value
+    except ValueError:
+        options = value
+    if options is None:
+        return {}
+    if not isinstance(options, dict) or {*CREDENTIAL_PARTS, PRODUCER_KEY} & options.keys():
+        raise ConfigurationError(
+            f"{where}: {_OPTIONS} must be a JSON object of options of the producer alone",
+            "The producer and the parts of a credential have columns of their own.",
+        )
+    return options
 
 
 def _explained(error: SQLAlchemyError, url: URL) -> RelayError:

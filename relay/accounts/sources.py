@@ -1,4 +1,4 @@
-"""Where credentials are written down: in the settings, in the TOML file, in a folder of mounted secrets.
+"""Where accounts are written down: in the settings, in the TOML file, in a folder of mounted secrets.
 
 Each source reads what is there at the moment it is asked, so that a renewed session needs no restart. None of their
 errors contains a value.
@@ -11,9 +11,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from relay.accounts import Found
+from relay.accounts.directions import said_of
 from relay.credential import Credential
 from relay.errors import ConfigurationError
-from relay.settings import CREDENTIAL_PARTS, read_accounts
+from relay.settings import CREDENTIAL_PARTS, PRODUCER_KEY, read_accounts
 from relay.texts import UnusableText, read_value, secret
 
 DIRECTORY = "RELAY_ACCOUNTS_DIR"
@@ -36,17 +37,17 @@ class TomlFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._read_version: tuple[int, ...] = ()
-        self._credentials: dict[str, Credential] = {}
+        self._said: dict[str, Found] = {}
 
     def look_up(self, accounts: Collection[str]) -> Mapping[str, Found]:
         """What the file says now. Raises ConfigurationError when it cannot be read or is no TOML."""
         self._read_if_changed()
-        return {account: self._credentials[account] for account in accounts if account in self._credentials}
+        return {account: self._said[account] for account in accounts if account in self._said}
 
     def names(self) -> list[str]:
         """The accounts of the file as it is now."""
         self._read_if_changed()
-        return list(self._credentials)
+        return list(self._said)
 
     def _read_if_changed(self) -> None:
         try:
@@ -60,12 +61,12 @@ class TomlFile:
         version = (status.st_mtime_ns, status.st_size, status.st_ino)
         if version != self._read_version:
             tables = read_accounts(self._path)
-            self._credentials = {name: credential_of(table, f"{self._path}") for name, table in tables.items()}
+            self._said = {name: said_of(table, f"{self._path}: [accounts.{name}]") for name, table in tables.items()}
             self._read_version = version
 
 
 class Folder:
-    """NAME/app_key, NAME/app_secret and NAME/session below one folder.
+    """NAME/app_key, NAME/app_secret and NAME/session below one folder; beside NAME/producer, a file for each option.
 
     Only names that the folder lists are looked at, so that no name can lead out of it; hidden ones (Kubernetes keeps
     its own there) and those with two dots are no accounts.
@@ -91,16 +92,17 @@ class Folder:
                 continue
             try:
                 if parts := _parts(self._folder / account):
-                    found[account] = credential_of(parts, f"{DIRECTORY}: {account}")
+                    found[account] = said_of(parts, f"{DIRECTORY}: {account}")
             except ConfigurationError as error:
                 found[account] = error
         return found
 
 
 def _parts(place: Path) -> dict[str, str]:
-    """The files that are there."""
+    """The files that are there; only where one of them names a producer, others than those of a credential count."""
     parts = {}
-    for name in CREDENTIAL_PARTS:
+    others = _others(place) if (place / PRODUCER_KEY).exists() else []
+    for name in (*CREDENTIAL_PARTS, *others):
         try:
             (place / name).stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -109,27 +111,16 @@ def _parts(place: Path) -> dict[str, str]:
             pass  # reading it says why
         try:
             # Also one without anything in it: the session may just be being renewed.
-            parts[name] = secret(read_value(place / name, again=True))
+            value = read_value(place / name, again=True)
+            parts[name] = secret(value) if name in CREDENTIAL_PARTS else value
         except UnusableText as error:
             raise ConfigurationError(f"{DIRECTORY}: {place / name} {error}") from None
     return parts
 
 
-def credential_of(parts: Mapping[str, object], where: str) -> Credential:
-    """Raises ConfigurationError, beginning with ``where``, when the app key or its secret is missing or no text."""
-    texts = {name: _text(name, parts.get(name), where) for name in CREDENTIAL_PARTS}
-    missing = [name for name in CREDENTIAL_PARTS if name != "session" and not texts[name]]
-    if missing:
-        raise ConfigurationError(f"{where} has no {' and no '.join(missing)}", "An account has both: docs/accounts.md")
-    return Credential(texts["app_key"], texts["app_secret"], texts["session"] or None)
-
-
-def _text(name: str, value: object, where: str) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str | int) or isinstance(value, bool):
-        raise ConfigurationError(f"{where}: {name} must be text, not {type(value).__name__}")
+def _others(place: Path) -> list[str]:
+    """Hidden ones are the ways in which Kubernetes mounts a secret."""
     try:
-        return secret(str(value))
-    except UnusableText as error:
-        raise ConfigurationError(f"{where}: {name} {error}") from None
+        return sorted(name for name in os.listdir(place) if not name.startswith(".") and name not in CREDENTIAL_PARTS)
+    except OSError as error:
+        raise ConfigurationError(f"{DIRECTORY}: cannot read {place}: {error.strerror}") from None

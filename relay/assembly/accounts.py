@@ -1,8 +1,9 @@
-"""The sources of credentials that the settings name, in the order in which they are asked."""
+"""The sources of accounts that the settings name, in the order in which they are asked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from sqlalchemy import Connection, Engine, create_engine
@@ -12,6 +13,7 @@ from relay.accounts.query import QuerySource
 from relay.accounts.sources import Folder, Given, TomlFile
 from relay.addresses import normalized_url
 from relay.assembly.producers import producer_secret_files
+from relay.assembly.routes import Routes
 from relay.credential import Credential
 from relay.database import APPLICATION_NAME, CONNECT_TIMEOUT_SECONDS, ENCODING
 from relay.sessions import make_independent
@@ -23,9 +25,10 @@ _SILENCE_MS = 10_000  # a server that has vanished from the network is given up 
 
 
 @contextmanager
-def open_accounts(settings: Settings) -> Iterator[Accounts]:
+def open_accounts(settings: Settings, now: Callable[[], float] = time.time) -> Iterator[Accounts]:
     """The accounts, checked; ``default`` and those of the TOML file are looked up already.
 
+    ``now`` gives the seconds since the epoch to those of their producers that sign with it.
     Raises ConfigurationError or UnreachableError where a source is of no use.
     """
     with ExitStack() as stack:
@@ -42,7 +45,9 @@ def open_accounts(settings: Settings) -> Iterator[Accounts]:
             names += file.names()
             sources.append(file)
         others = settings.accounts_query or settings.accounts_dir or len(names) > 1
-        accounts = Accounts([*sources, Given(_given(settings, needed=not others))])
+        routes = Routes(settings, lambda account: accounts.credential(account), now)
+        given = Given(_given(settings, needed=not others))
+        accounts = Accounts([*sources, given], understand=routes.understand)
         accounts.check()
         accounts.refresh(names)
         yield accounts

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from sqlalchemy import Engine
 
 from relay import background
-from relay.accounts import Accounts
+from relay.accounts import DEFAULT, Accounts
 from relay.assembly.accounts import exposed, open_accounts, reading_accounts
 from relay.assembly.database import open_engine
-from relay.assembly.producers import call_timeout_seconds, probed, producer_options, wants_credentials
+from relay.assembly.producers import call_timeout_seconds, probed, producer_for, producer_options, wants_credentials
 from relay.checks import NamedFinding, State, named, way
 from relay.checks.examination import examine, host_offset_seconds
 from relay.errors import ConfigurationError, RelayError
@@ -31,11 +31,12 @@ _HINTS = {
 Unexpected = Callable[[Exception], object]
 
 
-def examined(account: str, *, ask_platform: bool, unexpected: Unexpected) -> Iterator[NamedFinding]:
+def examined(account: str | None, *, ask_platform: bool, unexpected: Unexpected) -> Iterator[NamedFinding]:
     """The findings one after another, as they are made; ``settings`` and ``database`` fail where all else must.
 
-    ``ask_platform``: by a call of this account without messages, where the producer can do that. ``unexpected`` hears
-    what no part foresaw, beside the finding that says so.
+    ``ask_platform``: by a call of this account without messages, where its producer can do that. Without an account
+    that is ``default``, and one account for each other producer that accounts name. ``unexpected`` hears what no part
+    foresaw, beside the finding that says so.
     """
     try:
         settings = load()
@@ -58,7 +59,7 @@ def examined(account: str, *, ask_platform: bool, unexpected: Unexpected) -> Ite
 class _Part:
     """The parts of one examination, which goes on with the next where one ends early."""
 
-    def __init__(self, settings: Settings, account: str, unexpected: Unexpected) -> None:
+    def __init__(self, settings: Settings, account: str | None, unexpected: Unexpected) -> None:
         self._settings = settings
         self._account = account
         self._unexpected = unexpected
@@ -85,21 +86,27 @@ class _Part:
 
     def credentials(self, ask_platform: bool) -> Iterator[NamedFinding]:
         """Asks the platform only where the producer can do that without a message."""
-        account, wanted = self._account, wants_credentials(self._settings)
-        with open_accounts(self._settings) as accounts:
+        account = self._account or DEFAULT
+        with open_accounts(self._settings, self._now) as accounts:
             accounts.refresh([account])
-            known = accounts.identity(account) is not None
+            usable = accounts.identity(account) is not None or not wants_credentials(self._settings.producer)
+            known = accounts.credential(account) is not None
             if accounts.trouble:
                 yield NamedFinding("accounts", State.FAIL, accounts.trouble, _HINTS["accounts"])
-            elif known or not wanted:
+            elif usable:
                 yield NamedFinding("accounts", State.OK, f"{account} has credentials" if known else "none are needed")
             else:
                 hint = "Configure them, or name another account: relay check --account NAME"
                 yield NamedFinding("accounts", State.WARN, f"{account} has no credentials", hint)
             if not accounts.trouble:
                 yield from self.guarded("accounts", self._way_to_accounts())
-            if (known or not wanted) and ask_platform:
-                yield from self.guarded("platform", self._platform(accounts))
+            if not ask_platform:
+                return
+            asked_about = {accounts.route(account): account} if usable and not accounts.lost(account) else {}
+            for name, route in ({} if self._account else accounts.routed()).items():
+                asked_about.setdefault(route, name)
+            for each in asked_about.values():
+                yield from self.guarded("platform", self._platform(accounts, each))
 
     def _way_to_accounts(self) -> Iterator[NamedFinding]:
         """What is wrong with the way to a database of their own: secrets come over it."""
@@ -110,10 +117,12 @@ class _Part:
             found = [finding for finding in way.encryption(connection, settings) if finding.state is not State.OK]
         yield from (named("accounts", finding) for finding in found)
 
-    def _platform(self, accounts: Accounts) -> Iterator[NamedFinding]:
-        def now() -> float:
-            return time.time() + self._offset_seconds
+    def _now(self) -> float:
+        return time.time() + self._offset_seconds
 
-        found = background.run(probed(self._settings, accounts.credential, self._account, now))
+    def _platform(self, accounts: Accounts, account: str) -> Iterator[NamedFinding]:
+        route = accounts.route(account)
+        producer = route.producer if route else producer_for(self._settings, accounts.credential, self._now)
+        found = background.run(probed(producer, account))
         if found is not None:
             yield named("platform", found)

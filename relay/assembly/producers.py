@@ -6,7 +6,7 @@ effect. A variable names producer and option in one word; where several names fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from relay.explained import Explainer
 from relay.findings import Finding
 from relay.producers import Probing, Producer, ProducerContext, ProducerOptions, known_names, load, options_kind
 from relay.producers.options import secret_options, validated
-from relay.settings import PRODUCER_PREFIX, Settings, least_lease_seconds
+from relay.settings import PRODUCER_KEY, PRODUCER_PREFIX, Settings, is_there, least_lease_seconds, read_accounts
 from relay.texts import UnusableText, read_value
 from relay.wording import nearest
 
@@ -36,17 +36,17 @@ def producer_for(settings: Settings, credentials: Credentials, now: Callable[[],
     return load(settings.producer)(context_of(settings, options, credentials, now))
 
 
-def wants_credentials(settings: Settings) -> bool:
-    """Whether the producer of the settings makes no call for an account without credentials."""
-    return bool(getattr(load(settings.producer), "needs_credentials", False))
+def wants_credentials(name: str) -> bool:
+    """Whether this producer makes no call for an account without credentials."""
+    return bool(getattr(load(name), "needs_credentials", False))
 
 
-def call_messages(settings: Settings) -> int:
+def call_messages(settings: Settings, options: ProducerOptions | None = None) -> int:
     """How many messages a call may carry: RELAY_BATCH_SIZE, or the option of the producer's own where it has one.
 
-    A RELAY_BATCH_SIZE below the default counts even so.
+    A RELAY_BATCH_SIZE below the default counts even so. Without options: of the producer of the settings.
     """
-    own: int | None = getattr(producer_options(settings)[settings.producer], "batch_size", None)
+    own: int | None = getattr(options or producer_options(settings)[settings.producer], "batch_size", None)
     usual = type(settings).model_fields["batch_size"].default
     if own is None:
         return settings.batch_size
@@ -58,17 +58,26 @@ def call_timeout_seconds(settings: Settings) -> float | None:
     return getattr(producer_options(settings)[settings.producer], _TIMEOUT, None)
 
 
+def explainers(settings: Settings) -> list[Explainer]:
+    """Those of the producer of the settings, of every other that has options, and of the accounts in the TOML file."""
+    named = [str(table.get(PRODUCER_KEY, "")) for table in _accounts(settings).values()]
+    names = dict.fromkeys([settings.producer, *settings.sections.tables, *named])
+    known = known_names()
+    return [found for name in names if name in known and (found := explainer(name))]
+
+
+def _accounts(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
+    return read_accounts(settings.file) if is_there(settings.file) else {}
+
+
 def explainer(name: str) -> Explainer | None:
     """What says what a code of this producer's far end means; None where it does not."""
     found: Explainer | None = getattr(load(name), "explain", None)
     return found
 
 
-async def probed(
-    settings: Settings, credentials: Credentials, account: str, now: Callable[[], float]
-) -> Finding | None:
+async def probed(producer: Producer, account: str) -> Finding | None:
     """What the far end says of this account without being given a message; None where the producer cannot ask."""
-    producer = producer_for(settings, credentials, now)
     if not isinstance(producer, Probing):
         return None
     await producer.open()
@@ -83,15 +92,15 @@ def producer_options(settings: Settings) -> dict[str, ProducerOptions]:
 
     Raises ConfigurationError naming every problem, without the value of a secret.
     """
-    given, problems = _given(settings)
+    given, problems = given_options(settings)
     options: dict[str, ProducerOptions] = {}
     for name in dict.fromkeys([settings.producer, *given]):
-        if _has_ours(settings, name):
-            options[name] = _ours(settings, name)
+        if has_ours(settings, name):
+            options[name] = ours(settings, name)
             continue
-        said = given.get(name, _Given())
+        said = given.get(name, GivenOptions())
         found, wrong = said.read(name)
-        problems += wrong or _short_lease(settings, name, found, said)
+        problems += wrong or short_lease(settings, name, found, said)
         if found is not None:
             options[name] = found
     if problems:
@@ -102,7 +111,7 @@ def producer_options(settings: Settings) -> dict[str, ProducerOptions]:
 def producer_secret_files(settings: Settings) -> list[Path]:
     """The files that secrets of producers come from, the TOML file among them."""
     found = []
-    for name, said in _given(settings)[0].items():
+    for name, said in given_options(settings)[0].items():
         secrets = secret_options(options_kind(name))
         found += [Path(path) for option, (path, _) in said.files.items() if option in secrets]
         if secrets & settings.sections.tables.get(name, {}).keys():
@@ -111,7 +120,7 @@ def producer_secret_files(settings: Settings) -> list[Path]:
 
 
 @dataclass(slots=True)
-class _Given:
+class GivenOptions:
     """What was given to one producer: option -> value, and the name under which it was given.
 
     ``files`` hold secrets: paths by option. They win over what is ``written`` in the TOML file, ``said`` over both.
@@ -164,16 +173,16 @@ def _nearest(name: str, option: str, label: str, known: Iterable[str]) -> str:
     return nearest(option, known)
 
 
-def _given(settings: Settings) -> tuple[dict[str, _Given], list[str]]:
+def given_options(settings: Settings) -> tuple[dict[str, GivenOptions], list[str]]:
     """By producer, and a line for everything that is said of a producer that is not installed. The last word counts."""
-    known, given, problems = known_names(), dict[str, _Given](), list[str]()
+    known, given, problems = known_names(), dict[str, GivenOptions](), list[str]()
     sections = settings.sections
 
-    def of(name: str, where: str) -> _Given:
+    def of(name: str, where: str) -> GivenOptions:
         if name not in known:
             problems.append(f"{where}: there is no producer {name!r}{nearest(name, known)}")
-            return _Given()
-        return given.setdefault(name, _Given())
+            return GivenOptions()
+        return given.setdefault(name, GivenOptions())
 
     for name, table in sections.tables.items():
         where = f"{settings.file}: [producers.{name}]"
@@ -207,7 +216,8 @@ def context_of(
     return ProducerContext(options, credentials, timeout, now)
 
 
-def _short_lease(settings: Settings, name: str, options: ProducerOptions | None, said: _Given) -> list[str]:
+def short_lease(settings: Settings, name: str, options: ProducerOptions | None, said: GivenOptions) -> list[str]:
+    """A line where the time-out of these options outlasts the lease; it names where that was given."""
     timeout = getattr(options, _TIMEOUT, 0)
     least = least_lease_seconds(timeout)
     if not timeout or settings.lease_seconds >= least:
@@ -216,11 +226,12 @@ def _short_lease(settings: Settings, name: str, options: ProducerOptions | None,
     return [f"RELAY_LEASE_SECONDS: must be at least {least:g} with {label} {timeout:g}, got {settings.lease_seconds:g}"]
 
 
-def _has_ours(settings: Settings, name: str) -> bool:
+def has_ours(settings: Settings, name: str) -> bool:
     """Whether the options of this producer are options of the relay: RELAY_TMC_..., from before there were others."""
     return f"{name}_{_TIMEOUT}" in type(settings).model_fields
 
 
-def _ours(settings: Settings, name: str) -> ProducerOptions:
+def ours(settings: Settings, name: str) -> ProducerOptions:
+    """The options of such a producer."""
     kind = options_kind(name)
     return kind(**{option: getattr(settings, f"{name}_{option}") for option in kind.model_fields})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from relay.assembly.producers import explainer
 from relay.errors import ConfigurationError, RelayError
 from relay.explanations import lacks_permission
-from relay.outcomes import NO_CREDENTIAL
+from relay.outcomes import LOST, NO_CREDENTIAL
 from relay.showing import escaped, masked
 from relay.store import Pause
 from relay.worker import Report
@@ -31,7 +31,7 @@ def _way_out(refused: list[Pause], producer: str) -> str:
     """A right that is granted leaves the credential as it was, so nothing but a person ends that pause."""
     hints, explainers = [], [found] if (found := explainer(producer)) else []
     wrong = [pause for pause in refused if not lacks_permission(pause.error_code, *explainers)]
-    if wrong and all(pause.fingerprint == NO_CREDENTIAL for pause in wrong):
+    if wrong and all(pause.fingerprint in (NO_CREDENTIAL, LOST) for pause in wrong):
         hints.append("Configure the credentials of these accounts: that ends the pause by itself.")
     elif wrong:
         hints.append("Correct the app key, secret or session of these accounts: that ends the pause by itself.")

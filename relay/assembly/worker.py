@@ -36,7 +36,7 @@ from relay.settings import Settings, service_links
 from relay.store import Store
 from relay.store.claim.floors import Floors
 from relay.wakeups import Notified, Polling, Wakeup
-from relay.worker import Clock, Directory, Nobody, Options, Report, Until, Worker
+from relay.worker import Clock, Directory, Nobody, Options, Report, Routing, Until, Worker
 
 Warn = Callable[[str], object]
 
@@ -119,14 +119,14 @@ def _opened(settings: Settings, name: str, observer: Observer, warn: Warn) -> _P
     for problem in exposed(settings):
         warn(problem)
     with ExitStack() as stack:
-        accounts = stack.enter_context(open_accounts(settings))
+        metrics, clock, wakeup = Metrics(), Clock(), _wakeup(settings)
+        accounts = stack.enter_context(open_accounts(settings, clock.now))
         with opened(settings) as database, database.reading() as connection:  # it answers, and its tables are ours
             require_head(connection, settings.schema_name)  # a login that may not read it is no worker's
             if trouble := encoding_trouble(server_encoding(connection)):
                 warn(trouble)
         engine = plain_engine(settings)
         stack.callback(engine.dispose)
-        metrics, clock, wakeup = Metrics(), Clock(), _wakeup(settings)
         producer = producer_for(settings, accounts.credential, clock.now)
         store, worker = wired(
             engine,
@@ -137,6 +137,7 @@ def _opened(settings: Settings, name: str, observer: Observer, warn: Warn) -> _P
             observers=[observer, metrics],
             schema=settings.schema_name,
             directory=accounts,
+            routing=accounts,
             clock=clock,
             wakeup=wakeup,
         )
@@ -154,13 +155,15 @@ def wired(
     observers: Sequence[Observer] = (),
     schema: str = "relay",
     directory: Directory | None = None,
+    routing: Routing | None = None,
     clock: Clock | None = None,
     wakeup: Wakeup | None = None,
     floors: Floors | None = None,
 ) -> tuple[Store, Worker]:
     """A worker and its store, from parts that are there: also for a program that measures or tries one.
 
-    The engine becomes the store's own. Without a directory no account needs credentials, without a wake-up it polls.
+    The engine becomes the store's own. Without a directory no account needs credentials, without a routing all go one
+    way, without a wake-up it polls.
     """
     store = Store(engine, worker=name, lease_seconds=options.lease_seconds, schema=schema, floors=floors)
     worker = Worker(
@@ -171,6 +174,7 @@ def wired(
         options=options,
         events=Events(observers),
         directory=directory or Nobody(),
+        routing=routing,
         clock=clock,
         wakeup=wakeup,
     )

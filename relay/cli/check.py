@@ -12,10 +12,10 @@ _CODES = {"settings": 78, "database": 69}
 
 
 @click.command()
-@click.option("--account", default="default", show_default=True, help="Whose credentials the platform is asked about.")
+@click.option("--account", help="Whom the platform is asked about; else default, and one of each other producer.")
 @click.option("--no-platform", is_flag=True, help="Do not call the platform.")
 @json_option
-def check(account: str, no_platform: bool, as_json: bool) -> None:
+def check(account: str | None, no_platform: bool, as_json: bool) -> None:
     """Look for what is wrong: settings, database, tables, credentials, backlog.
 
     The platform is asked by a call without messages, which publishes nothing. Exit code 0 if nothing failed, warnings

@@ -46,13 +46,12 @@ def explain(code: str, as_json: bool) -> None:
 
 
 def _explainers() -> list[Explainer]:
-    """That of the producer in use; where the settings say nothing of use, the platform's codes are explained anyhow."""
-    from relay.assembly.producers import explainer
+    """Of the producers in use; where the settings say nothing of use, the platform's codes are explained anyhow."""
+    from relay.assembly.producers import explainers
     from relay.errors import ConfigurationError
     from relay.settings import load
 
     try:
-        found = explainer(load().producer)
+        return explainers(load())
     except ConfigurationError:
         return []
-    return [found] if found else []

@@ -11,6 +11,8 @@ pydantic's ``SecretStr``; in the environment RELAY_PRODUCER_SPOOL_KEY_FILE names
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, get_args
 
@@ -68,6 +70,16 @@ def shown(options: ProducerOptions) -> dict[str, Any]:
         for name, value in values.items()
         if value is not None
     }
+
+
+def fingerprint_of(name: str, options: ProducerOptions) -> str:
+    """16 hex digits over the producer and all its options, secrets included."""
+    given = json.dumps([name, options.model_dump()], default=_plain, sort_keys=True)
+    return hashlib.sha256(given.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    return str(value.get_secret_value() if isinstance(value, SecretStr | SecretBytes) else value)
 
 
 def _told(text: str) -> str:

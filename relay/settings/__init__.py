@@ -1,7 +1,7 @@
 """Every option of the relay: its name, default, unit and limits; the only room that reads the environment.
 
 An option ``batch_size`` is the variable RELAY_BATCH_SIZE and the key ``batch_size`` in the TOML file, where
-``[tmc] app_key`` is another way to write ``tmc_app_key``; tables ``[accounts.NAME]`` are credentials, not options, and
+``[tmc] app_key`` is another way to write ``tmc_app_key``; tables ``[accounts.NAME]`` are accounts, not options, and
 ``[producers.NAME]`` options of that producer (``producers.py``).
 What is found first wins:
 
@@ -47,6 +47,7 @@ from relay.addresses import normalized_url
 from relay.settings.files import (
     CREDENTIAL_PARTS,
     DEFAULT_FILE,
+    PRODUCER_KEY,
     account_problems,
     flattened,
     is_there,
@@ -62,6 +63,7 @@ from relay.wording import nearest, problems_of
 __all__ = [
     "CREDENTIAL_PARTS",
     "PREFIX",
+    "PRODUCER_KEY",
     "PRODUCER_PREFIX",
     "SECRETS",
     "Sections",
@@ -312,7 +314,10 @@ def secret_files(toml: Path) -> list[Path]:
     named = (environment.get(_variable(name) + _IN_A_FILE) for name in SECRETS)
     given = read_toml(toml) if is_there(toml) else {}
     take_tables(given)
-    within = bool(take_accounts(given)) or any(key in SECRETS for key, _ in flattened(given))
+    accounts = take_accounts(given).values()
+    within = any(set(table) != {PRODUCER_KEY} for table in accounts) or any(
+        key in SECRETS for key, _ in flattened(given)
+    )
     return [Path(path) for path in named if path] + ([toml] if within else [])
 
 

@@ -10,10 +10,10 @@ from typing import Any
 from relay.errors import ConfigurationError
 from relay.strangers import stranger
 from relay.texts import UnusableText, read_text
-from relay.wording import nearest
 
 DEFAULT_FILE = Path("relay.toml")
 CREDENTIAL_PARTS = ("app_key", "app_secret", "session")  # of an account; the session may be missing
+PRODUCER_KEY = "producer"  # of an account: beside it stand options of that producer
 
 
 def read_accounts(path: Path) -> dict[str, dict[str, Any]]:
@@ -53,17 +53,18 @@ def take_accounts(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def account_problems(path: Path, accounts: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What is wrong with the tables below ``[accounts]``, a sentence each; no sentence contains a value."""
+    """What no producer could make good, a sentence each; no sentence contains a value. Which other keys an account may
+    have is for its producer to say."""
     problems = []
     for name, table in accounts.items():
         where = f"{path}: [accounts.{name}]"
-        unknown = [key for key in table if key not in CREDENTIAL_PARTS]
-        problems += [f"{where} unknown key {key}{nearest(key, CREDENTIAL_PARTS)}" for key in unknown]
-        problems += [f"{where} needs {key}" for key in CREDENTIAL_PARTS[:2] if table.get(key, "") == ""]
+        if all(key in CREDENTIAL_PARTS for key in table):
+            problems += [f"{where} needs {key}" for key in CREDENTIAL_PARTS[:2] if table.get(key, "") == ""]
         problems += [
             f"{where} {key} must be text"
             for key, value in table.items()
-            if key in CREDENTIAL_PARTS and (not isinstance(value, str | int) or isinstance(value, bool))
+            if key in (*CREDENTIAL_PARTS, PRODUCER_KEY)
+            and (not isinstance(value, str | int) or isinstance(value, bool))
         ]
     return problems
 

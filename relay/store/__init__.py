@@ -40,9 +40,9 @@ from relay.store.running import fetch, run
 from relay.store.settling import Sent
 from relay.store.sieve import Unreadable, unreadable
 from relay.store.swallowed import Swallowed
-from relay.store.values import Claim, ClaimLimits, Pause, Settled
+from relay.store.values import CallLimits, Claim, ClaimLimits, Pause, Settled
 
-__all__ = ["Claim", "ClaimLimits", "Moved", "Pause", "Sent", "Settled", "Store", "Unreadable", "told"]
+__all__ = ["CallLimits", "Claim", "ClaimLimits", "Moved", "Pause", "Sent", "Settled", "Store", "Unreadable", "told"]
 
 _LAPSED_AT_ONCE = 100
 _PLAIN = 2  # of the forms of a settlement: in ASCII

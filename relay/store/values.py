@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from relay.message import Batch, CallKey
+
+
+class CallLimits(NamedTuple):
+    """How much a call of one account may carry."""
+
+    batch_size: int
+    max_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimLimits:
     """How much one claim may take: ``slots`` calls of ``batch_size`` messages and ``max_bytes`` each.
 
+    ``of_a_call``: how much less that is for an account, where not all are produced alike. None: for all the same.
     A batch that is not full is left alone until its oldest message has been due for ``linger_seconds``. Accounts in
     ``skip_accounts`` are left alone altogether. ``failed_holds``: a failed message holds its ordering key.
     ``acquainted``: the accounts that have credentials, as far as is known; no call is named for any other. None: all.
@@ -24,6 +33,11 @@ class ClaimLimits:
     linger_seconds: float = 0.0
     failed_holds: bool = False
     acquainted: Collection[str] | None = None
+    of_a_call: Callable[[str], CallLimits] | None = None
+
+    def of(self, account: str) -> CallLimits:
+        """How much a call of this account may carry."""
+        return CallLimits(self.batch_size, self.max_bytes) if self.of_a_call is None else self.of_a_call(account)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ flights.py   the calls claimed and in flight, and their leases as this process k
 settling.py  writes down everything that finished meanwhile, in one transaction
 deadlines.py the last look at deliver_before, just before a call is made
 isolation.py finds messages that cannot be read, when claims are refused
+lanes.py     which producer makes the calls of an account, and what each takes at the moment
 leases.py    lets the leases of open calls run anew; settles calls whose worker is gone
 pauses.py    which accounts are left alone because their app key is paused
 readiness.py what a probe is told, soon, however the database is
@@ -16,6 +17,7 @@ threads.py   runs the store's blocking transactions beside the event loop
 from relay.worker.clock import Clock
 from relay.worker.cycle import Options, Until, Worker
 from relay.worker.directory import Directory, Nobody
+from relay.worker.lanes import Route, Routing
 from relay.worker.report import Report
 
-__all__ = ["Clock", "Directory", "Nobody", "Options", "Report", "Until", "Worker"]
+__all__ = ["Clock", "Directory", "Nobody", "Options", "Report", "Route", "Routing", "Until", "Worker"]

@@ -20,7 +20,7 @@ from itertools import islice
 
 from relay.errors import UnreachableError
 from relay.events import DatabaseLost, DatabaseRefused, Events, Paused, PauseLifted
-from relay.outcomes import PauseOrder, without_credentials
+from relay.outcomes import LOST, PauseOrder
 from relay.store import Store, told
 from relay.worker.directory import Directory
 from relay.worker.flights import Flights
@@ -98,9 +98,11 @@ class Acquaintance:
         strangers = [account for account in accounts if self._pauses.is_stranger(account)]
         self._store.expect(set(accounts).difference(strangers))
         if strangers:
-            orders = [without_credentials(account) for account in sorted(strangers)]
-            await self._threads.run(partial(self._store.pause_all, orders))
-            self._tell_paused(orders)
+            orders = [self._pauses.why_stranger(account) for account in sorted(strangers)]
+            for fingerprint in {order.fingerprint for order in orders}:
+                alike = [order for order in orders if order.fingerprint == fingerprint]
+                await self._threads.run(partial(self._store.pause_all, alike))
+                self._tell_paused(alike)
 
     async def _lift_forever(self) -> None:
         while True:
@@ -126,7 +128,8 @@ class Acquaintance:
         renewed = {
             account: refused[account]
             for account, identity in identities.items()
-            if identity is not None and identity[1] != refused[account]
+            if not self._pauses.is_stranger(account)
+            and (refused[account] == LOST or (identity is not None and identity[1] != refused[account]))
         }
         if not renewed:
             return

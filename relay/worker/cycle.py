@@ -10,13 +10,13 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 
 from relay import events
-from relay.errors import RefusedError, UnreachableError, UnsettledError
+from relay.errors import RefusedError, UnreachableError
 from relay.outcomes import Policy
 from relay.producers import Producer
 from relay.store import Claim, ClaimLimits, Store
@@ -28,6 +28,7 @@ from relay.worker.directory import Directory, needs_credentials
 from relay.worker.flights import Flights
 from relay.worker.housekeeping import Housekeeping
 from relay.worker.isolation import CLAIM_MAX_SECONDS, Isolation
+from relay.worker.lanes import Lane, Lanes, Route, Routing
 from relay.worker.leases import Leases
 from relay.worker.limits import Limits
 from relay.worker.lingering import Lookout
@@ -82,6 +83,7 @@ class Worker:
         options: Options,
         events: events.Events,
         directory: Directory,
+        routing: Routing | None = None,
         clock: Clock | None = None,
         wakeup: Wakeup | None = None,
         rng: random.Random | None = None,
@@ -99,15 +101,13 @@ class Worker:
         self._report = Report()
         self._threads = Threads(store.cut_off, patience_seconds=min(_PATIENCE_SECONDS, max(1.0, lease / 3)))
         pace, needed = options.calls_per_second, needs_credentials(producer, directory)
-        self._pauses = Pauses(store, self._threads, directory, events, calls_per_second=pace, known_only=needed)
-        self._limits = Limits(
-            slots=options.concurrency,
-            batch_size=min(options.batch_size, producer.max_batch),
-            max_bytes=producer.max_bytes,
-            rng=rng,
+        self._limits = self._limits_of(Route(producer, options.batch_size))
+        self._lanes = Lanes(Lane(producer, self._limits), routing, self._limits_of)
+        self._pauses = Pauses(
+            store, self._threads, directory, events, self._lanes, calls_per_second=pace, known_only=needed
         )
-        gates = (self._limits, self._pauses, Deadlines(store, self._threads, self._clock))
-        self._flights = Flights(producer, *gates, lease_seconds=lease, policy=policy, events=events, rng=rng)
+        gates = (self._lanes, self._pauses, Deadlines(store, self._threads, self._clock))
+        self._flights = Flights(*gates, lease_seconds=lease, policy=policy, events=events, rng=rng)
         self._pauses.in_hand = lambda: self._flights.accounts
         self._acquaintance = Acquaintance(store, self._threads, self._pauses, directory, events, self._flights)
         self._settling = Settling(store, self._threads, self._flights, self._pauses, events=events, report=self._report)
@@ -129,6 +129,12 @@ class Worker:
             store, self._threads, self._stopping, lambda: self._settling.refused, self._why_nothing_is_sent
         )
         self.heartbeat_monotonic = time.monotonic()  # when the cycle last went round
+
+    def _limits_of(self, route: Route) -> Limits:
+        producer = route.producer
+        batch_size = min(route.batch_size, producer.max_batch)
+        slots, max_bytes = self._options.concurrency, producer.max_bytes
+        return Limits(slots=slots, batch_size=batch_size, max_bytes=max_bytes, rng=self._rng)
 
     def stop(self) -> None:
         """Stage one; called again, stage two. Call it on the event loop's thread."""
@@ -171,11 +177,10 @@ class Worker:
             await self._land(settling, landing_seconds)
             await cancel([settling, extending, measuring])
             await within(_LAST_CLOSE_SECONDS, self._wakeup.close())
-            await within(_LAST_CLOSE_SECONDS, self._producer.close())
+            await self._lanes.close()
             self._threads.close()
             self._events.emit(events.WorkerStopped(self._report.calls, self._report.done, self._report.failed))
-        if self._settling.refused:
-            raise _unsettled(self._settling.refused)
+        self._settling.raise_if_unsettled()
         return self._report
 
     def _housekeeping(self) -> list[asyncio.Task[None]]:
@@ -267,18 +272,21 @@ class Worker:
         return self._options.poll_interval_seconds * self._rng.uniform(0.5, 1.0)
 
     async def _claim(self, slots: int) -> Claim:
+        skip_accounts = (
+            *await self._pauses.accounts_to_skip(),
+            *self._settling.left_alone,
+            *self._isolation.left_alone,
+        )
+        lanes = self._lanes.by_account
         limits = ClaimLimits(
             slots=slots,
-            batch_size=self._limits.messages,
+            batch_size=self._lanes.messages(),
             max_bytes=self._limits.max_bytes,
-            skip_accounts=(
-                *await self._pauses.accounts_to_skip(),
-                *self._settling.left_alone,
-                *self._isolation.left_alone,
-            ),
+            skip_accounts=(*skip_accounts, *self._lanes.full(self._pauses.met)),
             linger_seconds=self._options.linger_seconds,
             failed_holds=self._options.failed_holds,
             acquainted=self._pauses.acquainted,
+            of_a_call=self._lanes.limits(),
         )
         started = time.monotonic()
         claim = await self._threads.run(lambda: self._store.claim(limits))
@@ -286,8 +294,10 @@ class Worker:
         self._tell_of_strangers()
         for message_id, reason in self._store.put_aside().items():
             self._events.emit(events.DatabaseRefused("claim", f"message {message_id} is left alone: {reason}"))
-        self._flights.accept(claim.batches, started)
-        await self._pauses.meet(batch.account for batch in claim.batches)
+        self._flights.accept(claim.batches, started, lanes)
+        accounts = {batch.account for batch in claim.batches}
+        await self._pauses.meet(accounts)
+        self._acquaintance.offer(list(filter(self._pauses.is_stranger, accounts)))
         if not self._stopping.is_set():
             self._flights.launch()
             for _ in range(2):  # they begin now, and those of a producer that waits for nobody end now
@@ -381,11 +391,3 @@ class Worker:
                 await self._flights.bell.wait()
         except TimeoutError:
             return
-
-
-def _unsettled(reasons: Sequence[str]) -> UnsettledError:
-    count = "1 call that was made is" if len(reasons) == 1 else f"{len(reasons)} calls that were made are"
-    return UnsettledError(
-        f"{count} not settled: {reasons[0]}.",
-        "Mend the reason within the lease and start a worker, or their messages are sent again as unknown.",
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from relay.events import AccountsMended, AccountsTroubled, Events
@@ -17,7 +17,10 @@ class Directory(Protocol):
     trouble: str | None
 
     def identity(self, account: str) -> tuple[str, str] | None:
-        """App key and fingerprint of the credential an account has now, at once; None: it has none."""
+        """App key and fingerprint of the credential an account has now, at once; None: it has none.
+
+        An account that needs none because it goes its own way has an empty app key, and the fingerprint of that.
+        """
         ...
 
     def refresh(self, accounts: Iterable[str]) -> None:
@@ -52,15 +55,15 @@ def needs_credentials(producer: object, directory: Directory) -> bool:
 class Troubles:
     """Tells what troubles a directory: when that begins, when it changes, when it is over."""
 
-    def __init__(self, directory: Directory, events: Events) -> None:
-        self._directory = directory
+    def __init__(self, trouble: Callable[[], str | None], events: Events) -> None:
+        self._trouble = trouble
         self._events = events
         self._told: str | None = None
         self._told_monotonic = float("-inf")
 
     def tell(self) -> None:
         """To be called after each refresh."""
-        trouble, now = self._directory.trouble, time.monotonic()
+        trouble, now = self._trouble(), time.monotonic()
         if trouble == self._told or (self._told and now - self._told_monotonic < _TOLD_SECONDS):
             return
         self._told, self._told_monotonic = trouble, now

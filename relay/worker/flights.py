@@ -24,10 +24,10 @@ from relay.errors import UnreachableError
 from relay.events import DatabaseRefused, Events, ProducerFailed
 from relay.message import Answer, Answered, Batch, CallKey, Fault, Refused
 from relay.outcomes import History, Policy, Settlement, decide, exhausted_ids, released, spared
-from relay.producers import NotSent, Producer
+from relay.producers import NotSent
 from relay.store import told
 from relay.worker.deadlines import Deadlines
-from relay.worker.limits import Limits
+from relay.worker.lanes import Lane, Lanes
 from relay.worker.pauses import Pauses
 
 _REFUSED_SECONDS = 1.0
@@ -53,12 +53,11 @@ class Finished:
 
 
 class Flights:
-    """Bounded by ``limits.calls`` running at once. Belongs to one event loop."""
+    """Bounded by ``lanes.calls`` running at once. Belongs to one event loop."""
 
     def __init__(
         self,
-        producer: Producer,
-        limits: Limits,
+        lanes: Lanes,
         pauses: Pauses,
         deadlines: Deadlines,
         *,
@@ -67,11 +66,10 @@ class Flights:
         events: Events,
         rng: random.Random,
     ) -> None:
-        self._producer = producer
-        self._limits = limits
+        self._lanes = lanes
         self._pauses = pauses
         self._deadlines = deadlines
-        self._most_open = _OPEN_PER_SLOT * limits.slots
+        self._most_open = _OPEN_PER_SLOT * lanes.slots
         self._lease_seconds = lease_seconds
         self._policy = policy
         self._events = events
@@ -84,6 +82,7 @@ class Flights:
         self.choked = False  # what has finished cannot be settled, or not all at once, just now
         self.refused = 0  # open calls that were to be settled and were refused, each for itself
         self._account_of: dict[CallKey, str] = {}
+        self._lane_of: dict[CallKey, Lane] = {}
         self.unsettled_in_a_row = 0  # calls that could not be settled since the last one that could
         self.bell = asyncio.Event()  # the cycle looks again: a slot is free, or a call was closed
         self.answered = asyncio.Event()  # there is something to settle
@@ -91,7 +90,8 @@ class Flights:
     @property
     def free(self) -> int:
         """How many more calls may be claimed now: none, while nothing that comes of them can be written down."""
-        slots = min(self._limits.calls, 1) if self.in_doubt else self._limits.calls - self.unsettled_in_a_row
+        calls = self._lanes.calls
+        slots = min(calls, 1) if self.unsettled_in_a_row >= calls else calls - self.unsettled_in_a_row
         free = min(slots - len(self._running), self._room) - len(self._backlog)
         return min(free, 0) if self.choked or self.refused >= _REFUSED_AT_MOST else free
 
@@ -99,7 +99,7 @@ class Flights:
     def in_doubt(self) -> bool:
         """Whether it may be that nothing can be settled: then it is tried with one call at a time, of accounts new to
         this trouble."""
-        return self.unsettled_in_a_row >= self._limits.calls
+        return self.unsettled_in_a_row >= self._lanes.calls
 
     @property
     def _room(self) -> int:
@@ -126,9 +126,16 @@ class Flights:
         """Whose calls are open."""
         return set(self._account_of.values())
 
-    def accept(self, batches: Iterable[Batch], claimed_monotonic: float) -> None:
-        """Take over claimed calls; their leases count from before the claim was made, to be on the safe side."""
+    def accept(
+        self, batches: Iterable[Batch], claimed_monotonic: float, by_account: Mapping[str, Lane] | None = None
+    ) -> None:
+        """Take over claimed calls; their leases count from before the claim was made, to be on the safe side.
+
+        ``by_account``: the lanes for which they were cut; the others are those of the settings.
+        """
+        lanes, default = self._lanes.by_account if by_account is None else by_account, self._lanes.default
         for batch in batches:
+            self._lane_of[batch.key] = lanes.get(batch.account, default)
             self._backlog.append(batch)
             self._held_until[batch.key] = claimed_monotonic + self._lease_seconds
             self._account_of[batch.key] = batch.account
@@ -141,8 +148,13 @@ class Flights:
 
     def launch(self) -> None:
         """Start what waits, while slots are free and what comes of it can be written down."""
-        while self._backlog and len(self._running) < self._limits.calls and self._room > 0 and not self.choked:
+        while self._backlog and len(self._running) < self._lanes.calls and self._room > 0 and not self.choked:
             batch = self._backlog.popleft()
+            lane = self._lane_of[batch.key]
+            if not self._lanes.may_send(batch.account, lane):
+                self._finish(Finished(batch, released(batch)))
+                continue
+            lane.running += 1
             self._waiting.add(batch.key)
             flight = self._running[batch.key] = asyncio.create_task(self._fly(batch))
             flight.add_done_callback(partial(self._flown, batch))
@@ -201,6 +213,7 @@ class Flights:
         for each in finished:
             del self._held_until[each.batch.key]
             del self._account_of[each.batch.key]
+            del self._lane_of[each.batch.key]
         self.bell.set()
 
     async def _fly(self, batch: Batch) -> Finished:
@@ -209,13 +222,17 @@ class Flights:
         if wanted is None:
             return Finished(batch, released(batch))
         batch = wanted
-        if time.monotonic() >= self._held_until[batch.key] or self._pauses.is_paused(batch.account):
+        lane, account = self._lane_of[batch.key], batch.account
+        gone_another_way = self._lanes.of(account) is not lane
+        if time.monotonic() >= self._held_until[batch.key] or gone_another_way or self._pauses.is_paused(account):
             return Finished(batch, released(batch))
         self._waiting.discard(batch.key)
         sent = time.monotonic()
-        answer = await self._answer(batch)
+        answer = await self._answer(batch, lane)
         seconds = time.monotonic() - sent
-        self._limits.learn(batch, answer, seconds)
+        self._lanes.learn(lane, batch, answer, seconds)
+        if lane is not self._lanes.default:
+            answer = self._pauses.named(account, answer)
         settlement = decide(batch, answer, self._policy, self._rng)
         if settlement.pause is not None:
             self._pauses.ordered(settlement.pause)
@@ -233,10 +250,10 @@ class Flights:
             await asyncio.sleep(_REFUSED_SECONDS)  # it will be claimed again, and that had better not be at once
             return None
 
-    async def _answer(self, batch: Batch) -> Answer:
+    async def _answer(self, batch: Batch, lane: Lane) -> Answer:
         """What the producer answers. Where that is no answer, nobody knows what became of the call."""
         try:
-            answer = await self._producer.produce(batch)
+            answer = await lane.producer.produce(batch)
         except NotSent:
             raise
         except asyncio.CancelledError:
@@ -253,6 +270,7 @@ class Flights:
     def _flown(self, batch: Batch, flight: asyncio.Task[Finished]) -> None:
         """A flight that was cancelled before it sent anything, or before it began, was never made."""
         del self._running[batch.key]
+        self._lane_of[batch.key].running -= 1
         self._waiting.discard(batch.key)
         if flight.cancelled():
             self._finish(Finished(batch, released(batch)))

@@ -7,6 +7,7 @@ import random
 import time
 
 from relay.message import Answer, Answered, Batch, Fault, Scope
+from relay.store import CallLimits
 from relay.worker.pacing import FULL, Gate, after_ban, after_fault, after_success, allowed_calls, allowed_messages
 
 _TOO_LARGE = 413
@@ -35,6 +36,10 @@ class Limits:
         """How many messages a call may carry now."""
         return allowed_messages(self._gate, self._batch_size)
 
+    def of_a_call(self) -> CallLimits:
+        """How much a call may carry now."""
+        return CallLimits(self.messages, self.max_bytes)
+
     def portion(self, free: int) -> int:
         """How many of the free slots the next claim is for: as many as come free while two claims are made.
 
@@ -50,9 +55,13 @@ class Limits:
         """A claim that found something took so long."""
         self._claim_seconds += _NEWEST * (seconds - self._claim_seconds)
 
+    def flown(self, seconds: float) -> None:
+        """A call took so long, whoever made it."""
+        self._flight_seconds += _NEWEST * (seconds - self._flight_seconds)
+
     def learn(self, batch: Batch, answer: Answer, seconds: float) -> None:
         """What this answer, ``seconds`` after it was asked for, says about how much the far end takes."""
-        self._flight_seconds += _NEWEST * (seconds - self._flight_seconds)
+        self.flown(seconds)
         if isinstance(answer, Answered):
             trouble = answer.is_trouble
             self._gate = self._after_fault() if trouble else after_success(self._gate, self.slots)

@@ -15,13 +15,16 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 
 from relay.database_errors import Kind
 from relay.errors import UnreachableError
 from relay.events import DatabaseLost, Events, PauseLifted
-from relay.outcomes import PauseOrder
+from relay.message import Answer
+from relay.outcomes import PauseOrder, without_credentials
 from relay.store import Pause, Store
 from relay.worker.directory import Directory, Troubles
+from relay.worker.lanes import Lanes
 from relay.worker.threads import Threads
 
 _FRESH_SECONDS = 1.0  # how long the list read last is good
@@ -44,6 +47,7 @@ class Pauses:
         threads: Threads,
         directory: Directory,
         events: Events,
+        lanes: Lanes,
         *,
         calls_per_second: float = 0.0,
         known_only: bool = False,
@@ -53,7 +57,8 @@ class Pauses:
         self._store = store
         self._threads = threads
         self._directory = directory
-        self._troubles = Troubles(directory, events)
+        self._lanes = lanes
+        self._troubles = Troubles(lambda: directory.trouble or lanes.trouble, events)
         self._events = events
         self._calls_per_second = calls_per_second
         self._accounts = {"default": float("-inf")}  # all that this process has met → when last looked up
@@ -72,14 +77,26 @@ class Pauses:
         ]
         if names:
             await self._threads.run(lambda: self._directory.refresh(names))
+            await self._lanes.direct(names)
             self._troubles.tell()
             self._accounts.update(dict.fromkeys(names, now))
             if self.acquainted is not None:
                 self._know(self.acquainted, names)
 
+    @property
+    def met(self) -> Collection[str]:
+        """The accounts that this process has met, but for those that nothing can be sent for."""
+        return self._accounts.keys()
+
     def is_stranger(self, account: str) -> bool:
         """Whether no call can be made for it, as far as is known."""
-        return self.acquainted is not None and account not in self.acquainted
+        if self.acquainted is not None and account not in self.acquainted:
+            return True
+        return self._lanes.lost(account) is not None
+
+    def why_stranger(self, account: str) -> PauseOrder:
+        """The pause of an account that no call can be made for."""
+        return without_credentials(account, self._lanes.lost(account))
 
     def ordered(self, order: PauseOrder) -> None:
         """An answer ordered this pause; it is not settled yet."""
@@ -155,7 +172,7 @@ class Pauses:
     def _know(self, acquainted: set[str], looked_up: Iterable[str]) -> None:
         """Those without credentials are not kept: any login can make up any number of them."""
         for account in looked_up:
-            if self._directory.identity(account) is None:
+            if self._directory.identity(account) is None or self._lanes.lost(account):
                 acquainted.discard(account)
                 del self._accounts[account]
             else:
@@ -172,12 +189,22 @@ class Pauses:
         """End the pause if the credential it was ordered for is none of those we would use now."""
         refused = pause.fingerprint
         current = self._fingerprints(pause.scope)
-        if refused is None or not current or refused in current:
+        if refused is None or not current or refused in current or self._is_stranger(pause.scope):
             return False
         lifted = await self._threads.run(lambda: self._store.lift_pause(pause.scope, refused))
         if lifted:
             self._events.emit(PauseLifted(pause.scope))
         return lifted
+
+    def named(self, account: str, answer: Answer) -> Answer:
+        """With the fingerprint of its route, where that is all the account has: another one ends the pause, if any."""
+        identity = self._directory.identity(account)
+        if answer.credential is not None or identity is None or identity[0]:
+            return answer
+        return replace(answer, credential=identity[1])
+
+    def _is_stranger(self, scope: str) -> bool:
+        return scope.startswith("account:") and self.is_stranger(scope[8:])
 
     def _fingerprints(self, scope: str) -> set[str]:
         """Of the credentials we would use now for this scope: accounts of one app differ in their sessions."""
@@ -187,7 +214,7 @@ class Pauses:
 
     def _app_key(self, account: str) -> str | None:
         identity = self._directory.identity(account)
-        return identity[0] if identity else None
+        return (identity[0] or None) if identity else None
 
 
 def _end(seconds: float | None) -> float:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from relay.database_errors import Kind
-from relay.errors import UnreachableError
+from relay.errors import UnreachableError, UnsettledError
 from relay.events import CallLost, CallRefused, CallSettled, DatabaseLost, Events, Paused
 from relay.message import CallKey
 from relay.outcomes import Settlement
@@ -76,6 +76,15 @@ class Settling:
     def refused(self) -> list[str]:
         """Why calls that are still open could not be settled, one sentence for each."""
         return [refusals.reason for refusals in self._refused.values()]
+
+    def raise_if_unsettled(self) -> None:
+        """At the end of a run: where calls were made whose outcomes PostgreSQL refuses to the end."""
+        if reasons := self.refused:
+            count = "1 call that was made is" if len(reasons) == 1 else f"{len(reasons)} calls that were made are"
+            raise UnsettledError(
+                f"{count} not settled: {reasons[0]}.",
+                "Mend the reason within the lease and start a worker, or their messages are sent again as unknown.",
+            )
 
     @property
     def left_alone(self) -> list[str]:

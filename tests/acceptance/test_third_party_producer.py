@@ -12,6 +12,7 @@ from examples.spool_producer.relay_spool import signature
 from tests.acceptance.outbox import Outbox, numbered
 from tests.fixtures.installed import ROOT, installed
 from tests.fixtures.processes import StartRelay
+from tests.fixtures.strict_platform import StrictPlatform
 
 KEY = "k3y-of-the-spool"
 
@@ -38,7 +39,7 @@ def spooling(outbox: Outbox, spool: Path, tmp_path: Path) -> dict[str, str]:
 
 
 def lines_of(spool: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for file in sorted(spool.iterdir()) for line in file.read_text().splitlines()]
+    return [json.loads(line) for file in sorted(spool.glob("*.jsonl")) for line in file.read_text().splitlines()]
 
 
 def test_it_delivers_with_options_of_its_own(
@@ -122,3 +123,56 @@ def test_commands_that_open_no_producer_need_no_package(spooling: dict[str, str]
     worker = start_relay("run", "--drain", env={**spooling, "PYTHONPATH": str(ROOT)})
     assert worker.wait() == 78
     worker.wait_for_line("RELAY_PRODUCER_SPOOL_FOLDER: there is no producer of that name|There is no producer 'spool'")
+
+
+def test_one_worker_sends_each_message_where_its_account_says(
+    outbox: Outbox,
+    platform: StrictPlatform,
+    env: dict[str, str],
+    spool: Path,
+    spooling: dict[str, str],
+    tmp_path: Path,
+    start_relay: StartRelay,
+) -> None:
+    """The platform, this producer with the options of two accounts, and standard output; one account is misspelt."""
+    (spool / "b").mkdir()
+    (tmp_path / "relay.toml").write_text(
+        f"[producers.spool]\nfolder = '{spool}'\nsync = false\n"
+        f"[accounts.a]\nproducer = 'spool'\nkey = '{KEY}'\nbatch_size = 500\n"
+        f"[accounts.b]\nproducer = 'spool'\nfolder = '{spool / 'b'}'\n"
+        "[accounts.print]\nproducer = 'stdout'\n"
+        "[accounts.wrong]\nproducer = 'spol'\n"
+    )
+    (tmp_path / "relay.toml").chmod(0o600)
+    counts = {"default": 120, "a": 900, "b": 60, "print": 60, "wrong": 1}
+    for account, count in counts.items():
+        outbox.execute(
+            "insert into relay.outbox (topic, content, account) "
+            "select 't', json_build_object('of', cast(%s as text), 'n', n), %s from generate_series(1, %s) n",
+            *(account, account, count),
+        )
+    environment = env | {"PYTHONPATH": spooling["PYTHONPATH"]}
+    worker = start_relay("run", "--drain", env=environment, cwd=tmp_path)
+    assert worker.wait() == 78, worker.report()
+    worker.wait_for_line("account:wrong is paused: .*there is no producer 'spol'; did you mean spool")
+    assert outbox.statuses() == {"done": sum(counts.values()) - 1, "pending": 1}
+    arrived = {
+        "default": platform.contents,
+        "a": [line["content"] for line in lines_of(spool)],
+        "b": [line["content"] for line in lines_of(spool / "b")],
+        "print": [json.loads(line)["content"] for line in worker.stdout if line.startswith('{"id"')],
+    }
+    for account, contents in arrived.items():
+        sent = outbox.select("select cast(content as text) from relay.outbox where account = %s", account)
+        assert sorted(contents) == sorted(content for (content,) in sent)
+    sizes = outbox.select("select account, max(cardinality(message_ids)) from relay.call group by account")
+    assert dict(sizes) == {"default": 50, "a": 500, "b": 50, "print": 50}
+    assert KEY not in worker.report()
+
+    checked = start_relay("check", "--json", env=environment, cwd=tmp_path)
+    checked.wait()
+    facts = [fact for fact in json.loads("".join(checked.stdout))["facts"] if fact["name"] in ("accounts", "platform")]
+    told = [(fact["state"], fact["sentence"]) for fact in facts]
+    assert told[0] == ("fail", "relay.toml: [accounts.wrong]: there is no producer 'spol'; did you mean spool?")
+    assert [sentence.partition(" for the account ")[2] or sentence for _, sentence in told[2:]] == ["a", "b"]
+    assert told[1][1] == "accepts key, secret and session of the account default"

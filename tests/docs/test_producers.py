@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.assembly.accounts import open_accounts
 from relay.assembly.producers import producer_options
 from relay.producers import GROUP
 from relay.settings import load
@@ -27,6 +28,18 @@ def test_the_page_quotes_the_example() -> None:
     for text in shown["python"]:
         assert text in source
     assert shown["toml"][0] in project
+
+
+def test_the_accounts_of_their_page_go_where_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("RELAY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    (settings,) = [block.text for block in blocks(ROOT / "docs" / "accounts.md") if block.language == "toml"]
+    (tmp_path / "relay.toml").write_text(settings)
+    with open_accounts(load()) as accounts:
+        assert accounts.trouble is None
+        ways = {name: type(route.producer).__name__ for name, route in accounts.routed().items()}
+    assert ways == {"warehouse": "StdoutProducer", "trial": "TmcProducer"}
 
 
 def test_the_settings_of_the_page_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from relay.accounts import Accounts
+from relay.accounts.directions import Directions
 from relay.accounts.query import QuerySource
 from relay.accounts.sources import Given
 from relay.credential import Credential
@@ -122,6 +123,31 @@ def test_a_name_that_cannot_be_compared_stops_no_other(engine: Engine) -> None:
     assert "InvalidTextRepresentation" in str(found["shop"])
     assert "NumericValueOutOfRange" in str(found["99999999999999999999"])
     assert refusal(engine, "select app_key, app_secret from shop where app_key = :account").hint.startswith("Compare")
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_row_may_name_its_producer_and_options_of_it(engine: Engine, change: Change, many: bool) -> None:
+    change("create table way (name text, producer text, options jsonb, app_key text, app_secret text)")
+    change(
+        """insert into way values ('a', 'stdout', null, null, null), ('b', null, '{"url": "https://h"}', '1', 'b'),
+        ('c', null, null, '2', 'c'), ('d', 'stdout', '[1]', null, null), ('e', null, '{"app_key": 1}', '3', 'e'),
+        ('f', null, null, null, null)"""
+    )
+    where = "name = any(:accounts)" if many else "name = :account"
+    found = QuerySource(engine, f"select name as account, w.* from way w where {where}").look_up("abcdef")
+    said = {name: each for name, each in found.items() if isinstance(each, Directions)}
+    assert {name: (each.producer, each.options, each.credential()) for name, each in said.items()} == {
+        "a": ("stdout", {}, None),
+        "b": (None, {"url": "https://h"}, Credential("1", "b")),
+    }
+    assert found["c"] == Credential("2", "c")
+    assert "options must be a JSON object" in str(found["d"])
+    assert "options must be a JSON object" in str(found["e"])
+    assert str(found["f"]) == "RELAY_ACCOUNTS_QUERY: the row of f has no app_key and no app_secret"
+    alone = QuerySource(engine, "select producer from way where name = :account").look_up(["a"])["a"]
+    assert isinstance(alone, Directions)
+    without = QuerySource(engine, "select app_key, app_secret, 'x' as options from way where name = :account")
+    assert without.look_up(["c"]) == {"c": Credential("2", "c")}, "options of no producer are somebody else's column"
 
 
 def test_parts_that_are_no_text_are_refused(engine: Engine) -> None:

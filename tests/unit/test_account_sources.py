@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from relay.accounts import Accounts
-from relay.accounts.sources import Folder, TomlFile, credential_of
+from relay.accounts.directions import credential_of
+from relay.accounts.sources import Folder, TomlFile
 from relay.credential import Credential
 from relay.errors import ConfigurationError
 

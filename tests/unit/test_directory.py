@@ -15,7 +15,7 @@ def test_troubles_of_a_directory_are_told_by_change_and_not_too_often(monkeypatc
     now, told = [0.0], list[Any]()
     monkeypatch.setattr("relay.worker.directory.time.monotonic", lambda: now[0])
     directory = Phonebook()
-    troubles = Troubles(directory, Events([told.append]))
+    troubles = Troubles(lambda: directory.trouble, Events([told.append]))
     for at, trouble in [
         (0, None),
         (1, "one"),

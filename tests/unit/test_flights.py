@@ -17,6 +17,7 @@ from relay.outcomes import PauseOrder, Policy
 from relay.producers import NotSent
 from relay.worker.deadlines import Deadlines
 from relay.worker.flights import Finished, Flights
+from relay.worker.lanes import Lane, Lanes
 from relay.worker.limits import Limits
 from relay.worker.pauses import Pauses
 
@@ -86,8 +87,7 @@ class Room:
         self.deadlines = NoDeadlines()
         rng = random.Random(1)
         self.flights = Flights(
-            self.producer,
-            Limits(slots=slots, batch_size=50, max_bytes=10**6, rng=rng),
+            Lanes(Lane(self.producer, Limits(slots=slots, batch_size=50, max_bytes=10**6, rng=rng))),
             self.pace,
             self.deadlines,
             lease_seconds=lease_seconds,

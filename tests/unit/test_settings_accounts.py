@@ -57,12 +57,12 @@ def test_an_account_may_be_called_like_an_option(file: Path) -> None:
 
 def test_every_mistake_in_an_account_is_named_without_its_value(file: Path) -> None:
     file.write_text(
-        f'[accounts.a]\napp_kye = "{SECRET}"\napp_secret = "{SECRET}"\n'
+        f'[accounts.a]\napp_secret = "{SECRET}"\n[accounts.d]\nproducer = ["{SECRET}"]\n'
         f'[accounts.b]\napp_key = ["{SECRET}"]\napp_secret = ""\n[accounts.c]\napp_key = 1\napp_secret = true\n'
     )
     expected = [
-        "relay.toml: [accounts.a] unknown key app_kye; did you mean app_key?",
         "relay.toml: [accounts.a] needs app_key",
+        "relay.toml: [accounts.d] producer must be text",
         "relay.toml: [accounts.b] needs app_secret",
         "relay.toml: [accounts.b] app_key must be text",
         "relay.toml: [accounts.c] app_secret must be text",

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.accounts.sources import Folder, TomlFile, credential_of
+from relay.accounts.directions import credential_of
+from relay.accounts.sources import Folder, TomlFile
 from relay.credential import Credential
 from relay.errors import ConfigurationError, RelayError
 from relay.settings import load, read_accounts

@@ -44,8 +44,7 @@ def claim(
     chosen, left_out = cut_batches(
         alive,
         slots=limits.slots,
-        batch_size=limits.batch_size,
-        max_bytes=limits.max_bytes,
+        limits_of=limits.of,
         may_wait=locked.may_wait,
     )
     batches = naming.name(chosen)
@@ -53,7 +52,7 @@ def claim(
         ready=len(alive),
         fresh=locked.fresh,
         proposed=sum(map(len, chosen)),
-        room=limits.batch_size * len(chosen),
+        room=sum(limits.of(batch[0].account).batch_size for batch in chosen),
         named=sum(map(len, batches)),
         expired=expired,
     )

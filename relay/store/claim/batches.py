@@ -5,24 +5,25 @@ Accounts take turns: every account gets its first batch before any gets a second
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 
 from relay.message import Message
+from relay.store.values import CallLimits
 
 
 def cut_batches(
     ready: Sequence[tuple[int, Message]],
     *,
     slots: int,
-    batch_size: int,
-    max_bytes: int,
+    limits_of: Callable[[str], CallLimits],
     may_wait: AbstractSet[int] = frozenset(),
 ) -> tuple[list[list[Message]], str | None]:
     """Batches for at most ``slots`` calls, and the first account that got none for want of a slot (None: all did).
 
-    ``ready`` holds (the account's place in the turn, message). A batch that is not full and holds only messages of
-    ``may_wait`` (ids) is left for a later claim, which may find more to go with it.
+    ``ready`` holds (the account's place in the turn, message); ``limits_of`` says what a call of an account takes. A
+    batch that is not full and holds only messages of ``may_wait`` (ids) is left for a later claim, which may find more
+    to go with it.
     """
     by_account: dict[int, list[Message]] = {}
     for place, message in ready:
@@ -30,6 +31,7 @@ def cut_batches(
     rounds: list[list[list[Message]]] = []
     for place in sorted(by_account):
         messages = sorted(by_account[place], key=lambda message: message.id)
+        batch_size, max_bytes = limits_of(messages[0].account)
         chunks = _chunks(messages, batch_size, max_bytes)
         if len(chunks[-1]) < batch_size and all(message.id in may_wait for message in chunks[-1]):
             chunks.pop()
