@@ -58,7 +58,9 @@ class Routes:
             raise ConfigurationError(f"{said.where}: there is no producer {name!r}{nearest(name, self._known())}", _SEE)
         self._refuse_unknown(name, said)
         if self._wants_credentials(name) and not said.parts:
-            raise ConfigurationError(f"{said.where} has no app_key and no app_secret, which the producer {name} needs")
+            raise ConfigurationError(
+                f"{said.where} has no app_key and no app_secret, which the producer {name} needs", _SEE
+            )
         if name == self._settings.producer and not said.options:
             return None
         options = self._options(name, said)

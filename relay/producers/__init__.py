@@ -8,6 +8,7 @@ set ``RELAY_PRODUCER`` to that name; docs/producers.md has a whole one. The cont
   ``Refused``, with ``Fault.UNKNOWN`` where nobody can tell whether something was accepted;
 - a class with ``needs_credentials = True`` is given no batch of an account that has none: that account is paused;
 - a class with ``explain(code)``, a static method, says what a code of its far end means (``relay.explained``);
+- one with ``destination`` or ``wire_size`` says what goes together in a call: see ``Grouping`` and ``Measuring``;
 - one with ``probe`` is asked by ``relay check``: see ``Probing``;
 - a class with ``Options`` (a ``ProducerOptions``) is told options of its own, read and checked before it is made;
 - cancelling ``produce`` passes through; the caller then knows that it does not know. A producer that is certain that
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
@@ -26,7 +27,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 from relay.credential import Credential
 from relay.errors import ConfigurationError, needs
 from relay.findings import Finding
-from relay.message import Answer, Batch
+from relay.message import Answer, Batch, Message
 
 with needs("worker", "relay.producers"):
     from relay.producers.options import BatchSize, ProducerOptions, Secret, Timeout
@@ -35,6 +36,8 @@ with needs("worker", "relay.producers"):
 __all__ = [
     "GROUP",
     "BatchSize",
+    "Grouping",
+    "Measuring",
     "NotSent",
     "Probing",
     "Producer",
@@ -106,6 +109,26 @@ class Probing(Protocol):
 
     async def probe(self, account: str) -> Finding:
         """What the far end says of this account."""
+        ...
+
+
+@runtime_checkable
+class Grouping(Protocol):
+    """A producer whose calls go to different places, of one account: each is given messages of one destination."""
+
+    def destination(self, message: Message) -> Hashable:
+        """What messages that may go together have in common. Asked for each message of a claim, in another thread: a
+        function of the message and the options, quick, without I/O.
+        """
+        ...
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """A producer that says how large a message is on its wire: ``max_bytes`` bounds the sum of these."""
+
+    def wire_size(self, message: Message) -> int:
+        """In the unit of its ``max_bytes``; asked as ``Grouping.destination`` is."""
         ...
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from relay.message import Batch, CallKey
+from relay.message import Batch, CallKey, Message
 
 
 class CallLimits(NamedTuple):
-    """How much a call of one account may carry."""
+    """What a call of one account may carry: ``batch_size`` messages, ``max_bytes`` together, one destination.
+
+    ``destination`` None: all messages of the account go together; ``wire_size`` None: ``Message.size_bytes`` counts.
+    """
 
     batch_size: int
     max_bytes: int
+    destination: Callable[[Message], Hashable] | None = None
+    wire_size: Callable[[Message], int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from enum import Enum
 from relay import events
 from relay.errors import RefusedError, UnreachableError
 from relay.outcomes import Policy
-from relay.producers import Producer
+from relay.producers import Grouping, Measuring, Producer
 from relay.store import Claim, ClaimLimits, Store
 from relay.wakeups import Arming, Polling, Wakeup
 from relay.worker.acquaintance import Acquaintance
@@ -133,8 +133,14 @@ class Worker:
     def _limits_of(self, route: Route) -> Limits:
         producer = route.producer
         batch_size = min(route.batch_size, producer.max_batch)
-        slots, max_bytes = self._options.concurrency, producer.max_bytes
-        return Limits(slots=slots, batch_size=batch_size, max_bytes=max_bytes, rng=self._rng)
+        return Limits(
+            slots=self._options.concurrency,
+            batch_size=batch_size,
+            max_bytes=producer.max_bytes,
+            rng=self._rng,
+            destination=producer.destination if isinstance(producer, Grouping) else None,
+            wire_size=producer.wire_size if isinstance(producer, Measuring) else None,
+        )
 
     def stop(self) -> None:
         """Stage one; called again, stage two. Call it on the event loop's thread."""

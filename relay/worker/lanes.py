@@ -147,7 +147,7 @@ class Lanes:
 
     def limits(self) -> Callable[[str], CallLimits] | None:
         """Of the calls of an account, as things are now; None: all alike."""
-        if not self._by_route:
+        if not self._by_route and self.default.limits.alike:
             return None
         lanes, default = self.by_account, self.default
         return lambda account: lanes.get(account, default).limits.of_a_call()

@@ -61,7 +61,7 @@ def test_it_delivers_with_options_of_its_own(
     told = lines[0]
     assert told["hmac"] == signature(KEY, [told["id"], told["topic"], told["account"], told["content"]])
     ((ledger,),) = outbox.select("select selection->'settings'->'producers' from relay.action where action = 'start'")
-    assert ledger == {"spool": {"folder": str(spool), "key": "***", "sync": False, "batch_size": 50}}
+    assert ledger == {"spool": {"folder": str(spool), "key": "***", "sync": False, "by_topic": False, "batch_size": 50}}
     assert KEY not in worker.report()
 
 
@@ -139,7 +139,7 @@ def test_one_worker_sends_each_message_where_its_account_says(
     (tmp_path / "relay.toml").write_text(
         f"[producers.spool]\nfolder = '{spool}'\nsync = false\n"
         f"[accounts.a]\nproducer = 'spool'\nkey = '{KEY}'\nbatch_size = 500\n"
-        f"[accounts.b]\nproducer = 'spool'\nfolder = '{spool / 'b'}'\n"
+        f"[accounts.b]\nproducer = 'spool'\nfolder = '{spool / 'b'}'\nby_topic = true\n"
         "[accounts.print]\nproducer = 'stdout'\n"
         "[accounts.wrong]\nproducer = 'spol'\n"
     )
@@ -148,7 +148,8 @@ def test_one_worker_sends_each_message_where_its_account_says(
     for account, count in counts.items():
         outbox.execute(
             "insert into relay.outbox (topic, content, account) "
-            "select 't', json_build_object('of', cast(%s as text), 'n', n), %s from generate_series(1, %s) n",
+            "select 't' || mod(n, 2), json_build_object('of', cast(%s as text), 'n', n), %s "
+            "from generate_series(1, %s) n",
             *(account, account, count),
         )
     environment = env | {"PYTHONPATH": spooling["PYTHONPATH"]}
@@ -165,8 +166,11 @@ def test_one_worker_sends_each_message_where_its_account_says(
     for account, contents in arrived.items():
         sent = outbox.select("select cast(content as text) from relay.outbox where account = %s", account)
         assert sorted(contents) == sorted(content for (content,) in sent)
-    sizes = outbox.select("select account, max(cardinality(message_ids)) from relay.call group by account")
-    assert dict(sizes) == {"default": 50, "a": 500, "b": 50, "print": 50}
+    assert {file.name.split(".")[0] for file in (spool / "b").iterdir()} == {"t0", "t1"}
+    sizes = outbox.select(
+        "select account, max(cardinality(message_ids)) from relay.call where outcome <> 'released' group by account"
+    )
+    assert dict(sizes) == {"default": 50, "a": 500, "b": 30, "print": 50}
     assert KEY not in worker.report()
 
     checked = start_relay("check", "--json", env=environment, cwd=tmp_path)

@@ -19,7 +19,7 @@ from examples.spool_producer import relay_spool
 from relay.credential import Credential
 from relay.errors import ConfigurationError
 from relay.message import ACCEPTED, Answered, Batch, Message
-from relay.producers import NotSent, Producer, ProducerContext, load
+from relay.producers import Grouping, Measuring, NotSent, Producer, ProducerContext, load
 from relay.producers.stdout import StdoutProducer
 from relay.producers.tmc import TmcOptions, TmcProducer
 from tests.fixtures.platform_stub import PlatformStub, accept_all, running_stub
@@ -158,13 +158,42 @@ async def test_optional_fields_may_be_set_or_not(case: Case) -> None:
 
 async def test_the_largest_batch(case: Case) -> None:
     await case.producer.open()
-    content = json.dumps({"remark": "大" * (case.producer.max_bytes // 3 // 50 - 50)}, ensure_ascii=False)
-    sending = batch(*[content] * case.producer.max_batch)
-    assert sum(message.size_bytes for message in sending.messages) > case.producer.max_bytes * 0.9
+    producer = case.producer
+    room = producer.max_bytes // producer.max_batch
+    bare, longer = (size_of(producer, remark(count)) for count in (0, 100))
+    sending = batch(*[remark((room - bare) * 100 // (longer - bare))] * producer.max_batch)
+    sizes = [size_of(producer, message.content) for message in sending.messages]
+    assert producer.max_bytes * 0.9 < sum(sizes) <= producer.max_bytes
     answer = await case.producer.produce(sending)
     assert isinstance(answer, Answered)
     assert answer.results == (ACCEPTED,) * case.producer.max_batch
     assert case.sent() == sent_of(sending)
+
+
+def remark(count: int) -> str:
+    return json.dumps({"remark": "大" * count}, ensure_ascii=False)
+
+
+def size_of(producer: Producer, content: str) -> int:
+    """By its own measure where it has one, of a message as ``batch`` makes them."""
+    message = Message(10**6, "topic_1500", content)
+    return producer.wire_size(message) if isinstance(producer, Measuring) else message.size_bytes
+
+
+async def test_what_goes_together_is_a_function_of_the_message(case: Case) -> None:
+    """Asked before it is opened, and again: by any thread, at any claim."""
+    messages = [Message(n, f"t{n % 3}", '{"n": "大"}', ordering_key=None) for n in range(1, 7)]
+    if isinstance(case.producer, Grouping):
+        found = [case.producer.destination(message) for message in messages]
+        assert found == [case.producer.destination(message) for message in messages]
+        assert len(set(found)) <= 3
+    if isinstance(case.producer, Measuring):
+        sizes = [case.producer.wire_size(message) for message in messages]
+        assert all(1 <= size <= case.producer.max_bytes for size in sizes)
+        await case.producer.open()
+        answer = await case.producer.produce(Batch(1, "default", tuple(messages[:1])))
+        assert isinstance(answer, Answered)
+        assert answer.request_bytes >= sizes[0]
 
 
 async def test_opened_and_closed_twice(case: Case) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +13,7 @@ from sqlalchemy import Engine
 
 from relay import events
 from relay.errors import ConfigurationError
-from relay.message import Answer, Batch, Fault, Refused
+from relay.message import Answer, Batch, Fault, Message, Refused
 from relay.worker import Route
 from tests.fixtures.rows import Rows
 from tests.fixtures.scripted import Bench, Phonebook, Scripted, accept
@@ -104,6 +106,39 @@ async def test_each_message_arrives_where_its_account_says_in_calls_of_the_size_
         assert set(producer.produced) == set().union(*(expected[account] for account in accounts))
         assert set(producer.produced.values()) == {1}
         assert (producer.opened, producer.closed) == (1, 1)
+
+
+class Sorting(Scripted):
+    """A call for each topic, at most 100 of what its messages say they weigh; what says nothing goes alone."""
+
+    max_bytes = 100
+
+    def destination(self, message: Message) -> str:
+        return message.topic
+
+    def wire_size(self, message: Message) -> int:
+        return int(json.loads(message.content)["weight"])
+
+
+@pytest.mark.parametrize("common", [False, True], ids=["of an account", "of the settings"])
+async def test_a_call_has_one_destination_and_is_as_large_as_its_producer_measures(
+    rows: Rows, engine: Engine, posts: Signposts, common: bool
+) -> None:
+    sorting = Sorting()
+    if not common:
+        posts.send("log", sorting)
+    for topic, weight, count in (("a", 30, 20), ("b", 50, 20), ("c", 1000, 3)):
+        rows.add(count, account="log", topic=topic, content=json.dumps({"weight": weight}))
+    (silent,) = rows.add(account="log", topic="d")
+    bench = bench_of(engine, sorting if common else Scripted(), posts)
+    assert (await bench.drain()).done == 44
+    assert set(sorting.produced.values()) == {1}
+    largest = Counter[str]()
+    for batch in sorting.calls:
+        (topic,) = {message.topic for message in batch.messages}
+        largest[topic] = max(largest[topic], len(batch))
+    assert largest == {"a": 3, "b": 2, "c": 1, "d": 1}
+    assert sorting.produced[silent] == 1
 
 
 async def test_a_far_end_that_is_down_holds_up_no_other(rows: Rows, engine: Engine, posts: Signposts) -> None:

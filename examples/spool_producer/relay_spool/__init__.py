@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
+from urllib.parse import quote
 
 from relay.errors import ConfigurationError
 from relay.explained import Explained
@@ -47,6 +48,7 @@ class SpoolOptions(ProducerOptions):
     folder: Path
     key: Secret | None = None
     sync: bool = True
+    by_topic: bool = False
     batch_size: BatchSize = 50
 
 
@@ -75,9 +77,17 @@ class SpoolProducer:
         said = f"has {free // 1024**2:,} MB left for the account {account}"
         return ok(said) if free >= LOW_BYTES else warn(said, "Make room, or name another folder.")
 
+    def destination(self, message: Message) -> str:
+        """The beginning of the name of its file: a call writes to one file."""
+        return quote(message.topic, safe="") + "." if self._options.by_topic else ""
+
+    def wire_size(self, message: Message) -> int:
+        return len(self._line(message))
+
     async def produce(self, batch: Batch) -> Answer:
         lines = b"".join(self._line(message) for message in batch.messages)
-        file = self._options.folder / f"{datetime.fromtimestamp(self._now(), UTC):%Y-%m-%d}.jsonl"
+        day = datetime.fromtimestamp(self._now(), UTC)
+        file = self._options.folder / f"{self.destination(batch.messages[0])}{day:%Y-%m-%d}.jsonl"
         # In a thread: a slow disk must not stop the leases of other calls.
         refused = await asyncio.to_thread(self._append, file, lines)
         return refused or Answered((ACCEPTED,) * len(batch), request_bytes=len(lines))

@@ -1,11 +1,12 @@
-"""Which of the ready messages go together: one account a batch, oldest first, within the limits of one call.
+"""Which of the ready messages go together: one account and one destination a batch, oldest first, within the limits
+of one call.
 
 Accounts take turns: every account gets its first batch before any gets a second.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
 from relay.message import Message
@@ -31,10 +32,13 @@ def cut_batches(
     rounds: list[list[list[Message]]] = []
     for place in sorted(by_account):
         messages = sorted(by_account[place], key=lambda message: message.id)
-        batch_size, max_bytes = limits_of(messages[0].account)
-        chunks = _chunks(messages, batch_size, max_bytes)
-        if len(chunks[-1]) < batch_size and all(message.id in may_wait for message in chunks[-1]):
-            chunks.pop()
+        limits = limits_of(messages[0].account)
+        if limits.destination is None and limits.wire_size is None:
+            chunks = _chunks(messages, limits.batch_size, limits.max_bytes)
+            if len(chunks[-1]) < limits.batch_size and all(message.id in may_wait for message in chunks[-1]):
+                chunks.pop()
+        else:
+            chunks = sorted(_of_each_destination(messages, limits, may_wait), key=lambda chunk: chunk[0].id)
         for number, batch in enumerate(chunks):
             if number == len(rounds):
                 rounds.append([])
@@ -42,6 +46,45 @@ def cut_batches(
     batches = [batch for each in rounds for batch in each]
     left_out = batches[slots][0].account if rounds and len(rounds[0]) > slots else None
     return batches[:slots], left_out
+
+
+def _of_each_destination(
+    messages: Sequence[Message], limits: CallLimits, may_wait: AbstractSet[int]
+) -> Iterator[list[Message]]:
+    """The same for a producer that groups or measures by itself."""
+    together: dict[Hashable, list[Message]] = {}
+    for message in messages:
+        together.setdefault(_destination(message, limits), []).append(message)
+    for group in together.values():
+        chunks: list[list[Message]] = []
+        room = 0
+        for message in group:
+            size = _size(message, limits)
+            if not chunks or len(chunks[-1]) == limits.batch_size or size > room:
+                chunks.append([])
+                room = limits.max_bytes
+            chunks[-1].append(message)
+            room -= size
+        if len(chunks[-1]) < limits.batch_size and all(message.id in may_wait for message in chunks[-1]):
+            chunks.pop()
+        yield from chunks
+
+
+def _destination(message: Message, limits: CallLimits) -> Hashable:
+    try:
+        destination = None if limits.destination is None else limits.destination(message)
+        hash(destination)
+    except Exception:  # a producer may be anybody's: what it cannot say it will hear when it is given the message
+        return None
+    return destination
+
+
+def _size(message: Message, limits: CallLimits) -> int:
+    """Of a message that its producer cannot measure: more than goes with another one."""
+    try:
+        return message.size_bytes if limits.wire_size is None else int(limits.wire_size(message))
+    except Exception:
+        return limits.max_bytes + 1
 
 
 def _chunks(messages: Sequence[Message], batch_size: int, max_bytes: int) -> list[list[Message]]:
