@@ -30,12 +30,12 @@ def topics(place: str, against: Path | None) -> None:
     from relay.topics import document, found, saved
     from relay.topics.comparing import compared
 
-    now = document(found(place, str(Path.cwd())))
+    now = json_text(document(found(place, str(Path.cwd()))), indent=2)
     if against is None:
-        say_exactly(json_text(now, indent=2) + "\n")
+        say_exactly(f"{now}\n")
         return
     before = saved(against)
-    troubles = compared(before, json.loads(json.dumps(now)))
+    troubles = compared(before, json.loads(now))
     for trouble in troubles:
         say(str(trouble))
     if troubles:
