@@ -86,7 +86,7 @@ class Database:
     def snapshot(self) -> Iterator[Connection]:
         """A read-only snapshot, of which nothing is asked yet: an auditor may not read which revision there is.
 
-        Whoever reads waits for a lock no longer than whoever acts.
+        A reader waits for a lock no longer than a person who acts.
         """
         with self.acting() as engine, engine.connect() as connection:
             yield connection.execution_options(**_SNAPSHOT)
