@@ -16,5 +16,6 @@ say.
 """
 
 from relay.integrations.django.adding import add, add_many
+from relay.integrations.django.places import database_url
 
-__all__ = ["add", "add_many"]
+__all__ = ["add", "add_many", "database_url"]

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from relay.errors import ConfigurationError
 
@@ -35,6 +36,11 @@ def quoted(name: str) -> str:
 def is_postgresql(connection: Any) -> bool:
     """Whether Django's ``connection`` could have an outbox."""
     return bool(connection.vendor == "postgresql")
+
+
+def database_url(using: str = DEFAULT_DB_ALIAS) -> str:
+    """The database of this alias for ``relay.running(database_url=...)`` and what else takes one; has the password."""
+    return url_of(connections[using])
 
 
 def url_of(connection: Any) -> str:
