@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 MARK = "relay: test database"  # in the comment of a database whose name does not say it
 PATIENCE_SECONDS = 5
+_TRY_SECONDS = 0.2  # shorter than deadlock_timeout: see _EMPTY
 _A_WORD = re.compile(r"(?<![a-z])test(s|ing)?(?![a-z])", re.IGNORECASE)
 
 _LOOK = """
@@ -59,20 +60,33 @@ where d.datname operator(pg_catalog.=) pg_catalog.current_database()
 
 # One statement, without a sign that a driver takes for a parameter: its own transaction where none is open. What is set
 # is as it was afterwards, for that may be the caller's transaction. The order matters: a message that goes leaves its
-# dedupe key, a pause leaves its past.
+# dedupe key, a pause leaves its past. A worker that waits for messages is no call in flight, and may hold one table and
+# want another: so each try to have them all is short, lets go of what it had, and is never what makes a deadlock.
 _EMPTY = """
 do $body$
 declare
-    path constant text := pg_catalog.current_setting('search_path');
-    patience constant text := pg_catalog.current_setting('lock_timeout');
-    pruning constant text := coalesce(pg_catalog.current_setting('relay.pruning', true), 'off');
-    part regclass;
+    path constant pg_catalog.text := pg_catalog.current_setting('search_path');
+    patience constant pg_catalog.text := pg_catalog.current_setting('lock_timeout');
+    pruning constant pg_catalog.text := coalesce(pg_catalog.current_setting('relay.pruning', true), 'off');
+    until pg_catalog.timestamptz;
+    part pg_catalog.regclass;
     filled boolean;
 begin
-    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
-        pg_catalog.set_config('lock_timeout', '{patience}', true);
-    lock table {schema}.outbox, {schema}.call, {schema}.attempt, {schema}.pause, {schema}.action in exclusive mode;
-    perform set_config('relay.pruning', 'on', true);
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    until = clock_timestamp() + interval '{patience}';
+    perform set_config('lock_timeout', '{try}', true);
+    loop
+        begin
+            lock table {schema}.outbox, {schema}.call, {schema}.attempt, {schema}.pause, {schema}.action
+                in exclusive mode;
+            exit;
+        exception when lock_not_available or deadlock_detected then
+            if clock_timestamp() > until then
+                raise;
+            end if;
+        end;
+    end loop;
+    perform set_config('lock_timeout', '{patience}', true), set_config('relay.pruning', 'on', true);
     delete from {schema}.outbox;
     delete from {schema}.call;
     delete from {schema}.attempt;
@@ -164,7 +178,8 @@ async def _emptied(driver: Driver, schema: str) -> None:
     (row,) = await driver.run(filled(_LOOK, schema), {})
     if refused := refusal(DatabaseSeen(*row)):
         raise refused
-    await driver.run(filled(_EMPTY.replace("{patience}", f"{PATIENCE_SECONDS}s"), schema), None)
+    emptying = _EMPTY.replace("{patience}", f"{PATIENCE_SECONDS}s").replace("{try}", f"{_TRY_SECONDS}s")
+    await driver.run(filled(emptying, schema), None)
 
 
 def _not_the_owner() -> RelayError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -181,6 +182,20 @@ def test_what_is_open_elsewhere_is_in_the_way_for_a_while(
             empty(engine)
     assert "pg_stat_activity" in refused.value.hint
     assert rows.one("select count(*) from relay.outbox") == 2
+
+
+def test_a_session_with_the_tables_in_another_order_is_let_through(engine: Engine, rows: Rows) -> None:
+    """As a worker that is about to claim may have them. One of the two was ended as a deadlock, after a second."""
+    rows.add()
+    waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    with engine.connect() as other, ThreadPoolExecutor(1) as pool:
+        other.execute(text("lock table relay.call in row exclusive mode"))
+        emptied = pool.submit(empty, engine)  # it has the outbox
+        eventually(lambda: rows.one(waiting))
+        other.execute(text("lock table relay.outbox in row exclusive mode"))
+        other.commit()
+        emptied.result(10)
+    assert rows.counts() == {}
 
 
 def test_where_there_are_no_tables_it_says_who_makes_them(engine: Engine) -> None:
