@@ -26,6 +26,7 @@ from relay.addresses import normalized_url
 from relay.database_errors import LOCKED, Kind, cause_of, origin_of, sqlstate
 from relay.errors import RelayError, SchemaError
 from relay.outbox.drivers import Driver
+from relay.sessions import make_independent
 from relay.sql import SCHEMA, filled
 from relay.testing.connections import on_async_connection, on_connection
 
@@ -153,6 +154,7 @@ async def empty_async(connection: Asynchronous | AsyncEngine, *, schema: str = S
 def empty_at(url: str, *, schema: str = SCHEMA) -> None:
     """The same over a connection of its own, by psycopg; no connection stays behind."""
     engine = create_engine(normalized_url(url), poolclass=NullPool)
+    make_independent(engine)
     empty(engine, schema=schema)
 
 

@@ -18,7 +18,7 @@ from relay.errors import SchemaError
 from relay.operators import archive
 from relay.store import ClaimLimits, Store
 from relay.testing import NotATestDatabase, emptying
-from relay.testing.emptying import MARK, DatabaseSeen, empty, refusal
+from relay.testing.emptying import MARK, DatabaseSeen, empty, empty_at, refusal
 from tests.fixtures.rows import Rows
 from tests.fixtures.statements import counting
 from tests.fixtures.waiting import eventually
@@ -89,6 +89,12 @@ def test_the_transaction_around_it_finds_its_settings_as_they_were(engine: Engin
         before = connection.execute(asked).one()
         empty(connection)
         assert connection.execute(asked).one() == before
+
+
+def test_an_address_will_do_whatever_is_set_for_the_login(rows: Rows, database_url: str) -> None:
+    rows.add()
+    empty_at(database_url)
+    assert rows.one("select count(*) from relay.outbox") == 0
 
 
 def test_it_costs_two_statements(engine: Engine, rows: Rows) -> None:

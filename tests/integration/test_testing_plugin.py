@@ -16,6 +16,7 @@ from textwrap import dedent
 import pytest
 
 from tests.docs.markdown import blocks
+from tests.fixtures import hostility
 
 ROOT = Path(__file__).parents[2]
 INI = "[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n"
@@ -43,6 +44,7 @@ def run_pytest(
     )
 
 
+@pytest.mark.skipif(hostility.WANTED, reason="the sessions of an application are its own")
 def test_the_example_passes(database_url: str, tmp_path: Path) -> None:
     ran = run_pytest(str(EXAMPLE), folder=tmp_path, DATABASE_URL=database_url, RELAY_UNKNOWN="is not read")
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-2000:]
@@ -114,11 +116,12 @@ SLIPS = """
 """
 
 
+@pytest.mark.skipif(hostility.WANTED, reason="the sessions of an application are its own")
 def test_asynchronous_tests_and_slips(database_url: str, tmp_path: Path) -> None:
     plain = database_url.replace("postgresql+psycopg://", "postgresql://")
     (tmp_path / "test_it.py").write_text(dedent(SLIPS.format(url=database_url, asyncpg=plain)))
     ran = run_pytest("test_it.py", folder=tmp_path)
-    assert "3 passed, 2 errors" in ran.stdout.replace("4 passed, 2 errors", "3 passed, 2 errors"), ran.stdout[-3000:]
+    assert "4 passed, 2 errors" in ran.stdout, ran.stdout[-3000:]
     assert "relay_connection: define a fixture of this name" in ran.stdout
     assert "nothing was asserted: await relay_outbox.assert_written(...)" in ran.stdout
 
