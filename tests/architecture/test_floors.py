@@ -330,3 +330,21 @@ def test_importing_the_package_costs_nothing() -> None:
     loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert {name for name in loaded.stdout.split() if name.startswith("relay")} == {"relay"}
     assert "sqlalchemy" not in loaded.stdout.split()
+
+
+# One producer's own settings, and the rooms that read them: its own, those of its sandbox, and what is left to move.
+TMC_SETTINGS = re.compile(r"tmc_[a-z_]+|require_tmc")
+MAY_READ_TMC_SETTINGS = {"settings", "assembly.accounts", "assembly.platform", "assembly.start", "cli.sandbox"}
+
+
+def test_settings_of_one_producer_are_read_in_its_own_rooms() -> None:
+    readers = {
+        room_of(path)
+        for path in modules()
+        if any(isinstance(node, ast.Attribute) and TMC_SETTINGS.fullmatch(node.attr) for node in nodes(path))
+    }
+    remedy = "take it from context.options of the producer, or from relay.assembly.producers.producer_options"
+    wrong = readers - MAY_READ_TMC_SETTINGS
+    assert not wrong, f"{_listed(wrong)} reads a setting of the producer tmc: {remedy}, see docs/producers.md"
+    unused = MAY_READ_TMC_SETTINGS - readers
+    assert not unused, f"{_listed(unused)} reads none any more: take it out of MAY_READ_TMC_SETTINGS"
