@@ -36,7 +36,8 @@ _QUESTIONS = {
     "functions": """
         select format('%s %s %s %s %s', proname, prorettype::regtype, prosecdef,
                       replace(array_to_string(proconfig, ' '), :schema || ', ', 'SCHEMA, '),
-                      replace(prosrc, 'from ' || :schema || '.', 'from '))
+                      replace(replace(replace(prosrc, 'from ' || :schema || '.', 'from '),
+                          'lock table ' || :schema || '.', 'lock table '), '''' || :schema || '.call''', '''call'''))
         from pg_proc where pronamespace = to_regnamespace(:schema)""",
     "views": """
         select format('%s %s', relname, pg_get_viewdef(oid)) from pg_class
