@@ -21,7 +21,7 @@ OF_DJANGO = {
     *("add_arguments", "handle", "run_from_argv", "ready"),
     *("database_backwards", "database_forwards", "describe", "state_forwards"),
     *("choices", "get_changelist", "get_queryset", "get_results", "has_add_permission", "lookups", "queryset"),
-    *("save", "select_format"),
+    *("db_type", "save", "select_format"),
 }
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef

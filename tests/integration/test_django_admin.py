@@ -105,6 +105,7 @@ def test_pages_are_found_by_ids_and_nothing_is_counted(filled: Engine) -> None:
     assert not re.search(r"\b(51|63) messages", page)
     assert shown(client, "/admin/relay/auditcall/", request_id="request-2") == [2]
     assert shown(client, "/admin/relay/auditcall/", state="open") == []
+    assert "51, 52, 53" in client.get("/admin/relay/auditcall/2/change/").content.decode()
 
 
 EXACT: list[tuple[dict[str, str], list[int]]] = [
