@@ -135,7 +135,6 @@ def _opened(settings: Settings, name: str, observer: Observer, warn: Warn) -> _P
             policy=policy(settings),
             options=options(settings),
             observers=[observer, metrics],
-            schema=settings.schema_name,
             directory=accounts,
             routing=accounts,
             clock=clock,
@@ -153,7 +152,6 @@ def wired(
     policy: Policy,
     options: Options,
     observers: Sequence[Observer] = (),
-    schema: str = "relay",
     directory: Directory | None = None,
     routing: Routing | None = None,
     clock: Clock | None = None,
@@ -162,10 +160,10 @@ def wired(
 ) -> tuple[Store, Worker]:
     """A worker and its store, from parts that are there: also for a program that measures or tries one.
 
-    The engine becomes the store's own. Without a directory no account needs credentials, without a routing all go one
-    way, without a wake-up it polls.
+    The engine, which knows the schema, becomes the store's own. Without a directory no account needs credentials,
+    without a routing all go one way, without a wake-up it polls.
     """
-    store = Store(engine, worker=name, lease_seconds=options.lease_seconds, schema=schema, floors=floors)
+    store = Store(engine, worker=name, lease_seconds=options.lease_seconds, floors=floors)
     worker = Worker(
         store,
         producer,

@@ -59,14 +59,12 @@ class Store:
         *,
         worker: str,
         lease_seconds: float,
-        schema: str = "relay",
         floors: Floors | None = None,
     ) -> None:
-        self._connections = Connections(engine, schema=schema)
+        self._connections = Connections(engine)
         self._transaction = self._connections.transaction
         self._worker = worker
         self._lease_seconds = lease_seconds
-        self._schema = schema
         self.memory = Memory(lease_seconds, floors)
 
     def claim(self, limits: ClaimLimits) -> Claim:
@@ -111,7 +109,6 @@ class Store:
                 unheard.forget(row.nonce for row in self._fetch(connection, sql.GIVE_BACK, given))
             look, outcome = claiming.claim(
                 connection,
-                self._schema,
                 self.memory,
                 limits,
                 worker=self._worker,
@@ -159,7 +156,7 @@ class Store:
         plain = next(islice(plainer(settlement, self._connections.encoding()), _PLAIN, None))
         try:
             with self._transaction() as connection:
-                done, failed, refused = settling.settle_apart(connection, self._schema, plain)
+                done, failed, refused = settling.settle_apart(connection, plain)
                 if not refused:
                     raise settling.NobodyToBlameError
         except settling.NobodyToBlameError:
@@ -286,8 +283,8 @@ class Store:
             "by": self._worker,
         }
         with self._transaction() as connection:
-            if run(connection, sql.PAUSE_ALL, self._schema, parameters) < len(orders):
-                Swallowed(connection, self._schema).if_somebody_else_has_a_say("pause", orders[0].scope)
+            if run(connection, sql.PAUSE_ALL, parameters) < len(orders):
+                Swallowed(connection).if_somebody_else_has_a_say("pause", orders[0].scope)
 
     def lift_pauses(self, refused: Mapping[str, str]) -> tuple[str, ...]:
         """End pauses that a credential caused (scope → its fingerprint); those that were still there."""
@@ -355,7 +352,7 @@ class Store:
     def archive(self, older_than: timedelta, *, failed_holds: bool = False) -> Iterator[Moved]:
         """Move what finished longer ago than that to the archive, a batch a step; the ledger says who and why."""
         return archive(
-            self._connections.in_schema,
+            self._transaction,
             older_than,
             actor=self._worker,
             reason=f"finished more than {older_than.total_seconds() / 86_400:g} days ago (RELAY_ARCHIVE_AFTER_DAYS)",
@@ -375,7 +372,6 @@ class Store:
     ) -> Settled:
         return settling.settle(
             connection,
-            self._schema,
             settlements,
             sent,
             worker=self._worker,
@@ -384,7 +380,7 @@ class Store:
         )
 
     def _fetch(self, connection: Connection, text: str, parameters: Mapping[str, Any] = _NONE) -> list[Any]:
-        return fetch(connection, text, self._schema, parameters)
+        return fetch(connection, text, parameters)
 
     def _value(self, connection: Connection, text: str, parameters: Mapping[str, Any] = _NONE) -> Any:
         """The only value of the only row."""

@@ -40,7 +40,7 @@ from relay.database_errors import (
 )
 from relay.errors import RefusedError, RelayError, UnreachableError
 from relay.holders import HOLDERS, Holder, likeliest
-from relay.sql import SCHEMA, migrate_lock
+from relay.sql import migrate_lock, schema_of
 from relay.store.preparing import give_up_if_outdated, keep_plans
 from relay.store.running import fetch
 
@@ -56,13 +56,15 @@ class _Use:
 
 
 class Connections:
-    """The engine is the relay's own: its connections stay READ COMMITTED. A thread uses one of them at a time."""
+    """The engine is the relay's own and knows the schema: its connections stay READ COMMITTED.
 
-    def __init__(self, engine: Engine, *, schema: str = "relay") -> None:
+    A thread uses one of them at a time.
+    """
+
+    def __init__(self, engine: Engine) -> None:
         keep_plans(engine)
         event.listen(engine, "do_connect", self._connect)
         self._engine = engine
-        self._schema = schema
         self._released = threading.Condition()
         self._in_use: dict[int, _Use] = {}  # by thread
         self._committing: set[int] = set()
@@ -91,12 +93,6 @@ class Connections:
             self._release(thread)
             if self._engine.pool is not pool:  # it was disposed of meanwhile, and nobody would close what came back
                 pool.dispose()
-
-    @contextmanager
-    def in_schema(self) -> Iterator[Connection]:
-        """A transaction that knows its schema, for what is not the store's alone."""
-        with self.transaction() as connection:
-            yield connection.execution_options(schema_translate_map={SCHEMA: self._schema})
 
     def encoding(self) -> str:
         """In which the database keeps its texts; the server tells it unasked."""
@@ -162,7 +158,7 @@ class Connections:
             return ""
         with suppress(Exception), self._engine.connect() as connection:
             self._use(connection)
-            rows = fetch(connection, HOLDERS, self._schema, {"tables": None, "lock": migrate_lock(self._schema)})
+            rows = fetch(connection, HOLDERS, {"tables": None, "lock": migrate_lock(schema_of(connection))})
             for one in likeliest(filter(_keeps, (Holder(*row) for row in rows)), waited_seconds=_OURS_SECONDS):
                 since = "" if one.seconds is None else one.since
                 return f": {one.who}{since}, holds a lock on {one.held}"

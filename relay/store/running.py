@@ -14,38 +14,37 @@ from psycopg.rows import RowFactory, namedtuple_row, tuple_row
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from relay.sql import query
+from relay.sql import query, schema_of
 
 
-def fetch(connection: Connection, sql: str, schema: str, parameters: Mapping[str, Any]) -> list[Any]:
+def fetch(connection: Connection, sql: str, parameters: Mapping[str, Any]) -> list[Any]:
     """All rows, as named tuples."""
-    rows: list[Any] = _executed(connection, sql, schema, parameters, namedtuple_row, psycopg.Cursor.fetchall)
+    rows: list[Any] = _executed(connection, sql, parameters, namedtuple_row, psycopg.Cursor.fetchall)
     return rows
 
 
-def fetch_many(connection: Connection, sql: str, schema: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def fetch_many(connection: Connection, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """All rows, as bare tuples: where there are thousands, access by name costs too much."""
-    rows: list[tuple[Any, ...]] = _executed(connection, sql, schema, parameters, tuple_row, psycopg.Cursor.fetchall)
+    rows: list[tuple[Any, ...]] = _executed(connection, sql, parameters, tuple_row, psycopg.Cursor.fetchall)
     return rows
 
 
-def run(connection: Connection, sql: str, schema: str, parameters: Mapping[str, Any]) -> int:
+def run(connection: Connection, sql: str, parameters: Mapping[str, Any]) -> int:
     """A statement without rows; how many it wrote."""
-    written: int = _executed(connection, sql, schema, parameters, tuple_row, _written)
+    written: int = _executed(connection, sql, parameters, tuple_row, _written)
     return written
 
 
 def _executed(
     connection: Connection,
     sql: str,
-    schema: str,
     parameters: Mapping[str, Any],
     row_factory: RowFactory[Any],
     taken: Callable[[psycopg.Cursor[Any]], Any],
 ) -> Any:
     """What is ``taken`` of the rows. A value that cannot be read is an error of the driver like any other."""
     driver: Any = connection.connection.dbapi_connection
-    numbered = query(sql, schema)
+    numbered = query(sql, schema_of(connection))
     cursor = psycopg.RawCursor(driver, row_factory=row_factory)
     try:
         return taken(cursor.execute(numbered.text, numbered.values(parameters)))

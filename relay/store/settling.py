@@ -30,7 +30,6 @@ Sent = Mapping[CallKey, tuple[float, float]]
 
 def settle(
     connection: Connection,
-    schema: str,
     settlements: Sequence[Settlement],
     sent: Sent,
     *,
@@ -42,25 +41,25 @@ def settle(
 
     ``tried``: those that this worker tried to settle before, and never heard whether that was committed.
     """
-    swallowed = Swallowed(connection, schema)
-    owned = _keys(fetch(connection, sql.CLOSE_CALLS, schema, _closing(settlements, sent)))
+    swallowed = Swallowed(connection)
+    owned = _keys(fetch(connection, sql.CLOSE_CALLS, _closing(settlements, sent)))
     ours = [settlement for settlement in settlements if settlement.key in owned]
     if len(ours) < len(settlements):
         swallowed.closing(settlements)
     done = sum(len(s.done) for s in ours)
-    if done and run(connection, sql.MARK_DONE, schema, _done(ours)) != done:
+    if done and run(connection, sql.MARK_DONE, _done(ours)) != done:
         swallowed.done(ours)
     verdicts = sum(len(s.verdicts) for s in ours)
-    if verdicts and run(connection, sql.MARK_NOT_DONE, schema, _not_done(ours)) != verdicts:
+    if verdicts and run(connection, sql.MARK_NOT_DONE, _not_done(ours)) != verdicts:
         swallowed.verdicts(ours)
     for order in (s.pause for s in ours if s.pause):
-        if not run(connection, sql.PAUSE, schema, _pausing(order, worker)):
+        if not run(connection, sql.PAUSE, _pausing(order, worker)):
             swallowed.anything("pause", order.scope)
-    children = _split(connection, schema, ours, worker, lease_seconds)
+    children = _split(connection, ours, worker, lease_seconds)
     if unsure := [s for s in settlements if s.key in tried and s.key not in owned]:
-        before = _settled_before(connection, schema, unsure)
+        before = _settled_before(connection, unsure)
         owned |= {settlement.key for settlement in before}
-        children += _take_halves(connection, schema, before, worker, lease_seconds)
+        children += _take_halves(connection, before, worker, lease_seconds)
     return Settled(frozenset(s.key for s in settlements) - owned, children)
 
 
@@ -68,28 +67,26 @@ class NobodyToBlameError(Exception):
     """No message is in the way of the call's settling."""
 
 
-def settle_apart(
-    connection: Connection, schema: str, settlement: Settlement
-) -> tuple[set[int], set[int], dict[int, str]]:
+def settle_apart(connection: Connection, settlement: Settlement) -> tuple[set[int], set[int], dict[int, str]]:
     """End the messages of this call that end by it and can; the call stays open, and what is left with it.
 
     Those that are done now, those that failed now, and those that are refused with the reasons. A message that is to
     be tried again is left: until its call is settled nobody may have it.
     """
-    swallowed = Swallowed(connection, schema)
+    swallowed = Swallowed(connection)
 
     def mark_done(ids: Sequence[int]) -> None:
         some = replace(settlement, done=tuple(pair for pair in settlement.done if pair[0] in ids), verdicts=())
-        if run(connection, sql.MARK_DONE, schema, _done([some])) != len(ids):
+        if run(connection, sql.MARK_DONE, _done([some])) != len(ids):
             swallowed.done([some])
 
     def mark_failed(ids: Sequence[int]) -> None:
         chosen = tuple(v for v in settlement.verdicts if v.message_id in ids)
         some = replace(settlement, done=(), verdicts=chosen)
-        if run(connection, sql.MARK_NOT_DONE, schema, _not_done([some])) != len(ids):
+        if run(connection, sql.MARK_NOT_DONE, _not_done([some])) != len(ids):
             swallowed.verdicts([some])
 
-    if not fetch(connection, sql.LOCK_OPEN, schema, {"id": settlement.call_id, "nonce": settlement.nonce}):
+    if not fetch(connection, sql.LOCK_OPEN, {"id": settlement.call_id, "nonce": settlement.nonce}):
         return set(), set(), {}
     done = [id_ for id_, _ in settlement.done]
     final = [verdict.message_id for verdict in settlement.verdicts if verdict.final]
@@ -98,7 +95,7 @@ def settle_apart(
 
 
 def _split(
-    connection: Connection, schema: str, settlements: Sequence[Settlement], worker: str, lease_seconds: float
+    connection: Connection, settlements: Sequence[Settlement], worker: str, lease_seconds: float
 ) -> tuple[Batch, ...]:
     halves = [(s, half) for s in settlements for half in s.halves]
     if not halves:
@@ -114,25 +111,25 @@ def _split(
         "ids": [message.id for _, _, message in flat],
         "nonces": [nonce_of[number] for number, _, _ in flat],
     }
-    rows = fetch(connection, sql.SPLIT, schema, parameters)
+    rows = fetch(connection, sql.SPLIT, parameters)
     if len(rows) != len(halves):
-        Swallowed(connection, schema).anything("call", "the halves of a call that is split")
+        Swallowed(connection).anything("call", "the halves of a call that is split")
     return batches_of(rows, {message.id: message for _, _, message in flat})
 
 
-def _settled_before(connection: Connection, schema: str, settlements: Sequence[Settlement]) -> list[Settlement]:
+def _settled_before(connection: Connection, settlements: Sequence[Settlement]) -> list[Settlement]:
     """Those that we have written ourselves already, in a commit whose acknowledgement never came."""
     parameters = {
         "ids": [s.call_id for s in settlements],
         "nonces": [s.nonce for s in settlements],
         "outcomes": [s.outcome for s in settlements],
     }
-    keys = _keys(fetch(connection, sql.SETTLED_BEFORE, schema, parameters))
+    keys = _keys(fetch(connection, sql.SETTLED_BEFORE, parameters))
     return [settlement for settlement in settlements if settlement.key in keys]
 
 
 def _take_halves(
-    connection: Connection, schema: str, settlements: Sequence[Settlement], worker: str, lease_seconds: float
+    connection: Connection, settlements: Sequence[Settlement], worker: str, lease_seconds: float
 ) -> tuple[Batch, ...]:
     """The calls that such a commit has split into."""
     messages = {message.id: message for s in settlements for half in s.halves for message in half}
@@ -140,7 +137,7 @@ def _take_halves(
         return ()
     parents = [s.call_id for s in settlements if s.halves]
     parameters = {"parent_ids": parents, "worker": worker, "lease_seconds": lease_seconds}
-    return batches_of(fetch(connection, sql.TAKE_HALVES, schema, parameters), messages)
+    return batches_of(fetch(connection, sql.TAKE_HALVES, parameters), messages)
 
 
 def _keys(rows: Sequence[Any]) -> set[CallKey]:

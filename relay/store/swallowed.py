@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from relay import statements as sql
 from relay.errors import SwallowedError
 from relay.outcomes import Settlement
-from relay.sql import quoted
+from relay.sql import quoted, schema_of
 from relay.store.running import fetch
 
 _NAMED = 5  # ids in a sentence, at most
@@ -27,9 +27,9 @@ _NAMED = 5  # ids in a sentence, at most
 class Swallowed:
     """Asks about what was just written in this transaction; raises SwallowedError where it is not there."""
 
-    def __init__(self, connection: Connection, schema: str) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._schema = schema
+        self._schema = schema_of(connection)
 
     def closing(self, settlements: Sequence[Settlement]) -> None:
         """After CLOSE_CALLS: each of these calls is settled, by whomever."""
@@ -58,7 +58,7 @@ class Swallowed:
             raise self._error(table, what)
 
     def _unless_none(self, table: str, question: str, parameters: dict[str, list[int]]) -> None:
-        ids = [row.id for row in fetch(self._connection, question, self._schema, parameters)]
+        ids = [row.id for row in fetch(self._connection, question, parameters)]
         if ids:
             raise self._error(table, _told(ids))
 
@@ -71,9 +71,7 @@ class Swallowed:
 
     def _standing_on(self, table: str) -> list[str]:
         parameters = {"table": f"{quoted(self._schema)}.{table}", "ours": quoted(self._schema)}
-        return [
-            f"the {row.kind} {row.name}" for row in fetch(self._connection, sql.STANDING_ON, self._schema, parameters)
-        ]
+        return [f"the {row.kind} {row.name}" for row in fetch(self._connection, sql.STANDING_ON, parameters)]
 
 
 def _told(ids: Collection[int]) -> str:

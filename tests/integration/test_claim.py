@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from relay.database import make_engine
 from relay.message import ACCEPTED, Answered, Batch
 from relay.outcomes import Policy, decide, released
 from relay.store import Claim, ClaimLimits, Store
@@ -269,11 +270,13 @@ def test_a_batch_that_is_not_full_lingers(rows: Rows, store: Store) -> None:
 def test_another_schema_and_no_other_is_touched(rows: Rows, engine: Engine) -> None:
     import relay
 
-    relay.migrate(engine.url.render_as_string(hide_password=False), schema="elsewhere")
+    url = engine.url.render_as_string(hide_password=False)
+    relay.migrate(url, schema="elsewhere")
     rows.add()
     rows.run("insert into elsewhere.outbox (topic, content, ordering_key) values ('t', '{}', 'k')")
-    other = Store(engine, worker="w", lease_seconds=60, schema="elsewhere")
-    assert len(flat(other.claim(EIGHT))) == 1
+    elsewhere = make_engine(url, "elsewhere")
+    assert len(flat(Store(elsewhere, worker="w", lease_seconds=60).claim(EIGHT))) == 1
+    elsewhere.dispose()
     assert rows.calls() == []
     assert rows.one("select count(*) from elsewhere.call") == 1
 

@@ -25,7 +25,7 @@ class Database:
         self.new: list[New] = []
         self.walks = 0
 
-    def fetch(self, _: Any, statement: str, schema: str, given: dict[str, Any]) -> list[Any]:
+    def fetch(self, _: Any, statement: str, given: dict[str, Any]) -> list[Any]:
         if statement == sql.ACCOUNTS_OF_NEW:
             return self.new
         assert statement == sql.ACCOUNTS_AHEAD
@@ -52,7 +52,7 @@ def roster(clock: Clock) -> Roster:
 
 
 def look(roster: Roster, **limits: Any) -> set[str]:
-    return roster.look_around(cast(Connection, None), "relay", ClaimLimits(slots=8, **limits))
+    return roster.look_around(cast(Connection, None), ClaimLimits(slots=8, **limits))
 
 
 def test_a_few_accounts_that_are_left_alone_change_nothing(roster: Roster) -> None:

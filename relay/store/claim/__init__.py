@@ -25,22 +25,22 @@ from relay.store.values import ClaimLimits
 
 
 def claim(
-    connection: Connection, schema: str, memory: Memory, limits: ClaimLimits, *, worker: str, lease_seconds: float
+    connection: Connection, memory: Memory, limits: ClaimLimits, *, worker: str, lease_seconds: float
 ) -> tuple[Look, Looked]:
     """Claim ready messages, account by account in turn. Needs READ COMMITTED (see ``statements.py``).
 
     The memory learns of it afterwards, once this transaction is committed.
     """
     floors, aside = memory.floors, memory.aside
-    unmet = search(connection, schema, memory, limits)
+    unmet = search(connection, memory, limits)
     look = memory.next_look(limits)
     started = time.monotonic()
-    locked = lock_ready(connection, schema, look, limits, floors, aside.ids())
+    locked = lock_ready(connection, look, limits, floors, aside.ids())
     seconds = time.monotonic() - started
-    unmet |= unmet_among(connection, schema, memory, limits, look, locked)
-    naming = Naming(connection, schema, worker, lease_seconds, look.first_pending, floors.open_from, aside)
+    unmet |= unmet_among(connection, memory, limits, look, locked)
+    naming = Naming(connection, worker, lease_seconds, look.first_pending, floors.open_from, aside)
     expired = naming.fail_expired(locked.expired)
-    alive = memory.writers.without_written(connection, schema, locked.ready)
+    alive = memory.writers.without_written(connection, locked.ready)
     chosen, left_out = cut_batches(
         alive,
         slots=limits.slots,

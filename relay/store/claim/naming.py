@@ -32,7 +32,6 @@ class Naming:
     """``first_pending``: (account, ordering key) → its first pending message. ``open_from``: where open calls begin."""
 
     connection: Connection
-    schema: str
     worker: str
     lease_seconds: float
     first_pending: Mapping[tuple[str, str], int]
@@ -47,7 +46,7 @@ class Naming:
         """End the messages that may not be sent any more; how many there were."""
 
         def fail(some: Sequence[int]) -> int:
-            return len(fetch(self.connection, sql.FAIL_EXPIRED, self.schema, {"ids": list(some)}))
+            return len(fetch(self.connection, sql.FAIL_EXPIRED, {"ids": list(some)}))
 
         if not ids:
             return 0
@@ -57,7 +56,7 @@ class Naming:
             return sum(counts)
         failed = fail(ids)
         if not failed:
-            Swallowed(self.connection, self.schema).if_somebody_else_has_a_say("outbox", "messages that expired")
+            Swallowed(self.connection).if_somebody_else_has_a_say("outbox", "messages that expired")
         return failed
 
     def _calls(self, chosen: Sequence[Sequence[Message]]) -> tuple[Batch, ...]:
@@ -79,9 +78,9 @@ class Naming:
             "open_from": self.open_from,
         }
         text = sql.NAME_CALLS if keyed else sql.NAME_CALLS_WITHOUT_KEYS
-        rows = fetch(self.connection, text, self.schema, parameters)
+        rows = fetch(self.connection, text, parameters)
         if not rows:
-            Swallowed(self.connection, self.schema).if_somebody_else_has_a_say("call", "a claim")
+            Swallowed(self.connection).if_somebody_else_has_a_say("call", "a claim")
         return batches_of(rows, by_id)
 
     def _apart(self, chosen: Sequence[Sequence[Message]]) -> tuple[Batch, ...]:

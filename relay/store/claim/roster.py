@@ -86,38 +86,38 @@ class Roster:
             self.came_by(self._expected.popleft())
         return nsmallest(count, (account for account in self._names if account > self.turn.after_account))
 
-    def look_around(self, connection: Connection, schema: str, limits: ClaimLimits) -> set[str]:
+    def look_around(self, connection: Connection, limits: ClaimLimits) -> set[str]:
         """Find accounts that are not on the roster: those with new messages, and the next ones of all.
 
         Gives back those of which it is not known whether they have credentials.
         """
-        unmet = self._look_for_new(connection, schema, limits.acquainted)
+        unmet = self._look_for_new(connection, limits.acquainted)
         if self._clock() >= self._rest_until:
-            unmet |= self._walk(connection, schema, limits)
+            unmet |= self._walk(connection, limits)
         return unmet
 
-    def look_ahead(self, connection: Connection, schema: str, limits: ClaimLimits, after: str) -> set[str]:
+    def look_ahead(self, connection: Connection, limits: ClaimLimits, after: str) -> set[str]:
         """Those of the next accounts of which it is not known whether they have credentials."""
         ahead = {"after_account": after, "accounts": _AHEAD - 1, "skip_accounts": list(limits.skip_accounts)}
-        rows = fetch(connection, sql.ACCOUNTS_AHEAD, schema, ahead)
+        rows = fetch(connection, sql.ACCOUNTS_AHEAD, ahead)
         return {row.account for row in rows if not row.left_alone}.difference(limits.acquainted or ())
 
-    def _look_for_new(self, connection: Connection, schema: str, acquainted: Collection[str] | None) -> set[str]:
+    def _look_for_new(self, connection: Connection, acquainted: Collection[str] | None) -> set[str]:
         after = None if self._newest_id is None else self._newest_id - _OVERLAP
-        rows = fetch(connection, sql.ACCOUNTS_OF_NEW, schema, {"after": after, "most": _NEW})
+        rows = fetch(connection, sql.ACCOUNTS_OF_NEW, {"after": after, "most": _NEW})
         newest_id = max((row.newest_id for row in rows), default=None)
         if newest_id is not None:
             self._newest_id = max(newest_id, self._newest_id or newest_id)
         return self._sort_in((row.account for row in rows if not row.left_alone), acquainted)
 
-    def _walk(self, connection: Connection, schema: str, limits: ClaimLimits) -> set[str]:
+    def _walk(self, connection: Connection, limits: ClaimLimits) -> set[str]:
         started = self._clock()
         ahead = {
             "after_account": self._walked_to,
             "accounts": _AHEAD - 1,  # one more is looked at
             "skip_accounts": list(limits.skip_accounts),
         }
-        rows = fetch(connection, sql.ACCOUNTS_AHEAD, schema, ahead)
+        rows = fetch(connection, sql.ACCOUNTS_AHEAD, ahead)
         unmet = self._sort_in((row.account for row in rows if not row.left_alone), limits.acquainted)
         self._alone += len(unmet) + sum(row.left_alone for row in rows)
         self._walked_to = rows[-1].account if len(rows) == _AHEAD else ""

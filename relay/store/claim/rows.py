@@ -73,7 +73,7 @@ class Locked:
 
 
 def lock_ready(
-    connection: Connection, schema: str, look: Look, limits: ClaimLimits, floors: Floors, aside: Sequence[int] = ()
+    connection: Connection, look: Look, limits: ClaimLimits, floors: Floors, aside: Sequence[int] = ()
 ) -> Locked:
     """Lock messages that are ready, where the look says; not what is put aside."""
     mood, turn = look.mood, look.turn
@@ -99,7 +99,7 @@ def lock_ready(
         case _:
             text = sql.LOCK_READY
             parameters |= _from_the_start(turn, floors)
-    locked = _sorted_out(fetch_many(connection, text, schema, parameters))
+    locked = _sorted_out(fetch_many(connection, text, parameters))
     locked.remembered = parameters["remember"]
     locked.close(turn.accounts, cursors)
     return locked

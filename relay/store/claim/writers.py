@@ -27,9 +27,7 @@ class Writers:
         self.stranger = ""
         self._look_at_monotonic = self._told_monotonic = 0.0
 
-    def without_written(
-        self, connection: Connection, schema: str, ready: list[tuple[int, Message]]
-    ) -> list[tuple[int, Message]]:
+    def without_written(self, connection: Connection, ready: list[tuple[int, Message]]) -> list[tuple[int, Message]]:
         """Those of these messages whose key nobody is writing."""
         keyed = [message for _, message in ready if message.ordering_key is not None]
         if not keyed:
@@ -41,19 +39,19 @@ class Writers:
             "keys": [message.ordering_key for message in keyed],
             "look": look,
         }
-        held = fetch(connection, sql.KEYS_BEING_WRITTEN, schema, parameters)
+        held = fetch(connection, sql.KEYS_BEING_WRITTEN, parameters)
         if look and held:
             self._look_at_monotonic = now + _LOOK_SECONDS
-            self._meet_strangers(connection, schema, now, any(not row.written for row in held))
+            self._meet_strangers(connection, now, any(not row.written for row in held))
         waiting = {keyed[row.position - 1].id for row in held if row.written}
         return [(nth, message) for nth, message in ready if message.id not in waiting]
 
-    def _meet_strangers(self, connection: Connection, schema: str, now: float, are_there: bool) -> None:
+    def _meet_strangers(self, connection: Connection, now: float, are_there: bool) -> None:
         if not are_there:
             self.stranger = ""
         elif not self.stranger or now >= self._told_monotonic + _TELL_SECONDS:
             self._told_monotonic = now
-            self.stranger = next(map(_told, fetch(connection, sql.STRANGERS, schema, {})), "")
+            self.stranger = next(map(_told, fetch(connection, sql.STRANGERS, {})), "")
 
 
 def _told(row: Any) -> str:
