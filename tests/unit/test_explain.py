@@ -58,12 +58,12 @@ SUB_CODES = [
 ]
 
 
+# Django's permissions have names like ours, and are asked for in one way.
+CODE = r"""(?<!has_perm\()["'](relay\.[a-z]+(?:_[a-z]+)*)["']"""
+
+
 def codes_of_ours() -> set[str]:
-    found = {
-        code
-        for path in SOURCES
-        for code in re.findall(r"""["'](relay\.[a-z]+(?:_[a-z]+)*)["']""", path.read_text(encoding="utf-8"))
-    }
+    found = {code for path in SOURCES for code in re.findall(CODE, path.read_text(encoding="utf-8"))}
     modules = {
         ".".join(("relay", path.relative_to(SOURCES[0].parent).parts[0].removesuffix(".py"))) for path in SOURCES
     }

@@ -20,6 +20,8 @@ WRITERS = {
     "cli/printing.py": "where the asking is done",
     "cli/__init__.py": "nothing is installed yet, and the text is ours",
     "demo/telling.py": "where the demo asks",
+    "integrations/django/management/commands/flush.py": "a sentence of ours with the name of Django's database",
+    "integrations/django/management/commands/relay.py": "what the command wrote, which has asked",
     "producers/stdout.py": "JSON in ASCII",
     "sandbox/answers.py": "the answers of the platform, byte for byte as it writes them",
 }
