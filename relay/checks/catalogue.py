@@ -54,7 +54,8 @@ _QUESTIONS = {
                 replace(
                     replace(array_to_string(proconfig, ' '), '"', ''), replace(:schema, '"', '') || ', ', 'SCHEMA, '
                 ),
-                'body ' || md5(replace(prosrc, 'from ' || :schema || '.', 'from ')))
+                'body ' || md5(replace(replace(replace(prosrc, 'from ' || :schema || '.', 'from '),
+                    'table ' || :schema || '.', 'table '), '''' || :schema || '.call''', '''call''')))
         from pg_proc where pronamespace = to_regnamespace(:schema)""",
 }
 _HAS_A_SAY = ("constraint", "trigger")
