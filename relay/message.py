@@ -10,7 +10,7 @@ What an answer *means* for each message (done, again later, failed, nobody knows
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -92,11 +92,11 @@ class Batch:
     account: str
     messages: tuple[Message, ...]
     nonce: int = 0
+    key: CallKey = field(init=False, repr=False, compare=False)
 
-    @property
-    def key(self) -> CallKey:
-        """The id and the nonce of its call, which together name it also after a restore."""
-        return CallKey(self.call_id, self.nonce)
+    def __post_init__(self) -> None:
+        """``key``: the id and the nonce of its call, which together name it also after a restore; asked for often."""
+        object.__setattr__(self, "key", CallKey(self.call_id, self.nonce))
 
     def __len__(self) -> int:
         return len(self.messages)

@@ -249,7 +249,7 @@ def _answered(batch: Batch, answer: Answered, policy: Policy, rng: random.Random
     done: list[tuple[int, int]] = []
     verdicts: list[Verdict] = []
     for index, (message, result) in enumerate(zip(batch.messages, answer.results, strict=True)):
-        if result.accepted:
+        if result.fault is None:
             done.append((message.id, index))
         else:
             paused = pause is not None and result.fault in _PAUSING
@@ -258,7 +258,7 @@ def _answered(batch: Batch, answer: Answered, policy: Policy, rng: random.Random
     return Settlement(
         batch.call_id,
         batch.account,
-        outcome=_outcome(answer),
+        outcome=_outcome(answer) if verdicts else "ok",
         http_status=answer.http_status,
         request_id=answer.request_id,
         error_code="relay.contract_violation" if answer.violation else None,
@@ -276,9 +276,10 @@ def _told(code: str | None) -> str | None:
 
 
 def _outcome(answer: Answered) -> str:
-    """``partial`` is said only of calls in which the platform told messages apart: the others blame none of them."""
-    if all(result.accepted for result in answer.results):
-        return "ok"
+    """Of a call that left a message undone.
+
+    ``partial`` is said only of calls in which the platform told messages apart: the others blame none of them.
+    """
     if not answer.blames_no_message:
         return PARTIAL
     nobody_knows = any(result.fault is Fault.UNKNOWN for result in answer.results)

@@ -27,7 +27,8 @@ class Deadlines:
     async def still_wanted(self, batch: Batch) -> Batch | None:
         """The same call without the messages that have expired; None where nothing is left of it."""
         now = self._clock.now()
-        if all(message.deliver_before is None or message.deliver_before > now for message in batch.messages):
+        limits = [message.deliver_before for message in batch.messages if message.deliver_before is not None]
+        if not limits or min(limits) > now:
             return batch
         kept = await self._threads.run(lambda: self._store.leave_out_expired(batch.key))
         messages = tuple(message for message in batch.messages if message.id in kept)

@@ -89,15 +89,18 @@ def _size(message: Message, limits: CallLimits) -> int:
 
 def _chunks(messages: Sequence[Message], batch_size: int, max_bytes: int) -> list[list[Message]]:
     """Consecutive messages, at most ``batch_size`` and ``max_bytes`` together; a longer one travels alone."""
-    longest = max(
-        len(m.content)
-        + len(m.topic)
-        + len(m.json_ex_content or "")
-        + len(m.target_group or "")
-        + len(m.target_app_key or "")
-        for m in messages
+    longest = sum(
+        max(map(len, texts), default=0)
+        for texts in (
+            [m.content for m in messages],
+            [m.topic for m in messages],
+            [m.json_ex_content for m in messages if m.json_ex_content is not None],
+            [m.target_group for m in messages if m.target_group is not None],
+            [m.target_app_key for m in messages if m.target_app_key is not None],
+        )
     )
-    if 4 * longest * batch_size <= max_bytes:  # a character is four bytes at most: nothing to count here
+    # No message is longer than the longest of each part. A character is four bytes at most: nothing to count here.
+    if 4 * longest * batch_size <= max_bytes:
         return [list(messages[first : first + batch_size]) for first in range(0, len(messages), batch_size)]
     chunks: list[list[Message]] = []
     room = 0

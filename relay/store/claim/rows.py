@@ -132,28 +132,11 @@ def _sorted_out(rows: Sequence[Any]) -> Locked:
     """One look at each row, by position: a claim has up to thousands."""
     locked = Locked()
     for row in rows:
-        (
-            kind,
-            nth,
-            id_,
-            account,
-            topic,
-            content,
-            group,
-            app_key,
-            extra,
-            key,
-            attempts,
-            deliver_before,
-            expired,
-            may_wait,
-            fresh,
-            due_us,
-            *report,
-        ) = row
-        if kind != sql.MESSAGE:
-            locked.accounts_seen.append(_account_seen(nth, account, *report))
+        if row[0] != sql.MESSAGE:
+            locked.accounts_seen.append(_account_seen(row[1], row[3], *row[16:]))
             continue
+        _, nth, id_, account, topic, content, group, app_key, extra, key, attempts, deliver_before, *told = row[:16]
+        expired, may_wait, fresh, due_us = told
         if expired:
             locked.expired.append(id_)
         else:
