@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -124,6 +125,9 @@ def prepare(job: Job) -> Drain:
     worker = worker_for(job, engine, noting or producer)
     with engine.connect():
         pass  # the first connection is made before the start
+
+    gc.collect()  # as the command does before it runs
+    gc.freeze()
 
     def drain() -> Tally:
         asyncio.run(worker.run(Until.DRAINED))
