@@ -170,7 +170,9 @@ def test_one_worker_sends_each_message_where_its_account_says(
     sizes = outbox.select(
         "select account, max(cardinality(message_ids)) from relay.call where outcome <> 'released' group by account"
     )
-    assert dict(sizes) == {"default": 50, "a": 500, "b": 30, "print": 50}
+    largest = dict(sizes)
+    assert 25 <= largest.pop("b") <= 30, "one topic's half of what a claim took, or of all"
+    assert largest == {"default": 50, "a": 500, "print": 50}
     assert KEY not in worker.report()
 
     checked = start_relay("check", "--json", env=environment, cwd=tmp_path)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connections, transaction
 from django.test import TestCase
 from sqlalchemy import Engine, text
 
@@ -92,6 +92,7 @@ def test_an_asynchronous_view_hands_its_block_to_a_thread(
             add(TOPIC, {"n": 1})
         assert "await sync_to_async(" in refused.value.hint
         await sync_to_async(place)(2)
+        await sync_to_async(connections.close_all)()  # those of that thread
 
     asyncio.run(view())
     assert numbers(engine) == ["2"]

@@ -61,6 +61,9 @@ def test_an_engine_of_ours_is_asked_nothing_more(derived: bool, database_url: st
     sent = statements_of(engine)
     with Database(engine.execution_options(a=1) if derived else engine).snapshot() as connection:
         connection.execute(text("select 1"))
+    assert sent.pop(0) == "set local lock_timeout = '5s'", (
+        "what an export waits for a lock is of this transaction alone"
+    )
     assert [statement for statement in sent if "set_config" in statement or statement.startswith("set ")] == []
     engine.dispose()
 

@@ -113,7 +113,7 @@ async def test_calls_that_wait_for_the_pace_are_given_back_at_once(rows: Rows, e
     bench = Bench(
         engine, producer, directory=book, batch_size=10, calls_per_second=0.01, concurrency=4, grace_seconds=600
     )
-    reserved = "select count(*) from relay.pace where next_at > now() + interval '300 s'"
+    reserved = "select count(*) from relay.pace where next_at > now() + interval '150 s'"
     async with bench.running() as task:
         await eventually_async(holds(lambda: bool(rows.one(reserved))))
         bench.worker.stop()
