@@ -70,7 +70,8 @@ _WAIT = r"""
             perform pg_advisory_xact_lock_shared(cast(of_table as integer), bucket);
         exception when lock_not_available then
             select concat_ws(', ', 'process ' || l.pid, 'role ' || a.usename,
-                'in this state since ' || a.state_change, 'prepared ' || nullif(l.virtualtransaction, '')) into who
+                'in this state since ' || a.state_change,
+                case when l.pid is null then 'prepared ' || l.virtualtransaction end) into who
             from pg_locks l left join pg_stat_activity a on a.pid = l.pid
             where l.locktype = 'advisory' and l.granted and l.mode = 'ExclusiveLock' and l.objsubid = 2
               and l.classid = cast(of_table as oid) and l.objid = cast(bucket as oid)

@@ -238,6 +238,7 @@ def test_a_lock_of_an_ordering_key_is_told_by_who_has_it(rows: Rows, run: Relay,
         pid = owner.connection.dbapi_connection.info.backend_pid  # type: ignore[union-attr]
         said = run("add", "t", "{}", "--ordering-key", "k").stderr
         assert f"somebody holds the lock of this ordering key: process {pid}" in said
+        assert "prepared" not in said, "it is an ordinary session"
         assert "; relay add did nothing, nothing was changed\nhint: " in said
         assert "select pg_terminate_backend(PID)" in said
 
