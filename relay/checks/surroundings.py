@@ -85,4 +85,4 @@ def public(connection: Connection, settings: Settings) -> Iterator[Finding]:
             f"revoke create on schema {quoted(schema)} from {name}",
         )
     if clean:
-        yield ok("nobody else may create in the schemas public and " + settings.schema_name)
+        yield ok(f"not everybody may create in the schema public, and nobody else in {settings.schema_name}")
