@@ -14,6 +14,7 @@ from relay.database import Database
 from relay.reports import DAY, HOUR, Spread, throughput
 from relay.reports.throughput import CALLS, MESSAGES
 from relay.sql import statement
+from tests.fixtures.hostility import only_where_nothing_is_set
 from tests.fixtures.rows import Rows
 
 CALL = """
@@ -96,6 +97,7 @@ def scans(node: dict[str, Any]) -> Any:
         yield from scans(child)
 
 
+@only_where_nothing_is_set("the plan is that of the test's own session")
 def test_what_is_older_is_not_read(rows: Rows) -> None:
     """Neither calls nor messages, however many there are: the halving touches some twenty."""
     rows.run(MANY)
