@@ -43,9 +43,6 @@ class Routes:
         self._now = now
         self._routes: WeakValueDictionary[str, Route] = WeakValueDictionary()
         self._making = Lock()
-        self._known = cache(known_names)  # each asks for all that is installed
-        self._kind = cache(options_kind)
-        self._wants_credentials = cache(wants_credentials)
         self._given = cache(lambda: given_options(settings)[0])
 
     def understand(self, said: Directions) -> Route | None:
@@ -54,10 +51,10 @@ class Routes:
         Raises ConfigurationError naming every problem, without a value that may be secret.
         """
         name = said.producer or self._settings.producer
-        if name not in self._known():
-            raise ConfigurationError(f"{said.where}: there is no producer {name!r}{nearest(name, self._known())}", _SEE)
+        if name not in known_names():
+            raise ConfigurationError(f"{said.where}: there is no producer {name!r}{nearest(name, known_names())}", _SEE)
         self._refuse_unknown(name, said)
-        if self._wants_credentials(name) and not said.parts:
+        if wants_credentials(name) and not said.parts:
             raise ConfigurationError(
                 f"{said.where} has no app_key and no app_secret, which the producer {name} needs", _SEE
             )
@@ -74,7 +71,7 @@ class Routes:
             return route
 
     def _refuse_unknown(self, name: str, said: Directions) -> None:
-        known = self._kind(name).model_fields
+        known = options_kind(name).model_fields
         also = (*known, PRODUCER_KEY, *CREDENTIAL_PARTS)
         problems = [
             f"{said.where}: {option}: unknown option of the producer {name}{nearest(option, also)}"

@@ -18,10 +18,12 @@ set ``RELAY_PRODUCER`` to that name; docs/producers.md has a whole one. The cont
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 from relay.credential import Credential
@@ -180,6 +182,12 @@ def options_kind(name: str) -> type[ProducerOptions]:
     return kind
 
 
-def _points() -> dict[str, EntryPoint]:
-    known = {point.name: point for point in entry_points(group=GROUP)}
+def _points() -> Mapping[str, EntryPoint]:
+    return _found(entry_points, tuple(sys.path))
+
+
+@cache
+def _found(asked: Callable[..., EntryPoints], path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
+    """To ask reads the metadata of all that is installed on this path; a worker needs the answer many times."""
+    known = {point.name: point for point in asked(group=GROUP)}
     return known | {built_in: EntryPoint(built_in, target, GROUP) for built_in, target in _BUILT_IN.items()}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -25,9 +27,12 @@ def outbox(database_url: str) -> Outbox:
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    """Below those that the system gives to outgoing connections, one of which would take it before a process does."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)  # not ``random``, which begins alike in every test
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from django.test.utils import override_settings
 from sqlalchemy import Engine, text
 
 import relay
-from tests.fixtures.django_project import databases_at
+from tests.fixtures.django_project import databases_at, numbers
 
 TOPIC = "taobao_jds_TradeTrace"
 
@@ -19,11 +19,6 @@ TOPIC = "taobao_jds_TradeTrace"
 def _django(database_url: str) -> Iterator[None]:
     with databases_at(default=database_url):
         yield
-
-
-def numbers(engine: Engine) -> list[str]:
-    with engine.connect() as asking:
-        return list(asking.execute(text("select content ->> 'n' from relay.outbox order by id")).scalars())
 
 
 def test_a_savepoint_takes_its_messages_with_it(engine: Engine) -> None:

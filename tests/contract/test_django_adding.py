@@ -13,12 +13,12 @@ from asgiref.sync import sync_to_async
 from django.core.management import call_command
 from django.db import connections, transaction
 from django.test import TestCase
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 import relay
 from relay.integrations.django import add, add_many
 from tests.fixtures.database import Server
-from tests.fixtures.django_project import SECOND, databases_at
+from tests.fixtures.django_project import SECOND, databases_at, numbers
 from tests.fixtures.hostility import only_where_nothing_is_set
 
 pytestmark = only_where_nothing_is_set("the sessions are an application's own")
@@ -35,11 +35,6 @@ class Numbered(relay.Topic, topic=TOPIC):
 def _django(database_url: str) -> Iterator[None]:
     with databases_at(default=database_url):
         yield
-
-
-def numbers(engine: Engine) -> list[str]:
-    with engine.connect() as asking:
-        return list(asking.execute(text("select content ->> 'n' from relay.outbox order by id")).scalars())
 
 
 def place(n: int, **columns: Any) -> int | None:

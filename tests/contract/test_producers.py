@@ -19,7 +19,17 @@ from examples.spool_producer import relay_spool
 from relay.credential import Credential
 from relay.errors import ConfigurationError
 from relay.message import ACCEPTED, Answered, Batch, Message
-from relay.producers import Grouping, Measuring, NotSent, Producer, ProducerContext, load
+from relay.producers import (
+    Grouping,
+    Measuring,
+    NotSent,
+    Producer,
+    ProducerContext,
+    ProducerOptions,
+    known_names,
+    load,
+    options_kind,
+)
 from relay.producers.stdout import StdoutProducer
 from relay.producers.tmc import TmcOptions, TmcProducer
 from tests.fixtures.platform_stub import PlatformStub, accept_all, running_stub
@@ -303,6 +313,23 @@ def test_an_entry_point_is_found_and_does_not_shadow_a_built_in(monkeypatch: pyt
 
     monkeypatch.setattr("relay.producers.entry_points", points)
     assert [load("tmc"), load("mine")] == [TmcProducer, accept_all]
+
+
+def test_what_is_installed_is_read_once_for_a_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A worker has to know several times before it starts."""
+    asked: list[str] = []
+
+    def points(group: str) -> metadata.EntryPoints:
+        asked.append(group)
+        return metadata.EntryPoints()
+
+    monkeypatch.setattr("relay.producers.entry_points", points)
+    assert known_names() == ["stdout", "tmc"]
+    assert [load("tmc"), options_kind("stdout")] == [TmcProducer, ProducerOptions]
+    assert len(asked) == 1
+    monkeypatch.syspath_prepend(tmp_path)
+    assert known_names() == ["stdout", "tmc"]
+    assert len(asked) == 2, "there may be more on another path"
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
