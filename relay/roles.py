@@ -35,6 +35,7 @@ MAY = {
     "auditor": "read the views, in which personal data is masked: relay status, list, show, export",
     "operator": "the same, and relay retry, discard, pause, resume or the functions behind them",
     "metrics": "read the view audit_backlog",
+    "dashboard": "read the views, as an auditor does, and call nothing: relay dashboard, status, list, show",
 }
 # What a worker reads beside what an application inserts: all but the salt, with which hashes answer guesses. By xmax a
 # claim tells a row that nobody has locked yet.
@@ -55,6 +56,7 @@ class RoleNames:
     auditor: str = "relay_auditor"
     operator: str = "relay_operator"
     metrics: str = "relay_metrics"
+    dashboard: str = "relay_dashboard"
 
 
 _HEAD = """\
@@ -201,9 +203,10 @@ grant execute on function {schema}.archive_messages(timestamptz, integer, boolea
     {schema}.left_to_do(), {schema}.leave_out_expired(bigint, bigint), {schema}.lift_pauses(text[], text[]),
     {schema}.name_calls(), {schema}.nobody_names_calls(), {schema}.record_start(text, text, json) to {worker};
 
-grant select on {views}, {windows} to {auditor}, {operator};
+grant select on {views}, {windows} to {auditor}, {operator}, {dashboard};
 grant execute on function {schema}.mask_text(text), {schema}.mask_value(jsonb), {schema}.mask_at(jsonb, text[]),
-    {schema}.mask_content(json, text[]), {schema}.latest_messages(integer) to {auditor}, {operator};
+    {schema}.mask_content(json, text[]) to {auditor}, {operator}, {dashboard};
+grant execute on function {schema}.latest_messages(integer) to {auditor}, {operator};
 
 grant execute on function {schema}.retry(bigint[], text), {schema}.discard(bigint[], text),
     {schema}.pause_scope(text, timestamptz, text), {schema}.resume_scope(text, text),

@@ -322,6 +322,8 @@ pause_past = Table(
     Column("ended_by", Native("name"), nullable=False),
     Column("ended", Text, nullable=False),
     CheckConstraint("ended in ('by itself', 'lifted', 'replaced')", name="pause_past_ended_known"),
+    # The dashboard: the latest first.
+    Index("pause_past_ended", "ended_at"),
     comment="Pauses that ended or were replaced, written by a trigger / 已结束或被替换的暂停，由触发器写入",
 )
 

@@ -1,4 +1,4 @@
-"""Views of the tables for those who read: what ``relay status``, ``list`` and ``show`` ask.
+"""Views of the tables for those who read: what ``relay status``, ``list``, ``show`` and the dashboard ask.
 
 One a table, ``read_outbox`` for ``outbox`` and so on, with its rows and names but for what nobody is to see. They are
 no security barriers: a query over one follows the indexes of the table. Made by revision 0008.
@@ -36,7 +36,11 @@ read_pause = _window(schema.pause)
 read_outbox_archive = _messages(schema.outbox_archive)
 read_call_archive = _window(schema.call_archive)
 read_attempt_archive = _window(schema.attempt_archive)
+read_pause_past = _window(schema.pause_past)
+read_action = _window(schema.action)
+read_pace = _window(schema.pace)
+read_dedupe = _window(schema.dedupe)
 
 WINDOWS = tuple(window.name for window in _metadata.tables.values())
-# A worker reads these tables themselves, but not the archive.
-WORKERS = tuple(name for name in WINDOWS if not name.endswith("_archive"))
+# A worker reads these tables themselves.
+WORKERS = ("read_outbox", "read_call", "read_attempt", "read_pause", "read_pace")

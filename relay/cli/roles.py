@@ -16,6 +16,7 @@ from relay.cli.printing import print_table, say_exactly
 @click.option("--auditor", metavar="NAME", default="relay_auditor", show_default=True)
 @click.option("--operator", metavar="NAME", default="relay_operator", show_default=True)
 @click.option("--metrics", metavar="NAME", default="relay_metrics", show_default=True)
+@click.option("--dashboard", metavar="NAME", default="relay_dashboard", show_default=True)
 def roles(sql: bool, owner_only: bool, **names: str) -> None:
     """Show least-privilege roles, or print the SQL that makes them.
 

@@ -209,6 +209,7 @@ PAST = (
         constraint pause_past_ended_known check (ended in ('by itself', 'lifted', 'replaced'))
     )
     """,
+    "create index pause_past_ended on {schema}.pause_past (ended_at)",
     r"""
     comment on table {schema}.pause_past is
         'Pauses that ended or were replaced, written by a trigger / 已结束或被替换的暂停，由触发器写入'

@@ -1,4 +1,4 @@
-"""Revision 0008, what relay status, list and show read. Frozen once released: never edit, add one.
+"""Revision 0008, what relay status, list, show and the dashboard read. Frozen once released: never edit, add one.
 
 One view a table: the same rows and names, so that a command which reads them follows the indexes of the table. What
 nobody is to see is left out (contents, headers, salts, credentials), what a person wrote is masked, and no time is
@@ -48,6 +48,28 @@ _PAUSE = r"""
         p.since, p.by, p.db_user
     from {schema}.<table> p
     """
+_PAUSE_PAST = r"""
+    create view {schema}.read_<table> as
+    select p.scope, nullif(p.until, 'infinity') as until, {schema}.mask_text(p.reason) as reason, p.error_code,
+        p.since, p.by, p.db_user, p.ended_at, p.ended_by, p.ended
+    from {schema}.<table> p
+    """
+_ACTION = r"""
+    create view {schema}.read_<table> as
+    select a.id, a.at, a.actor, a.db_user, a.action, {schema}.mask_text(a.reason) as reason, a.selection,
+        a.message_ids, a.count
+    from {schema}.<table> a
+    """
+_PACE = r"""
+    create view {schema}.read_<table> as
+    select p.app_key, p.next_at, p.db_user, p.step
+    from {schema}.<table> p
+    """
+_DEDUPE = r"""
+    create view {schema}.read_<table> as
+    select d.account, d.dedupe_key, d.message_id, d.left_at
+    from {schema}.<table> d
+    """
 _VIEWS = {
     "outbox": _MESSAGE,
     "call": _CALL,
@@ -56,6 +78,10 @@ _VIEWS = {
     "outbox_archive": _MESSAGE,
     "call_archive": _CALL,
     "attempt_archive": _ATTEMPT,
+    "pause_past": _PAUSE_PAST,
+    "action": _ACTION,
+    "pace": _PACE,
+    "dedupe": _DEDUPE,
 }
 
 # Whoever may read a table already gets its view, without relay roles being run first: the view shows less.
@@ -86,7 +112,12 @@ _OF_VIEWS = {
     "outbox_archive": "Archived messages as relay show reads them / relay show 读取的已归档消息",
     "call_archive": "Archived calls as relay show reads them / relay show 读取的已归档调用",
     "attempt_archive": "Archived outcomes as relay show reads them / relay show 读取的已归档发送结果",
+    "pause_past": "Pauses that have ended, as the dashboard reads them / 看板读取的已结束暂停",
+    "action": "The ledger as the dashboard reads it / 看板读取的操作记录",
+    "pace": "When the next call of an app key may go / 各应用下一次调用的最早时间",
+    "dedupe": "Dedupe keys of messages that left the outbox / 已离开发件箱的消息的去重键",
 }
+_PAUSED = COMMENTS["audit_pause"] | {"db_user": "Database user who ordered it / 下令的数据库用户"}
 _OF_COLUMNS = {
     "outbox": COMMENTS["audit_message"]
     | {
@@ -99,7 +130,26 @@ _OF_COLUMNS = {
     },
     "call": COMMENTS["audit_call"] | {"created_by": CREATED_BY},
     "attempt": COMMENTS["audit_delivery"],
-    "pause": COMMENTS["audit_pause"] | {"db_user": "Database user who ordered it / 下令的数据库用户"},
+    "pause": _PAUSED,
+    "pause_past": _PAUSED
+    | {
+        "ended_at": "When it ended / 结束时间",
+        "ended_by": "Database user who ended it / 结束该暂停的数据库用户",
+        "ended": "by itself, lifted or replaced / 自行到期、被解除或被替换",
+    },
+    "action": COMMENTS["audit_action"],
+    "pace": {
+        "app_key": "App key of the platform / 平台应用标识",
+        "next_at": "Not before / 最早时间",
+        "db_user": "Database user who moved it furthest / 推迟最多的数据库用户",
+        "step": "By how much / 推迟的时长",
+    },
+    "dedupe": {
+        "account": COMMENTS["audit_message"]["account"],
+        "dedupe_key": COMMENTS["audit_message"]["dedupe_key"],
+        "message_id": "Message that had it / 使用该去重键的消息",
+        "left_at": "When it left the outbox / 离开发件箱的时间",
+    },
 }
 _COLUMNS = {
     "outbox": (
@@ -113,6 +163,10 @@ _COLUMNS = {
     ),
     "attempt": "message_id call_id result_index outcome error_code error_message at retry_at",
     "pause": "scope until reason error_code since by db_user",
+    "pause_past": "scope until reason error_code since by db_user ended_at ended_by ended",
+    "action": "id at actor db_user action reason selection message_ids count",
+    "pace": "app_key next_at db_user step",
+    "dedupe": "account dedupe_key message_id left_at",
 }
 
 

@@ -80,7 +80,7 @@ def told(run: Run, part: str, *arguments: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("part", ["operator", "auditor", "worker"])
+@pytest.mark.parametrize("part", ["operator", "auditor", "worker", "dashboard"])
 def test_they_see_what_the_owner_sees(run: Run, ids: list[str], part: str) -> None:
     status = told(run, part, "status")
     assert status == told(run, "owner", "status")
@@ -112,7 +112,7 @@ def test_what_is_archived_is_shown_too(run: Run, rows: Rows, ids: list[str]) -> 
     }
 
 
-@pytest.mark.parametrize("part", ["operator", "owner"])
+@pytest.mark.parametrize("part", ["operator", "dashboard", "owner"])
 def test_nobody_is_told_what_is_masked(run: Run, rows: Rows, ids: list[str], roles: Roles, part: str) -> None:
     everything = "".join(
         run(*arguments, *form, part=part).output
@@ -158,7 +158,7 @@ def test_they_have_no_right_on_any_table(run: Run, rows: Rows, roles: Roles) -> 
         where relnamespace = to_regnamespace('relay') and relkind in ('r', 'p')
           and has_any_column_privilege(cast(:login as name), oid, privilege)
     """
-    assert [rows.read(asked, login=roles.login(part)) for part in ("operator", "auditor")] == [[], []]
+    assert [rows.read(asked, login=roles.login(part)) for part in ("operator", "auditor", "dashboard")] == [[], [], []]
     refused = run("run", "--once", "--producer", "stdout", part="operator", code=1).stderr
     assert refused.startswith("error: permission denied for table alembic_version\nhint: relay roles tells who may")
 

@@ -144,7 +144,7 @@ def test_keys_that_were_archived_by_the_version_before_are_remembered_after_an_u
         assert add(connection) == [None]
 
 
-@pytest.mark.parametrize("part", ["app", "worker", "auditor", "operator", "metrics"])
+@pytest.mark.parametrize("part", ["app", "worker", "auditor", "operator", "metrics", "dashboard"])
 def test_nobody_but_the_owner_reads_what_keys_are_known(roles: Roles, part: str) -> None:
     denied = pytest.raises(DBAPIError, match="permission denied")
     with create_engine(roles.url(part), poolclass=NullPool).connect() as connection, denied:

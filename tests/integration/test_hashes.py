@@ -111,7 +111,7 @@ ANSWER = text("select relay.content_is(:question)")
 def test_a_copy_is_compared_by_the_owner_and_the_ledger_says_so(engine: Engine, roles: Roles) -> None:
     rows = Rows(engine)
     id_ = insert(rows)
-    for part in ("app", "worker", "auditor", "operator", "metrics"):
+    for part in ("app", "worker", "auditor", "operator", "metrics", "dashboard"):
         for call, values in ((ASK, {"id": id_, "content": CONTENT}), (ANSWER, {"question": 1})):
             denied = pytest.raises(DBAPIError, match="permission denied")
             with create_engine(roles.url(part), poolclass=NullPool).connect() as connection, denied:

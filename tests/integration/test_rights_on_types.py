@@ -26,7 +26,7 @@ def plain(roles: Roles, part: str) -> psycopg.Connection[tuple[object, ...]]:
 def test_no_login_can_have_a_column_that_a_migration_would_stumble_over(engine: Engine, roles: Roles) -> None:
     rows = Rows(engine)
     rows.run("select relay.open_archive('2026-01-01')")
-    for part in ("app", "worker", "auditor", "operator", "metrics"):
+    for part in ("app", "worker", "auditor", "operator", "metrics", "dashboard"):
         assert rows.one(OPEN.replace("::", r"\:\:"), role=roles.login(part)) is None
     with plain(roles, "app") as connection:
         for kind in ("relay.outbox", "relay.content", "relay.audit_message[]", "relay.outbox_archive_y2026m01"):

@@ -31,7 +31,7 @@ from tests.fixtures.rows import Rows
 ARCHIVES = {"outbox_archive", "call_archive", "attempt_archive"}
 OWN = {"outbox", "call", "attempt", "pause", "pause_past", "pace", "action", "mask", "catching_up", VERSION_TABLE}
 TABLES = OWN | ARCHIVES | {"dedupe"}
-PARTS = ("app", "worker", "auditor", "operator", "metrics")
+PARTS = ("app", "worker", "auditor", "operator", "metrics", "dashboard")
 FUNCTIONS = {
     "retry": "select relay.retry('{1}', 'r')",
     "discard": "select relay.discard('{1}', 'r')",
@@ -77,10 +77,11 @@ READABLE = {
     "app": {"outbox": "id"},
     "worker": {"outbox": ", ".join(("topic", "content", *Columns.__annotations__, "id", "status", "content_sha256"))}
     | dict.fromkeys(("call", "attempt", "pause", "pace", VERSION_TABLE, "blocked_keys"), "*")
-    | {f"read_{table}": "*" for table in ("outbox", "call", "attempt", "pause")},
+    | {f"read_{table}": "*" for table in ("outbox", "call", "attempt", "pause", "pace")},
     "auditor": dict.fromkeys((*VIEWS, *WINDOWS), "*"),
     "operator": dict.fromkeys((*VIEWS, *WINDOWS), "*"),
     "metrics": {"audit_backlog": "*"},
+    "dashboard": dict.fromkeys((*VIEWS, *WINDOWS), "*"),
 }
 INSERT = "insert into relay.outbox (topic, content) values ('t', '{}')"
 WRITES = {
@@ -447,6 +448,7 @@ def test_the_command_prints_what_the_function_makes(monkeypatch: pytest.MonkeyPa
     told = CliRunner().invoke(command, ["roles", "--app", "shop"])
     assert [line.split()[0] for line in told.stdout.splitlines()] == [
         "role", "relay_owner", "shop", "relay_worker", "relay_auditor", "relay_operator", "relay_metrics",
+        "relay_dashboard",
     ]  # fmt: skip
     assert CliRunner().invoke(command, ["roles", "--sql", "--app", "relay_owner"]).exit_code == 2
     assert list(MAY) == list(asdict(RoleNames()))

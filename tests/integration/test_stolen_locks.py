@@ -156,7 +156,7 @@ def test_nobody_archives_beside_somebody_who_does(rows: Rows, worker: Engine, en
 
 
 def test_the_tables_of_locks_are_the_owners_alone(roles: Roles) -> None:
-    for part in ("app", "worker", "auditor", "operator", "metrics"):
+    for part in ("app", "worker", "auditor", "operator", "metrics", "dashboard"):
         with connect(roles.url(part)) as connection:
             for table in ("archive_lock", "ids_lock", "naming_lock"):
                 for mode in ("access share", "row exclusive", "exclusive"):
