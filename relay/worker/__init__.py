@@ -1,15 +1,22 @@
 """The cycle: claim → produce → settle, with many calls in flight. Knows neither SQL nor HTTP nor signals.
 
 acquaintance.py  looks up whose accounts turn up, pauses those without credentials, ends pauses for a credential
+clock.py     the time for signing, corrected by the database's
 cycle.py     claims while slots are free, ends a run, stops in two stages
 flights.py   the calls claimed and in flight, and their leases as this process knows them
 settling.py  writes down everything that finished meanwhile, in one transaction
 deadlines.py the last look at deliver_before, just before a call is made
+directory.py what the worker may know of accounts: never a secret
+housekeeping.py  moves what finished long ago to the archive
 isolation.py finds messages that cannot be read, when claims are refused
 lanes.py     which producer makes the calls of an account, and what each takes at the moment
 leases.py    lets the leases of open calls run anew; settles calls whose worker is gone
+limits.py    how much the platform takes at the moment
+lingering.py looks now and then for sessions that keep messages from being claimed
+pacing.py    how hard to press a platform that is in trouble, as functions of values
 pauses.py    which accounts are left alone because their app key is paused
 readiness.py what a probe is told, soon, however the database is
+report.py    what a run has done so far
 tasks.py     waits for tasks and ends them
 threads.py   runs the store's blocking transactions beside the event loop
 """

@@ -162,8 +162,8 @@ def _imports(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.module, f"{path}: relative imports hide the floor"
-            assert node.level == 0, f"{path}: relative imports hide the floor"
+            assert node.module, f"{path}: relative imports hide the floor; write from relay.room import name"
+            assert node.level == 0, f"{path}: relative imports hide the floor; write from relay.room import name"
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
@@ -248,7 +248,11 @@ def test_integrations_use_the_doors_that_everybody_has() -> None:
     doors = {*PUBLIC_DOORS, "relay.integrations", *(f"relay.{name}" for name in relay.__all__)}
     for path in modules():
         if inside(room_of(path), {"integrations"}):
-            assert not {name for name in imports(path) if name.startswith("relay.") and not inside(name, doors)}, path
+            wrong = {name for name in imports(path) if name.startswith("relay.") and not inside(name, doors)}
+            assert not wrong, (
+                f"{room_of(path)} imports {_listed(wrong)}: use what is in relay.__all__, or {_listed(PUBLIC_DOORS)}; "
+                f"what is missing there is missing for everybody: {SEE}"
+            )
 
 
 @pytest.mark.parametrize("part", WIRED)
@@ -312,7 +316,8 @@ def test_an_application_that_inserts_loads_nothing_else() -> None:
     }
     script = "import sys, relay; relay.add; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert not unwanted & set(loaded.stdout.split())
+    found = unwanted & set(loaded.stdout.split())
+    assert not found, f"relay.add loads {_listed(found)}: import it in the function that needs it, or not at all"
 
 
 def test_the_statements_and_the_store_know_no_revision() -> None:
@@ -328,8 +333,8 @@ def test_the_statements_and_the_store_know_no_revision() -> None:
 def test_importing_the_package_costs_nothing() -> None:
     script = "import sys, relay; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert {name for name in loaded.stdout.split() if name.startswith("relay")} == {"relay"}
-    assert "sqlalchemy" not in loaded.stdout.split()
+    found = {name for name in loaded.stdout.split() if name.startswith(("relay.", "sqlalchemy"))}
+    assert not found, f"import relay loads {_listed(found)}: hand it out by name, as relay/__init__.py does the others"
 
 
 # One producer's own settings, and the rooms that read them: its own, those of its sandbox, and what is left to move.

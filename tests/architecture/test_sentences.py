@@ -87,7 +87,9 @@ def test_a_sentence_begins_with_a_capital_or_with_the_name_of_what_is_wrong(told
 @pytest.mark.parametrize("told", [told for told in ERRORS if told.hint], ids=lambda told: told.place)
 def test_a_hint_begins_with_a_capital_or_is_a_command(told: Told) -> None:
     assert told.hint is not None
-    assert told.hint[0].isupper() or told.hint.startswith(TOLD) or COMMANDS.match(told.hint), told.hint
+    assert told.hint[0].isupper() or told.hint.startswith(TOLD) or COMMANDS.match(told.hint), (
+        f"{told.hint!r}: begin the hint with a capital letter, or with the command that mends it"
+    )
 
 
 @pytest.mark.parametrize("told", SENTENCES, ids=lambda told: told.place)

@@ -55,19 +55,24 @@ def is_protocol(node: ast.ClassDef) -> bool:
 
 
 def test_a_module_opens_with_its_idea() -> None:
-    assert [name_of(path) for path in MODULES if not ast.get_docstring(tree(path))] == [], "no docstring"
+    assert [name_of(path) for path in MODULES if not ast.get_docstring(tree(path))] == [], (
+        "begin it with a docstring: what is in it, in one sentence"
+    )
 
 
 def test_a_module_ends_before_it_tires() -> None:
-    assert over(LONGEST_MODULE, {name_of(path): line_count(path) for path in MODULES}) == {}
+    remedy = f"more than {LONGEST_MODULE} lines: move one part with an idea of its own into a file beside it"
+    assert over(LONGEST_MODULE, {name_of(path): line_count(path) for path in MODULES}) == {}, remedy
 
 
 def test_a_test_file_stays_readable() -> None:
-    assert over(LONGEST_TEST_FILE, {name_of(path): line_count(path) for path in TEST_FILES}) == {}
+    remedy = f"more than {LONGEST_TEST_FILE} lines: move the tests of one thing into a file of their own"
+    assert over(LONGEST_TEST_FILE, {name_of(path): line_count(path) for path in TEST_FILES}) == {}, remedy
 
 
 def test_functions_are_short() -> None:
-    assert over(LONGEST_FUNCTION, longest([*MODULES, *OTHERS, *TEST_FILES])) == {}
+    remedy = f"more than {LONGEST_FUNCTION} lines: give a step of it a name and make it a function"
+    assert over(LONGEST_FUNCTION, longest([*MODULES, *OTHERS, *TEST_FILES])) == {}, remedy
 
 
 def test_a_protocol_is_small_enough_to_be_implemented() -> None:
@@ -77,13 +82,14 @@ def test_a_protocol_is_small_enough_to_be_implemented() -> None:
         for node in ast.walk(tree(path))
         if isinstance(node, ast.ClassDef) and is_protocol(node)
     }
-    assert over(LARGEST_PROTOCOL, methods) == {}
+    assert over(LARGEST_PROTOCOL, methods) == {}, "more methods than that: make two protocols, by who asks for them"
 
 
 def test_no_file_or_folder_has_a_name_that_says_nothing() -> None:
     named = {part for path in [*MODULES, *OTHERS, *TEST_FILES] for part in path.relative_to(ROOT).with_suffix("").parts}
-    assert not named & FORBIDDEN_NAMES
+    assert not named & FORBIDDEN_NAMES, "call it by what it knows: docs/glossary.md has the words"
 
 
 def test_the_readme_is_read_to_its_end() -> None:
-    assert line_count(ROOT / "README.md") <= LONGEST_README
+    remedy = "take a line out, or move a part to a page of docs/ and link to it; rows of its tables have to stay"
+    assert line_count(ROOT / "README.md") <= LONGEST_README, remedy

@@ -47,8 +47,8 @@ def variables() -> dict[str, object]:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_a_row_and_a_section(verb: str) -> None:
-    assert [f"relay {verb}"] in [row[:1] for row in tables(README, "command", "")]
-    assert section(verb).strip()
+    assert [f"relay {verb}"] in [row[:1] for row in tables(README, "command", "")], "give it a row in README.md"
+    assert section(verb).strip(), f"give it a section '## relay {verb}' in docs/commands.md"
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -59,7 +59,7 @@ def test_exactly_the_options_of_a_verb_are_in_its_section(verb: str) -> None:
         if line.startswith("| `--")
         for name in re.findall(r"`(--[a-z-]+)`", line.split("|")[1])
     }
-    assert documented == options(command(verb))
+    assert documented == options(command(verb)), f"one row an option, under '## relay {verb}' in docs/commands.md"
 
 
 def test_options_of_the_command_itself_are_documented() -> None:
@@ -69,7 +69,8 @@ def test_options_of_the_command_itself_are_documented() -> None:
 
 def test_every_setting_is_in_the_readme_with_its_default() -> None:
     documented = {row[0]: row[1] for row in tables(README, "variable", "default", "meaning")}
-    assert documented == {name: _written(default) for name, default in variables().items()}
+    there = {name: _written(default) for name, default in variables().items()}
+    assert documented == there, "one row a setting with its default, in the table of README.md"
 
 
 def test_every_fault_of_the_sandbox_is_documented() -> None:
@@ -83,7 +84,8 @@ def test_every_variable_mentioned_exists(name: str) -> None:
     known = {*variables(), *(f"{PREFIX}{secret.upper()}_FILE" for secret in SECRETS)}
     known |= {variable("tmc", "format"), variable("spool", "key_file")}  # of producers: the one among ours, the example
     known |= {variable("spool", option) for option in SpoolOptions.model_fields}
-    assert set(re.findall(r"\bRELAY_[A-Z_]+\b", TEXTS[name])) <= known
+    unknown = set(re.findall(r"\bRELAY_[A-Z_]+\b", TEXTS[name])) - known
+    assert not unknown, f"{name} names {sorted(unknown)}: misspelt, or an option of a producer to be added here"
 
 
 @pytest.mark.parametrize("path", [README, COMMANDS, OUTCOMES], ids=lambda path: path.name)

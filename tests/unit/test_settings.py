@@ -67,7 +67,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "metrics_port": 9464,
         "log_level": "info",
         "log_format": "auto",
-    }
+    }, "the default of a setting is a promise: write a new one down here"
 
 
 def test_each_source_overrules_the_next(empty_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
