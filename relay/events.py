@@ -13,7 +13,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class WorkerStarted:
-    """``worker`` as in its call rows; ``producer`` is the name of the class; ``concurrency`` calls at once."""
+    """``worker`` as in its call rows; ``producer`` is the name it is registered by; ``concurrency`` calls at once."""
 
     name: ClassVar[str] = "worker.started"
     worker: str
@@ -117,7 +117,10 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class PauseLifted:
-    """A pause ended because there is another credential. ``more``: how many other pauses ended with it."""
+    """A pause ended: there is another credential, or nothing waits of an account that has none.
+
+    ``more``: how many other pauses ended with it.
+    """
 
     name: ClassVar[str] = "pause.lifted"
     scope: str

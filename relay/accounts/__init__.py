@@ -31,6 +31,11 @@ Found = Credential | Directions | RelayError  # the last one: why what is there 
 class Source(Protocol):
     """Where credentials come from: a TOML file, a mounted folder, a query of the user's."""
 
+    @property
+    def name(self) -> str:
+        """What it is called in the settings, for errors."""
+        ...
+
     def look_up(self, accounts: Collection[str]) -> Mapping[str, Found]:
         """What this source has now for these accounts; one it does not know is left out.
 
@@ -226,7 +231,7 @@ class Accounts:
 
 def _unforeseen(source: Source, error: Exception) -> RelayError:
     return RelayError(
-        f"Credentials cannot be looked up in {type(source).__name__}: unexpected {type(error).__name__}",
+        f"Credentials cannot be looked up in {source.name}: unexpected {type(error).__name__}",
         "Mend the source; what it said before stays in force.",
     )
 

@@ -42,6 +42,8 @@ _AS_THE_ROLE = (
 class QuerySource:
     """A source. Raises ConfigurationError when the statement takes other parameters than it should."""
 
+    name = QUERY
+
     def __init__(self, engine: Engine, statement: str) -> None:
         self._engine = engine
         self._statement = text(statement)

@@ -23,6 +23,8 @@ DIRECTORY = "RELAY_ACCOUNTS_DIR"
 class Given:
     """Credentials that stay as they are while the process runs."""
 
+    name = "the settings"
+
     def __init__(self, credentials: Mapping[str, Credential]) -> None:
         self._credentials = dict(credentials)
 
@@ -35,6 +37,7 @@ class TomlFile:
     """The tables ``[accounts.NAME]`` of a file, which is read again once it has changed."""
 
     def __init__(self, path: Path) -> None:
+        self.name = str(path)
         self._path = path
         self._read_version: tuple[int, ...] = ()
         self._said: dict[str, Found] = {}
@@ -71,6 +74,8 @@ class Folder:
     Only names that the folder lists are looked at, so that no name can lead out of it; hidden ones (Kubernetes keeps
     its own there) and those with two dots are no accounts.
     """
+
+    name = DIRECTORY
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -201,6 +201,7 @@ def options(settings: Settings) -> Options:
         linger_seconds=settings.linger_ms / 1000,
         calls_per_second=settings.rate_limit,
         failed_holds=settings.on_failed_head == "hold",
+        producer=settings.producer,
         archive_after=timedelta(days=settings.archive_after_days) if settings.archive_after_days else None,
     )
 

@@ -67,6 +67,7 @@ class Options:
     linger_seconds: float = 0.0
     calls_per_second: float = 0.0  # of one app key, by the whole fleet; 0: no limit
     failed_holds: bool = False  # a message that failed for good holds its ordering key
+    producer: str = "unnamed"  # as it is registered: what the log calls it
     archive_after: timedelta | None = None  # what finished longer ago than that moves to the archive
 
 
@@ -154,7 +155,7 @@ class Worker:
 
         Raises UnsettledError where calls were made whose outcomes PostgreSQL refuses to the end.
         """
-        self._events.emit(events.WorkerStarted(self._name, type(self._producer).__name__, self._options.concurrency))
+        self._events.emit(events.WorkerStarted(self._name, self._options.producer, self._options.concurrency))
         await self._producer.open()
         await self._unless_stopped(self._wakeup.open())
         if self._wakeup.trouble is not None:

@@ -31,7 +31,7 @@ def test_metrics_add_up(
     platform.script.extend([honest, cut_after_storing])
     platform.refuses = lambda content: "isv.odd" if content == numbered(7)[-1] else None
     worker = start_relay("run", env={**env, "RELAY_METRICS_PORT": str(free_port)})
-    worker.wait_for_line('"worker.started"')
+    worker.wait_for_line('"worker.started".*"producer": "tmc"')
     eventually(outbox.finished)
 
     eventually(lambda: samples(free_port).get('relay_message_outcomes_total{outcome="done"}') == 119)

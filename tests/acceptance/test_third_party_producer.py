@@ -63,6 +63,7 @@ def test_it_delivers_with_options_of_its_own(
     ((ledger,),) = outbox.select("select selection->'settings'->'producers' from relay.action where action = 'start'")
     assert ledger == {"spool": {"folder": str(spool), "key": "***", "sync": False, "by_topic": False, "batch_size": 50}}
     assert KEY not in worker.report()
+    worker.wait_for_line('"worker.started".*"producer": "spool"')  # as it is registered, not as its class is called
 
 
 def test_a_folder_that_is_full_or_gone_fails_no_message(

@@ -30,6 +30,8 @@ class Clock:
 class Table:
     """A source that can be changed and be in trouble, and that remembers what it was asked."""
 
+    name = "the table of the test"
+
     def __init__(self, **rows: Found) -> None:
         self.rows = rows
         self.trouble: ConfigurationError | UnreachableError | None = None
@@ -262,4 +264,4 @@ def test_whatever_a_source_raises_takes_nothing_away_and_is_told(table: Table, c
     clock.now += 6
     accounts.refresh(["one"])
     assert accounts.credential("one") == ONE
-    assert accounts.trouble == "Credentials cannot be looked up in Table: unexpected UnicodeError"
+    assert accounts.trouble == "Credentials cannot be looked up in the table of the test: unexpected UnicodeError"

@@ -39,7 +39,7 @@ SETTLED = events.CallSettled(
 )
 # Every event there is, one that the log must show at which level.
 EVERY: list[tuple[events.Event, str]] = [
-    (events.WorkerStarted("w", "TmcProducer", 8), "info"),
+    (events.WorkerStarted("w", "tmc", 8), "info"),
     (events.PollingOnly("a pooler is in between"), "warning"),
     (events.Claimed(1, 2, 0, 0.01), "debug"),
     (SETTLED, "info"),
