@@ -39,6 +39,8 @@ _SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 _SOCKET_PORT = 5432  # only part of the socket's name
 _LONGEST_SOCKET_FOLDER = 85  # bytes; the path of a unix socket ends at 103 (macOS) or 107 (Linux)
 _PATIENCE_SECONDS = 60
+_DRAWS = 10  # of a port that is free
+_PORT_TAKEN = b"could not create any TCP/IP sockets"
 _SETTINGS = {"max_connections": "200", "shared_buffers": "64MB"}
 _FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
 
@@ -127,9 +129,7 @@ class EmbeddedPostgres:
                 process.wait()
                 if not isinstance(reason, subprocess.TimeoutExpired):
                     raise
-        if self._watchdog is not None:
-            self._watchdog.communicate(b"\n")
-            self._watchdog = None
+        self._end_watchdog()
         if self._sockets.parent != self.home:
             shutil.rmtree(self._sockets, ignore_errors=True)
         if self._lock is not None:
@@ -140,6 +140,11 @@ class EmbeddedPostgres:
         """Stop and start again, with the same URL unless the socket's folder had to be a temporary one."""
         self.stop(mode)
         self.start()
+
+    def _end_watchdog(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.communicate(b"\n")
+            self._watchdog = None
 
     def remove(self) -> None:
         """Stop, and delete the folder and any stand-in with everything in them."""
@@ -224,8 +229,20 @@ class EmbeddedPostgres:
         unfinished.rename(self.home / "data")  # an interrupted initdb never looks like a database
 
     def _launch(self) -> None:
-        if self.port == 0:
+        """Where we may choose the port, somebody else may get it before the server does: then it is another one."""
+        for left in range(_DRAWS if self.port == 0 else 0, 0, -1):
             self.port = _free_port()
+            begins = self.log.stat().st_size if self.log.exists() else 0
+            try:
+                return self._launch_there()
+            except UnreachableError:
+                self.port = 0
+                if left == 1 or _PORT_TAKEN not in self.log.read_bytes()[begins:]:
+                    raise
+                self._end_watchdog()
+        return self._launch_there()
+
+    def _launch_there(self) -> None:
         settings = self._settings | {
             "unix_socket_directories": f'"{self._sockets}"',
             "listen_addresses": "" if self.port is None else "127.0.0.1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,8 +16,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from relay import embedded
 from relay.embedded import EmbeddedPostgres, find_binaries
-from relay.errors import ConfigurationError
+from relay.errors import ConfigurationError, UnreachableError
 from tests.fixtures.waiting import eventually
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become another user")
@@ -168,6 +170,19 @@ def test_over_tcp_it_wants_the_password(folder: Path) -> None:
         assert ask(server, "select inet_server_port()") == [(server.port,)]
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             psycopg.connect(f"postgresql://postgres:wrong@127.0.0.1:{server.port}/postgres")
+
+
+def test_a_port_that_somebody_else_got_first_is_another_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        drawn, draw = [taken.getsockname()[1]] * 2, embedded._free_port
+        monkeypatch.setattr(embedded, "_free_port", lambda: drawn.pop() if drawn else draw())
+        with EmbeddedPostgres(folder, port=0, fast=True) as server:
+            assert not drawn
+            assert ask(server, "select inet_server_port()") == [(server.port,)]
+        with pytest.raises(UnreachableError, match="did not start"):  # a port that was asked for is no other one
+            EmbeddedPostgres(folder, port=taken.getsockname()[1], fast=True).start()
 
 
 def test_an_interrupted_initdb_is_begun_again(folder: Path) -> None:
