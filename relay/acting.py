@@ -20,6 +20,12 @@ from relay.sessions import LOCK_TIMEOUT
 from relay.sql import schema_of
 
 LOCK_SECONDS = 5.0
+# A statement that the caller's statement_timeout ends tells nobody who was in the way: the wait is most of that.
+_MOST = 0.8
+_LIMITS = """
+select pg_catalog.current_setting('lock_timeout'),
+    extract(epoch from cast(pg_catalog.current_setting('statement_timeout') as interval))::double precision
+"""
 
 
 @contextmanager
@@ -27,12 +33,13 @@ def acting(connection: Connection, undone: str = NOTHING_CHANGED) -> Iterator[No
     """Inside, no statement waits longer than that for a lock; afterwards the caller's own limit holds again.
 
     Raises InTheWay where it could not be taken in time: what was done inside is undone then, and the transaction lasts.
-    ``undone``: what did not happen, as the end of a sentence.
+    ``undone``: what did not happen, as the end of a sentence. It waits for most of a caller's ``statement_timeout``.
     """
     try:
         with connection.begin_nested():
-            before = connection.exec_driver_sql("select pg_catalog.current_setting('lock_timeout')").scalar_one()
-            _limit(connection, f"{LOCK_SECONDS:g}s")
+            before, whole_seconds = connection.exec_driver_sql(_LIMITS).one()
+            most_seconds = min(LOCK_SECONDS, _MOST * whole_seconds) if whole_seconds else LOCK_SECONDS
+            _limit(connection, f"{max(1, round(1000 * most_seconds))}ms")
             yield
             _limit(connection, before)
     except InTheWay:

@@ -57,7 +57,9 @@ OTHERWISE = (
     ("archive", "--older-than", "0s", "--dry-run"),
     ("archive", "--drop", "2026-01", "--dry-run"),
     ("prune", "--older-than", "0s", "--dry-run"),
-    ("retry", "1", "--dry-run"),
+    *((verb, "1", "--dry-run") for verb in ("retry", "discard", "redact")),
+    *((verb, "--account", "b", "--dry-run") for verb in ("pause", "resume")),
+    ("resume", "--error", "25", "--dry-run"),
 )
 ROWS = {
     **dict.fromkeys(("retry", "discard", "redact"), "select id from relay.outbox for update"),
@@ -244,6 +246,27 @@ def test_a_lock_of_an_ordering_key_is_told_by_who_has_it(rows: Rows, run: Relay,
         assert "select pg_terminate_backend(PID)" in said
 
 
+@pytest.mark.parametrize("limits", ["statement_timeout = 600", "statement_timeout = 600; set lock_timeout = '3s'"])
+def test_an_application_that_waits_less_long_hears_who_has_its_key_too(rows: Rows, roles: Roles, limits: str) -> None:
+    """A statement_timeout of the role would end the insert without a name, if the wait were longer."""
+    lock = "select pg_advisory_lock(cast('relay.outbox' as regclass)::oid::integer, n) from generate_series(0, 255) n"
+    url = make_url(roles.url("app")).set(drivername="postgresql").render_as_string(hide_password=False)
+    with rows.engine.connect() as owner, psycopg.connect(url) as application:
+        owner.exec_driver_sql(lock)
+        pid = owner.connection.dbapi_connection.info.backend_pid  # type: ignore[union-attr]
+        application.execute(f"set {limits}".encode())
+        before = application.execute("show lock_timeout").fetchone()
+        application.commit()
+        with pytest.raises(psycopg.errors.LockNotAvailable, match=f"lock of this ordering key: process {pid}, role "):
+            application.execute("insert into relay.outbox (topic, content, ordering_key) values ('t', '{}', 'k')")
+        application.rollback()
+        assert application.execute("show lock_timeout").fetchone() == before
+        application.execute("set statement_timeout = 0")
+        owner.exec_driver_sql("select pg_advisory_unlock_all()")
+        application.execute("insert into relay.outbox (topic, content, ordering_key) values ('t', '{}', 'k')")
+        assert application.execute("show lock_timeout").fetchone() == before
+
+
 def test_what_batches_before_did_is_not_denied(rows: Rows, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acting, "LOCK_SECONDS", SHORT_SECONDS)
     rows.run(FAILED)
@@ -271,6 +294,13 @@ def test_the_caller_of_a_door_goes_on_in_its_transaction_with_its_own_limit(
         assert connection.exec_driver_sql("show lock_timeout").scalar_one() == "77s"
 
 
+def test_a_caller_whose_statements_may_take_less_long_hears_who_it_was_too(rows: Rows, database_url: str) -> None:
+    with rows.engine.begin() as connection, holding(database_url, ROWS["pause"]) as holder:
+        connection.exec_driver_sql("set local statement_timeout = '400ms'")
+        with pytest.raises(InTheWay, match=f"^process {holder.info.backend_pid}, "):
+            actions.resume(connection, "account:b", Order("a", "r", {}))
+
+
 def test_in_autocommit_nobody_acts(rows: Rows) -> None:
     """A change would be committed apart from its row in the ledger, and the limit of its waiting would not hold."""
     with (
@@ -285,12 +315,23 @@ def test_behind_a_pooler_the_limit_reaches_nobody_else(
     rows: Rows, run: Relay, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(tempfile.gettempdir()) / f"relay-pooler-{uuid4().hex[:12]}"  # short: it holds a socket
+    monkeypatch.setattr(acting, "LOCK_SECONDS", 0.05)
+    before = contents(rows)
     with pgbouncer(database_url, folder, size=1) as pooled:
         monkeypatch.setenv("RELAY_DATABASE_URL", pooled)
-        with holding(database_url, ROWS["resume"]) as holder:
-            said = run(*ACTS["resume"][0]).stderr
-            assert f"process {holder.info.backend_pid}, " in said
-            assert "account:b is not resumed, nothing was changed" in said
+        for verb, statement in ROWS.items():
+            with holding(database_url, statement) as holder:
+                arguments, undone = ACTS[verb]
+                said = run(*arguments).stderr
+                assert f"error: process {holder.info.backend_pid}, " in said, verb
+                assert f"; {undone}, nothing was changed\n" in said
+                if WHY[0] in arguments:  # to look first takes no lock
+                    dry = CliRunner().invoke(relay, [*arguments, "--dry-run"])
+                    assert (dry.exit_code, "dry run: " in dry.stderr) == (0, True), dry.output
+        for verb in ("archive", "prune"):
+            with holding(database_url, "lock table relay.action in exclusive mode") as holder:
+                assert f"error: process {holder.info.backend_pid}, " in run(*ACTS[verb][0]).stderr
+        assert contents(rows) == before
         plain = create_engine(make_url(pooled).set(drivername="postgresql+psycopg"))
         with plain.connect() as connection:
             assert connection.exec_driver_sql("show lock_timeout").scalar_one() == "0"

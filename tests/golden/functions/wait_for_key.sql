@@ -5,10 +5,16 @@ CREATE OR REPLACE FUNCTION relay.wait_for_key(of_table regclass, bucket integer)
 AS $function$
 declare
     before text := current_setting('lock_timeout');
+    whole interval := cast(current_setting('statement_timeout') as interval);
+    most interval := interval '5 s';
     who text;
 begin
-    if cast(before as interval) not between interval '1 ms' and interval '5 s' then
-        perform set_config('lock_timeout', '5s', true);
+    if whole > interval '0' then
+        most := least(most, greatest(
+            interval '1 ms', 0.8 * (whole - (clock_timestamp() - statement_timestamp()))));
+    end if;
+    if cast(before as interval) not between interval '1 ms' and most then
+        perform set_config('lock_timeout', concat(ceil(1000 * extract(epoch from most)), 'ms'), true);
     end if;
     begin
         perform pg_advisory_xact_lock_shared(cast(of_table as integer), bucket);
