@@ -241,6 +241,23 @@ where scope > cast(:after as text) and scope < 'ad' and credential is not null a
 order by scope limit cast(:most as integer)
 """
 
+# The same of those for which no credential is known at all, and whether anything of theirs is pending. By one look into
+# each of two indexes for an account: joined instead, all that is pending might be read. Parameters as before.
+UNKNOWN_ACCOUNTS = """
+select scope, credential, not exists (
+        select from {schema}.outbox o
+        where o.status = 'pending' and o.ordering_key is null and o.account = substr(paused.scope, 9)
+        union all
+        select from {schema}.outbox o
+        where o.status = 'pending' and o.ordering_key is not null and o.account = substr(paused.scope, 9)) as idle
+from (
+    select scope, credential from {schema}.pause
+    where scope > cast(:after as text) and scope < 'ad' and credential is not null and error_code = :error_code
+      and (until is null or until > now())
+    order by scope limit cast(:most as integer)) as paused
+order by scope
+"""
+
 # Pauses for a refused credential end when the credential is another one. Guarded by what was read. A function of
 # revision 0008: a login that may delete from a table may lock it against everybody.
 LIFT_PAUSES = """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -119,6 +120,15 @@ def summed(batches: Iterable[Batch], nothing: Batch, done: str) -> Batch:
 def count(number: int, thing: str) -> str:
     """ "1 message", "2,000 messages"."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def confirm(verb: str, number: int, thing: str) -> None:
+    """Ask before more than one is changed that nobody has named."""
+    if number < 2:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{count(number, thing)} to {verb}: look with --dry-run, then add --yes")
+    click.confirm(f"{verb.capitalize()} {count(number, thing)}?", abort=True, err=True)
 
 
 def _skipped(skipped: Mapping[int, str]) -> Sequence[Mapping[str, str]]:

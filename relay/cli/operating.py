@@ -6,7 +6,6 @@ be confirmed; then exactly those are changed, and what has changed by itself mea
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import click
 
 from relay.cli.acting import (
     F,
-    count,
+    confirm,
     ledger_options,
     message_id,
     ordered,
@@ -125,7 +124,7 @@ def _operate(
             tell_preview(expected, as_json=as_json)
             return
         if not ids and not yes:
-            _confirm(verb, len(expected.changing))
+            confirm(verb, len(expected.changing), "message")
         with engine.begin() as connection:
             result = act(connection, named, order)
     tell_changed(result, as_json=as_json, done=done)
@@ -137,11 +136,3 @@ def _require_choice(ids: tuple[int, ...], filters: dict[str, object]) -> None:
         raise click.UsageError("ids and filters exclude each other")
     if not ids and not set(given).difference(_NO_FILTER):
         raise click.UsageError("which messages? Give ids, or a filter such as --status failed")
-
-
-def _confirm(verb: str, number: int) -> None:
-    if number < 2:
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"{count(number, 'message')} to {verb}: look with --dry-run, then add --yes")
-    click.confirm(f"{verb.capitalize()} {count(number, 'message')}?", abort=True, err=True)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import click
 
-from relay.cli.acting import F, ledger_options, ordered
+from relay.cli.acting import NOT_ALL, F, confirm, count, ledger_options, ordered
 from relay.cli.options import duration, json_option, verb_in_use
 from relay.cli.printing import print_json, say, shown
+from relay.errors import RelayError
+from relay.showing import escaped
+
+if TYPE_CHECKING:
+    from relay.operators.actions import PauseInForce
+
+_AT_ONCE = 1000  # pauses ended in one transaction: workers wait for it that would end or order one of them
 
 
 def _scope_options(verb: F) -> F:
@@ -59,35 +69,104 @@ def pause(
 
 
 @click.command()
-@_scope_options
+@click.option("--account", "accounts", metavar="NAME", multiple=True, help="This account; may be given again.")
+@click.option("--app", "apps", metavar="KEY", multiple=True, help="All accounts with this app key; may be given again.")
+@click.option("--error", "error_code", metavar="CODE", help="All pauses for this code.")
+@click.option("--yes", is_flag=True, help="Do not ask; needed where nobody can be asked.")
 @ledger_options
 @json_option
 def resume(
-    account: str | None, app: str | None, reason: str | None, actor: str | None, dry_run: bool, as_json: bool
+    accounts: tuple[str, ...],
+    apps: tuple[str, ...],
+    error_code: str | None,
+    yes: bool,
+    reason: str | None,
+    actor: str | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
-    """End a pause, a person's or a worker's.
+    """End pauses, a person's or a worker's: one, several, or all for one code.
 
-    Without a new credential a pause for a refused one comes back with the next call.
+    Without a new credential a pause for a refused one comes back with the next call. Each has a row in the ledger.
     """
     from relay.assembly.database import opened
-    from relay.errors import RelayError
     from relay.operators import actions
     from relay.settings import load
 
-    scope = _scope(account, app)
-    order = ordered(reason, actor, dry_run, {"scope": scope})
+    scopes = list(dict.fromkeys([f"account:{name}" for name in accounts] + [f"app:{key}" for key in apps]))
+    if bool(scopes) == (error_code is not None):
+        raise click.UsageError(
+            "which pauses? Name --account and --app, each as often as you like, or only --error CODE"
+        )
+    stated = {"error": error_code, "scopes": scopes} if len(scopes) != 1 else {"scope": scopes[0]}
+    order = ordered(reason, actor, dry_run, {name: value for name, value in stated.items() if value})
     settings = load()
-    with opened(settings, who=verb_in_use()) as database, database.operating() as engine, engine.begin() as connection:
-        before = actions.pause_in_force(connection, scope)
-        action = None if dry_run else actions.resume(connection, scope, order)
-    if before is None or (action is None and not dry_run):
-        raise RelayError(f"{scope} is not paused.", "relay status shows what is.")
+    with opened(settings, who=verb_in_use()) as database, database.operating() as engine:
+        with engine.connect() as connection:
+            found = actions.pauses_in_force(connection, scopes or None, error_code=error_code)
+        if not (dry_run or scopes or yes):
+            confirm("resume", len(found), "pause")
+        ended: dict[str, int | None] = dict.fromkeys(found) if dry_run else {}
+        for some in () if dry_run else _batched(found, _AT_ONCE):
+            with engine.begin() as connection:
+                ended |= actions.resume_all(connection, some, order)
+    if len(scopes) == 1:
+        _tell_resumed(scopes[0], found, ended, dry_run=dry_run, as_json=as_json)
+    else:
+        _tell_all_resumed(scopes, found, ended, dry_run=dry_run, as_json=as_json)
+
+
+def _tell_resumed(
+    scope: str, found: Mapping[str, PauseInForce], ended: Mapping[str, int | None], *, dry_run: bool, as_json: bool
+) -> None:
+    if scope not in ended:
+        raise RelayError(f"{escaped(scope)} is not paused.", "relay status shows what is.")
+    action = ended[scope]
     if dry_run:
-        say(f"dry run: this pause would end: {shown(before.reason)}", err=True)
+        say(f"dry run: this pause would end: {shown(found[scope].reason)}", err=True)
     elif not as_json:
-        say(f"{scope} is resumed; row {action} of the ledger", err=True)
+        say(f"{shown(scope)} is resumed; row {action} of the ledger", err=True)
     if as_json:
         print_json({"scope": scope, "action": None if action is None else str(action)})
+
+
+def _tell_all_resumed(
+    scopes: Sequence[str],
+    found: Mapping[str, PauseInForce],
+    ended: Mapping[str, int | None],
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Scopes on stdout, one a line, so that they can be piped on; exits with 1 where one that was named was left."""
+    missing = [scope for scope in scopes or found if scope not in ended]
+    if as_json:
+        rows = [
+            {"scope": scope, "reason": found[scope].reason, "action": None if action is None else str(action)}
+            for scope, action in ended.items()
+        ]
+        print_json({"dry_run": dry_run, "count": len(ended), "resumed": rows, "not_paused": missing})
+    else:
+        for scope in ended:
+            say(shown(scope))
+    if dry_run:
+        say(f"dry run: {count(len(ended), 'pause')} would end; nothing was changed", err=True)
+    elif rows_of_ledger := [action for action in ended.values() if action is not None]:
+        first, last = min(rows_of_ledger), max(rows_of_ledger)
+        where = f"row {first}" if first == last else f"rows {first} to {last}"
+        say(f"{count(len(ended), 'pause')} ended; {where} of the ledger", err=True)
+    elif not missing:
+        say("no pause fits: nothing was changed", err=True)
+    for scope in missing:
+        say(f"{shown(scope)} is not paused", err=True)
+    if missing:
+        raise click.exceptions.Exit(NOT_ALL)
+
+
+def _batched(scopes: Iterable[str], most: int) -> Iterator[list[str]]:
+    rest = iter(scopes)
+    while some := list(islice(rest, most)):
+        yield some
 
 
 def _scope(account: str | None, app: str | None) -> str:

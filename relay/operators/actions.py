@@ -182,8 +182,15 @@ def _reveal(connection: Connection, message_id: int, order: Order, calls: Sequen
 
 def pause_in_force(connection: Connection, scope: str) -> PauseInForce | None:
     """The pause of ``account:NAME`` or ``app:KEY`` that holds now."""
-    row = run(connection, sql.PAUSE_IN_FORCE, scope=scope).one_or_none()
-    return None if row is None else PauseInForce(*row)
+    return pauses_in_force(connection, [scope]).get(scope)
+
+
+def pauses_in_force(
+    connection: Connection, scopes: Sequence[str] | None = None, *, error_code: str | None = None
+) -> dict[str, PauseInForce]:
+    """Those that hold now, by scope and in its order: of these, or for this code; None: of all, for whatever."""
+    given = {"scopes": None if scopes is None else list(scopes), "error_code": error_code}
+    return {scope: PauseInForce(*rest) for scope, *rest in run(connection, sql.PAUSES_IN_FORCE, **given)}
 
 
 def pause(
@@ -216,9 +223,15 @@ def require_possible(scope: str) -> None:
 
 def resume(connection: Connection, scope: str, order: Order) -> int | None:
     """End a pause, a person's or a worker's; the id of the ledger row, or None where nothing was paused."""
-    with acting(connection, f"{escaped(scope)} is not resumed, nothing was changed"):
-        action: int | None = run(connection, sql.RESUME, scope=scope, **parameters(order)).scalar_one()
-    return action
+    return resume_all(connection, [scope], order).get(scope)
+
+
+def resume_all(connection: Connection, scopes: Sequence[str], order: Order) -> dict[str, int]:
+    """The same of many, all or none: scope → id of its ledger row. What was not paused is left out."""
+    told = f"{escaped(scopes[0])} is" if len(scopes) == 1 else f"{len(scopes)} pauses are"
+    with acting(connection, f"{told} not resumed, nothing was changed"):
+        rows = run(connection, sql.RESUME, scopes=list(scopes), **parameters(order)).all()
+    return {row.scope: row.action for row in rows if row.action is not None}
 
 
 def _changed(row: Row[Any]) -> Changed:

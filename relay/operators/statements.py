@@ -28,8 +28,11 @@ from {schema}.discard(cast(:ids as bigint[]), :reason, :actor, cast(:selection a
 """
 
 # Through the view, for logins that may read no table.
-PAUSE_IN_FORCE = """
-select until, reason, by from {schema}.audit_pause where scope = :scope and in_force
+PAUSES_IN_FORCE = """
+select scope, until, reason, by from {schema}.audit_pause
+where in_force and (cast(:scopes as text[]) is null or scope = any (cast(:scopes as text[])))
+  and (cast(:error_code as text) is null or error_code = cast(:error_code as text))
+order by scope
 """
 
 PAUSE = """
@@ -37,7 +40,11 @@ select until, {schema}.pause_scope(:scope, until, :reason, :actor, cast(:selecti
 from (select now() + cast(:lasting as interval) as until) as pause
 """
 
-RESUME = "select {schema}.resume_scope(:scope, :reason, :actor, cast(:selection as json))"
+# In an order that all keep, so that nobody waits for who waits for them.
+RESUME = """
+select scope, {schema}.resume_scope(scope, :reason, :actor, cast(:selection as json)) as action
+from (select distinct scope from unnest(cast(:scopes as text[])) as v (scope) order by scope offset 0) as named
+"""
 
 # The messages that may be redacted, locked, and those that are left alone.
 LOCK = """

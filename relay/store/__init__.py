@@ -27,7 +27,7 @@ from relay import statements as sql
 from relay.errors import RefusedError, SwallowedError, UnreachableError
 from relay.holders import Holder
 from relay.lingering import LINGERING, WAITING_FOR_LONG, Lingering, asked, of
-from relay.message import CallKey
+from relay.message import NO_CREDENTIALS, CallKey
 from relay.operators.archive import Moved, archive
 from relay.outcomes import History, PauseOrder, Policy, Settlement, exhausted_ids, lapsed, spared, unsound
 from relay.store import claim as claiming
@@ -270,6 +270,17 @@ class Store:
         with self._transaction() as connection:
             rows = self._fetch(connection, sql.REFUSED_ACCOUNTS, {"after": f"account:{after}", "most": most})
         return {row.scope[first:]: row.credential for row in rows}
+
+    def idle_accounts(self, after: str, most: int) -> tuple[dict[str, str], str]:
+        """The same of those that are paused for they have no credentials, and have nothing pending any more.
+
+        And after which account the next look begins; empty where there are no more.
+        """
+        given = {"after": f"account:{after}", "most": most, "error_code": NO_CREDENTIALS}
+        with self._transaction() as connection:
+            rows = self._fetch(connection, sql.UNKNOWN_ACCOUNTS, given)
+        idle = {row.scope.removeprefix("account:"): row.credential for row in rows if row.idle}
+        return idle, rows[-1].scope.removeprefix("account:") if len(rows) == most else ""
 
     def pause_all(self, orders: Sequence[PauseOrder]) -> None:
         """Write down pauses without an end, of one kind, for an account each."""

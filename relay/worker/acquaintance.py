@@ -1,5 +1,6 @@
 """Accounts that turn up get their credentials looked up here, many at once and beside the claims; those that have none
-are paused together, and a pause for a credential ends when there is another one.
+are paused together, and a pause for a credential ends when there is another one; that of an account which has none
+also when nothing of it is pending any more.
 
     met by a claim ──offer──> looked up ──> acquainted: its messages are claimed
                                     └─────> paused: nothing is claimed, no call is made for it
@@ -28,6 +29,7 @@ from relay.worker.pauses import Pauses
 from relay.worker.threads import Threads
 
 _LIFT_SECONDS = 1.0  # between two looks at what is paused
+_IDLE_SECONDS = 60.0  # between two looks at what is paused and has nothing pending
 _AGAIN_SECONDS = 1.0  # an account that was met is not met again: what came of it may not be seen by a claim yet
 _MOST = 20_000  # that wait to be looked up; who finds no room is met again
 _FEWEST, _AT_ONCE = 50, 1000  # looked up together
@@ -57,6 +59,7 @@ class Acquaintance:
         self._met: dict[str, float] = {}  # account → when it was looked up, monotonic
         self._offered = asyncio.Event()
         self._at_once = _AT_ONCE
+        self._idle_monotonic = float("-inf")  # when it was looked for them last
         self._looked = asyncio.Event()
 
     def offer(self, accounts: Collection[str]) -> bool:
@@ -107,6 +110,9 @@ class Acquaintance:
     async def _lift_forever(self) -> None:
         while True:
             await self._told_if_it_fails("lift", self._lift_round())
+            if time.monotonic() - self._idle_monotonic > _IDLE_SECONDS:
+                self._idle_monotonic = time.monotonic()
+                await self._told_if_it_fails("lift", self._lift_idle())
             self._looked.set()
             await asyncio.sleep(_LIFT_SECONDS)
 
@@ -137,11 +143,30 @@ class Acquaintance:
         lifted = await self._threads.run(partial(self._store.lift_pauses, scopes))
         self._store.expect(renewed)
         self._pauses.stale()
-        for scope in lifted[:_NAMED]:
-            self._events.emit(PauseLifted(scope))
-        if len(lifted) > _NAMED:
-            self._events.emit(PauseLifted(lifted[_NAMED], len(lifted) - _NAMED - 1))
+        self._tell_lifted(lifted)
         self._ring()
+
+    async def _lift_idle(self) -> None:
+        """Of accounts that nobody knows and nothing waits for: they would fill every list of pauses for ever.
+
+        Who inserts a message of one meanwhile has it paused again.
+        """
+        after, more = "", True
+        while more:
+            started = time.monotonic()
+            idle, after = await self._threads.run(partial(self._store.idle_accounts, after, _AT_ONCE))
+            if idle:
+                scopes = {f"account:{account}": fingerprint for account, fingerprint in idle.items()}
+                self._tell_lifted(await self._threads.run(partial(self._store.lift_pauses, scopes)))
+                self._pauses.stale()
+            more = after != ""
+            await asyncio.sleep(time.monotonic() - started if more else 0.0)
+
+    def _tell_lifted(self, scopes: Sequence[str]) -> None:
+        for scope in scopes[:_NAMED]:
+            self._events.emit(PauseLifted(scope))
+        if len(scopes) > _NAMED:
+            self._events.emit(PauseLifted(scopes[_NAMED], len(scopes) - _NAMED - 1))
 
     async def _look_up(self, accounts: Sequence[str]) -> None:
         """As many at once as are looked up soon."""

@@ -189,7 +189,8 @@ def test_a_dry_run_tells_how_many_how_old_and_which_keys_and_writes_nothing(
         (["redact", *WHY], "Missing argument"),
         (["pause", *WHY], "name either --account or --app"),
         (["pause", "--account", "a", "--app", "1", *WHY], "name either --account or --app"),
-        (["resume", *WHY], "name either --account or --app"),
+        (["resume", *WHY], "which pauses?"),
+        (["resume", "--app", "1", "--error", "25", *WHY], "which pauses?"),
         (["prune"], "Missing option '--older-than'"),
         (["prune", "--older-than", "1d", "--batch", "10001"], "is not in the range"),
         *[(verb, "--reason is missing") for verb in NAMED],
@@ -268,6 +269,50 @@ def test_pause_and_resume_dry(run: Relay, db: Connection) -> None:
     run("pause", "--account", "a", *WHY)
     assert f"this pause would end: {WHY[1]}" in run("resume", "--account", "a", "--dry-run").stderr
     assert (one(db, "select count(*) from relay.pause"), one(db, "select count(*) from relay.action")) == (1, 1)
+
+
+def test_resume_of_many(run: Relay, db: Connection) -> None:
+    paused = [("account:a", "none"), ("account:b", "none"), ("account:c\u202e", "none"), ("app:1", "25")]
+    for scope, code in paused:
+        db.execute(
+            text(f"insert into relay.pause (scope, reason, by, error_code) values (:scope, 'r', 'w', '{code}')"),
+            {"scope": scope},
+        )
+    dry = run("resume", "--error", "none", "--dry-run")
+    assert dry.stdout == "account:a\naccount:b\naccount:c\\u202e\n"
+    assert dry.stderr == "dry run: 3 pauses would end; nothing was changed\n"
+    assert (
+        "3 pauses to resume: look with --dry-run, then add --yes"
+        in run("resume", "--error", "none", *WHY, code=2).stderr
+    )
+    assert one(db, "select count(*) from relay.pause") == 4
+    some = run("resume", "--account", "b", "--app", "1", "--app", "2", *WHY, "--json", code=1)
+    assert some.stderr == "2 pauses ended; rows 1 to 2 of the ledger\napp:2 is not paused\n"
+    assert json.loads(some.stdout) == {
+        "dry_run": False,
+        "count": 2,
+        "resumed": [
+            {"scope": scope, "reason": "r", "action": id_} for scope, id_ in (("account:b", "1"), ("app:1", "2"))
+        ],
+        "not_paused": ["app:2"],
+    }
+    rest = run("resume", "--error", "none", "--yes", *WHY)
+    assert (rest.stdout, rest.stderr) == (
+        "account:a\naccount:c\\u202e\n",
+        "2 pauses ended; rows 3 to 4 of the ledger\n",
+    )
+    ledger = db.execute(
+        text("select selection->>'scope', reason, selection->'stated' from relay.action order by id")
+    ).all()
+    named = {"scopes": ["account:b", "app:1", "app:2"]}
+    assert [tuple(row) for row in ledger] == [
+        ("account:b", WHY[1], named),
+        ("app:1", WHY[1], named),
+        ("account:a", WHY[1], {"error": "none"}),
+        ("account:c\u202e", WHY[1], {"error": "none"}),
+    ]
+    assert one(db, "select count(*) from relay.pause") == 0
+    assert run("resume", "--error", "none", *WHY).stderr == "no pause fits: nothing was changed\n"
 
 
 def test_redact_and_what_show_tells_then(run: Relay, db: Connection) -> None:

@@ -21,6 +21,10 @@ def rows(engine: Engine) -> Rows:
     return Rows(engine)
 
 
+class NeedsCredentials(Scripted):
+    needs_credentials = True
+
+
 def refusing(account: str, **refusal: Any) -> Callable[[Batch], Answer]:
     """Refuses whatever this account produces; accepts the rest."""
     return lambda batch: Refused(**refusal) if batch.account == account else accept(batch)
@@ -106,6 +110,33 @@ async def test_a_credential_that_was_missing_lifts_the_pause_when_it_is_there(ro
     assert (await Bench(engine, Scripted(lambda _: refusal), directory=Phonebook()).drain()).left == 10
     assert (await Bench(engine, Scripted(), directory=Phonebook()).drain()).left == 10
     assert (await Bench(engine, Scripted(), directory=Phonebook({"default": ("77", "f")})).drain()).done == 10
+
+
+async def test_a_pause_for_no_credentials_ends_when_nothing_of_its_account_waits(rows: Rows, engine: Engine) -> None:
+    rows.add(3, account="gone")
+    rows.add(2, account="gone too", key="k")
+    rows.add(2, account="waits", key="k")
+    rows.add(1, account="stays")
+    assert (await Bench(engine, NeedsCredentials(), directory=Phonebook()).drain()).left == 8
+    rows.run(
+        "update relay.outbox set status = 'failed', error_code = 'relay.discarded', finished_at = now() "
+        "where account like 'gone%'"
+    )
+    rows.run(
+        "insert into relay.pause (scope, reason, error_code, credential, by) select scope, 'r', code, credential, 'w' "
+        r"from (values ('account\:refused', '27', 'old'), ('account\:never', 'relay.no_credentials', 'none'), "
+        r"('account\:by a person', null, null)) as v (scope, code, credential)"
+    )
+    bench = Bench(engine, NeedsCredentials(), directory=Phonebook())
+    assert bench.store.idle_accounts("gone", 2) == ({"gone too": "none", "never": "none"}, "never")
+    await bench.drain()
+    left = rows.read("select scope from relay.pause order by scope")
+    assert [scope for (scope,) in left] == ["account:by a person", "account:refused", "account:stays", "account:waits"]
+    lifted = [event.scope for event in bench.told(events.PauseLifted)]
+    assert lifted == ["account:gone", "account:gone too", "account:never"]
+    rows.add(1, account="gone")
+    report = await Bench(engine, NeedsCredentials(), directory=Phonebook()).drain()
+    assert (len(report.pauses), report.left) == (5, 4)
 
 
 async def test_a_throttle_ends_by_itself_and_costs_no_attempt(rows: Rows, engine: Engine) -> None:
