@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import unquote
 
@@ -80,6 +81,16 @@ def told(url: URL) -> str:
         for host, port in zip(names, ports, strict=False)
     )
     return f"at {','.join(written)}/{database}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this is certainly this machine: by an address, or the one name that has no other meaning."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _taken_out(url: str) -> tuple[list[tuple[str, str]], str]:

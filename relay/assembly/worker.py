@@ -10,22 +10,24 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from relay.accounts import Accounts
 from relay.addresses import conninfo, normalized_url
 from relay.assembly.accounts import exposed, open_accounts
-from relay.assembly.database import opened, plain_engine
+from relay.assembly.database import plain_engine
 from relay.assembly.probes import probed_by
 from relay.assembly.producers import call_messages, producer_for
 from relay.assembly.start import record_start
 from relay.background import in_thread
 from relay.checks.server import encoding_trouble
-from relay.database import explained, server_encoding
+from relay.database import Database, explained, server_encoding
 from relay.errors import ConfigurationError, RelayError
 from relay.events import Events, Observer
 from relay.observers.metrics import Metrics
@@ -35,10 +37,13 @@ from relay.revisions import require_head
 from relay.settings import Settings, service_links
 from relay.store import Store
 from relay.store.claim.floors import Floors
+from relay.store.preparing import keep_plans
 from relay.wakeups import Notified, Polling, Wakeup
 from relay.worker import Clock, Directory, Nobody, Options, Report, Routing, Until, Worker
 
 Warn = Callable[[str], object]
+OpenAccounts = Callable[[Settings, Callable[[], float]], AbstractContextManager[Accounts]]
+Record = Callable[[Store, Settings, Warn], object]
 
 
 class OpenWorker:
@@ -89,15 +94,23 @@ class _Parts:
 
 @asynccontextmanager
 async def assembled(
-    settings: Settings, *, observer: Callable[[str], Observer], warn: Warn, show_causes: bool = False
+    settings: Settings,
+    *,
+    observer: Callable[[str], Observer],
+    warn: Warn,
+    show_causes: bool = False,
+    accounts: OpenAccounts = open_accounts,
+    record: Record = record_start,
 ) -> AsyncIterator[OpenWorker]:
     """A worker of these settings, not running yet. ``observer`` makes who is told its events, from its name.
 
-    ``warn`` hears what keeps nobody from sending messages; it is also called in another thread.
+    ``warn`` hears what keeps nobody from sending messages; it is also called in another thread. ``accounts`` opens
+    those of the settings, or whatever a program has in their place; ``record`` tells the ledger of this start.
     """
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     events = observer(name)
-    parts = await in_thread(lambda: _opened(settings, name, events, warn), lambda unwanted: unwanted.opened.close())
+    opening = partial(_opened, settings, name, events, warn, accounts, record)
+    parts = await in_thread(opening, lambda unwanted: unwanted.opened.close())
     with parts.opened:
         try:
             await parts.producer.open()  # what is wrong with its settings is told before anything runs
@@ -110,7 +123,9 @@ async def assembled(
             await parts.producer.close()
 
 
-def _opened(settings: Settings, name: str, observer: Observer, warn: Warn) -> _Parts:
+def _opened(
+    settings: Settings, name: str, observer: Observer, warn: Warn, open_accounts: OpenAccounts, record: Record
+) -> _Parts:
     for link in service_links():
         warn(
             f"{link} comes from a Kubernetes service of that name and is ignored; set enableServiceLinks: "
@@ -121,12 +136,14 @@ def _opened(settings: Settings, name: str, observer: Observer, warn: Warn) -> _P
     with ExitStack() as stack:
         metrics, clock, wakeup = Metrics(), Clock(), _wakeup(settings)
         accounts = stack.enter_context(open_accounts(settings, clock.now))
-        with opened(settings) as database, database.reading() as connection:  # it answers, and its tables are ours
+        engine = plain_engine(settings)
+        stack.callback(engine.dispose)
+        keep_plans(engine)  # from its first connection on, which the store goes on with
+        database = Database(engine, settings.schema_name)
+        with database.acting() as acting, acting.connect() as connection:  # it answers, and its tables are ours
             require_head(connection, settings.schema_name)  # a login that may not read it is no worker's
             if trouble := encoding_trouble(server_encoding(connection)):
                 warn(trouble)
-        engine = plain_engine(settings)
-        stack.callback(engine.dispose)
         producer = producer_for(settings, accounts.credential, clock.now)
         store, worker = wired(
             engine,
@@ -140,7 +157,7 @@ def _opened(settings: Settings, name: str, observer: Observer, warn: Warn) -> _P
             clock=clock,
             wakeup=wakeup,
         )
-        record_start(store, settings, warn)
+        record(store, settings, warn)
         return _Parts(worker, engine, producer, wakeup, metrics, stack.pop_all())
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from ipaddress import ip_address
 from typing import Any
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from relay.addresses import is_loopback
 from relay.checks import Finding, fail, ok, warn
 from relay.errors import RelayError, UnreachableError
 from relay.settings import Settings
@@ -34,7 +34,7 @@ _GSSAPI = "select encrypted from pg_stat_gssapi where pid = pg_backend_pid()"
 def encryption(connection: Connection, settings: Settings) -> Iterator[Finding]:
     """Whether contents can be read on the way to PostgreSQL, also behind a pooler."""
     host, encrypted, sslmode = _way(connection)
-    stays = _stays_on_this_machine(host)
+    stays = not host or is_loopback(host)
     by_gssapi = not encrypted and connection.scalar(text(_GSSAPI))
     if not (encrypted or stays or by_gssapi):
         yield warn(f"the connection to {host} is not encrypted: contents can be read on the way", _VERIFY)
@@ -112,12 +112,3 @@ def _way(connection: Connection) -> tuple[str, bool, str]:
     host = driver.info.hostaddr or driver.info.host
     sslmode = driver.info.get_parameters().get("sslmode", "prefer")
     return "" if host.startswith("/") else host, bool(driver.pgconn.ssl_in_use), sslmode
-
-
-def _stays_on_this_machine(host: str) -> bool:
-    if host in ("", "localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -103,6 +103,12 @@ def is_a(value: object, module: str, *names: str) -> bool:
     return loaded is not None and isinstance(value, tuple(getattr(loaded, name, ()) for name in names))
 
 
+def derives_from(value: object, module: str, name: str) -> bool:
+    """The same as ``is_a``, of a class and the one it derives from."""
+    loaded = sys.modules.get(module)
+    return isinstance(value, type) and loaded is not None and issubclass(value, getattr(loaded, name, ()))
+
+
 def is_asyncpg(value: object) -> bool:
     """Whether this is a connection of asyncpg, also one that a pool lent."""
     return is_a(value, "asyncpg.connection", "Connection") or is_a(value, "asyncpg.pool", "PoolConnectionProxy")

@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import io
 import select
+import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -31,6 +32,7 @@ import httpx
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
+from relay.addresses import is_loopback
 from relay.errors import ConfigurationError
 from relay.producers.authorities import trusting_context
 from relay.producers.unreached import Way, address, cut, unreached
@@ -51,8 +53,7 @@ class PostingTransport(httpx.AsyncBaseTransport):
         self._proxy, self._way = _environment_proxy(httpx.URL(url), connect_seconds)
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds)
         self._keepalive_seconds = keepalive_seconds
-        self._tls = trusting_context()
-        self._tls.set_alpn_protocols(["http/1.1"])
+        self._tls = _tls(url, self._proxy or "")
         self._all: list[_Line] = []
         self._idle: list[_Line] = []
 
@@ -77,7 +78,7 @@ class PostingTransport(httpx.AsyncBaseTransport):
 
     def _another(self) -> _Line:
         connector = aiohttp.TCPConnector(
-            ssl=self._tls,
+            ssl=self._tls or True,
             keepalive_timeout=self._keepalive_seconds,
             # As the system resolves names, each time, whatever else is installed.
             resolver=aiohttp.ThreadedResolver(),
@@ -189,10 +190,22 @@ def _is_readable(descriptor: int) -> bool:
     return bool(poll.poll(0))
 
 
+def _tls(*addresses: str) -> ssl.SSLContext | None:
+    """Whom to trust on the way over these addresses; None where none of them speaks TLS: reading it takes a while."""
+    if not any(urlsplit(address).scheme == "https" for address in addresses):
+        return None
+    context = trusting_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 def _environment_proxy(url: httpx.URL, connect_seconds: float) -> tuple[str | None, Way]:
-    """From HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in capitals or not, as urllib reads them."""
+    """From HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in capitals or not, as urllib reads them.
+
+    None for this machine itself, whose loopback another one cannot reach.
+    """
     way = Way(address(url.host, url.port or _PORTS.get(url.scheme)), connect_seconds)
-    if proxy_bypass(url.host) or proxy_bypass(url.netloc.decode()):
+    if is_loopback(url.host) or proxy_bypass(url.host) or proxy_bypass(url.netloc.decode()):
         return None, way
     told = getproxies()
     kind = url.scheme if told.get(url.scheme) else "all"

@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -43,7 +42,7 @@ with needs("worker", "relay.settings"):
         SettingsConfigDict,
     )
 
-from relay.addresses import normalized_url
+from relay.addresses import is_loopback, normalized_url
 from relay.settings.files import (
     CREDENTIAL_PARTS,
     DEFAULT_FILE,
@@ -90,7 +89,6 @@ _FOREIGN = re.compile(r"RELAY_(TEST_.*|(.*_)?SERVICE_(HOST|PORT)(_.*)?|(.*_)?POR
 _FOREIGN_PORT = re.compile(r"(tcp|udp|sctp)://.*")
 
 _A_DAY = 86_400  # seconds; whatever is longer is a mistake, and the database has to be able to add it to its time
-_A_DAY_MS = 1000 * _A_DAY
 
 
 def _variable(key: str) -> str:
@@ -164,9 +162,9 @@ class Settings(BaseSettings):
 
     batch_size: int = Field(50, ge=1, le=50)  # the API takes at most 50
     concurrency: int = Field(8, ge=1, le=1000)  # calls in flight in this process
-    poll_interval_ms: int = Field(100, ge=1, le=_A_DAY_MS)  # the longest sleep while idle
+    poll_interval_ms: int = Field(100, ge=1, le=1000 * _A_DAY)  # the longest sleep while idle
     wakeup: Literal["auto", "poll", "notify"] = "auto"  # auto: notify where it works; notify: or do not start
-    linger_ms: int = Field(0, ge=0, le=_A_DAY_MS)  # wait this long to fill a batch: saves calls of the daily quota
+    linger_ms: int = Field(0, ge=0, le=1000 * _A_DAY)  # wait this long to fill a batch: saves calls of the daily quota
     rate_limit: float = Field(0, ge=0, le=1_000_000)  # calls per second and app key, all workers together; 0: no limit
     lease_seconds: float = Field(60, gt=0, le=_A_DAY)
     max_attempts: int = Field(12, ge=1, le=1_000_000)  # in calls that the platform answered index by index
@@ -193,7 +191,7 @@ class Settings(BaseSettings):
             raise ValueError("must be an http or https address") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be an http or https address")
-        if parts.scheme == "http" and not _is_loopback(parts.hostname) and not info.data.get("tmc_allow_http", True):
+        if parts.scheme == "http" and not is_loopback(parts.hostname) and not info.data.get("tmc_allow_http", True):
             raise ValueError("must be https unless RELAY_TMC_ALLOW_HTTP=true: the session travels in every call")
         return url
 
@@ -266,8 +264,9 @@ def load(base: Settings | None = None, /, **flags: Any) -> Settings:
     Raises ConfigurationError naming every problem.
     """
     producers: Tables = flags.pop("producers", None) or {}
-    problems = [f"{key}: unknown option{nearest(key, _options())}" for key in flags if key not in _options()]
-    given = {_variable(key): value for key, value in flags.items() if value is not None and key in _options()}
+    known = _options()
+    problems = [f"{key}: unknown option{nearest(key, known)}" for key in flags if key not in known]
+    given = {_variable(key): value for key, value in flags.items() if value is not None and key in known}
     try:
         if base is None:
             environment = _environment()
@@ -389,12 +388,3 @@ def _toml(environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, dic
     if problems:
         raise ConfigurationError("\n".join(problems))
     return {_variable(key): value for key, value in flat.items()}, producers
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -8,28 +8,27 @@ on, and never reach the real platform.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from relay import background
-from relay.assembly.embedding import drain
+from relay.accounts import Accounts, Found
+from relay.assembly.accounts import open_accounts
+from relay.assembly.worker import OpenAccounts, assembled
+from relay.credential import Credential
 from relay.errors import RelayError
+from relay.observers.records import LOGGER, LogRecords
 from relay.sandbox.platform import APP_KEY, APP_SECRET, SESSION
 from relay.sandbox.server import running_sandbox
 from relay.settings import Settings, load
 from relay.sql import SCHEMA
 from relay.testing.platform import ScriptedPlatform
-from relay.worker import Report
+from relay.worker import Report, Until
 
-# Whoever is asked about, the platform knows them.
-_EVERY_ACCOUNT = (
-    f"select '{APP_KEY}' as app_key, '{APP_SECRET}' as app_secret, '{SESSION}' as session where :account <> ''"
-)
 _SHORT: dict[str, Any] = {
-    "accounts_query": _EVERY_ACCOUNT,
-    "tmc_app_key": APP_KEY,
-    "tmc_app_secret": APP_SECRET,
-    "tmc_session": SESSION,
+    "metrics_port": 0,
     "wakeup": "poll",
     "poll_interval_ms": 2,
     "retry_base_seconds": 0.001,
@@ -40,6 +39,11 @@ _SHORT: dict[str, Any] = {
     "lease_seconds": 4,
     "shutdown_grace_seconds": 1,
 }
+
+# With one of these it is the accounts of the options that count.
+_OF_ACCOUNTS = {"accounts_query", "accounts_dir", "accounts_database_url"} | {
+    "tmc_app_key", "tmc_app_secret", "tmc_session"
+}  # fmt: skip
 
 
 class Drain:
@@ -61,13 +65,36 @@ class Drain:
 
     async def _drained(self, within_seconds: float, options: dict[str, Any]) -> Report:
         nothing_given = Settings.model_construct(config=Path("no relay.toml is read"))
+        accounts = open_accounts if _OF_ACCOUNTS & options.keys() else _everybody
         async with running_sandbox(self._platform.sandbox) as playing:
             settings = load(nothing_given, **{**_SHORT, "tmc_url": playing.router_url, **self._where, **options})
             try:
                 async with asyncio.timeout(within_seconds):
-                    return await drain(settings)
+                    return await _drained(settings, accounts)
             except TimeoutError:
                 raise RelayError(
                     f"There is still something to send after {within_seconds:g} s.",
                     "A message may be due later, or a fault never end; within_seconds= gives it longer.",
                 ) from None
+
+
+async def _drained(settings: Settings, accounts: OpenAccounts) -> Report:
+    """As ``relay.drain``, with accounts of our own and without a row in the ledger, which would have to be emptied."""
+    opening = assembled(settings, observer=LogRecords, warn=LOGGER.warning, accounts=accounts, record=lambda *_: None)
+    async with opening as worker:
+        return await worker.run(Until.DRAINED)
+
+
+class _Everybody:
+    """A source that knows every account, with the credential of the sandbox."""
+
+    name = "relay.testing"
+
+    def look_up(self, accounts: Collection[str]) -> Mapping[str, Found]:
+        return dict.fromkeys(accounts, Credential(APP_KEY, APP_SECRET, SESSION))
+
+
+@contextmanager
+def _everybody(settings: Settings, now: Callable[[], float]) -> Iterator[Accounts]:
+    """In the place of the accounts of the settings."""
+    yield Accounts([_Everybody()])

@@ -9,7 +9,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from relay.outbox.kinds import derives_from
+
+if TYPE_CHECKING:
+    from relay.outbox.topic import Topic
+
+    Asked = str | type[Topic]
+    """A topic, by its name or by the class that is bound to it."""
 
 _SHOWN = 10
 _MISSING = object()
@@ -22,6 +30,18 @@ class Matchable(Protocol):
     def topic(self) -> str:
         """Of the message, exactly."""
         ...
+
+
+def named(topic: Any) -> str:
+    """The name of the topic. TypeError for what is none: it would fit no message, and so prove nothing."""
+    if isinstance(topic, str):
+        return topic
+    if not derives_from(topic, "relay.outbox.topic", "Topic"):
+        what = f"class {topic.__name__}" if isinstance(topic, type) else f"object of type {type(topic).__name__}"
+        raise TypeError(f"the {what} is no topic; give its name, or a class that derives from relay.Topic")
+    if not topic.__topic__:
+        raise TypeError(f"{topic.__name__} is bound to no topic; give a class with one, or the name of a topic")
+    return str(topic.__topic__)
 
 
 def fitting(found: Iterable[Matchable], topic: str, wanted: Mapping[str, Any]) -> list[Any]:

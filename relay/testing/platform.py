@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relay.sandbox.answers import ProduceResult
 from relay.sandbox.platform import Platform
 from relay.sandbox.records import CallRecord
-from relay.testing.matching import described, fitting, refuse_unknown, unmet
+from relay.testing.matching import described, fitting, named, refuse_unknown, unmet
+
+if TYPE_CHECKING:
+    from relay.testing.matching import Asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,9 @@ class ScriptedPlatform:
         """Every call, the refused ones too."""
         return tuple(self.sandbox.calls)
 
-    def arrived(self, topic: str | None = None) -> list[ArrivedMessage]:
-        """What was accepted, in that order, a message as often as it was; of one topic, or all."""
+    def arrived(self, topic: Asked | None = None) -> list[ArrivedMessage]:
+        """What was accepted, in that order, a message as often as it was; of one topic (name or class), or all."""
+        wanted = None if topic is None else named(topic)
         return [
             ArrivedMessage(
                 each.topic,
@@ -69,23 +73,23 @@ class ScriptedPlatform:
                 each.index,
             )
             for each in self.sandbox.messages
-            if topic in (None, each.topic)
+            if wanted in (None, each.topic)
         ]
 
-    def assert_arrived(self, topic: str, *, times: int | None = None, **fields: Any) -> list[ArrivedMessage]:
+    def assert_arrived(self, topic: Asked, *, times: int | None = None, **fields: Any) -> list[ArrivedMessage]:
         """The messages of this topic with these fields: one at least, or as many as ``times`` says.
 
         A mapping (``content={"tid": 1}``) may name less than there is.
         """
         __tracebackhide__ = True
         refuse_unknown(ArrivedMessage, fields)
-        found = self.arrived()
-        met: list[ArrivedMessage] = fitting(found, topic, fields)
+        wanted, found = named(topic), self.arrived()
+        met: list[ArrivedMessage] = fitting(found, wanted, fields)
         if not met if times is None else len(met) != times:
-            raise AssertionError(unmet("accepted", found, topic, fields, times, len(met)))
+            raise AssertionError(unmet("accepted", found, wanted, fields, times, len(met)))
         return met
 
-    def assert_nothing_arrived(self, topic: str | None = None) -> None:
+    def assert_nothing_arrived(self, topic: Asked | None = None) -> None:
         """Of one topic, or at all."""
         __tracebackhide__ = True
         if found := self.arrived(topic):

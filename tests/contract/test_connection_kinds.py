@@ -10,13 +10,13 @@ from typing import Any
 import asyncpg
 import psycopg2.extensions
 import pytest
-from django.conf import settings
 from django.db.backends.sqlite3.base import DatabaseWrapper
 from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 import relay
+from tests.fixtures.django_project import configure
 
 TOPIC = "taobao_jds_TradeTrace"
 MESSAGES = [{"topic": TOPIC, "content": {}}]
@@ -92,8 +92,7 @@ async def test_a_wrong_kind_for_await(add: Any, given: Any, hint: str) -> None:
 
 
 def test_django_on_another_database() -> None:
-    if not settings.configured:
-        settings.configure()
+    configure()
     with pytest.raises(relay.MessageError, match="PostgreSQL only, and this is a connection to SQLite"):
         relay.add(DatabaseWrapper({}), TOPIC, {})
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 import relay
 from relay.testing import AsyncOutbox, Outbox, is_asynchronous
-from tests.contract.writers import WANTED, kinds
+from tests.contract.writers import WANTED, conninfo, kinds, url_of
 from tests.fixtures.rows import Rows
 from tests.fixtures.statements import counting
 
@@ -74,6 +76,19 @@ def test_a_commit_of_the_code_under_test_counts_and_everything_counts_where_aske
         assert [message.topic for message in outbox.written()] == ["during"]
         assert [message.topic for message in whole.written()] == ["before", "during"]
         assert not connection.in_transaction()
+
+
+def test_how_a_session_tells_times_and_texts_is_no_matter(engine: Engine) -> None:
+    """What a role has set for its sessions: psycopg reads times of one DateStyle alone, and no text of SQL_ASCII."""
+    due = datetime(2027, 2, 1, 3, 4, 5, 678901, tzinfo=UTC)
+    with psycopg.connect(conninfo(url_of(engine))) as connection:
+        for style in ("'SQL, DMY'", "'German'"):
+            connection.execute(f"set datestyle to {style}; set client_encoding to sql_ascii")
+            outbox = Outbox(connection)
+            relay.add(connection, style, {"city": "杭州"}, available_at=due, deliver_before=due + timedelta(days=1))
+            [message] = outbox.assert_written(style, content={"city": "杭州"}, available_at=due)
+            assert message.deliver_before == due + timedelta(days=1)
+            connection.commit()
 
 
 def test_what_a_session_has_not_sent_yet_counts(engine: Engine) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import threading
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 import relay
 from relay.errors import ConfigurationError
@@ -88,9 +89,32 @@ def test_nothing_of_the_machine_is_read_and_options_can_be_given(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    for name in ("RELAY_TMC_URL", "RELAY_DATABASE_URL", "RELAY_NO_SUCH_OPTION", "RELAY_BATCH_SIZE"):
+    for name in ("RELAY_TMC_URL", "RELAY_DATABASE_URL", "RELAY_NO_SUCH_OPTION", "RELAY_BATCH_SIZE", "SSL_CERT_FILE"):
         monkeypatch.setenv(name, "nonsense")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     rows.add(3)
     with caplog.at_level(logging.WARNING):
         assert drain(batch_size=1).calls == 3
     assert caplog.records == []
+
+
+def test_a_drain_does_no_more_than_it_must(rows: Rows, drain: Drain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What made it cost a tenth of a second: authorities for TLS, connections for accounts, a row in the ledger."""
+    made: list[object] = []
+    create = ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", lambda *args, **kw: made.append(args) or create(*args, **kw))
+    dialects: set[object] = set()
+
+    def connecting(dialect: object, *_: object) -> None:
+        dialects.add(dialect)
+
+    rows.add(3, account="shop-7")
+    event.listen(Engine, "do_connect", connecting)
+    try:
+        assert drain().done == 3
+    finally:
+        event.remove(Engine, "do_connect", connecting)
+    assert (len(dialects), made) == (1, [])
+    assert rows.one("select count(*) from relay.action") == 0
+    with pytest.raises(relay.RelayError, match="RELAY_ACCOUNTS_QUERY"):
+        drain(accounts_query="select nonsense")

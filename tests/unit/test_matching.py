@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from relay.testing.matching import differences, fitting, refuse_unknown, unmet
+import relay
+from relay.testing import AsyncOutbox, Outbox, ScriptedPlatform
+from relay.testing.matching import differences, fitting, named, refuse_unknown, unmet
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,33 @@ def test_a_misspelt_field_is_told_with_the_nearest() -> None:
         refuse_unknown(Row, ["acount"])
     with pytest.raises(TypeError, match=r"content=\{'tid': \.\.\.\}"):
         refuse_unknown(Row, ["tid"])
+
+
+class Packed(relay.Topic, topic="packed"):
+    """A message as a class of the application's."""
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (Row, "the class Row is no topic; give its name, or a class that derives from relay.Topic"),
+        (Packed(), "the object of type Packed is no topic"),
+        (b"packed", "the object of type bytes is no topic"),
+        (relay.Topic, "Topic is bound to no topic"),
+    ],
+)
+async def test_what_is_no_topic_is_refused_by_every_question(given: Any, said: str) -> None:
+    """Else it fits nothing, and an assertion that nothing was written proves nothing."""
+    nowhere: Any = object()
+    platform, outbox, other = ScriptedPlatform(), Outbox(nowhere), AsyncOutbox(nowhere)
+    asked = [outbox.written, outbox.assert_written, outbox.assert_nothing_written]
+    asked += [other.written, other.assert_written, other.assert_nothing_written]
+    asked += [platform.arrived, platform.assert_arrived, platform.assert_nothing_arrived]
+    for question in asked:
+        with pytest.raises(TypeError, match=said):
+            question(given)
+    assert other.forgotten() == []
+    assert (named(Packed), named("packed")) == ("packed", "packed")
 
 
 def test_what_there_is_instead_is_told_the_nearest_first() -> None:
