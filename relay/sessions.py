@@ -282,12 +282,15 @@ def undisturbed(connection: Connection) -> Iterator[None]:
 
 
 def script_begins() -> tuple[str, str]:
-    """Statements with which a part of a script that an administrator runs begins: what decides about its meaning."""
+    """Statements with which a part of a script that an administrator runs begins: what decides about its meaning.
+
+    None of them gives a row back, which psql would print.
+    """
     kept = ", ".join(
         f"pg_catalog.set_config('relay.kept_{name}', pg_catalog.current_setting('{name}'), true)" for name in SCRIPT
     )
     values = {setting.name: setting.value for setting in SETTINGS}
-    return f"select {kept}", "; ".join(f"set local {name} = {_written(values[name])}" for name in SCRIPT)
+    return _unseen(kept), "; ".join(f"set local {name} = {_written(values[name])}" for name in SCRIPT)
 
 
 def script_ends() -> tuple[str]:
@@ -295,7 +298,11 @@ def script_ends() -> tuple[str]:
     calls = ", ".join(
         f"pg_catalog.set_config('{name}', pg_catalog.current_setting('relay.kept_{name}'), true)" for name in SCRIPT
     )
-    return (f"select {calls}",)
+    return (_unseen(calls),)
+
+
+def _unseen(calls: str) -> str:
+    return f"do $body$ begin perform {calls}; end $body$"
 
 
 def tell_times_in(raw: Any, zone: str | None) -> None:

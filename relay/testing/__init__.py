@@ -50,11 +50,10 @@ if not TYPE_CHECKING:  # a type checker that sees it takes any name for one of o
     def __getattr__(name: str) -> Any:
         if name not in _HOMES:
             raise AttributeError(f"module 'relay.testing' has no attribute {name!r}")
-        try:
+        from relay.errors import needs
+
+        with needs("worker", f"relay.testing.{name}"):
             return getattr(import_module(f"relay.testing.{_HOMES[name]}"), name)
-        except ModuleNotFoundError as error:
-            error.add_note(f"hint: relay.testing.{name} needs more than an insert: pip install 'outbox-relay[worker]'")
-            raise
 
 
 def __dir__() -> list[str]:

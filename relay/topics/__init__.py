@@ -36,7 +36,8 @@ def found(place: str, folder: str) -> list[type[Topic]]:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name == error.name or module_name.startswith(error.name + ".")):
-            hint = "Run this where your application runs."
+            told = (note.removeprefix("hint: ") for note in getattr(error, "__notes__", ()))  # an extra of ours
+            hint = next(told, "Run this where your application runs.")
             raise RelayError(f"{module_name} imports {error.name}, which is not installed.", hint) from error
         hint = "Name it as import does, from the folder you are in: shop.messages, or shop.messages:TOPICS"
         raise RelayError(f"There is no module {error.name}.", hint) from None

@@ -111,6 +111,10 @@ def test_a_module_that_is_not_there_and_one_that_lacks_something(folder: Path) -
     inner = run(folder, "import not_installed_here\n", "shop_lacking")
     assert inner.exit_code == 1
     assert "shop_lacking imports not_installed_here, which is not installed" in inner.stderr
+    ours = "from relay.errors import needs\nwith needs('topic', 'relay.Topic'):\n    import not_installed_here\n"
+    assert "hint: relay.Topic needs more than an insert does: pip install 'outbox-relay[topic]'" in (
+        run(folder, ours, "shop_without_an_extra").stderr
+    )
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", "no json", '{"topics": []}'])

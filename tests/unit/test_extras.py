@@ -49,7 +49,11 @@ DOORS = {
     "relay.revisions": "worker",
     "relay.integrations.starlette": "worker",
     "relay.integrations.fastapi": "worker",
+    "relay.integrations.django": "django",
+    "relay.integrations.django:add": "django",
     "relay.testing": "",
+    **{f"relay.testing:{name}": "worker" for name in ("Drain", "empty", "empty_async", "empty_at", "NotATestDatabase")},
+    **{f"relay.testing:{name}": "" for name in ("Outbox", "AsyncOutbox", "ScriptedPlatform", "WrittenMessage")},
     "relay.errors": "",
 }
 

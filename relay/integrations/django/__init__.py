@@ -15,7 +15,10 @@ Settings of Django: RELAY_SCHEMA, ``"relay"`` unless said otherwise. Which datab
 say.
 """
 
-from relay.integrations.django.adding import add, add_many
-from relay.integrations.django.places import database_url
+from relay.errors import needs
+
+with needs("django", "relay.integrations.django"):
+    from relay.integrations.django.adding import add, add_many
+    from relay.integrations.django.places import database_url
 
 __all__ = ["add", "add_many", "database_url"]
