@@ -3,11 +3,12 @@
 Accounts, keys, reasons and what the platform says are written by strangers. Whatever prints takes its texts from here:
 
     escaped      of text: signs that a terminal obeys, that turn a line round or that nobody sees become ``\\u202e``
+    as_it_looks  of a name: without what nobody sees in it; where that is another name, the two look alike
     json_text    a document: the same signs as escapes of JSON, so a program reads the exact value
     masked       phone numbers, e-mail addresses and identity cards, by the forms of the database's ``mask_text``
 
-An escape is longer than what it stands for: so escape before you align columns. Chinese spaces and any other blank
-are no danger, and stay.
+An escape is longer than what it stands for: so escape before you align columns. Chinese spaces are no danger, and stay;
+any other blank looks like a space, and two names like one.
 """
 
 from __future__ import annotations
@@ -20,8 +21,15 @@ from typing import Any
 _NOT_PLAIN = re.compile(r"[^ -~]")
 # Control and format characters, halves of surrogate pairs, private ones, separators of lines, and those unknown yet.
 _STEERING = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-# Letters, marks and symbols that nobody sees either. Selectors of a variant change the picture before them, and stay.
-_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\uffa0]")
+# Letters, marks and symbols that nobody sees either, and blanks that look like the usual one.
+_BLANKS = "\u00a0\u1680\u2000-\u200a\u202f\u205f"
+_UNSEEN = re.compile(f"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\uffa0{_BLANKS}]")
+# They choose a variant of the picture or the Chinese sign before them, and stay there; elsewhere nobody sees them.
+_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_WITH_VARIANTS = frozenset({"So", "Sm", "Po", "Lo"})
+_KEYCAP = "\u20e3"
+
+_ANY_BLANK = re.compile(f"[{_BLANKS}]")
 
 _ESCAPES = tuple(
     (re.compile(rf"\\+u(?:{codes})"), sign)
@@ -104,13 +112,37 @@ def masked(text: str) -> str:
     return text if found == plain else found
 
 
+def as_it_looks(name: str) -> str:
+    """The name without what nobody sees, nor blanks at its ends; where that is another one, nobody tells them apart."""
+    seen = (" " if _ANY_BLANK.match(character) else character for character in name if not _hidden(character))
+    return "".join(seen).strip(" \u3000")
+
+
 def _replaced(text: str, keep: str, escape: Any) -> str:
     def one(match: re.Match[str]) -> str:
         character = match[0]
-        steers = unicodedata.category(character) in _STEERING or _UNSEEN.match(character)
+        if _SELECTORS.match(character):
+            steers = not _chooses_a_variant(text, match.start())
+        else:
+            steers = unicodedata.category(character) in _STEERING or _UNSEEN.match(character) is not None
         return escape(ord(character)) if steers and character not in keep else character
 
-    return text if text.isprintable() and not _UNSEEN.search(text) else _NOT_PLAIN.sub(one, text)
+    harmless = text.isascii() or not (_UNSEEN.search(text) or _SELECTORS.search(text))
+    return text if harmless and text.isprintable() else _NOT_PLAIN.sub(one, text)
+
+
+def _chooses_a_variant(text: str, place: int) -> bool:
+    before = text[place - 1 : place]
+    if before in tuple("#*0123456789"):
+        return text[place + 1 : place + 2] == _KEYCAP
+    return not before.isascii() and unicodedata.category(before) in _WITH_VARIANTS
+
+
+def _hidden(character: str) -> bool:
+    if _ANY_BLANK.match(character):
+        return False
+    unseen = _UNSEEN.match(character) or _SELECTORS.match(character)
+    return unseen is not None or unicodedata.category(character) in _STEERING
 
 
 def _in_json(code: int) -> str:

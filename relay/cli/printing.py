@@ -7,6 +7,7 @@ columns, and characters that could steer a terminal are not passed on. Every ver
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -17,6 +18,8 @@ from unicodedata import category, east_asian_width
 import click
 
 from relay.showing import escaped, json_text
+
+_AT_AN_END = re.compile(r"^[ \u3000]+|[ \u3000]+\Z")
 
 
 def say(text: object = "", *, err: bool = False, nl: bool = True, file: IO[Any] | None = None) -> None:
@@ -60,14 +63,14 @@ def print_traceback(error: BaseException) -> None:
 
 
 def shown(value: object) -> str:
-    """A value for people: times to the second, ``-`` for none."""
+    """A value for people: times to the second, ``-`` for none; a blank at an end of a text is seen."""
     if value is None:
         return "-"
     if isinstance(value, datetime):
         return value.isoformat(" ", "seconds")
     if isinstance(value, timedelta):
         return str(timedelta(seconds=int(value.total_seconds())))
-    return escaped(str(value))
+    return _AT_AN_END.sub(lambda blanks: "".join(f"\\u{ord(each):04x}" for each in blanks[0]), escaped(str(value)))
 
 
 def width(text: str) -> int:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from relay.showing import escaped, json_text, masked
+from relay.cli.printing import shown
+from relay.showing import as_it_looks, escaped, json_text, masked
 
 PACKAGE = Path(__file__).parents[2] / "relay"
 HOSTILE = "a\u202eb\u009b31mc\x1b[2J\u200b\u2066\ud800\U000e0041\x7f\u2028\r\0d"
-PLAIN = "退款\u3000né e\u0301 \u00a0🎉 'quoted' \\u202e"
+PLAIN = "退款\u3000né e\u0301 🎉❤\ufe0f#\ufe0f\u20e3葛\U000e0100 'quoted' \\u202e"
 # What writes without asking relay.showing, and why it may.
 WRITERS = {
     "cli/printing.py": "where the asking is done",
@@ -38,6 +39,24 @@ def test_text_for_a_terminal_tells_what_it_does_not_write() -> None:
     assert shown.startswith(r"a\u202eb\u009b31mc\u001b[2J\u200b\u2066\ud800\U000e0041\u007f\u2028\u000d\u0000d")
     assert escaped(PLAIN) == PLAIN, "Chinese spaces, accents and pictures steer nobody"
     assert escaped("two\nlines\t", keep="\n") == "two\nlines\\u0009"
+
+
+@pytest.mark.parametrize(
+    "name", ["shop\u00a0", "sh\u2009op", "shop\ufe0f", "7\ufe0f", "\ufe0eshop", "shop\u200b", "sh\u200dop"]
+)
+def test_two_names_that_differ_by_what_nobody_sees_are_shown_apart(name: str) -> None:
+    (hidden,) = (one for one in name if not one.isascii())
+    assert escaped(name) == name.replace(hidden, f"\\u{ord(hidden):04x}")
+    assert json.loads(json_text(name)) == name
+    assert hidden not in json_text(name)
+    assert as_it_looks(name) == name.replace(hidden, " " if hidden.isspace() else "").strip()
+
+
+def test_a_name_that_looks_as_it_is_stays_as_it_is() -> None:
+    for name in ("shop", "my shop", "旗舰店\u3000一号", "né", "🎉"):
+        assert as_it_looks(name) == escaped(name) == name
+    assert as_it_looks(" shop\u3000") == "shop"
+    assert [shown(name) for name in (" shop", "my shop\u3000", " ")] == [r"\u0020shop", r"my shop\u3000", r"\u0020"]
 
 
 def test_json_is_the_exact_value_and_shows_nothing_else() -> None:
