@@ -123,7 +123,7 @@ KEPT_APART = [
 ]
 
 # Beside the names of ``relay`` itself. Integrations with frameworks use nothing else: what they can do, anybody can.
-PUBLIC_DOORS = {"relay.errors", "relay.settings", "relay.testing"}
+PUBLIC_DOORS = {"relay.errors", "relay.settings", "relay.showing", "relay.testing"}
 
 # What the rest is made of -> the rooms that may name it. Whoever wants one asks relay.assembly.
 WIRED = {

@@ -108,6 +108,18 @@ def test_pages_are_found_by_ids_and_nothing_is_counted(filled: Engine) -> None:
     assert "51, 52, 53" in client.get("/admin/relay/auditcall/2/change/").content.decode()
 
 
+def test_names_that_nobody_could_tell_apart_are_told_apart(filled: Engine) -> None:
+    with filled.begin() as filling:
+        filling.execute(text("insert into relay.outbox (topic, content, account) values ('t', '{}', 'shop\u00a0')"))
+        filling.execute(text("insert into relay.pause (scope, reason, by) values (E'account\\:shop\\u00a0', 'r', 'w')"))
+        found = filling.execute(text("select max(id) from relay.outbox")).scalar_one()
+    client = logged_in("view_auditmessage", "view_auditpause")
+    for page in (MESSAGE_PAGE, f"{MESSAGE_PAGE}{found}/change/", PAUSE_PAGE):
+        told = client.get(page).content.decode()
+        assert r"shop\u00a0<" in told, page
+        assert not re.search(">[^<]*shop\u00a0[^<]*<", told)
+
+
 EXACT: list[tuple[dict[str, str], list[int]]] = [
     ({"id": "7"}, [7]),
     ({"id": "no number"}, []),
@@ -218,6 +230,16 @@ def test_what_the_database_refuses_is_told_and_a_page_of_its_own(filled: Engine)
         other.execute(text("alter function relay.why_not rename to why_not_any_more"))
     told = act(client, "retry", FAILED)
     assert "PostgreSQL refused, and nothing was changed: function relay.why_not" in told
+
+
+def test_who_waits_for_a_lock_is_told_where_to_hear_who_has_it(filled: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = logged_in("view_auditmessage", "retry_message")
+    monkeypatch.setattr("relay.integrations.django.acting.LOCK_SECONDS", 0.1)
+    with filled.begin() as other:
+        other.execute(text("select id from relay.outbox for update"))
+        told = act(client, "retry", FAILED, apply="yes", reason="r")
+    assert "Somebody keeps it locked. The same by manage.py relay tells who" in told
+    assert ledger(filled) == []
 
 
 def test_a_question_without_an_index_ends(filled: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

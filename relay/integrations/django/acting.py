@@ -20,6 +20,8 @@ from relay.integrations.django.listing import bounded
 from relay.integrations.django.places import quoted, schema
 
 LOCK_SECONDS = 5
+_LOCKED = "Somebody keeps it locked. The same by manage.py relay tells who, and how to end that."
+_WRONG = "manage.py relay check looks for what is wrong; relay roles tells who may what."
 _THROUGH = json.dumps({"through": "Django's admin"})
 
 _WHY_NOT = "select id, why_not from {schema}.why_not(%s, cast(%s as bigint[]))"
@@ -92,9 +94,10 @@ def _acting(using: str) -> Iterator[Any]:
         told = getattr(error.__cause__, "diag", None)
         if told is None or not told.message_primary:
             raise
+        locked = type(error.__cause__).__name__ == "LockNotAvailable"
         raise RelayError(
             f"PostgreSQL refused, and nothing was changed: {told.message_primary}",
-            told.message_hint or "manage.py relay check looks for what is wrong; relay roles tells who may what.",
+            told.message_hint or (_LOCKED if locked else _WRONG),
         ) from error
 
 

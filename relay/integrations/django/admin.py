@@ -7,12 +7,13 @@ messages selected, and then does it to exactly these, for a person who has its p
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.db import router
+from django.db import models, router
 from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 
@@ -27,6 +28,7 @@ from relay.integrations.django.models import (
     AuditMessage,
     AuditPause,
 )
+from relay.showing import escaped
 
 _DELIVERED = ("call_id", "result_index", "outcome", "error_code", "error_message", "at", "request_id")
 _MOST_SKIPPED = 20
@@ -63,6 +65,16 @@ class LookOnly(admin.ModelAdmin):
         """What a page shows, and so has to be read."""
         return [name for name in self.list_display if name != "__str__"]
 
+    def get_list_display(self, request: Any) -> list[Any]:
+        return [self._seen(name) for name in self.list_display]
+
+    def get_fields(self, request: Any, obj: Any = None) -> list[Any]:
+        return [self._seen(name) for name in super().get_fields(request, obj)]
+
+    def _seen(self, name: Any) -> Any:
+        field = next((field for field in self.opts.fields if field.name == name), None)
+        return _text(name, str(field.verbose_name)) if isinstance(field, models.CharField | models.TextField) else name
+
     def has_add_permission(self, request: Any, *_: Any) -> bool:
         return False
 
@@ -77,7 +89,7 @@ class LookOnly(admin.ModelAdmin):
             "title": f"{verb.capitalize()}: what would be done",
             "verb": verb,
             "form": form,
-            "rows": list(rows),
+            "rows": [(escaped(str(what)), why) for what, why in rows],
             "name": ACTION_CHECKBOX_NAME,
             "action": request.POST.get("action"),
             "chosen": request.POST.getlist(ACTION_CHECKBOX_NAME),
@@ -89,6 +101,19 @@ class LookOnly(admin.ModelAdmin):
 
     def _refuse(self, request: Any, error: RelayError) -> None:
         self.message_user(request, f"{error} {error.hint}", messages.ERROR)
+
+
+@cache
+def _text(name: str, title: str) -> Any:
+    """A column of texts of others. Always the same one: Django tells by that whether a field is left out of a form."""
+
+    @admin.display(description=title)
+    def text(row: Any) -> str | None:
+        value = getattr(row, name)
+        return None if value is None else escaped(str(value), keep="\n")
+
+    text.__name__ = name
+    return text
 
 
 def _given(request: Any, kind: type[forms.Form]) -> forms.Form:
@@ -149,7 +174,8 @@ class MessageAdmin(LookOnly):
         try:
             for name in accounts:
                 row = acting.pause(using, name, order, minutes=form.cleaned_data["minutes"])
-                self.message_user(request, f"The account {name} is paused; row {row} of the ledger.", messages.SUCCESS)
+                told = f"The account {escaped(name)} is paused; row {row} of the ledger."
+                self.message_user(request, told, messages.SUCCESS)
         except RelayError as error:
             self._refuse(request, error)
         return None
@@ -215,7 +241,8 @@ class PauseAdmin(LookOnly):
         try:
             for scope in scopes:
                 row = acting.resume(using, scope, order)
-                told = f"{scope} is resumed; row {row} of the ledger." if row else f"{scope} was not paused."
+                what = escaped(scope)
+                told = f"{what} is resumed; row {row} of the ledger." if row else f"{what} was not paused."
                 self.message_user(request, told, messages.SUCCESS if row else messages.WARNING)
         except RelayError as error:
             self._refuse(request, error)
