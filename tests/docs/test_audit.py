@@ -10,7 +10,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from relay.message import ACCEPTED, Answered, Fault, Refused, Result
@@ -221,6 +221,11 @@ def test_what_failed_without_a_call_is_found_and_nothing_else(engine: Engine, ro
         connection.execute(text(ENDED.format("'relay.attempts_exhausted'", 2, 5)))
     with create_engine(roles.url("auditor"), poolclass=NullPool).connect() as connection:
         assert [row[0] for row in connection.exec_driver_sql(question)] == [5, 6, 7, 8, 9]
+        (by_whom,) = (block.text for block in QUESTIONS if "as ended_by" in block.text)
+        told = [(row.id, row.db_user, row.ended_by) for row in connection.exec_driver_sql(by_whom)]
+        operator = make_url(roles.url("operator")).username
+        discarded = [(1, operator, "a person"), (3, None, "itself"), (4, operator, "a person")]
+        assert told == discarded + [(id_, None, "a worker's login") for id_ in (6, 8, 9)]
     with engine.begin() as connection:  # as a worker could where no trigger is in the way
         connection.execute(text(ENDED.format("'relay.expired'", "null", 10)))
         connection.execute(text("update relay.call set settled_at = now(), outcome = 'released' where id = 2"))

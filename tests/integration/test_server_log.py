@@ -38,8 +38,10 @@ def refused(server: EmbeddedPostgres, number: int) -> tuple[bool, bool]:
     where = server.url().replace("+psycopg", "")
     found = []
     with psycopg.connect(where, user="shop", password="p", autocommit=True) as application:
-        with pytest.raises(psycopg.errors.CheckViolation), application.cursor().copy(COPY) as copy:
+        with pytest.raises(psycopg.errors.CheckViolation) as met, application.cursor().copy(COPY) as copy:
             copy.write_row(("t", f'{{"tel": "{number}"}}', "shop\u202e"))
+        assert f"{number}" in str(met.value), "as docs/inserting.md warns"
+        assert f"{number}" not in f"{met.value.diag.message_primary} {met.value.diag.message_hint}"
         found.append(f"{number}" in server.log.read_text(errors="replace"))
         with pytest.raises(psycopg.errors.CheckViolation):
             application.execute(INSERT.format(number + 5).encode())
