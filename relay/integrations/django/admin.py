@@ -66,9 +66,11 @@ class LookOnly(admin.ModelAdmin):
         return [name for name in self.list_display if name != "__str__"]
 
     def get_list_display(self, request: Any) -> list[Any]:
+        """The columns of the list, texts of others such that everything in them is seen."""
         return [self._seen(name) for name in self.list_display]
 
     def get_fields(self, request: Any, obj: Any = None) -> list[Any]:
+        """The same of the page of one row."""
         return [self._seen(name) for name in super().get_fields(request, obj)]
 
     def _seen(self, name: Any) -> Any:
