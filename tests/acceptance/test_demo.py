@@ -73,25 +73,24 @@ def require_good_end(demo: RelayProcess) -> None:
     assert "\x1b" not in said
 
 
-def test_the_demo_adds_up_twice_in_one_folder_whatever_the_user_has_set(start_relay: StartRelay, folder: Path) -> None:
-    theirs = {"RELAY_DATABASE_URL": "postgresql://127.0.0.1:1/theirs", "RELAY_TMC_URL": "https://127.0.0.1:1/"}
-    for settings in ({}, theirs):
-        require_good_end(start_relay("demo", "--folder", str(folder), env=settings))
-        assert processes_of(folder) == []
+def test_the_demo_adds_up_and_again_where_one_was_killed_whatever_the_user_has_set(
+    execute_relay: StartRelay, folder: Path
+) -> None:
+    require_good_end(execute_relay("demo", "--folder", str(folder)))
+    assert processes_of(folder) == []
 
-
-def test_the_demo_adds_up_where_an_earlier_one_was_killed(start_relay: StartRelay, folder: Path) -> None:
-    killed = start_relay("demo", "--folder", str(folder))
+    killed = execute_relay("demo", "--folder", str(folder))
     killed.wait_for_line(SOLD)
     killed.kill()
 
-    require_good_end(start_relay("demo", "--folder", str(folder)))
+    theirs = {"RELAY_DATABASE_URL": "postgresql://127.0.0.1:1/theirs", "RELAY_TMC_URL": "https://127.0.0.1:1/"}
+    require_good_end(execute_relay("demo", "--folder", str(folder), env=theirs))
     eventually(lambda: not processes_of(folder))
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_ctrl_c_ends_everything_that_was_started(start_relay: StartRelay, folder: Path) -> None:
-    demo = start_relay("demo", "--folder", str(folder))
+def test_ctrl_c_ends_everything_that_was_started(execute_relay: StartRelay, folder: Path) -> None:
+    demo = execute_relay("demo", "--folder", str(folder))
     demo.wait_for_line(SOLD)
     assert len(processes_of(folder)) > 3
     demo.send_signal(signal.SIGINT)
@@ -99,7 +98,7 @@ def test_ctrl_c_ends_everything_that_was_started(start_relay: StartRelay, folder
     assert processes_of(folder) == []
 
 
-def test_one_can_look_into_what_a_demo_left(start_relay: StartRelay, folder: Path) -> None:
+def test_one_can_look_into_what_a_demo_left(execute_relay: StartRelay, folder: Path) -> None:
     with EmbeddedPostgres(folder) as server, create_engine(server.url()).connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("create database demo"))
         connection.invalidate()
@@ -118,8 +117,8 @@ def test_one_can_look_into_what_a_demo_left(start_relay: StartRelay, folder: Pat
     assert processes_of(folder) == []
 
 
-def test_looking_inside_needs_a_demo_first(start_relay: StartRelay, folder: Path) -> None:
-    looking = start_relay("demo", "--folder", str(folder), "--psql")
+def test_looking_inside_needs_a_demo_first(execute_relay: StartRelay, folder: Path) -> None:
+    looking = execute_relay("demo", "--folder", str(folder), "--psql")
     assert looking.wait() == 1
     assert looking.stderr == [f"error: No demo has run in {folder}.", "hint: Run: relay demo"]
     assert not folder.exists()

@@ -7,14 +7,10 @@ its heir is a plain ``relay run --drain``, which waits for the lease. Nobody cle
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -22,11 +18,11 @@ import pytest
 from tests.acceptance.ledger import assert_ledger
 from tests.acceptance.outbox import Outbox, overlapping_claims
 from tests.fixtures.accepted import accepted_contents
+from tests.fixtures.killed_worker import KILLED_WORKER
 from tests.fixtures.processes import StartRelay
 from tests.fixtures.strict_platform import Behaviour, StrictPlatform, error, hang_after_storing, honest
 from tests.fixtures.waiting import eventually
 
-PROJECT = Path(__file__).parents[2]
 LEASE_SECONDS = 2.5
 SHORT = {"RELAY_TMC_TIMEOUT_SECONDS": "1.5", "RELAY_LEASE_SECONDS": str(LEASE_SECONDS)}
 
@@ -67,17 +63,9 @@ def fill(outbox: Outbox, messages: int, keys: int) -> None:
     )
 
 
-def run_until_killed(point: str, times: int, env: dict[str, str], *arguments: str) -> None:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
-    worker = subprocess.run(
-        [sys.executable, "-m", "tests.fixtures.killed_worker", point, str(times), *arguments],
-        env={**inherited, **env},
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=40,
-    )
-    assert worker.returncode == -signal.SIGKILL, f"{point} was not reached:\n{worker.stderr[-3000:]}"
+def run_until_killed(start_relay: StartRelay, point: str, times: int, env: dict[str, str], *arguments: str) -> None:
+    worker = start_relay(point, str(times), *arguments, env=env, program=KILLED_WORKER)
+    assert worker.wait(40) == -signal.SIGKILL, f"{point} was not reached:\n{worker.report()[-3000:]}"
 
 
 @pytest.mark.parametrize("point", KILLS)
@@ -88,7 +76,7 @@ def test_killed_at(
     fill(outbox, 40, keys=2)
     platform.script.append(kill.behaviour)
     env |= SHORT
-    run_until_killed(point, 1, env, "--concurrency", "1")
+    run_until_killed(start_relay, point, 1, env, "--concurrency", "1")
     hit, message_ids = outbox.select("select id, message_ids from relay.call order by id limit 1")[0]
     assert len(message_ids) == 29  # without a key, and the first of each key
     if point in REACHES_THE_PLATFORM:
@@ -142,7 +130,7 @@ def test_two_workers_and_twelve_kills(outbox: Outbox, env: dict[str, str], start
 
     def six_deaths(order: Iterable[str]) -> None:
         for point in order:
-            run_until_killed(point, 3, env, "--concurrency", "2", "--batch-size", "10")
+            run_until_killed(start_relay, point, 3, env, "--concurrency", "2", "--batch-size", "10")
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(six_deaths, [points, points[::-1]]))

@@ -92,6 +92,7 @@ def test_promise_9_secrets_and_contents_appear_nowhere(
     marks: Marks,
     env: dict[str, str],
     start_relay: StartRelay,
+    execute_relay: StartRelay,
     free_port: int,
 ) -> None:
     env |= {
@@ -109,7 +110,7 @@ def test_promise_9_secrets_and_contents_appear_nowhere(
         own_outbox.execute(insert, TOPIC, content, extra, json.dumps({marks.content: 1}))
     platform.script.extend(echoes(marks))
 
-    worker = start_relay("run", env=env)
+    worker = execute_relay("run", env=env)  # for its own command line, too
     worker.wait_for_line('"worker.started"')
     eventually(lambda: not platform.script and own_outbox.finished())
     told = [httpx.get(f"http://127.0.0.1:{free_port}{path}").text for path in ("/metrics", "/livez", "/readyz")]

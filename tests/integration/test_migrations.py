@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +28,7 @@ import relay
 from relay.errors import ConfigurationError, SchemaError
 from relay.revisions import HEAD, REVISIONS, current_revision, require_head
 from relay.revisions.migrating import migration_sql
+from tests.fixtures.processes import Alembic
 from tests.integration.catalogue import catalogue, catalogue_at
 
 ALL = [revision.REVISION for revision in REVISIONS]
@@ -61,14 +60,6 @@ def wanted(database_url: str) -> dict[str, set[str]]:
     found = catalogue_at(database_url)
     assert all(found.values())
     return found
-
-
-def alembic(*arguments: str, url: str, schema: str = "relay") -> subprocess.CompletedProcess[str]:
-    """Plain Alembic at the top of the project, as a user calls it."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
-    environment |= {"RELAY_DATABASE_URL": url, "RELAY_SCHEMA": schema}
-    line = [sys.executable, "-m", "alembic", *arguments]
-    return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_from_empty_and_once_more_on_a_url(empty_url: str, wanted: dict[str, set[str]]) -> None:
@@ -141,45 +132,51 @@ def test_the_printed_script_does_the_same(schema: str, empty_url: str, wanted: d
 
 
 @pytest.mark.parametrize("schema", ["relay", "My Schema"])
-def test_plain_alembic_does_the_same(schema: str, empty_url: str, wanted: dict[str, set[str]]) -> None:
+def test_plain_alembic_does_the_same(
+    schema: str, empty_url: str, wanted: dict[str, set[str]], alembic: Alembic
+) -> None:
     upgraded = alembic("upgrade", "head", url=empty_url, schema=schema)
-    assert upgraded.returncode == 0, upgraded.stderr
+    assert upgraded.returncode == 0, upgraded.report()
     assert catalogue_at(empty_url, schema) == wanted
     assert relay.migrate(empty_url, schema=schema) == []
 
 
-def test_alembic_and_our_command_follow_each_other(empty_url: str, wanted: dict[str, set[str]]) -> None:
+def test_alembic_and_our_command_follow_each_other(
+    empty_url: str, wanted: dict[str, set[str]], alembic: Alembic
+) -> None:
     relay.migrate(empty_url)
     assert alembic("upgrade", "head", url=empty_url).returncode == 0
-    assert HEAD in alembic("current", url=empty_url).stdout
+    assert f"{HEAD} (head)" in alembic("current", url=empty_url).stdout
     downgraded = alembic("downgrade", "base", url=empty_url)
-    assert downgraded.returncode == 0, downgraded.stderr
+    assert downgraded.returncode == 0, downgraded.report()
     assert not any(catalogue_at(empty_url).values())
     assert relay.migrate(empty_url) == ALL
     assert catalogue_at(empty_url) == wanted
 
 
-def test_the_newest_revision_can_be_taken_back(empty_url: str, wanted: dict[str, set[str]]) -> None:
+def test_the_newest_revision_can_be_taken_back(empty_url: str, wanted: dict[str, set[str]], alembic: Alembic) -> None:
     relay.migrate(empty_url, to=ALL[-2])
     before = catalogue_at(empty_url)
     assert relay.migrate(empty_url) == ALL[-1:]
     assert catalogue_at(empty_url) == wanted
     taken_back = alembic("downgrade", "-1", url=empty_url)
-    assert taken_back.returncode == 0, taken_back.stderr
+    assert taken_back.returncode == 0, taken_back.report()
     assert catalogue_at(empty_url) == before
 
 
-def test_alembic_finds_nothing_to_generate(database_url: str) -> None:
+def test_alembic_finds_nothing_to_generate(database_url: str, alembic: Alembic) -> None:
     checked = alembic("check", url=database_url)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert checked.returncode == 0, checked.report()
 
 
-def test_the_offline_script_of_alembic_does_the_same(empty_url: str, wanted: dict[str, set[str]]) -> None:
+def test_the_offline_script_of_alembic_does_the_same(
+    empty_url: str, wanted: dict[str, set[str]], alembic: Alembic
+) -> None:
     printed = alembic("upgrade", "head", "--sql", url=empty_url)
-    assert printed.returncode == 0, printed.stderr
+    assert printed.returncode == 0, printed.report()
     conninfo = make_url(empty_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(conninfo, autocommit=True) as connection:
-        connection.execute(printed.stdout.encode())
+        connection.execute("\n".join(printed.stdout).encode())
     assert catalogue_at(empty_url) == wanted
     assert relay.migrate(empty_url) == []
 
