@@ -217,6 +217,15 @@ def begin_pooled(raw: Any, record: Any) -> None:
 
 
 @contextmanager
+def independent_transaction(raw: Any) -> Iterator[None]:
+    """One transaction on a new connection of the driver, which is in autocommit; nothing outlasts it."""
+    version = _asked(raw)[1]
+    with raw.transaction():
+        raw.execute(for_transaction(version))
+        yield
+
+
+@contextmanager
 def or_closed(raw: Any) -> Iterator[None]:
     """A connection that is not made ready is lost to its caller: nobody else would close it."""
     try:

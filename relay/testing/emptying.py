@@ -19,14 +19,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Engine
 
-from relay.addresses import normalized_url
+from relay.addresses import conninfo, normalized_url
 from relay.database_errors import LOCKED, Kind, cause_of, origin_of, sqlstate
 from relay.errors import RelayError, SchemaError
 from relay.outbox.drivers import Driver
-from relay.sessions import make_independent
+from relay.sessions import independent_transaction
 from relay.sql import SCHEMA, filled
 from relay.testing.connections import on_async_connection, on_connection
 
@@ -45,7 +44,7 @@ select pg_catalog.current_database(),
     coalesce(pg_catalog.shobj_description(d.oid, 'pg_database'), ''),
     pg_catalog.pg_has_role(current_user, c.relowner, 'usage'),
     case when exists (
-        select from pg_catalog.pg_stat_activity a
+        select from pg_catalog.pg_stat_get_activity(null) a
         where a.datid operator(pg_catalog.=) d.oid
           and a.application_name operator(pg_catalog.=) 'outbox-relay'
           and a.pid operator(pg_catalog.<>) pg_catalog.pg_backend_pid()
@@ -152,10 +151,19 @@ async def empty_async(connection: Asynchronous | AsyncEngine, *, schema: str = S
 
 
 def empty_at(url: str, *, schema: str = SCHEMA) -> None:
-    """The same over a connection of its own, by psycopg; no connection stays behind."""
-    engine = create_engine(normalized_url(url), poolclass=NullPool)
-    make_independent(engine)
-    empty(engine, schema=schema)
+    """The same over a connection of its own, by psycopg; no connection stays behind.
+
+    Without an engine, which would ask the server five questions of its own first.
+    """
+    import psycopg
+
+    place = conninfo(normalized_url(url))
+    with (
+        _told(),
+        psycopg.connect(place, autocommit=True, prepare_threshold=None) as raw,
+        independent_transaction(raw),
+    ):
+        on_connection(raw, schema, _emptied)
 
 
 def refusal(look: DatabaseSeen) -> RelayError | None:
