@@ -24,6 +24,7 @@ from typing import Any
 from weakref import WeakSet
 from zoneinfo import ZoneInfo
 
+import psycopg
 from psycopg.types.datetime import TimestamptzLoader
 from sqlalchemy import Connection, Dialect, Engine, event
 
@@ -217,12 +218,13 @@ def begin_pooled(raw: Any, record: Any) -> None:
 
 
 @contextmanager
-def independent_transaction(raw: Any) -> Iterator[None]:
-    """One transaction on a new connection of the driver, which is in autocommit; nothing outlasts it."""
-    version = _asked(raw)[1]
-    with raw.transaction():
-        raw.execute(for_transaction(version))
-        yield
+def independent_transaction(conninfo: str) -> Iterator[Any]:
+    """One transaction on a connection of the driver that is made for it, and closed with it."""
+    with psycopg.connect(conninfo, autocommit=True, prepare_threshold=None) as raw:
+        version = _asked(raw)[1]
+        with raw.transaction():
+            raw.execute(for_transaction(version))
+            yield raw
 
 
 @contextmanager

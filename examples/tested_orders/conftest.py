@@ -39,6 +39,6 @@ def relay_connection(session: Session) -> Session:
     return session
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def relay_database_url() -> str:
     return os.environ["DATABASE_URL"]

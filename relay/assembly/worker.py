@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -42,8 +42,25 @@ from relay.wakeups import Notified, Polling, Wakeup
 from relay.worker import Clock, Directory, Nobody, Options, Report, Routing, Until, Worker
 
 Warn = Callable[[str], object]
-OpenAccounts = Callable[[Settings, Callable[[], float]], AbstractContextManager[Accounts]]
-Record = Callable[[Store, Settings, Warn], object]
+
+
+@contextmanager
+def own_engine(settings: Settings) -> Iterator[Engine]:
+    """For one worker: its connections are closed with it."""
+    engine = plain_engine(settings)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a worker is opened with, as far as a program may have something else in the place of what settings name."""
+
+    accounts: Callable[[Settings, Callable[[], float]], AbstractContextManager[Accounts]] = open_accounts
+    engine: Callable[[Settings], AbstractContextManager[Engine]] = own_engine
+    record: Callable[[Store, Settings, Warn], object] = record_start  # tells the ledger of the start
 
 
 class OpenWorker:
@@ -99,17 +116,15 @@ async def assembled(
     observer: Callable[[str], Observer],
     warn: Warn,
     show_causes: bool = False,
-    accounts: OpenAccounts = open_accounts,
-    record: Record = record_start,
+    means: Means | None = None,
 ) -> AsyncIterator[OpenWorker]:
     """A worker of these settings, not running yet. ``observer`` makes who is told its events, from its name.
 
-    ``warn`` hears what keeps nobody from sending messages; it is also called in another thread. ``accounts`` opens
-    those of the settings, or whatever a program has in their place; ``record`` tells the ledger of this start.
+    ``warn`` hears what keeps nobody from sending messages; it is also called in another thread.
     """
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     events = observer(name)
-    opening = partial(_opened, settings, name, events, warn, accounts, record)
+    opening = partial(_opened, settings, name, events, warn, means or Means())
     parts = await in_thread(opening, lambda unwanted: unwanted.opened.close())
     with parts.opened:
         try:
@@ -123,9 +138,7 @@ async def assembled(
             await parts.producer.close()
 
 
-def _opened(
-    settings: Settings, name: str, observer: Observer, warn: Warn, open_accounts: OpenAccounts, record: Record
-) -> _Parts:
+def _opened(settings: Settings, name: str, observer: Observer, warn: Warn, means: Means) -> _Parts:
     for link in service_links():
         warn(
             f"{link} comes from a Kubernetes service of that name and is ignored; set enableServiceLinks: "
@@ -135,9 +148,8 @@ def _opened(
         warn(problem)
     with ExitStack() as stack:
         metrics, clock, wakeup = Metrics(), Clock(), _wakeup(settings)
-        accounts = stack.enter_context(open_accounts(settings, clock.now))
-        engine = plain_engine(settings)
-        stack.callback(engine.dispose)
+        accounts = stack.enter_context(means.accounts(settings, clock.now))
+        engine = stack.enter_context(means.engine(settings))
         keep_plans(engine)  # from its first connection on, which the store goes on with
         database = Database(engine, settings.schema_name)
         with database.acting() as acting, acting.connect() as connection:  # it answers, and its tables are ours
@@ -157,7 +169,8 @@ def _opened(
             clock=clock,
             wakeup=wakeup,
         )
-        record(store, settings, warn)
+        stack.callback(store.close)
+        means.record(store, settings, warn)
         return _Parts(worker, engine, producer, wakeup, metrics, stack.pop_all())
 
 

@@ -63,6 +63,7 @@ class Store:
     ) -> None:
         self._connections = Connections(engine)
         self._transaction = self._connections.transaction
+        self.close = self._connections.close
         self._worker = worker
         self._lease_seconds = lease_seconds
         self.memory = Memory(lease_seconds, floors)

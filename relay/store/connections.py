@@ -70,6 +70,11 @@ class Connections:
         self._committing: set[int] = set()
         self._given_up: set[int] = set()
 
+    def close(self) -> None:
+        """Hear no more of the engine, which stays as it is for whoever has it."""
+        if event.contains(self._engine, "do_connect", self._connect):
+            event.remove(self._engine, "do_connect", self._connect)
+
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """One transaction; UnreachableError where running it once more may help, RefusedError where a row is to blame.

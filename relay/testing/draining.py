@@ -16,7 +16,7 @@ from typing import Any
 from relay import background
 from relay.accounts import Accounts, Found
 from relay.assembly.accounts import open_accounts
-from relay.assembly.worker import OpenAccounts, assembled
+from relay.assembly.worker import Means, assembled, own_engine
 from relay.credential import Credential
 from relay.errors import RelayError
 from relay.observers.records import LOGGER, LogRecords
@@ -24,6 +24,7 @@ from relay.sandbox.platform import APP_KEY, APP_SECRET, SESSION
 from relay.sandbox.server import running_sandbox
 from relay.settings import Settings, load
 from relay.sql import SCHEMA
+from relay.testing.keeping import Kept
 from relay.testing.platform import ScriptedPlatform
 from relay.worker import Report, Until
 
@@ -49,9 +50,12 @@ _OF_ACCOUNTS = {"accounts_query", "accounts_dir", "accounts_database_url"} | {
 class Drain:
     """``drain()`` sends what is committed and due, and gives the report back: ``report.done``, ``report.failed``."""
 
-    def __init__(self, database_url: str, platform: ScriptedPlatform, *, schema: str = SCHEMA) -> None:
+    def __init__(
+        self, database_url: str, platform: ScriptedPlatform, *, schema: str = SCHEMA, kept: Kept | None = None
+    ) -> None:
         self._where = {"database_url": database_url, "schema": schema}
         self._platform = platform
+        self._engine = kept.lent if kept else own_engine
 
     def __call__(self, *, within_seconds: float = 20, **options: Any) -> Report:
         """Options are those of ``relay.toml``: ``max_attempts=1``, ``on_unknown="hold"``.
@@ -66,11 +70,13 @@ class Drain:
     async def _drained(self, within_seconds: float, options: dict[str, Any]) -> Report:
         nothing_given = Settings.model_construct(config=Path("no relay.toml is read"))
         accounts = open_accounts if _OF_ACCOUNTS & options.keys() else _everybody
+        elsewhere = self._where.keys() & options.keys()
+        means = Means(accounts, own_engine if elsewhere else self._engine, _untold)
         async with running_sandbox(self._platform.sandbox) as playing:
             settings = load(nothing_given, **{**_SHORT, "tmc_url": playing.router_url, **self._where, **options})
             try:
                 async with asyncio.timeout(within_seconds):
-                    return await _drained(settings, accounts)
+                    return await _drained(settings, means)
             except TimeoutError:
                 raise RelayError(
                     f"There is still something to send after {within_seconds:g} s.",
@@ -78,11 +84,14 @@ class Drain:
                 ) from None
 
 
-async def _drained(settings: Settings, accounts: OpenAccounts) -> Report:
-    """As ``relay.drain``, with accounts of our own and without a row in the ledger, which would have to be emptied."""
-    opening = assembled(settings, observer=LogRecords, warn=LOGGER.warning, accounts=accounts, record=lambda *_: None)
-    async with opening as worker:
+async def _drained(settings: Settings, means: Means) -> Report:
+    """As ``relay.drain``, by means of our own."""
+    async with assembled(settings, observer=LogRecords, warn=LOGGER.warning, means=means) as worker:
         return await worker.run(Until.DRAINED)
+
+
+def _untold(*_: object) -> None:
+    """No row in the ledger: it would have to be removed."""
 
 
 class _Everybody:

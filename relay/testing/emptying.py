@@ -155,14 +155,7 @@ def empty_at(url: str, *, schema: str = SCHEMA) -> None:
 
     Without an engine, which would ask the server five questions of its own first.
     """
-    import psycopg
-
-    place = conninfo(normalized_url(url))
-    with (
-        _told(),
-        psycopg.connect(place, autocommit=True, prepare_threshold=None) as raw,
-        independent_transaction(raw),
-    ):
+    with _told(), independent_transaction(conninfo(normalized_url(url))) as raw:
         on_connection(raw, schema, _emptied)
 
 

@@ -11,15 +11,16 @@ import pytest
 
 if TYPE_CHECKING:
     from relay.testing import AsyncOutbox, Drain, Outbox, ScriptedPlatform
+    from relay.testing.keeping import Kept
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def relay_schema() -> str:
     """The schema of the relay's tables; override it where it has another name."""
     return "relay"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def relay_database_url() -> str:
     """Where the test database is, as the owner of the tables; override it, or set RELAY_DATABASE_URL."""
     from relay.settings import load
@@ -61,12 +62,36 @@ def relay_outbox(
         pytest.fail(f"nothing was asserted: await relay_outbox.{forgotten[0]}(...)", pytrace=False)
 
 
+@pytest.fixture(scope="session")
+def relay_kept(relay_database_url: str, relay_schema: str) -> Iterator[Kept]:
+    """It ends before the database does, whose fixture it asks for; pytest refuses it to one that lives for a test."""
+    from relay.testing.keeping import Kept
+
+    kept = Kept(relay_database_url, relay_schema)
+    yield kept
+    kept.close()
+
+
 @pytest.fixture
-def relay_clean(relay_database_url: str, relay_schema: str) -> None:
+def relay_connections(request: pytest.FixtureRequest, relay_database_url: str, relay_schema: str) -> Kept | None:
+    """Connections that last from test to test where the database does; None where each test has one of its own."""
+    try:
+        kept: Kept = request.getfixturevalue("relay_kept")
+    except pytest.fail.Exception:  # by its scope
+        return None
+    # Elsewhere in the suite the fixture of the database may be another one.
+    return kept if kept.place == (relay_database_url, relay_schema) else None
+
+
+@pytest.fixture
+def relay_clean(relay_connections: Kept | None, relay_database_url: str, relay_schema: str) -> None:
     """The tables are empty when the test begins."""
     from relay.testing import empty_at
 
-    empty_at(relay_database_url, schema=relay_schema)
+    if relay_connections is None:
+        empty_at(relay_database_url, schema=relay_schema)
+    else:
+        relay_connections.empty()
 
 
 @pytest.fixture
@@ -79,9 +104,13 @@ def relay_platform() -> ScriptedPlatform:
 
 @pytest.fixture
 def relay_drain(
-    relay_clean: None, relay_platform: ScriptedPlatform, relay_database_url: str, relay_schema: str
+    relay_clean: None,
+    relay_platform: ScriptedPlatform,
+    relay_connections: Kept | None,
+    relay_database_url: str,
+    relay_schema: str,
 ) -> Drain:
     """A worker: ``relay_drain()`` sends what is committed to ``relay_platform`` and gives the report back."""
     from relay.testing import Drain
 
-    return Drain(relay_database_url, relay_platform, schema=relay_schema)
+    return Drain(relay_database_url, relay_platform, schema=relay_schema, kept=relay_connections)

@@ -14,9 +14,12 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from sqlalchemy import create_engine
 
 from tests.docs.markdown import blocks
 from tests.fixtures import hostility
+from tests.fixtures.database import Server
+from tests.fixtures.rows import Rows
 
 ROOT = Path(__file__).parents[2]
 INI = "[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n"
@@ -124,6 +127,96 @@ def test_asynchronous_tests_and_slips(database_url: str, tmp_path: Path) -> None
     assert "4 passed, 2 errors" in ran.stdout, ran.stdout[-3000:]
     assert "relay_connection: define a fixture of this name" in ran.stdout
     assert "nothing was asserted: await relay_outbox.assert_written(...)" in ran.stdout
+
+
+OPEN = """
+    import os
+    import time
+    from datetime import UTC, datetime, timedelta
+    import psycopg
+    import pytest
+    import relay
+
+    URL = os.environ["DATABASE_URL"]
+
+    def of_the_kit(until=None):
+        asked = "select pid from pg_stat_activity where datname = current_database() and application_name = %s"
+        deadline = time.monotonic() + 10
+        with psycopg.connect(URL.replace("+psycopg", ""), autocommit=True) as connection:
+            while (found := connection.execute(asked, ["outbox-relay"]).fetchall()) != until:
+                if until is None or time.monotonic() > deadline:
+                    return found
+        return found
+
+    def add(**columns):
+        with psycopg.connect(URL.replace("+psycopg", "")) as connection:
+            relay.add(connection, "t", {{}}, **columns)
+
+    @pytest.fixture(scope="{scope}")
+    def relay_database_url():
+        yield URL
+        assert of_the_kit(until=[]) == []  # else it could not be dropped
+
+    def test_a_drain(relay_drain):
+        before = set(of_the_kit())
+        add()
+        assert relay_drain().done == 1
+        left = set(of_the_kit({until}))
+        assert (before, left) == (before & left, left), "each has opened its own"
+        assert (bool(before), bool(left)) == ("{scope}" == "session",) * 2
+
+    def test_an_error(relay_drain):
+        add(available_at=datetime.now(UTC) + timedelta(days=1))
+        with pytest.raises(relay.RelayError):
+            relay_drain(within_seconds=0.3)
+        assert of_the_kit(until=[]) == []
+
+    def test_another_drain(relay_drain):
+        add()
+        assert relay_drain().done == 1
+"""
+
+
+@pytest.mark.skipif(hostility.WANTED, reason="the sessions of an application are its own")
+@pytest.mark.parametrize("scope", ["session", "function"])
+def test_connections_last_as_long_as_the_database_and_no_longer(scope: str, database_url: str, tmp_path: Path) -> None:
+    """After an error they are new ones."""
+    until = "until=[]" if scope == "function" else ""
+    (tmp_path / "test_it.py").write_text(dedent(OPEN.format(scope=scope, until=until)))
+    ran = run_pytest("test_it.py", folder=tmp_path, DATABASE_URL=database_url)
+    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-2000:]
+    assert "3 passed" in ran.stdout
+
+
+OF_ANOTHER = """
+    import os
+    import pytest
+
+    @pytest.fixture(scope="session")
+    def relay_database_url():
+        return os.environ["{which}"]
+
+    def test_its_place(relay_clean, relay_connections):
+        assert (relay_connections is not None) == ("{which}" == "DATABASE_URL")
+"""
+
+
+@pytest.mark.skipif(hostility.WANTED, reason="the sessions of an application are its own")
+def test_the_database_of_another_folder_is_another_one(
+    postgres: Server, database_url: str, migrated_template: str, tmp_path: Path
+) -> None:
+    for name, which in (("test_a.py", "DATABASE_URL"), ("test_b.py", "OTHER_URL")):
+        (tmp_path / name).write_text(dedent(OF_ANOTHER.format(which=which)))
+    with postgres.fresh_database(migrated_template) as name:
+        there = create_engine(postgres.url(name))
+        rows = [Rows(there), Rows(create_engine(database_url))]
+        for each in rows:
+            each.add(1)
+        ran = run_pytest(".", folder=tmp_path, DATABASE_URL=database_url, OTHER_URL=postgres.url(name))
+        assert "2 passed" in ran.stdout, ran.stdout[-3000:] + ran.stderr[-2000:]
+        assert [each.one("select count(*) from relay.outbox") for each in rows] == [0, 0]
+        for each in rows:
+            each.engine.dispose()
 
 
 def test_whoever_merely_has_it_installed_loads_three_small_modules(tmp_path: Path) -> None:
