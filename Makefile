@@ -44,6 +44,7 @@ bench: $(VENV)/.dev
 
 bench-figures: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.figures
+	@$(BIN)/python -m tests.docs.chinese --copy
 
 clean:
 	rm -rf $(VENV) .relay-demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

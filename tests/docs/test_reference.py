@@ -15,12 +15,13 @@ from relay.cli.verbs import VERBS
 from relay.cli.verbs import relay as group
 from relay.sandbox.faults import KINDS
 from relay.settings import PREFIX, SECRETS, Settings
-from tests.docs.markdown import DOCUMENTS, ROOT, blocks, name_of, quoted, tables
+from tests.docs.markdown import CHINESE, DOCUMENTS, ROOT, anchors, blocks, name_of, quoted, tables
 
 README = ROOT / "README.md"
 COMMANDS = ROOT / "docs" / "commands.md"
 OUTCOMES = ROOT / "docs" / "outcomes.md"
-TEXTS = {name_of(path): path.read_text(encoding="utf-8") for path in DOCUMENTS}
+PAGES = [*DOCUMENTS, *CHINESE]
+TEXTS = {name_of(path): path.read_text(encoding="utf-8") for path in PAGES}
 
 
 def command(verb: str) -> click.Command:
@@ -106,9 +107,16 @@ def test_every_python_name_mentioned_exists() -> None:
 
 
 def test_every_file_mentioned_exists() -> None:
-    for path in DOCUMENTS:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXTS[name_of(path)]):
+    for path in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", TEXTS[name_of(path)]):
             assert (path.parent / target).exists(), f"{name_of(path)} links to {target}"
+
+
+def test_every_heading_mentioned_exists() -> None:
+    for path in PAGES:
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", TEXTS[name_of(path)]):
+            page = (path.parent / target).resolve() if target else path
+            assert anchor in anchors(page), f"{name_of(path)} links to {target}#{anchor}"
 
 
 def test_every_promise_has_its_test() -> None:
