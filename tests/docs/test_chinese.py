@@ -39,9 +39,10 @@ def rows(section: Section) -> list[list[str]]:
 
 
 def lost(source: Section, translated: Section) -> list[str]:
-    """What the English section has and the Chinese one has not."""
+    """What the English section has and the Chinese one has not, and names that it has from nowhere."""
     found = {f"`{code}`" for code in codes(source.prose) - codes(translated.prose)}
     found |= set(NUMBER.findall(source.prose)) - set(NUMBER.findall(translated.prose))
+    found |= {f"`{code}` is not in the English section" for code in codes(translated.prose) if code not in source.body}
     if [len(row) for row in rows(source)] != [len(row) for row in rows(translated)]:
         found.add("a row or a column of a table")
     for said, row in zip(rows(source), rows(translated), strict=False):
@@ -212,7 +213,11 @@ def test_blocks_and_figures_are_copied(two: tuple[Path, Path]) -> None:
     [
         ("Wait `60` s, 1,000 times.", "等 `60` 秒，共 1,000 次。", []),
         ("Wait 60 s, 1,000 times.", "等 6 秒，共 1000 次。", ["1,000", "60"]),
-        ("`relay status`, in `DIR`", "`relay check`、`DIR`", ["`relay status`"]),
+        (
+            "`relay status`, `DIR`",
+            "`relay check`、`DIR`",
+            ["`relay check` is not in the English section", "`relay status`"],
+        ),
         ("| `a` | one |\n| `b` | two |", "| `a` | 一 |", ["`b`", "a row or a column of a table"]),
         ("| `a` | one |\n| `b` | two |", "| `b` | 一 |\n| `a` | 二 |", ["`a` in `b`", "`b` in `a`"]),
         ("\n- one [two](x)\n- three", "\n- 一\n  三", ["a link", "an item of a list"]),
