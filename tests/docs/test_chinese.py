@@ -40,9 +40,10 @@ def rows(section: Section) -> list[list[str]]:
 
 def lost(source: Section, translated: Section) -> list[str]:
     """What the English section has and the Chinese one has not, and names that it has from nowhere."""
+    body = " ".join(source.body.split())
     found = {f"`{code}`" for code in codes(source.prose) - codes(translated.prose)}
     found |= set(NUMBER.findall(source.prose)) - set(NUMBER.findall(translated.prose))
-    found |= {f"`{code}` is not in the English section" for code in codes(translated.prose) if code not in source.body}
+    found |= {f"`{code}` is not in the English section" for code in codes(translated.prose) if code not in body}
     if [len(row) for row in rows(source)] != [len(row) for row in rows(translated)]:
         found.add("a row or a column of a table")
     for said, row in zip(rows(source), rows(translated), strict=False):
