@@ -12,12 +12,12 @@ set ``RELAY_PRODUCER`` to that name; docs/producers.md has a whole one. The cont
 - one with ``probe`` is asked by ``relay check``: see ``Probing``;
 - a class with ``Options`` (a ``ProducerOptions``) is told options of its own, read and checked before it is made;
 - cancelling ``produce`` passes through; the caller then knows that it does not know. A producer that is certain that
-  nothing was sent yet says so by raising ``NotSent``, and the messages are free again at once.
+  nothing was sent yet says so by raising ``NotSent``, and the messages are free again at once (``InTurn`` does, for
+  what blocks).
 """
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Callable, Hashable, Mapping
@@ -32,13 +32,16 @@ from relay.findings import Finding
 from relay.message import Answer, Batch, Message
 
 with needs("worker", "relay.producers"):
+    from relay.producers.in_turn import InTurn, NotSent
     from relay.producers.options import BatchSize, ProducerOptions, Secret, Timeout
     from relay.wording import nearest
 
 __all__ = [
+    "BUILT_IN",
     "GROUP",
     "BatchSize",
     "Grouping",
+    "InTurn",
     "Measuring",
     "NotSent",
     "Probing",
@@ -57,15 +60,12 @@ GROUP = "relay.producers"
 
 OptionsT = TypeVar("OptionsT", bound=ProducerOptions, covariant=True)
 
-# Found even where the package runs without its metadata, and not to be shadowed by another package's entry point.
-_BUILT_IN = {
+# The one list of those in this package: a test for each follows from it. They are found even where the package runs
+# without its metadata, and are not to be shadowed by another package's entry point.
+BUILT_IN = {
     "stdout": "relay.producers.stdout:StdoutProducer",
     "tmc": "relay.producers.tmc:TmcProducer",
 }
-
-
-class NotSent(asyncio.CancelledError):
-    """``produce`` was cancelled before it had begun to send: nothing can have been accepted."""
 
 
 class Producer(Protocol):
@@ -190,4 +190,4 @@ def _points() -> Mapping[str, EntryPoint]:
 def _found(asked: Callable[..., EntryPoints], path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
     """To ask reads the metadata of all that is installed on this path; a worker needs the answer many times."""
     known = {point.name: point for point in asked(group=GROUP)}
-    return known | {built_in: EntryPoint(built_in, target, GROUP) for built_in, target in _BUILT_IN.items()}
+    return known | {built_in: EntryPoint(built_in, target, GROUP) for built_in, target in BUILT_IN.items()}

@@ -6,16 +6,15 @@ lines of two calls never mix; the text is pure ASCII, so it survives any locale.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
-from threading import Lock
 
 from relay.errors import ConfigurationError
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Message, Refused
-from relay.producers import NotSent, ProducerContext, ProducerOptions
+from relay.producers import InTurn, ProducerContext, ProducerOptions
 
 MAX_MESSAGES = 50
+MAX_BYTES = 1024 * 1024
 
 
 class StdoutProducer:
@@ -23,8 +22,8 @@ class StdoutProducer:
 
     def __init__(self, _context: ProducerContext[ProducerOptions]) -> None:
         self.max_batch = MAX_MESSAGES
-        self.max_bytes = 1024 * 1024
-        self._lock = Lock()
+        self.max_bytes = MAX_BYTES
+        self._in_turn = InTurn()
 
     async def open(self) -> None:
         """Standard output is open already, or was closed before the start."""
@@ -36,38 +35,21 @@ class StdoutProducer:
 
     async def produce(self, batch: Batch) -> Answer:
         """All accepted once they are flushed; UNKNOWN where the pipe breaks, for part of them may have been read."""
-        text = "".join(map(_line, batch.messages))
-        fate = _Fate()
+        text = "".join(map(line_of, batch.messages))
         try:
-            # In a thread: a slow reader of the pipe must not stop the leases of other calls.
-            await asyncio.to_thread(self._write, text, fate)
-        except asyncio.CancelledError:
-            if fate.given_up():
-                raise NotSent from None
-            raise
+            await self._in_turn.write(lambda: write_out(text))
         except OSError as error:
             return Refused(Fault.UNKNOWN, "relay.connection_cut", message=f"standard output: {error.strerror}")
         return Answered(results=(ACCEPTED,) * len(batch), request_bytes=len(text))
 
-    def _write(self, text: str, fate: _Fate) -> None:
-        with self._lock:
-            if fate.taken():
-                sys.stdout.write(text)
-                sys.stdout.flush()
+
+def write_out(text: str) -> None:
+    """In one piece, and flushed: what is accepted has left this process."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
-class _Fate:
-    """Whether a batch is written or given up: whichever comes first. Its thread may wait long for those before it."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-
-    def taken(self) -> bool:
-        return self._lock.acquire(blocking=False)
-
-    given_up = taken
-
-
-def _line(message: Message) -> str:
+def line_of(message: Message) -> str:
+    """One line of JSON: id, topic, account, content."""
     shown = {"id": message.id, "topic": message.topic, "account": message.account, "content": message.content}
     return json.dumps(shown) + "\n"

@@ -1,7 +1,6 @@
-"""The worker: claims while slots are free, until told to stop.
+"""The worker: claims while slots are free, until told to stop, or until the run ends by itself.
 
-Stopping has two stages. ``stop()`` claims nothing more, gives back what was not sent and lets calls in flight land
-within the grace. A second ``stop()``, or the end of the grace, cuts them off; their messages are then unknown.
+What it is told is ``options.py``, how it stops ``stopping.py``; here is who works beside the claims, and the claims.
 """
 
 from __future__ import annotations
@@ -10,10 +9,6 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Coroutine
-from dataclasses import dataclass
-from datetime import timedelta
-from enum import Enum
 
 from relay import events
 from relay.errors import RefusedError, UnreachableError
@@ -32,10 +27,12 @@ from relay.worker.lanes import Lane, Lanes, Route, Routing
 from relay.worker.leases import Leases
 from relay.worker.limits import Limits
 from relay.worker.lingering import Lookout
+from relay.worker.options import Options, Until
 from relay.worker.pauses import Pauses
 from relay.worker.readiness import Readiness
 from relay.worker.report import Report
 from relay.worker.settling import Settling
+from relay.worker.stopping import Stopping
 from relay.worker.tasks import cancel, until_first, within
 from relay.worker.threads import Outage, Threads, retry_seconds
 
@@ -44,31 +41,6 @@ _LOOK_AGAIN_SECONDS = 0.25
 _REFUSALS = 8  # of claims in a row, some 25 s, after which a run that is to end by itself gives up
 _LAST_CLAIM_SECONDS = 1.0  # for a claim under way to end: nobody else could give back what it takes
 _LAST_CLOSE_SECONDS = 2.0  # a farewell is no reason to stay
-_LAST_SETTLE_SECONDS = 3.0  # even when the grace is over, outcomes that are known get this long to be written
-
-
-class Until(Enum):
-    """When a run ends by itself."""
-
-    STOPPED = "stopped"
-    DRAINED = "drained"
-    ONE_BATCH = "one batch"
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Times in seconds. ``batch_size`` is further bounded by the producer's ``max_batch``."""
-
-    concurrency: int = 8
-    batch_size: int = 50
-    poll_interval_seconds: float = 0.1
-    lease_seconds: float = 60.0
-    grace_seconds: float = 25.0
-    linger_seconds: float = 0.0
-    calls_per_second: float = 0.0  # of one app key, by the whole fleet; 0: no limit
-    failed_holds: bool = False  # a message that failed for good holds its ordering key
-    producer: str = "unnamed"  # as it is registered: what the log calls it
-    archive_after: timedelta | None = None  # what finished longer ago than that moves to the archive
 
 
 class Worker:
@@ -124,10 +96,9 @@ class Worker:
         )
         self._isolation = Isolation(store, self._threads, events=events, report=self._report)
         self._stranger = self._claims_fail = ""
-        self._stopping = asyncio.Event()
-        self._aborting = asyncio.Event()
+        self._stopping = Stopping(self._flights, events, grace_seconds=options.grace_seconds)
         self.readiness = Readiness(
-            store, self._threads, self._stopping, lambda: self._settling.refused, self._why_nothing_is_sent
+            store, self._threads, self._stopping.begun, lambda: self._settling.refused, self._why_nothing_is_sent
         )
         self.heartbeat_monotonic = time.monotonic()  # when the cycle last went round
 
@@ -145,10 +116,7 @@ class Worker:
 
     def stop(self) -> None:
         """Stage one; called again, stage two. Call it on the event loop's thread."""
-        if self._stopping.is_set():
-            self._aborting.set()
-        self._stopping.set()
-        self._flights.bell.set()
+        self._stopping.stop()
 
     async def run(self, until: Until = Until.STOPPED) -> Report:
         """Work until stopped, or until ``until`` holds. Raises what only a person can mend, once all is settled.
@@ -157,7 +125,7 @@ class Worker:
         """
         self._events.emit(events.WorkerStarted(self._name, self._options.producer, self._options.concurrency))
         await self._producer.open()
-        await self._unless_stopped(self._wakeup.open())
+        await self._stopping.before(self._wakeup.open())
         if self._wakeup.trouble is not None:
             self._events.emit(events.PollingOnly(self._wakeup.trouble))
         patience = math.inf if until is Until.STOPPED else self._options.lease_seconds
@@ -166,22 +134,21 @@ class Worker:
         measuring = asyncio.create_task(self._clock.measure_forever(self._store, self._threads))
         recovering = asyncio.create_task(self._leases.recover_forever())
         claiming = asyncio.create_task(self._claim_until(until, patience))
-        aborting = asyncio.create_task(self._aborting_came())
-        stopping = asyncio.create_task(self._stopping_came())
+        aborting = asyncio.create_task(self._stopping.abort_came())
+        stopping = asyncio.create_task(self._stopping.came())
         meeting = map(asyncio.create_task, self._acquaintance.tasks())
         looking = asyncio.create_task(Lookout(self._store, self._threads, self._events).look_forever())
         others = [recovering, looking, asyncio.create_task(self._hear_forever()), *meeting, *self._housekeeping()]
         landing_seconds = self._options.grace_seconds
         try:
             await until_first([claiming, aborting, stopping], others=[settling, extending, measuring, *others])
-            landing_seconds = await self._after_a_claim_under_way(claiming, aborting)
+            landing_seconds = await self._stopping.after_a_claim_under_way(claiming, aborting)
         finally:
-            self._stopping.set()
-            self._flights.bell.set()
+            self._stopping.begin()
             self._flights.release_unsent()
             await asyncio.wait([claiming], timeout=_LAST_CLAIM_SECONDS)
             await cancel([claiming, aborting, stopping, *others])
-            await self._land(settling, landing_seconds)
+            await self._stopping.land(settling, landing_seconds)
             await cancel([settling, extending, measuring])
             await within(_LAST_CLOSE_SECONDS, self._wakeup.close())
             await self._lanes.close()
@@ -206,15 +173,15 @@ class Worker:
         """Claim whenever slots are free; returns when stopped, or when ``until`` holds."""
         outage, refusals = Outage(patience_seconds), 0
         if until is not Until.STOPPED:
-            await self._unless_stopped(self._acquaintance.looked_once())
-        while not self._stopping.is_set():
+            await self._stopping.before(self._acquaintance.looked_once())
+        while not self._stopping.begun.is_set():
             self.heartbeat_monotonic = time.monotonic()
             self._flights.bell.clear()
             self._flights.launch()
             if self._flights.free <= 0:
                 if until is not Until.STOPPED and self._settling.stands_still:
                     return None
-                await self._wait(_LOOK_AGAIN_SECONDS)  # not for ever: a limit may end by itself
+                await self._flights.change(_LOOK_AGAIN_SECONDS)  # not for ever: a limit may end by itself
                 continue
             try:
                 if not self._clock.measured:  # before anything is signed
@@ -231,7 +198,7 @@ class Worker:
             except UnreachableError as error:
                 self._claims_fail = str(error)
                 self._events.emit(events.DatabaseLost("claim", str(error), error.cause))
-                await self._wait(outage.goes_on(error))
+                await self._flights.change(outage.goes_on(error))
                 continue
             except RefusedError as error:
                 if until is not Until.STOPPED and refusals == _REFUSALS:
@@ -240,13 +207,13 @@ class Worker:
                 continue
             if claim.batches:
                 if await self._wakeup.found(alone=claim.everywhere and claim.messages == 1):
-                    await self._wait(self._poll_seconds())
+                    await self._flights.change(self._poll_seconds())
             elif claim.exhausted:
                 await self._rest()
             elif (
                 claim.unmet and not news
             ):  # they are being looked up; an account nobody has met yet is no reason to wait
-                await self._wait(self._poll_seconds())
+                await self._flights.change(self._poll_seconds())
         return None
 
     async def _refused(self, error: RefusedError, failures: int) -> int:
@@ -257,7 +224,7 @@ class Worker:
                 return 0
         except UnreachableError as lost:
             self._events.emit(events.DatabaseLost("claim", str(lost)))
-        await self._wait(retry_seconds(failures, at_most=CLAIM_MAX_SECONDS))
+        await self._flights.change(retry_seconds(failures, at_most=CLAIM_MAX_SECONDS))
         return failures
 
     async def _rest(self) -> None:
@@ -268,7 +235,7 @@ class Worker:
                 return
             case Arming.REFUSED:
                 seconds = min(seconds, _LOOK_AGAIN_SECONDS)
-        await self._wait(seconds)
+        await self._flights.change(seconds)
 
     async def _hear_forever(self) -> None:
         while True:
@@ -305,7 +272,7 @@ class Worker:
         accounts = {batch.account for batch in claim.batches}
         await self._pauses.meet(accounts)
         self._acquaintance.offer(list(filter(self._pauses.is_stranger, accounts)))
-        if not self._stopping.is_set():
+        if not self._stopping.begun.is_set():
             self._flights.launch()
             for _ in range(2):  # they begin now, and those of a producer that waits for nobody end now
                 await asyncio.sleep(0)
@@ -326,10 +293,10 @@ class Worker:
 
     async def _until_idle(self) -> None:
         """Go on with what is claimed, halves of split calls included, until nothing is left of it."""
-        while not (self._flights.idle or self._settling.stands_still or self._stopping.is_set()):
+        while not (self._flights.idle or self._settling.stands_still or self._stopping.begun.is_set()):
             self._flights.bell.clear()
             self._flights.launch()
-            await self._wait(_LOOK_AGAIN_SECONDS)
+            await self._flights.change(_LOOK_AGAIN_SECONDS)
 
     async def _drained(self) -> bool:
         """Whether nothing is pending or in flight anywhere, but for what only a person can set in motion."""
@@ -344,57 +311,3 @@ class Worker:
         self._report.left = await self._threads.run(self._store.pending)
         self._report.pauses = await self._threads.run(self._store.pauses)
         return True
-
-    async def _after_a_claim_under_way(self, claiming: asyncio.Task[None], aborting: asyncio.Task[None]) -> float:
-        """Wait for it, but not beyond the grace: it may be stalled. What is left of the grace, in seconds."""
-        self._flights.release_unsent()
-        started = time.monotonic()
-        grace = self._options.grace_seconds
-        await asyncio.wait([claiming, aborting], timeout=grace, return_when=asyncio.FIRST_COMPLETED)
-        if claiming.done():
-            claiming.result()
-        return max(0.0, grace - (time.monotonic() - started))
-
-    async def _land(self, settling: asyncio.Task[None], grace_seconds: float) -> None:
-        """Both stages of stopping, then the last outcomes are written down."""
-        self._flights.release_unsent()
-        if not self._flights.idle:
-            self._events.emit(events.WorkerStopping(self._flights.running, self._options.grace_seconds))
-        deadline = time.monotonic() + grace_seconds
-        await self._flights.landed(self._aborting, grace_seconds)
-        await self._flights.cancel()
-        # If PostgreSQL stays away, the leases lapse and another worker records these calls as unknown.
-        patience = max(_LAST_SETTLE_SECONDS, deadline - time.monotonic())
-        await self._settle_the_rest(settling, patience)
-
-    async def _settle_the_rest(self, settling: asyncio.Task[None], seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                while not self._flights.idle and not settling.done():
-                    self._flights.bell.clear()
-                    self._flights.release_unsent()  # halves of a call that was split while we were stopping
-                    await self._wait(_LAST_SETTLE_SECONDS)
-        except TimeoutError:
-            return
-
-    async def _aborting_came(self) -> None:
-        await self._aborting.wait()
-
-    async def _stopping_came(self) -> None:
-        await self._stopping.wait()
-
-    async def _unless_stopped(self, opening: Coroutine[None, None, None]) -> None:
-        """Wait for it, but not when we are to stop: a name that is looked up may take a minute."""
-        opened, stopped = asyncio.create_task(opening), asyncio.create_task(self._stopping.wait())
-        finished, _ = await asyncio.wait([opened, stopped], return_when=asyncio.FIRST_COMPLETED)
-        await cancel([opened, stopped])
-        if opened in finished:
-            opened.result()
-
-    async def _wait(self, seconds: float) -> None:
-        """Sleep, but no longer than until something changes."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._flights.bell.wait()
-        except TimeoutError:
-            return

@@ -167,6 +167,14 @@ class Flights:
             batch = self._backlog.popleft()
             self._finish(Finished(batch, released(batch)))
 
+    async def change(self, seconds: float) -> None:
+        """Sleep, but no longer than until the bell rings."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.bell.wait()
+        except TimeoutError:
+            return
+
     async def landed(self, stop: asyncio.Event, seconds: float) -> None:
         """Wait until no call is running, or ``stop`` is set, or the time is over."""
         stopped = asyncio.create_task(stop.wait())

@@ -73,7 +73,7 @@ SENTENCES = [told for told in ERRORS if told.sentence.replace(TOLD, "").strip(" 
 
 
 def test_there_are_errors_to_look_at() -> None:
-    assert len(SENTENCES) > 120
+    assert len(SENTENCES) > 120, "errors are made in a way that this test does not see: teach it to find them"
 
 
 @pytest.mark.parametrize("told", SENTENCES, ids=lambda told: told.place)
@@ -103,4 +103,5 @@ def test_an_error_names_the_next_step(told: Told) -> None:
 
 def test_no_excuse_is_left_over() -> None:
     silent = {told.place.split(":")[0] for told in SENTENCES if not told.hint}
-    assert NO_HINT.keys() <= silent
+    left = sorted(NO_HINT.keys() - silent)
+    assert not left, f"{left}: every error there has a hint by now, so take it out of NO_HINT"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "core", "misc"}
-LONGEST_MODULE, LONGEST_TEST_FILE, LONGEST_README, LONGEST_FUNCTION, LARGEST_PROTOCOL = 400, 500, 250, 60, 8
+LONGEST_MODULE, LONGEST_TEST_FILE, LONGEST_README, LONGEST_FUNCTION, LARGEST_PROTOCOL = 400, 500, 180, 60, 8
 CLAIM, LONGEST_STEP = ROOT / "relay" / "store" / "claim", 40
 
 MODULES = sorted((ROOT / "relay").rglob("*.py"))
@@ -91,5 +91,7 @@ def test_no_file_or_folder_has_a_name_that_says_nothing() -> None:
 
 
 def test_the_readme_is_read_to_its_end() -> None:
-    remedy = "take a line out, or move a part to a page of docs/ and link to it; rows of its tables have to stay"
-    assert line_count(ROOT / "README.md") <= LONGEST_README, remedy
+    """Rows of tables do not count: who adds a setting or a verb owes it one."""
+    told = [line for line in (ROOT / "README.md").read_text().splitlines() if not line.startswith("|")]
+    remedy = f"more than {LONGEST_README} lines beside its tables: move a part to a page of docs/ and link to it"
+    assert len(told) <= LONGEST_README, remedy

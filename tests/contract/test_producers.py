@@ -1,4 +1,4 @@
-"""What every producer keeps, one body for all of them. A new producer is one more ``Case``."""
+"""What every producer keeps, one body for all of them. A new producer is one more ``Case``, and a name in ``CASES``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from relay.credential import Credential
 from relay.errors import ConfigurationError
 from relay.message import ACCEPTED, Answered, Batch, Message
 from relay.producers import (
+    BUILT_IN,
     Grouping,
     Measuring,
     NotSent,
@@ -130,9 +131,17 @@ class BlockableOut(io.StringIO):
         return [(row["topic"], row["content"]) for row in map(json.loads, self.getvalue().splitlines())]
 
 
-@pytest.fixture(params=[tmc_case, stdout_case, spool_case], ids=["tmc", "stdout", "spool"])
+CASES = {"tmc": tmc_case, "stdout": stdout_case, "spool": spool_case}
+
+
+def test_every_producer_of_the_relay_is_tried() -> None:
+    untried = BUILT_IN.keys() - CASES.keys()
+    assert not untried, f"{sorted(untried)}: write a Case beside the others, and name it in CASES"
+
+
+@pytest.fixture(params=CASES)
 async def case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Case]:
-    async with request.param(monkeypatch) as case:
+    async with CASES[request.param](monkeypatch) as case:
         yield case
         await case.producer.close()
 
@@ -302,8 +311,8 @@ async def test_a_batch_is_never_larger_than_the_setting(case: Case) -> None:
 
 def test_the_built_in_producers_need_no_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relay.producers.entry_points", lambda group: metadata.EntryPoints())
-    assert load("tmc") is TmcProducer
-    assert load("stdout") is StdoutProducer
+    assert [load("tmc"), load("stdout")] == [TmcProducer, StdoutProducer]
+    assert [load(name).__name__ for name in BUILT_IN] == [target.partition(":")[2] for target in BUILT_IN.values()]
 
 
 def test_an_entry_point_is_found_and_does_not_shadow_a_built_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,19 +333,18 @@ def test_what_is_installed_is_read_once_for_a_path(monkeypatch: pytest.MonkeyPat
         return metadata.EntryPoints()
 
     monkeypatch.setattr("relay.producers.entry_points", points)
-    assert known_names() == ["stdout", "tmc"]
+    assert known_names() == sorted(BUILT_IN)
     assert [load("tmc"), options_kind("stdout")] == [TmcProducer, ProducerOptions]
     assert len(asked) == 1
     monkeypatch.syspath_prepend(tmp_path)
-    assert known_names() == ["stdout", "tmc"]
+    assert known_names() == sorted(BUILT_IN)
     assert len(asked) == 2, "there may be more on another path"
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(ConfigurationError, match="kafka") as caught:
         load("kafka")
-    assert "stdout" in caught.value.hint
-    assert "tmc" in caught.value.hint
+    assert [name for name in BUILT_IN if name not in caught.value.hint] == []
 
 
 @pytest.mark.parametrize("target", ["no_such_package:Producer", "relay.producers.stdout:NoSuchClass"])

@@ -38,7 +38,8 @@ def test_every_file_and_module_named_exists(page: Path) -> None:
 
 def test_every_advisory_lock_is_on_the_page() -> None:
     rows = tables(ARCHITECTURE, "lock", "table", "second number", "held by")
-    assert {row[0]: row[1] for row in rows} == {name: lock.table or "none" for name, lock in ADVISORY_LOCKS.items()}
+    there = {name: lock.table or "none" for name, lock in ADVISORY_LOCKS.items()}
+    assert {row[0]: row[1] for row in rows} == there, "one row a lock of relay/sql.py, in docs/architecture.md"
 
 
 def test_every_function_that_locks_a_table_is_on_the_page() -> None:
@@ -50,15 +51,16 @@ def test_every_function_that_locks_a_table_is_on_the_page() -> None:
     }
     rows = tables(ARCHITECTURE, "table", "mode", "function", "what it keeps apart")
     told = {(row[0].split()[0], name) for row in rows for name in row[2].split(", ") if not name.startswith("none")}
-    assert told == there
+    assert told == there, "one row a table and function, in the second table of locks of docs/architecture.md"
 
 
 def test_every_document_is_in_the_index() -> None:
     linked = set(re.findall(r"\]\(([\w-]+\.md)\)", INDEX.read_text(encoding="utf-8")))
-    assert linked == {page.name for page in (ROOT / "docs").glob("*.md")} - {INDEX.name}
+    there = {page.name for page in (ROOT / "docs").glob("*.md")} - {INDEX.name}
+    assert linked == there, "give it a line in docs/README.md, for whoever reads it"
 
 
 def test_each_word_has_one_meaning_and_the_words_are_in_order() -> None:
     words = [row[0] for row in tables(GLOSSARY, "word", "meaning", "where")]
-    assert words == sorted(words)
-    assert len(words) == len(set(words))
+    assert words == sorted(words), "put the new row of docs/glossary.md in its place"
+    assert len(words) == len(set(words)), "one row a word: join the two meanings, or find another word for one"

@@ -13,6 +13,8 @@ from examples.spool_producer.relay_spool import SpoolOptions
 from relay.assembly.producers import variable
 from relay.cli.verbs import VERBS
 from relay.cli.verbs import relay as group
+from relay.producers import BUILT_IN, options_kind
+from relay.producers.options import secret_options
 from relay.sandbox.faults import KINDS
 from relay.settings import PREFIX, SECRETS, Settings
 from tests.docs.markdown import CHINESE, DOCUMENTS, ROOT, anchors, blocks, name_of, quoted, tables
@@ -65,7 +67,7 @@ def test_exactly_the_options_of_a_verb_are_in_its_section(verb: str) -> None:
 
 def test_options_of_the_command_itself_are_documented() -> None:
     for name in options(group):
-        assert f"relay {name}" in TEXTS[name_of(COMMANDS)]
+        assert f"relay {name}" in TEXTS[name_of(COMMANDS)], "say it in the opening of docs/commands.md"
 
 
 def test_every_setting_is_in_the_readme_with_its_default() -> None:
@@ -77,16 +79,28 @@ def test_every_setting_is_in_the_readme_with_its_default() -> None:
 def test_every_fault_of_the_sandbox_is_documented() -> None:
     rows = tables(COMMANDS, "fault", "what happens")
     documented = {name.strip() for row in rows for name in row[0].split(",")}
-    assert documented == {f"{name}={kind.arg}" if kind.arg else name for name, kind in KINDS.items()}
+    there = {f"{name}={kind.arg}" if kind.arg else name for name, kind in KINDS.items()}
+    assert documented == there, "one row a fault, in the table of docs/commands.md under '## relay sandbox'"
 
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_every_variable_mentioned_exists(name: str) -> None:
     known = {*variables(), *(f"{PREFIX}{secret.upper()}_FILE" for secret in SECRETS)}
-    known |= {variable("tmc", "format"), variable("spool", "key_file")}  # of producers: the one among ours, the example
-    known |= {variable("spool", option) for option in SpoolOptions.model_fields}
+    for producer, kind in {**{each: options_kind(each) for each in BUILT_IN}, "spool": SpoolOptions}.items():
+        known |= {variable(producer, option) for option in kind.model_fields}
+        known |= {variable(producer, f"{option}_file") for option in secret_options(kind)}
     unknown = set(re.findall(r"\bRELAY_[A-Z_]+\b", TEXTS[name])) - known
-    assert not unknown, f"{name} names {sorted(unknown)}: misspelt, or an option of a producer to be added here"
+    assert not unknown, (
+        f"{name} names {sorted(unknown)}: misspelt, or of a producer that is neither ours nor the example"
+    )
+
+
+@pytest.mark.parametrize("producer", BUILT_IN)
+def test_every_producer_of_the_relay_is_named(producer: str) -> None:
+    (row,) = [" ".join(row) for row in tables(README, "variable", "default", "meaning") if row[0] == "RELAY_PRODUCER"]
+    assert producer in row.split() or f"{producer}," in row.split(), "name it in the row RELAY_PRODUCER of README.md"
+    (taken,) = re.findall(r"((?:`\w+`(?:, |\s+and\s+)?)+)\s+are\s+taken", TEXTS["docs/producers.md"])
+    assert f"`{producer}`" in taken, "docs/producers.md says which names are taken"
 
 
 @pytest.mark.parametrize("path", [README, COMMANDS, OUTCOMES], ids=lambda path: path.name)
@@ -94,8 +108,9 @@ def test_every_command_mentioned_exists(path: Path) -> None:
     lines = [line for block in blocks(path) for line in block.text.splitlines() if block.language == "sh"]
     for said in [*quoted(path), *lines]:
         for match in re.finditer(r"(?:^|[|/] ?)relay ([a-z][a-z-]*)([^|#]*)", said):
-            assert match[1] in VERBS, said
-            assert set(re.findall(r"(?<!\w)--[a-z-]+", match[2])) <= options(command(match[1])) | {"--help"}, said
+            assert match[1] in VERBS, f"{path.name} has {said!r}, and there is no such command"
+            strange = set(re.findall(r"(?<!\w)--[a-z-]+", match[2])) - options(command(match[1])) - {"--help"}
+            assert not strange, f"{path.name} has {said!r}, and the command has no {sorted(strange)}"
 
 
 def test_every_python_name_mentioned_exists() -> None:
@@ -103,13 +118,13 @@ def test_every_python_name_mentioned_exists() -> None:
 
     for said in quoted(README):
         for name in re.findall(r"\brelay\.(\w+)\(", said):
-            assert hasattr(relay, name), said
+            assert hasattr(relay, name), f"README.md has {said!r}, and relay hands out no such name"
 
 
 def test_every_file_mentioned_exists() -> None:
     for path in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", TEXTS[name_of(path)]):
-            assert (path.parent / target).exists(), f"{name_of(path)} links to {target}"
+            assert (path.parent / target).exists(), f"{name_of(path)} links to {target}, which is not there"
 
 
 def test_every_heading_mentioned_exists() -> None:
@@ -124,7 +139,7 @@ def test_every_promise_has_its_test() -> None:
     promises = [row[0] for row in tables(README, "", "promised", "not promised")]
     assert promises == [str(number) for number in range(1, 11)]
     missing = [number for number in promises if not re.search(rf"def test_promise_{number}_", tests)]
-    assert missing == []
+    assert missing == [], "name a test test_promise_N_..., or take the promise out of README.md"
 
 
 def _written(default: object) -> str:

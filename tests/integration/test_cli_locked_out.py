@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pkgutil
+import re
 import tempfile
 import threading
 import time
@@ -31,6 +32,7 @@ from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 
 Relay = Callable[..., Result]
+ROOT = Path(__file__).parents[2]
 SHORT_SECONDS = 0.3
 FOR_EVER_SECONDS = 20.0
 WHY = ("--reason", "r")
@@ -88,7 +90,16 @@ def test_each_verb_is_here() -> None:
     assert not missing, f"{missing}: to ACTS if it writes, to READS if it reads tables, else to APART with a test"
     for name, (where, _) in VERBS.items():
         if any(parameter.name == "reason" for parameter in pkgutil.resolve_name(where).params):
-            assert name in ACTS
+            assert name in ACTS, f"relay {name} asks for a reason, so it acts: to ACTS"
+
+
+def test_the_page_says_which_verbs_wait_for_how_long() -> None:
+    page = " ".join((ROOT / "docs" / "commands.md").read_text(encoding="utf-8").split())
+    told = re.search(r"A command that acts \((.*?)\) or shows what is in the tables \((.*?)\) waits", page)
+    assert told, "the opening of docs/commands.md names the verbs that act, and those that show"
+    acting, showing = (set(re.findall(r"`([a-z-]+)", part)) for part in told.groups())
+    remedy = "name each verb of ACTS, and of READS with show, in the opening of docs/commands.md"
+    assert (acting, showing) == (set(ACTS), {*READS, "show"}), remedy
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
-"""``relay status``, ``list`` and ``show`` as logins that may read no table: all of it, and nothing that is masked."""
+"""What shows the tables, as logins that may read no table: all of it, and nothing that is masked."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,16 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from relay.cli.verbs import relay
+from relay.cli.verbs import VERBS, relay
 from relay.windows import WINDOWS
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 
 Run = Callable[..., Result]
+ROOT = Path(__file__).parents[2]
 PHONE = "13812345678"
 SAID = f"refused for {PHONE}"
+TRIED = {"status": ("status",), "list": ("list",), "show": ("show", "ID")}
 BY_FILTER = (
     ("--status", "failed", "--error", "isv.x"), ("--status", "pending", "--key", "k", "--account", "default"),
     ("--status", "done"), ("--topic", "t", "--since", "1h", "--limit", "2"),
@@ -80,6 +83,21 @@ def told(run: Run, part: str, *arguments: str) -> dict[str, Any]:
     return found
 
 
+def tried(id_: str) -> list[list[str]]:
+    """Each verb of ``TRIED``, about this message."""
+    return [[id_ if argument == "ID" else argument for argument in arguments] for arguments in TRIED.values()]
+
+
+def test_the_verbs_that_read_views_are_named_on_the_page_and_tried_here() -> None:
+    readers = {name for name, (where, _) in VERBS.items() if where.startswith("relay.cli.reading:")}
+    text = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8").partition("## What the commands read\n")[2]
+    named = set(re.findall(r"`relay ([a-z-]+)`", text.partition(" read views")[0]))
+    assert named == readers, (
+        "docs/audit.md, What the commands read: the first sentence names each verb that reads views"
+    )
+    assert TRIED.keys() == readers, "add it to TRIED: no login is shown what is masked"
+
+
 @pytest.mark.parametrize("part", ["operator", "auditor", "worker", "dashboard"])
 def test_they_see_what_the_owner_sees(run: Run, ids: list[str], part: str) -> None:
     status = told(run, part, "status")
@@ -116,7 +134,7 @@ def test_what_is_archived_is_shown_too(run: Run, rows: Rows, ids: list[str]) -> 
 def test_nobody_is_told_what_is_masked(run: Run, rows: Rows, ids: list[str], roles: Roles, part: str) -> None:
     everything = "".join(
         run(*arguments, *form, part=part).output
-        for arguments in (["status"], ["list"], *(["show", id_] for id_ in ids))
+        for arguments in (*tried(ids[0]), *(["show", id_] for id_ in ids[1:]))
         for form in ([], ["--json"])
     )
     assert everything.count("refused for 138****5678") >= 8
@@ -167,7 +185,7 @@ def test_rights_of_the_version_before_are_told_with_the_way_to_these(
     run: Run, rows: Rows, ids: list[str], roles: Roles
 ) -> None:
     """Their script knew no windows."""
-    verbs = (["status"], ["list"], ["show", ids[0]])
+    verbs = tried(ids[0])
     rows.run(f"revoke select on {', '.join(f'relay.{name}' for name in WINDOWS)} from {roles.names.operator}")
     for verb in verbs:
         first, hint = run(*verb, part="operator", code=1).stderr.splitlines()

@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, model_validator
 from relay.assembly.producers import context_of, producer_for, producer_options, producer_secret_files
 from relay.assembly.start import in_force
 from relay.errors import ConfigurationError
-from relay.producers import GROUP, ProducerContext, ProducerOptions, Secret, Timeout
+from relay.producers import BUILT_IN, GROUP, ProducerContext, ProducerOptions, Secret, Timeout
 from relay.settings import load
 
 SECRET = "s3cret-do-not-show"
@@ -114,7 +114,7 @@ def test_every_problem_is_reported_at_once_with_the_nearest_name(place: Path, mo
     assert set(refusal()) == {
         "relay.toml: [producers.lien]: there is no producer 'lien'; did you mean line?",
         "RELAY_PRODUCER_KAFKA_BROKERS: there is no producer of that name; "
-        "known producers: line, line-two, stdout, tmc, wrong",
+        f"known producers: {', '.join(sorted([*BUILT_IN, 'line', 'line-two', 'wrong']))}",
         "relay.toml: [producers.line] hosts: unknown option; did you mean host?",
         "RELAY_PRODUCER_LINE_PROT: unknown option; did you mean RELAY_PRODUCER_LINE_PORT?",
         "RELAY_PRODUCER_LINE_HOST: is needed",
