@@ -6,8 +6,9 @@ Everything here is found through the partial indexes: none of it grows with the 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from relay import reports
 from relay.checks import Finding, fail, ok, warn
@@ -21,6 +22,8 @@ NAMED_PAUSES = 3
 # Calls of an app key that may wait for its pace: a longer queue comes from no relay.
 QUEUED_CALLS = 100
 FAR_SECONDS = 60
+# At a fast pace that is thousands of calls, and less is far too; but so many may wait where there are many workers.
+QUEUED_BY_A_FLEET, NEAR_SECONDS = 400, 10
 # A worker that runs settles lapsed calls within a poll interval.
 LAPSED_SECONDS = 10
 
@@ -62,6 +65,10 @@ _PACES = """
 select right(app_key, 4) as tail, next_at, extract(epoch from next_at - clock_timestamp()) as seconds, db_user,
     extract(epoch from step) as step_seconds
 from {schema}.pace where next_at > clock_timestamp() + make_interval(secs => :far_seconds) order by next_at desc
+"""
+_NEXT = """
+select right(app_key, 4) as tail, next_at, db_user, count(*) over () as keys
+from {schema}.pace order by next_at desc limit 1
 """
 _SOONER = "delete from {schema}.pace where next_at > now() + interval '{seconds} s'"
 _FAILED = """
@@ -147,21 +154,31 @@ def pauses(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 def pace(connection: Connection, settings: Settings) -> Iterator[Finding]:
     """A login that may make calls may also put off those of everybody else."""
-    far_seconds = max(FAR_SECONDS, QUEUED_CALLS / settings.rate_limit if settings.rate_limit else 0)
+    far_seconds, rate = float(FAR_SECONDS), settings.rate_limit
+    if rate:
+        far_seconds = max(NEAR_SECONDS, min(FAR_SECONDS, QUEUED_BY_A_FLEET / rate), QUEUED_CALLS / rate)
     found = connection.execute(statement(_PACES, settings.schema_name), {"far_seconds": far_seconds}).all()
     if not found:
-        yield ok("no app key waits long for its turn")
+        last = connection.execute(statement(_NEXT, settings.schema_name)).one_or_none()
+        yield ok("no app key waits long for its turn" + (_latest(last) if last else ""))
         return
     named = [
         f"the next call of the app key …{row.tail} is at {row.next_at.isoformat(' ', 'seconds')}, in "
-        f"{row.seconds:.0f} s; the login {row.db_user or 'unknown'} moved it"
-        + (f" by {row.step_seconds:.0f} s more than all others" if row.step_seconds is not None else "")
+        f"{row.seconds:.0f} s; the login {row.db_user or 'unknown'} moved it "
+        + (f"by {row.step_seconds:.0f} s more than all others" if row.step_seconds is not None else "last")
+        + (f", and at RELAY_RATE_LIMIT={rate:g} so many calls wait for no worker" if rate else "")
         for row in found[:NAMED_PAUSES]
     ]
     more = [f"{len(found) - NAMED_PAUSES} more"] if len(found) > NAMED_PAUSES else []
     remedy = _SOONER.format(schema=quoted(settings.schema_name), seconds=f"{far_seconds:.0f}")
     hint = f"Does a worker of that login have a low RELAY_RATE_LIMIT? If not, ask who has it; as the owner: {remedy}"
     yield warn("; ".join(named + more), hint)
+
+
+def _latest(row: Row[Any]) -> str:
+    keys = f"{row.keys} app key{' has' if row.keys == 1 else 's have'} a pace"
+    since = row.next_at.isoformat(" ", "seconds")
+    return f"; {keys}: …{row.tail} may call from {since} on, as the login {row.db_user or 'unknown'} left it"
 
 
 def failed(connection: Connection, settings: Settings) -> Iterator[Finding]:

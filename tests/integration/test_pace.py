@@ -82,6 +82,24 @@ def test_whoever_moved_it_far_is_named_though_everybody_who_waits_moves_it_on(
     assert (who(rows), looked(rows.engine).state) == (roles.login("worker"), State.OK)
 
 
+def test_a_pace_that_is_never_far_and_far_below_the_settings_is_told(
+    rows: Rows, roles: Roles, honest: Store, mallory: psycopg.Connection
+) -> None:
+    assert looked(rows.engine).sentence == "no app key waits long for its turn"
+    honest.reserve("12345678", 0.01)
+    told = looked(rows.engine, rate_limit=100.0)
+    assert told.state is State.OK
+    assert "; 1 app key has a pace: …5678 may call from " in told.sentence
+    assert told.sentence.endswith(f" on, as the login {roles.login('worker')} left it")
+    mallory.execute("update relay.pace set next_at = clock_timestamp() + interval '50 s'")
+    assert looked(rows.engine).state is State.OK, "a slow pace may be meant"
+    told = looked(rows.engine, rate_limit=100.0)
+    assert told.state is State.WARN
+    assert f"the login {mallory.info.user} moved it last, and at RELAY_RATE_LIMIT=100 so many" in told.sentence
+    rows.run(told.hint.partition("as the owner: ")[2])
+    assert honest.reserve("12345678", 0.01) == 0
+
+
 def test_small_steps_hide_nobody_who_takes_larger_ones_than_the_calls(
     rows: Rows, honest: Store, mallory: psycopg.Connection
 ) -> None:
