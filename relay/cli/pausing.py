@@ -93,7 +93,8 @@ def resume(
     from relay.operators import actions
     from relay.settings import load
 
-    scopes = list(dict.fromkeys([f"account:{name}" for name in accounts] + [f"app:{key}" for key in apps]))
+    named = [f"account:{name}" for name in accounts if name] + [f"app:{key}" for key in apps if key]
+    scopes = list(dict.fromkeys(named))
     if bool(scopes) == (error_code is not None):
         raise click.UsageError(
             "which pauses? Name --account and --app, each as often as you like, or only --error CODE"

@@ -228,8 +228,8 @@ def resume(connection: Connection, scope: str, order: Order) -> int | None:
 
 def resume_all(connection: Connection, scopes: Sequence[str], order: Order) -> dict[str, int]:
     """The same of many, all or none: scope → id of its ledger row. What was not paused is left out."""
-    told = f"{escaped(scopes[0])} is" if len(scopes) == 1 else f"{len(scopes)} pauses are"
-    with acting(connection, f"{told} not resumed, nothing was changed"):
+    alone = f"{escaped(scopes[0])} is not resumed, nothing was changed" if len(scopes) == 1 else None
+    with acting(connection, alone or "no more is resumed, nothing was changed but what is in the ledger"):
         rows = run(connection, sql.RESUME, scopes=list(scopes), **parameters(order)).all()
     return {row.scope: row.action for row in rows if row.action is not None}
 

@@ -191,6 +191,7 @@ def test_a_dry_run_tells_how_many_how_old_and_which_keys_and_writes_nothing(
         (["pause", "--account", "a", "--app", "1", *WHY], "name either --account or --app"),
         (["resume", *WHY], "which pauses?"),
         (["resume", "--app", "1", "--error", "25", *WHY], "which pauses?"),
+        (["resume", "--account", "", *WHY], "which pauses?"),
         (["prune"], "Missing option '--older-than'"),
         (["prune", "--older-than", "1d", "--batch", "10001"], "is not in the range"),
         *[(verb, "--reason is missing") for verb in NAMED],
