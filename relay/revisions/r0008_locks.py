@@ -56,20 +56,21 @@ _NOBODY = r"""
     end
     $body$
     """
-# Whoever waits hears who is in the way before ``statement_timeout`` ends the statement without a name.
+# Whoever waits hears who is in the way before a time-out of the session's ends statement or session without a name.
 _WAIT = r"""
     create function {schema}.wait_for_key(of_table regclass, bucket integer) returns void language plpgsql
         set search_path = pg_catalog, pg_temp as $body$
     declare
         before text := current_setting('lock_timeout');
-        whole interval := cast(current_setting('statement_timeout') as interval);
-        most interval := interval '5 s';
+        most interval;
         who text;
     begin
-        if whole > interval '0' then
-            most := least(most, greatest(
-                interval '1 ms', 0.8 * (whole - (clock_timestamp() - statement_timestamp()))));
-        end if;
+        select greatest(interval '1 ms', least(
+            interval '5 s', 0.8 * min(cast(ends.after as interval) - (clock_timestamp() - ends.began))))
+        into most
+        from (values (current_setting('statement_timeout'), statement_timestamp()),
+            (current_setting('transaction_timeout', true), now())) as ends (after, began)
+        where ends.after <> '0';
         if cast(before as interval) not between interval '1 ms' and most then
             perform set_config('lock_timeout', concat(ceil(1000 * extract(epoch from most)), 'ms'), true);
         end if;
