@@ -147,12 +147,12 @@ def test_what_was_not_shown_is_not_changed(run: Relay, db: Connection, monkeypat
     for _ in range(2):
         insert(db, **FAILED)
 
-    def meanwhile(_verb: str, number: int) -> None:
+    def meanwhile(_verb: str, number: int, _thing: str) -> None:
         assert number == 2
         insert(db, **FAILED)
         db.execute(text("update relay.outbox set status = 'pending', finished_at = null where id = 1"))
 
-    monkeypatch.setattr("relay.cli.operating._confirm", meanwhile)
+    monkeypatch.setattr("relay.cli.operating.confirm", meanwhile)
     result = run("retry", "--status", "failed", *WHY, code=1)
     assert result.stdout == "2\n"
     assert "message 1 is left alone: it is pending already" in result.stderr
