@@ -22,7 +22,7 @@ NAMED_PAUSES = 3
 # Calls of an app key that may wait for its pace: a longer queue comes from no relay.
 QUEUED_CALLS = 100
 FAR_SECONDS = 60
-# At a fast pace that is thousands of calls, and less is far too; but so many may wait where there are many workers.
+# At a fast pace that is thousands of calls, and less is far too; but this many may wait where there are many workers.
 QUEUED_BY_A_FLEET, NEAR_SECONDS = 400, 10
 # A worker that runs settles lapsed calls within a poll interval.
 LAPSED_SECONDS = 10
@@ -166,7 +166,7 @@ def pace(connection: Connection, settings: Settings) -> Iterator[Finding]:
         f"the next call of the app key …{row.tail} is at {row.next_at.isoformat(' ', 'seconds')}, in "
         f"{row.seconds:.0f} s; the login {row.db_user or 'unknown'} moved it "
         + (f"by {row.step_seconds:.0f} s more than all others" if row.step_seconds is not None else "last")
-        + (f", and at RELAY_RATE_LIMIT={rate:g} so many calls wait for no worker" if rate else "")
+        + (f", and at RELAY_RATE_LIMIT={rate:g} that is more calls than workers have waiting" if rate else "")
         for row in found[:NAMED_PAUSES]
     ]
     more = [f"{len(found) - NAMED_PAUSES} more"] if len(found) > NAMED_PAUSES else []

@@ -95,7 +95,7 @@ def test_a_pace_that_is_never_far_and_far_below_the_settings_is_told(
     assert looked(rows.engine).state is State.OK, "a slow pace may be meant"
     told = looked(rows.engine, rate_limit=100.0)
     assert told.state is State.WARN
-    assert f"the login {mallory.info.user} moved it last, and at RELAY_RATE_LIMIT=100 so many" in told.sentence
+    assert f"the login {mallory.info.user} moved it last, and at RELAY_RATE_LIMIT=100 that is more" in told.sentence
     rows.run(told.hint.partition("as the owner: ")[2])
     assert honest.reserve("12345678", 0.01) == 0
 
