@@ -21,9 +21,9 @@ from relay.revisions import catching_up
 from relay.roles import VIEWS
 from relay.windows import WINDOWS
 from tests.fixtures.hostility import takes_back
+from tests.fixtures.processes import Alembic
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
-from tests.integration.test_migrations import alembic
 
 PHONE = "13800135678"
 CONTENT = f'{{"tid": 7, "phone": "{PHONE}"}}'
@@ -197,7 +197,9 @@ def intact(rows: Rows) -> list[tuple[int, bool, bool]]:
     return [tuple(row) for row in rows.read("select id, intact, redacted from relay.audit_integrity order by id")]
 
 
-def test_hashes_of_the_version_before_get_a_salt_and_say_the_same_as_before(before: Rows, empty_url: str) -> None:
+def test_hashes_of_the_version_before_get_a_salt_and_say_the_same_as_before(
+    before: Rows, empty_url: str, alembic: Alembic
+) -> None:
     assert intact(before) == INTACT
     relay.migrate(empty_url)
     assert intact(before) == INTACT
@@ -209,7 +211,7 @@ def test_hashes_of_the_version_before_get_a_salt_and_say_the_same_as_before(befo
     assert before.read("select * from relay.catching_up") == []
     assert before.one("select count(*) from relay.audit_message where content_sha256 is null") == 0
     taken_back = alembic("downgrade", "0007", url=empty_url)
-    assert taken_back.returncode == 0, taken_back.stderr
+    assert taken_back.returncode == 0, taken_back.report()
     assert intact(before) == INTACT
     relay.migrate(empty_url)
     assert intact(before) == INTACT
