@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from relay.addresses import normalized_url
 from relay.database import make_engine
@@ -30,8 +31,13 @@ class Kept:
         keep_plans(self._engine)
 
     def empty(self) -> None:
-        """The tables, as ``relay.testing.empty`` does."""
-        empty(self._engine, schema=self._schema)
+        """The tables, as ``relay.testing.empty`` does; over a new connection where somebody has ended the old one."""
+        try:
+            empty(self._engine, schema=self._schema)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            empty(self._engine, schema=self._schema)
 
     @contextmanager
     def lent(self, _: Settings) -> Iterator[Engine]:

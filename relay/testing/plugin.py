@@ -63,7 +63,7 @@ def relay_outbox(
 
 
 @pytest.fixture(scope="session")
-def relay_kept(relay_database_url: str, relay_schema: str) -> Iterator[Kept]:
+def _relay_kept(relay_database_url: str, relay_schema: str) -> Iterator[Kept]:
     """It ends before the database does, whose fixture it asks for; pytest refuses it to one that lives for a test."""
     from relay.testing.keeping import Kept
 
@@ -73,10 +73,10 @@ def relay_kept(relay_database_url: str, relay_schema: str) -> Iterator[Kept]:
 
 
 @pytest.fixture
-def relay_connections(request: pytest.FixtureRequest, relay_database_url: str, relay_schema: str) -> Kept | None:
+def _relay_connections(request: pytest.FixtureRequest, relay_database_url: str, relay_schema: str) -> Kept | None:
     """Connections that last from test to test where the database does; None where each test has one of its own."""
     try:
-        kept: Kept = request.getfixturevalue("relay_kept")
+        kept: Kept = request.getfixturevalue("_relay_kept")
     except pytest.fail.Exception:  # by its scope
         return None
     # Elsewhere in the suite the fixture of the database may be another one.
@@ -84,14 +84,14 @@ def relay_connections(request: pytest.FixtureRequest, relay_database_url: str, r
 
 
 @pytest.fixture
-def relay_clean(relay_connections: Kept | None, relay_database_url: str, relay_schema: str) -> None:
+def relay_clean(_relay_connections: Kept | None, relay_database_url: str, relay_schema: str) -> None:
     """The tables are empty when the test begins."""
     from relay.testing import empty_at
 
-    if relay_connections is None:
+    if _relay_connections is None:
         empty_at(relay_database_url, schema=relay_schema)
     else:
-        relay_connections.empty()
+        _relay_connections.empty()
 
 
 @pytest.fixture
@@ -106,11 +106,11 @@ def relay_platform() -> ScriptedPlatform:
 def relay_drain(
     relay_clean: None,
     relay_platform: ScriptedPlatform,
-    relay_connections: Kept | None,
+    _relay_connections: Kept | None,
     relay_database_url: str,
     relay_schema: str,
 ) -> Drain:
     """A worker: ``relay_drain()`` sends what is committed to ``relay_platform`` and gives the report back."""
     from relay.testing import Drain
 
-    return Drain(relay_database_url, relay_platform, schema=relay_schema, kept=relay_connections)
+    return Drain(relay_database_url, relay_platform, schema=relay_schema, kept=_relay_connections)

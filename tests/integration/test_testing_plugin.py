@@ -143,9 +143,9 @@ OPEN = """
         asked = "select pid from pg_stat_activity where datname = current_database() and application_name = %s"
         deadline = time.monotonic() + 10
         with psycopg.connect(URL.replace("+psycopg", ""), autocommit=True) as connection:
-            while (found := connection.execute(asked, ["outbox-relay"]).fetchall()) != until:
+            while (found := [pid for pid, in connection.execute(asked, ["outbox-relay"])]) != until:
                 if until is None or time.monotonic() > deadline:
-                    return found
+                    break
         return found
 
     def add(**columns):
@@ -164,6 +164,8 @@ OPEN = """
         left = set(of_the_kit({until}))
         assert (before, left) == (before & left, left), "each has opened its own"
         assert (bool(before), bool(left)) == ("{scope}" == "session",) * 2
+        with psycopg.connect(URL.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute("select pg_terminate_backend(pid, 5000) from unnest(%s::int[]) pid", [[*left]])
 
     def test_an_error(relay_drain):
         add(available_at=datetime.now(UTC) + timedelta(days=1))
@@ -196,8 +198,8 @@ OF_ANOTHER = """
     def relay_database_url():
         return os.environ["{which}"]
 
-    def test_its_place(relay_clean, relay_connections):
-        assert (relay_connections is not None) == ("{which}" == "DATABASE_URL")
+    def test_its_place(relay_clean, _relay_connections):
+        assert (_relay_connections is not None) == ("{which}" == "DATABASE_URL")
 """
 
 
@@ -244,7 +246,7 @@ def test_the_plugin_has_fixtures_only_and_one_name() -> None:
     plugin = vars(import_module("relay.testing.plugin"))
     assert [name for name in plugin if name.startswith("pytest_")] == []
     fixtures = {name for name, value in plugin.items() if isinstance(value, type(plugin["relay_clean"]))}
-    assert all(name.startswith("relay_") for name in fixtures)
+    assert all(name.removeprefix("_").startswith("relay_") for name in fixtures)
     assert not any(plugin[name]._fixture_function_marker.autouse for name in fixtures)
 
 
