@@ -16,9 +16,13 @@ from importlib.resources import files
 from relay.explained import Explained, Explainer
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Message, Outcome, Refused, Result, Scope
 from relay.outcomes import Policy, Settlement, decide
-from relay.tmc.explaining import entries as of_the_platform
-from relay.tmc.explaining import explain as explain_platform
 
+_NOBODY_KNOWS = Explained(
+    "No producer that is asked knows this code.",
+    "the author of the producer",
+    "没有生产者认识该错误码。",
+    known=False,
+)
 _BATCH = Batch(1, "default", (Message(1, "topic", "{}"), Message(2, "topic", "{}")))
 
 
@@ -51,16 +55,13 @@ class Explanation:
 
 
 def explain(code: str, *explainers: Explainer) -> Explanation:
-    """Any text is explained: by the relay if the code is its own, else by the first explainer that knows it.
-
-    Without one, and at last, the platform's is asked.
-    """
+    """Any text is explained: by the relay if the code is its own, else by the first explainer that knows it."""
     code = code.strip().lower()
     if code in ours():
         found = _of_ours(code, ours()[code])
     else:
         said = (explainer(code) for explainer in explainers)
-        found = next((explained for explained in said if explained is not None), None) or explain_platform(code)
+        found = next((explained for explained in said if explained is not None), _NOBODY_KNOWS)
     return Explanation(
         code=code,
         known=found.known,
@@ -76,13 +77,8 @@ def lacks_permission(code: str | None, *explainers: Explainer) -> bool:
     """Whether a pause with this code is about a right: the credential was good, another one is no cure."""
     if code is None or code in ours():
         return False
-    said = (explainer(code.lower()) for explainer in (*explainers, explain_platform))
+    said = (explainer(code.lower()) for explainer in explainers)
     return any(explained is not None and explained.lacks_permission for explained in said)
-
-
-def entries() -> dict[str, dict[str, str]]:
-    """Code, or a pattern of codes, -> its texts: the platform's and our own."""
-    return {**of_the_platform(), **ours()}
 
 
 @cache

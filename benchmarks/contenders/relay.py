@@ -76,7 +76,8 @@ def producer_for(job: Job) -> Producer:
     if job.platform_url is None:
         return Null()
     settings = settings_for(job)
-    credential = Credential(*settings.require_tmc())
+    given = settings.default_credential(needed=True)
+    credential = Credential(*given) if given else None
     return producer_of(settings, lambda _account: credential, time.time)
 
 

@@ -12,7 +12,7 @@ from relay.accounts import DEFAULT, Accounts, Source
 from relay.accounts.query import QuerySource
 from relay.accounts.sources import Folder, Given, TomlFile
 from relay.addresses import normalized_url
-from relay.assembly.producers import producer_secret_files
+from relay.assembly.producers import has_ours, producer_secret_files
 from relay.assembly.routes import Routes
 from relay.credential import Credential
 from relay.database import APPLICATION_NAME, CONNECT_TIMEOUT_SECONDS, ENCODING
@@ -54,10 +54,9 @@ def open_accounts(settings: Settings, now: Callable[[], float] = time.time) -> I
 
 
 def _given(settings: Settings, *, needed: bool) -> dict[str, Credential]:
-    """The account ``default`` of the settings. Another producer than tmc may do without, and so may other sources."""
-    if settings.tmc_app_key or settings.tmc_app_secret or (needed and settings.producer == "tmc"):
-        return {DEFAULT: Credential(*settings.require_tmc())}
-    return {}
+    """The account ``default`` of the settings. A producer whose options are elsewhere may do without."""
+    given = settings.default_credential(needed=needed and has_ours(settings, settings.producer))
+    return {DEFAULT: Credential(*given)} if given else {}
 
 
 @contextmanager

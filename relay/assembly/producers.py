@@ -15,7 +15,16 @@ from relay.credential import Credential
 from relay.errors import ConfigurationError
 from relay.explained import Explainer
 from relay.findings import Finding
-from relay.producers import Probing, Producer, ProducerContext, ProducerOptions, known_names, load, options_kind
+from relay.producers import (
+    BUILT_IN,
+    Probing,
+    Producer,
+    ProducerContext,
+    ProducerOptions,
+    known_names,
+    load,
+    options_kind,
+)
 from relay.producers.options import secret_options, validated
 from relay.settings import PRODUCER_KEY, PRODUCER_PREFIX, Settings, is_there, least_lease_seconds, read_accounts
 from relay.texts import UnusableText, read_value
@@ -61,19 +70,17 @@ def call_timeout_seconds(settings: Settings) -> float | None:
 def explainers(settings: Settings) -> list[Explainer]:
     """Those of the producer of the settings, of every other that has options, and of the accounts in the TOML file."""
     named = [str(table.get(PRODUCER_KEY, "")) for table in _accounts(settings).values()]
-    names = dict.fromkeys([settings.producer, *settings.sections.tables, *named])
-    known = known_names()
-    return [found for name in names if name in known and (found := explainer(name))]
+    return explainers_of(settings.producer, *settings.sections.tables, *named)
+
+
+def explainers_of(*names: str) -> list[Explainer]:
+    """Those of these producers, as far as they are there, and at last of those that come with the relay."""
+    asked, known = dict.fromkeys([*names, *BUILT_IN]), known_names()
+    return [found for name in asked if name in known and (found := getattr(load(name), "explain", None))]
 
 
 def _accounts(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
     return read_accounts(settings.file) if is_there(settings.file) else {}
-
-
-def explainer(name: str) -> Explainer | None:
-    """What says what a code of this producer's far end means; None where it does not."""
-    found: Explainer | None = getattr(load(name), "explain", None)
-    return found
 
 
 async def probed(producer: Producer, account: str) -> Finding | None:
@@ -227,7 +234,7 @@ def short_lease(settings: Settings, name: str, options: ProducerOptions | None, 
 
 
 def has_ours(settings: Settings, name: str) -> bool:
-    """Whether the options of this producer are options of the relay: RELAY_TMC_..., from before there were others."""
+    """Whether the options of this producer are among the relay's own, as those of the first one are."""
     return f"{name}_{_TIMEOUT}" in type(settings).model_fields
 
 

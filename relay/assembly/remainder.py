@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relay.assembly.producers import explainer
+from relay.assembly.producers import explainers_of
 from relay.errors import ConfigurationError, RelayError
 from relay.explanations import lacks_permission
 from relay.outcomes import LOST, NO_CREDENTIAL
@@ -29,7 +29,7 @@ def why_left(report: Report, producer: str) -> RelayError:
 
 def _way_out(refused: list[Pause], producer: str) -> str:
     """A right that is granted leaves the credential as it was, so nothing but a person ends that pause."""
-    hints, explainers = [], [found] if (found := explainer(producer)) else []
+    hints, explainers = [], explainers_of(producer)
     wrong = [pause for pause in refused if not lacks_permission(pause.error_code, *explainers)]
     if wrong and all(pause.fingerprint in (NO_CREDENTIAL, LOST) for pause in wrong):
         hints.append("Configure the credentials of these accounts: that ends the pause by itself.")

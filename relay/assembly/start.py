@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy.exc import DBAPIError
 
 import relay
-from relay.assembly.producers import producer_options
+from relay.assembly.producers import has_ours, producer_options
 from relay.errors import RelayError
 from relay.producers.options import shown as shown_options
 from relay.settings import SECRETS, Settings
@@ -28,14 +27,12 @@ def record_start(store: Store, settings: Settings, warn: Callable[[str], object]
 
 
 def in_force(settings: Settings) -> dict[str, Any]:
-    """Every option; of those that may contain a secret only which are given, of the app key its end."""
-    shown = settings.model_dump(mode="json", exclude={*SECRETS, "tmc_url", "tmc_app_key"})
-    app_key, address = settings.tmc_app_key, urlsplit(settings.tmc_url)
-    producers = {name: shown_options(options) for name, options in producer_options(settings).items() if name != "tmc"}
+    """Every option that is set; of those that may contain a secret only which are given."""
+    shown = settings.model_dump(mode="json", exclude=set(SECRETS))
+    others = {name: options for name, options in producer_options(settings).items() if not has_ours(settings, name)}
+    producers = {name: said for name, options in others.items() if (said := shown_options(options))}
     return {
         **{name: value for name, value in shown.items() if value is not None},
-        "tmc_url": f"{address.scheme}://{address.netloc.rpartition('@')[2]}",
-        "tmc_app_key": f"…{app_key[-4:]}" if app_key else None,
         "secrets_given": [name for name in SECRETS if getattr(settings, name) is not None],
-        **({"producers": told} if (told := {name: said for name, said in producers.items() if said}) else {}),
+        **({"producers": producers} if producers else {}),
     }

@@ -46,12 +46,12 @@ def explain(code: str, as_json: bool) -> None:
 
 
 def _explainers() -> list[Explainer]:
-    """Of the producers in use; where the settings say nothing of use, the platform's codes are explained anyhow."""
-    from relay.assembly.producers import explainers
+    """Of the producers in use; where the settings say nothing of use, of those that come with the relay."""
+    from relay.assembly.producers import explainers, explainers_of
     from relay.errors import ConfigurationError
     from relay.settings import load
 
     try:
         return explainers(load())
     except ConfigurationError:
-        return []
+        return explainers_of()

@@ -27,8 +27,8 @@ def sandbox(host: str, port: int, faults: tuple[str, ...]) -> None:
     relay sandbox --fault cut-after@3%        accepts three calls in a hundred without an answer
     relay sandbox --fault throttle=5@#2       bans the app for five seconds at the second call
     """
-    from relay.assembly.platform import platform_for
     from relay.sandbox.app import create_app
+    from relay.sandbox.credentials import platform_for
     from relay.sandbox.server import serve
     from relay.settings import load
 
@@ -37,16 +37,9 @@ def sandbox(host: str, port: int, faults: tuple[str, ...]) -> None:
 
 
 def _announce(url: str, settings: Settings) -> None:
-    """The lines for the shell of the relay, at once; secrets that were set are not repeated."""
-    from relay.sandbox.platform import APP_KEY, APP_SECRET, SESSION
+    """The lines for the shell of the relay, at once."""
+    from relay.sandbox.credentials import exports
 
-    given = {
-        "APP_KEY": (settings.tmc_app_key, APP_KEY),
-        "APP_SECRET": (settings.tmc_app_secret, APP_SECRET),
-        "SESSION": (settings.tmc_session, SESSION),
-    }
-    say(f"export RELAY_TMC_URL={url}/router/rest")
-    for name, (own, ours) in given.items():
-        if own is None:
-            say(f"export RELAY_TMC_{name}={ours}")
+    for line in exports(f"{url}/router/rest", settings):
+        say(line)
     say(f"\nWhat arrives is shown at {url}/ and listed at {url}/messages. Ctrl-C ends it.", err=True)

@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from relay.errors import ConfigurationError, needs
 
@@ -26,10 +25,8 @@ with needs("worker", "relay.settings"):
     from pydantic import (
         AfterValidator,
         BaseModel,
-        BeforeValidator,
         Field,
         PrivateAttr,
-        SecretStr,
         ValidationError,
         ValidationInfo,
         field_validator,
@@ -39,10 +36,9 @@ with needs("worker", "relay.settings"):
         EnvSettingsSource,
         InitSettingsSource,
         PydanticBaseSettingsSource,
-        SettingsConfigDict,
     )
 
-from relay.addresses import is_loopback, normalized_url
+from relay.addresses import normalized_url
 from relay.settings.files import (
     CREDENTIAL_PARTS,
     DEFAULT_FILE,
@@ -56,7 +52,9 @@ from relay.settings.files import (
 )
 from relay.settings.producers import PREFIX as PRODUCER_PREFIX
 from relay.settings.producers import Sections, Tables, take_tables, with_ours
-from relay.texts import UnusableText, read_value, secret, trimmed
+from relay.settings.tmc import OUR_ADDRESSES, OUR_SECRETS, OURS, TmcSettings, least_lease_seconds
+from relay.settings.values import A_DAY, PREFIX, PlainText, of_text, variable_of
+from relay.texts import UnusableText, read_value
 from relay.wording import nearest, problems_of
 
 __all__ = [
@@ -79,20 +77,13 @@ __all__ = [
     "service_links",
 ]
 
-PREFIX = "RELAY_"
 # These may come from a file and are never shown. A query may contain the key that decrypts a column.
-SECRETS = ("database_url", "tmc_app_secret", "tmc_session", "accounts_database_url", "accounts_query")
-_NOT_SHOWN = (*SECRETS, "tmc_url")  # when it is wrong: an address may contain a password
+SECRETS = ("database_url", *OUR_SECRETS, "accounts_database_url", "accounts_query")
+_NOT_SHOWN = (*SECRETS, *OUR_ADDRESSES)
 _IN_A_FILE = "_FILE"
 # RELAY_TEST_* is for the tests; the others Kubernetes gives every container beside a service called "relay".
 _FOREIGN = re.compile(r"RELAY_(TEST_.*|(.*_)?SERVICE_(HOST|PORT)(_.*)?|(.*_)?PORT_\d+_(TCP|UDP|SCTP)(_.*)?)")
 _FOREIGN_PORT = re.compile(r"(tcp|udp|sctp)://.*")
-
-_A_DAY = 86_400  # seconds; whatever is longer is a mistake, and the database has to be able to add it to its time
-
-
-def _variable(key: str) -> str:
-    return PREFIX + key.upper()
 
 
 def _postgresql(url: str) -> str:
@@ -100,10 +91,6 @@ def _postgresql(url: str) -> str:
         return normalized_url(url)
     except ConfigurationError as error:
         raise ValueError(f"{error}; {error.hint[0].lower()}{error.hint[1:]}" if error.hint else str(error)) from None
-
-
-def _of_text(change: Callable[[str], str]) -> BeforeValidator:
-    return BeforeValidator(lambda value: change(value) if isinstance(value, str) else value)
 
 
 def _none_or_a_day(days: float) -> float:
@@ -118,26 +105,12 @@ def _identifier(name: str) -> str:
     return name
 
 
-_Text = Annotated[str, _of_text(trimmed)]
-_Url = Annotated[_Text, AfterValidator(_postgresql)]
-_Secret = Annotated[str, _of_text(secret)]
-_HiddenSecret = Annotated[SecretStr, _of_text(secret)]
+_Url = Annotated[PlainText, AfterValidator(_postgresql)]
 _Days = Annotated[float, AfterValidator(_none_or_a_day)]
 
 
-class Settings(BaseSettings):
+class Settings(TmcSettings):
     """The options in force. Made by :func:`load`; frozen."""
-
-    model_config = SettingsConfigDict(
-        alias_generator=_variable,  # every source speaks in names of variables, and so do the errors
-        case_sensitive=True,
-        env_ignore_empty=True,
-        frozen=True,
-        extra="forbid",
-        str_strip_whitespace=True,
-        coerce_numbers_to_str=True,
-        allow_inf_nan=False,
-    )
 
     _sections: Sections = PrivateAttr(default_factory=Sections)
 
@@ -145,64 +118,33 @@ class Settings(BaseSettings):
     database_url: _Url | None = Field(None, repr=False)
     schema_name: Annotated[str, AfterValidator(_identifier)] = Field("relay", validation_alias="RELAY_SCHEMA")
 
-    producer: str = "tmc"  # or "stdout", or the name of an entry point in the group relay.producers
-    tmc_allow_http: bool = False
-    tmc_url: str = "https://eco.taobao.com/router/rest"
-    tmc_app_key: _Secret | None = None
-    tmc_app_secret: _HiddenSecret | None = None
-    tmc_session: _HiddenSecret | None = None
-    tmc_sign_method: Literal["hmac-sha256", "hmac", "md5"] = "hmac-sha256"
-    tmc_format: Literal["json", "xml"] = "json"
-    tmc_simplify: bool = False
-    tmc_timeout_seconds: float = Field(15, gt=0, le=_A_DAY)  # from connecting to the last byte of the answer
+    producer: str = OURS  # or "stdout", or the name of an entry point in the group relay.producers
 
-    accounts_query: _Text | None = Field(None, repr=False)  # credentials from the application's own table
+    accounts_query: PlainText | None = Field(None, repr=False)  # credentials from the application's own table
     accounts_database_url: _Url | None = Field(None, repr=False)
     accounts_dir: Path | None = None  # NAME/app_key, NAME/app_secret, NAME/session
 
     batch_size: int = Field(50, ge=1, le=50)  # the API takes at most 50
     concurrency: int = Field(8, ge=1, le=1000)  # calls in flight in this process
-    poll_interval_ms: int = Field(100, ge=1, le=1000 * _A_DAY)  # the longest sleep while idle
+    poll_interval_ms: int = Field(100, ge=1, le=1000 * A_DAY)  # the longest sleep while idle
     wakeup: Literal["auto", "poll", "notify"] = "auto"  # auto: notify where it works; notify: or do not start
-    linger_ms: int = Field(0, ge=0, le=1000 * _A_DAY)  # wait this long to fill a batch: saves calls of the daily quota
+    linger_ms: int = Field(0, ge=0, le=1000 * A_DAY)  # wait this long to fill a batch: saves calls of the daily quota
     rate_limit: float = Field(0, ge=0, le=1_000_000)  # calls per second and app key, all workers together; 0: no limit
-    lease_seconds: float = Field(60, gt=0, le=_A_DAY)
+    lease_seconds: float = Field(60, gt=0, le=A_DAY)
     max_attempts: int = Field(12, ge=1, le=1_000_000)  # in calls that the platform answered index by index
     outage_hours: float = Field(48, ge=0, le=876_000)  # where whole calls came to nothing, the time counts; 0: attempts
-    retry_base_seconds: float = Field(1, gt=0, le=365 * _A_DAY)
-    retry_max_seconds: float = Field(900, gt=0, le=365 * _A_DAY)
+    retry_base_seconds: float = Field(1, gt=0, le=365 * A_DAY)
+    retry_max_seconds: float = Field(900, gt=0, le=365 * A_DAY)
     on_unknown: Literal["resend", "hold"] = "resend"
     on_failed_head: Literal["release", "hold"] = "release"  # what a failed message does to its ordering key
     archive_after_days: _Days = Field(0, ge=0, le=36_500)  # workers move what finished before; 0: nobody does
     dedupe_keep_days: _Days = Field(0, ge=0, le=36_500)  # 0: for ever
-    shutdown_grace_seconds: float = Field(25, ge=0, le=_A_DAY)
+    shutdown_grace_seconds: float = Field(25, ge=0, le=A_DAY)
 
     metrics_host: str = "*"  # every address of this machine, IPv6 and IPv4; or one of them
     metrics_port: int = Field(9464, ge=0, le=65535)  # 0: no metrics, no probes
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], _of_text(str.lower)] = "info"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], of_text(str.lower)] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"  # auto: console on a terminal, else json
-
-    @field_validator("tmc_url")
-    @classmethod
-    def _only_https_leaves_the_host(cls, url: str, info: ValidationInfo) -> str:
-        try:
-            parts = urlsplit(url)
-        except ValueError:  # its text may quote a part of a password
-            raise ValueError("must be an http or https address") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be an http or https address")
-        if parts.scheme == "http" and not is_loopback(parts.hostname) and not info.data.get("tmc_allow_http", True):
-            raise ValueError("must be https unless RELAY_TMC_ALLOW_HTTP=true: the session travels in every call")
-        return url
-
-    @field_validator("lease_seconds")
-    @classmethod
-    def _outlasts_a_call(cls, lease: float, info: ValidationInfo) -> float:
-        timeout = info.data.get("tmc_timeout_seconds", 0)
-        least = least_lease_seconds(timeout)
-        if timeout and info.data.get("producer") == "tmc" and lease < least:
-            raise ValueError(f"must be at least {least:g} with RELAY_TMC_TIMEOUT_SECONDS {timeout:g}")
-        return lease
 
     @field_validator("retry_max_seconds")
     @classmethod
@@ -221,17 +163,6 @@ class Settings(BaseSettings):
     def sections(self) -> Sections:
         """What was said about producers, as it was given."""
         return self._sections
-
-    def require_tmc(self) -> tuple[str, str, str | None]:
-        """App key, secret and session (None: without) of the account ``default``, in the clear."""
-        key, secret, session = self.tmc_app_key, self.tmc_app_secret, self.tmc_session
-        if not key or not secret:
-            missing = [name for name, given in (("APP_KEY", key), ("APP_SECRET", secret)) if not given]
-            names = " and ".join(f"{PREFIX}TMC_{name}" for name in missing)
-            raise ConfigurationError(
-                f"The producer tmc needs {names}.", f"Set {names}; to try without the platform: relay sandbox"
-            )
-        return key, secret.get_secret_value(), session.get_secret_value() if session else None
 
     @classmethod
     def settings_customise_sources(
@@ -266,7 +197,7 @@ def load(base: Settings | None = None, /, **flags: Any) -> Settings:
     producers: Tables = flags.pop("producers", None) or {}
     known = _options()
     problems = [f"{key}: unknown option{nearest(key, known)}" for key in flags if key not in known]
-    given = {_variable(key): value for key, value in flags.items() if value is not None and key in known}
+    given = {variable_of(key): value for key, value in flags.items() if value is not None and key in known}
     try:
         if base is None:
             environment = _environment()
@@ -285,11 +216,6 @@ def load(base: Settings | None = None, /, **flags: Any) -> Settings:
     return settings
 
 
-def least_lease_seconds(timeout_seconds: float) -> float:
-    """A lease that ends while its call is in flight would let another worker send the same messages."""
-    return timeout_seconds + max(1, timeout_seconds / 4)
-
-
 def database_url() -> str:
     """The URL of the database, for SQLAlchemy with psycopg; contains the password."""
     return normalized_url(load().database_url)
@@ -302,7 +228,7 @@ def schema_name() -> str:
 
 def environment_of(*, database_url: str, schema: str) -> dict[str, str]:
     """The environment of a ``relay`` that is started from here: that of this process, with this database and schema."""
-    url, file = _variable("database_url"), _variable("database_url") + _IN_A_FILE
+    url, file = variable_of("database_url"), variable_of("database_url") + _IN_A_FILE
     ours = {url: database_url, "RELAY_SCHEMA": schema}
     return {name: value for name, value in os.environ.items() if name != file} | ours
 
@@ -310,7 +236,7 @@ def environment_of(*, database_url: str, schema: str) -> dict[str, str]:
 def secret_files(toml: Path) -> list[Path]:
     """The files that secrets come from: those of RELAY_..._FILE, and the TOML file if there are any in it."""
     environment = _environment()
-    named = (environment.get(_variable(name) + _IN_A_FILE) for name in SECRETS)
+    named = (environment.get(variable_of(name) + _IN_A_FILE) for name in SECRETS)
     given = read_toml(toml) if is_there(toml) else {}
     take_tables(given)
     accounts = take_accounts(given).values()
@@ -327,11 +253,11 @@ def _variables() -> dict[str, str]:
 
 def _options() -> list[str]:
     """Their names in the file and as flags."""
-    return [variable.removeprefix(PREFIX).lower() for variable in _variables() if variable != _variable("config")]
+    return [variable.removeprefix(PREFIX).lower() for variable in _variables() if variable != variable_of("config")]
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    known = [*_variables(), *(_variable(name) + _IN_A_FILE for name in SECRETS)]
+    known = [*_variables(), *(variable_of(name) + _IN_A_FILE for name in SECRETS)]
     return [
         f"{name}: unknown setting{nearest(name, known, PREFIX)}"
         for name, value in sorted(environment.items())
@@ -365,7 +291,7 @@ def _is_service_link(name: str, value: str) -> bool:
 
 def _secret_files(environment: Mapping[str, str]) -> dict[str, Any]:
     values = {}
-    for variable in map(_variable, SECRETS):
+    for variable in map(variable_of, SECRETS):
         if path := environment.get(variable + _IN_A_FILE):
             try:
                 values[variable] = read_value(Path(path))
@@ -376,7 +302,7 @@ def _secret_files(environment: Mapping[str, str]) -> dict[str, Any]:
 
 def _toml(environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """The options of the TOML file by their variables, and its sections of producers."""
-    named = environment.get(_variable("config"))
+    named = environment.get(variable_of("config"))
     path = Path(named) if named else DEFAULT_FILE
     if not named and not is_there(path):
         return {}, {}
@@ -387,4 +313,4 @@ def _toml(environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, dic
     problems += account_problems(path, accounts)
     if problems:
         raise ConfigurationError("\n".join(problems))
-    return {_variable(key): value for key, value in flat.items()}, producers
+    return {variable_of(key): value for key, value in flat.items()}, producers

@@ -5,8 +5,8 @@
     load(producers={"spool": {"folder": ...}})   a program
 
 Which producers and options there are is known only where they are installed: all of this is checked when one is opened.
-The producer ``tmc`` has its options among ours: RELAY_PRODUCER_TMC_URL is RELAY_TMC_URL, and ``[producers.tmc]`` is
-``[tmc]``.
+The one that has its options among ours (``tmc.py``) has them under both names: RELAY_PRODUCER_TMC_URL is RELAY_TMC_URL,
+and ``[producers.tmc]`` is ``[tmc]``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from relay.settings.tmc import OURS
+from relay.settings.values import variable_of
+
 PREFIX = "RELAY_PRODUCER_"
-_OURS, _OURS_AS_A_SECTION = "RELAY_TMC_", f"{PREFIX}TMC_"
+_OURS, _OURS_AS_A_SECTION = variable_of(f"{OURS}_"), f"{PREFIX}{OURS.upper()}_"
 
 Tables = Mapping[str, Mapping[str, Any]]
 
@@ -39,15 +42,15 @@ class Sections:
 
 
 def take_tables(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The tables below ``[producers]``, taken out; that of ``tmc`` is put where its options are."""
+    """The tables below ``[producers]``, taken out; the one that is ours is put where its options are."""
     table = given.get("producers")
     if not isinstance(table, dict):
         return {}
     found = {name: table.pop(name) for name, value in list(table.items()) if isinstance(value, dict)}
-    if "tmc" in found:
-        beside = given.get("tmc", {})
+    if OURS in found:
+        beside = given.get(OURS, {})
         if isinstance(beside, dict):  # else it is an unknown key, and told as one
-            given["tmc"] = {**found.pop("tmc"), **beside}
+            given[OURS] = {**found.pop(OURS), **beside}
     return found
 
 

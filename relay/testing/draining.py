@@ -20,6 +20,7 @@ from relay.assembly.worker import Means, assembled, own_engine
 from relay.credential import Credential
 from relay.errors import RelayError
 from relay.observers.records import LOGGER, LogRecords
+from relay.sandbox.credentials import CREDENTIAL_OPTIONS, reaching
 from relay.sandbox.platform import APP_KEY, APP_SECRET, SESSION
 from relay.sandbox.server import running_sandbox
 from relay.settings import Settings, load
@@ -36,15 +37,12 @@ _SHORT: dict[str, Any] = {
     "retry_max_seconds": 0.002,
     "max_attempts": 3,
     "outage_hours": 0,  # whole calls that come to nothing count as attempts: a platform that is down fails a message
-    "tmc_timeout_seconds": 2,
     "lease_seconds": 4,
     "shutdown_grace_seconds": 1,
 }
 
 # With one of these it is the accounts of the options that count.
-_OF_ACCOUNTS = {"accounts_query", "accounts_dir", "accounts_database_url"} | {
-    "tmc_app_key", "tmc_app_secret", "tmc_session"
-}  # fmt: skip
+_OF_ACCOUNTS = {"accounts_query", "accounts_dir", "accounts_database_url", *CREDENTIAL_OPTIONS}
 
 
 class Drain:
@@ -73,7 +71,8 @@ class Drain:
         elsewhere = self._where.keys() & options.keys()
         means = Means(accounts, own_engine if elsewhere else self._engine, _untold)
         async with running_sandbox(self._platform.sandbox) as playing:
-            settings = load(nothing_given, **{**_SHORT, "tmc_url": playing.router_url, **self._where, **options})
+            there = reaching(playing.router_url, timeout_seconds=2)
+            settings = load(nothing_given, **{**_SHORT, **there, **self._where, **options})
             try:
                 async with asyncio.timeout(within_seconds):
                     return await _drained(settings, means)

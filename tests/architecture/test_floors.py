@@ -337,19 +337,46 @@ def test_importing_the_package_costs_nothing() -> None:
     assert not found, f"import relay loads {_listed(found)}: hand it out by name, as relay/__init__.py does the others"
 
 
-# One producer's own settings, and the rooms that read them: its own, those of its sandbox, and what is left to move.
-TMC_SETTINGS = re.compile(r"tmc_[a-z_]+|require_tmc")
-MAY_READ_TMC_SETTINGS = {"settings", "assembly.accounts", "assembly.platform", "assembly.start", "cli.sandbox"}
+# One producer's own words: its name, its settings, its codes. Whoever else needs something of it is told in words that
+# fit any producer. Texts that name a topic or list the producers there are say nothing about how it works.
+TMC_ROOMS = {"producers.tmc", "sandbox", "settings.tmc", "tmc"}
+TMC = re.compile(r"tmc|taobao(?!_jds_TradeTrace)", re.IGNORECASE)
+MAY_NAME_TMC = {
+    "cli.run": "the help of --producer lists those there are",
+    "producers": "the registry of those that come with the relay",
+    "revisions.r0004_comments": "frozen: the comment of a column",
+    "settings": "its options are among the relay's own",
+    "settings.producers": "and they have two names",
+}
 
 
-def test_settings_of_one_producer_are_read_in_its_own_rooms() -> None:
-    readers = {
-        room_of(path)
+def words_of(path: Path) -> Iterator[str]:
+    """Names, texts and imports; what is only a docstring is left out."""
+    told = {id(node.value) for node in nodes(path) if isinstance(node, ast.Expr)}
+    for node in nodes(path):
+        match node:
+            case ast.Attribute(attr=word) | ast.Name(id=word) | ast.arg(arg=word) | ast.keyword(arg=str(word)):
+                yield word
+            case ast.Constant(value=str(word)) if id(node) not in told:
+                yield word
+    yield from imports(path)
+
+
+def test_words_of_one_producer_are_spoken_in_its_own_rooms() -> None:
+    speakers = {
+        room: sorted(words)[0]
         for path in modules()
-        if any(isinstance(node, ast.Attribute) and TMC_SETTINGS.fullmatch(node.attr) for node in nodes(path))
+        if not inside(room := room_of(path), TMC_ROOMS)
+        if (words := {word for word in words_of(path) if TMC.search(word)})
     }
-    remedy = "take it from context.options of the producer, or from relay.assembly.producers.producer_options"
-    wrong = readers - MAY_READ_TMC_SETTINGS
-    assert not wrong, f"{_listed(wrong)} reads a setting of the producer tmc: {remedy}, see docs/producers.md"
-    unused = MAY_READ_TMC_SETTINGS - readers
-    assert not unused, f"{_listed(unused)} reads none any more: take it out of MAY_READ_TMC_SETTINGS"
+    remedy = "take it from context.options of the producer, or from relay.assembly.producers"
+    wrong = [f"{room} says {speakers[room]!r}: {remedy}" for room in sorted(speakers.keys() - MAY_NAME_TMC.keys())]
+    assert not wrong, f"{wrong}, see docs/producers.md"
+    unused = MAY_NAME_TMC.keys() - speakers.keys()
+    assert not unused, f"{_listed(unused)} says none any more: take it out of MAY_NAME_TMC"
+
+
+def test_texts_for_a_reader_name_no_setting_of_one_producer() -> None:
+    texts = [path for path in PACKAGE.rglob("*.toml") if not inside(room_of(path), TMC_ROOMS)]
+    assert texts
+    assert [str(path) for path in texts if TMC.search(path.read_text())] == []

@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from relay.explanations import entries
 from relay.message import ACCEPTED, Answer, Answered, Batch, Fault, Message, Refused, Result
 from relay.outcomes import Policy, Settlement, decide
 from relay.tmc.codes import classify_call, classify_result, classify_status
+from relay.tmc.explaining import entries
 from tests.docs.markdown import ROOT, tables
 
 OUTCOMES = ROOT / "docs" / "outcomes.md"

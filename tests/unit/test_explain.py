@@ -13,9 +13,12 @@ from click.testing import CliRunner
 
 import relay
 from relay.cli.verbs import relay as command
-from relay.explanations import entries, explain
+from relay.explanations import Explanation, ours
+from relay.explanations import explain as explained
 from relay.message import CallKey, Fault, Scope
 from relay.outcomes import Policy, lapsed
+from relay.tmc.explaining import entries as of_the_platform
+from relay.tmc.explaining import explain as explain_platform
 from relay.tmc.reconcile import UNPROVEN
 
 SOURCES = [path for path in sorted(Path(relay.__file__).parent.rglob("*.py")) if path.name != "settings.py"]
@@ -68,6 +71,14 @@ def codes_of_ours() -> set[str]:
         ".".join(("relay", path.relative_to(SOURCES[0].parent).parts[0].removesuffix(".py"))) for path in SOURCES
     }
     return found - NO_CODES - modules
+
+
+def explain(code: str) -> Explanation:
+    return explained(code, explain_platform)
+
+
+def entries() -> dict[str, dict[str, str]]:
+    return {**of_the_platform(), **ours()}
 
 
 def run(*arguments: str) -> str:
@@ -189,3 +200,16 @@ def test_for_programs() -> None:
     assert document["message"]["fault"] == "credentials"
     assert "as for a call" in document["message"]["sentence"]
     assert document["meaning_zh"].startswith("SessionKey")
+
+
+def test_a_code_that_nobody_knows_is_told_as_one() -> None:
+    found = explained("spool.cut")
+    assert (found.known, found.call, found.message) == (False, None, None)
+    assert found.meaning.startswith("No producer")
+
+
+def test_the_codes_of_the_platform_are_explained_whatever_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = explain("isv.permission-api-package-limit").meaning
+    for name, value in {"RELAY_PRODUCER": "stdout", "RELAY_BATCH_SIZE": "many"}.items():
+        monkeypatch.setenv(name, value)
+        assert expected in run("isv.permission-api-package-limit"), name

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from relay.explanations import lacks_permission
 from relay.message import ACCEPTED, Answer, Answered, Batch, CallKey, Fault, Message, Outcome, Refused, Result, Scope
 from relay.outcomes import EXHAUSTED, PauseOrder, Policy, Verdict, decide, lapsed, released
+from relay.tmc.explaining import explain
 
 RNG = random.Random(7)
 POLICY = Policy(max_attempts=12, retry_base_seconds=1.0, retry_max_seconds=900.0)
@@ -290,7 +291,7 @@ def test_any_answer_names_every_message_exactly_once_and_done_only_the_accepted(
     ],
 )
 def test_which_pauses_no_other_credential_lifts(code: str | None, expected: bool) -> None:
-    assert lacks_permission(code) is expected
+    assert lacks_permission(code, explain) is expected
 
 
 @pytest.mark.parametrize("code", [EXHAUSTED, "relay.discarded", "relay.expired", "relay.unreadable"])

@@ -236,17 +236,17 @@ def test_secrets_come_from_files(empty_place: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("RELAY_TMC_APP_KEY", "1")
     monkeypatch.setenv("RELAY_TMC_APP_SECRET_FILE", "secret")
     monkeypatch.setenv("RELAY_TMC_SESSION_FILE", "secret")
-    assert load().require_tmc() == ("1", SECRET, SECRET)
+    assert load().default_credential(needed=True) == ("1", SECRET, SECRET)
     monkeypatch.setenv("RELAY_TMC_SESSION_FILE", "nowhere")
     assert refusal() == "RELAY_TMC_SESSION_FILE: nowhere cannot be read: No such file or directory"
 
 
 def test_credentials_are_asked_for_only_when_needed() -> None:
     with pytest.raises(ConfigurationError, match="needs RELAY_TMC_APP_KEY and RELAY_TMC_APP_SECRET"):
-        load().require_tmc()
+        load().default_credential(needed=True)
     with pytest.raises(ConfigurationError, match="needs RELAY_TMC_APP_SECRET"):
-        load(tmc_app_key="1", tmc_app_secret="").require_tmc()
-    assert load(tmc_app_key="1", tmc_app_secret="x").require_tmc() == ("1", "x", None)
+        load(tmc_app_key="1", tmc_app_secret="").default_credential(needed=True)
+    assert load(tmc_app_key="1", tmc_app_secret="x").default_credential(needed=True) == ("1", "x", None)
 
 
 @pytest.mark.parametrize(

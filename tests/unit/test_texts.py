@@ -26,7 +26,7 @@ def secret_file(folder: Path, data: bytes, patch: pytest.MonkeyPatch) -> str:
     path.write_bytes(data)
     patch.setenv("RELAY_TMC_APP_SECRET_FILE", str(path))
     settings = load(tmc_app_key="1")
-    return settings.require_tmc()[1]
+    return settings.default_credential(needed=True)[1]  # type: ignore[index]
 
 
 def folder_of_secrets(folder: Path, data: bytes, _: pytest.MonkeyPatch) -> str:
@@ -41,7 +41,7 @@ def folder_of_secrets(folder: Path, data: bytes, _: pytest.MonkeyPatch) -> str:
 
 def variable(_: Path, data: bytes, patch: pytest.MonkeyPatch) -> str:
     patch.setenv("RELAY_TMC_APP_SECRET", data.decode())
-    return load(tmc_app_key="1").require_tmc()[1]
+    return load(tmc_app_key="1").default_credential(needed=True)[1]  # type: ignore[index]
 
 
 def toml_account(folder: Path, data: bytes, _: pytest.MonkeyPatch) -> str:
@@ -168,5 +168,5 @@ def test_a_secret_may_come_through_a_pipe_of_the_shell(monkeypatch: pytest.Monke
     os.write(writing, f"{SECRET}\n".encode())
     os.close(writing)
     monkeypatch.setenv("RELAY_TMC_APP_SECRET_FILE", f"/dev/fd/{reading}")
-    assert load(tmc_app_key="1").require_tmc()[1] == SECRET
+    assert load(tmc_app_key="1").default_credential(needed=True)[1]  # type: ignore[index] == SECRET
     os.close(reading)
