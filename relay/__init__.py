@@ -9,6 +9,7 @@ Names are loaded when first used, so that ``import relay`` costs an application 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -67,15 +68,26 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # a type checker that sees it takes any name for one of ours
+def _loading(package: str, homes: Mapping[str, str], **extras: str) -> Callable[[str], Any]:
+    """The ``__getattr__`` of a package of ours that hands out these names, each loaded from its home when first used.
 
-    def __getattr__(name: str) -> Any:
-        if name not in _HOMES:
-            raise AttributeError(f"module 'relay' has no attribute {name!r}")
+    It stands here because whoever imports a part of the package has this module already. Of what a name needs beyond an
+    insert, the error names the extra: ``worker``, unless ``extras`` has another for that name.
+    """
+
+    def load(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
         from relay.errors import needs
 
-        with needs("topic" if name == "Topic" else "worker", f"relay.{name}"):
-            return getattr(import_module(_HOMES[name]), name)
+        with needs(extras.get(name, "worker"), f"{package}.{name}"):
+            return getattr(import_module(homes[name]), name)
+
+    return load
+
+
+if not TYPE_CHECKING:  # a type checker that sees it takes any name for one of ours
+    __getattr__ = _loading(__name__, _HOMES, Topic="topic")
 
 
 def __dir__() -> list[str]:

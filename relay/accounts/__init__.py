@@ -14,8 +14,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import nsmallest
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from relay.accounts.directions import Directions, Fingerprinted
 from relay.credential import Credential
@@ -23,6 +24,7 @@ from relay.errors import RelayError
 
 DEFAULT = "default"
 FRESH_SECONDS = 5.0
+_TOLD, _NAMED = 10, 3  # troubles, of what may be thousands; in the sentence for the log
 _CROWD = 10_000  # accounts, from which on those are forgotten that had nothing
 
 Found = Credential | Directions | RelayError  # the last one: why what is there for the account is of no use
@@ -41,6 +43,15 @@ class Source(Protocol):
 
         Raises ConfigurationError or UnreachableError when it can say nothing of any of them.
         """
+        ...
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """A source that knows whom it has something for without being asked about each."""
+
+    def names(self) -> list[str]:
+        """All of them, those in trouble too. Raises as ``look_up`` does."""
         ...
 
 
@@ -74,8 +85,9 @@ class Accounts:
 
     ``understand`` makes a route of the directions of an account, None where it goes where all go, and raises
     ConfigurationError where they make no sense: then that account is in trouble, and no other.
-    ``fresh_seconds``: what was found, or was not, is not looked up again for this long. ``trouble`` is a sentence for
-    the log while a source, or what it has for some account, is of no use.
+    ``fresh_seconds``: what was found, or was not, is not looked up again for this long. While a source, or what it has
+    for some account, is of no use, ``trouble`` is a sentence for the log, ``troubles`` are the first ten errors in the
+    order of names, and ``troubled`` counts them all.
     """
 
     def __init__(
@@ -87,6 +99,8 @@ class Accounts:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.trouble: str | None = None
+        self.troubles: tuple[RelayError, ...] = ()
+        self.troubled = 0
         self._sources = tuple(sources)
         self._understand = understand
         self._fresh_seconds = fresh_seconds
@@ -144,14 +158,13 @@ class Accounts:
                 self._keep(due, self._ask(due), asked)
 
     def check(self) -> None:
-        """Ask every source for the account ``default``; the first trouble is raised."""
+        """Ask every source for the account ``default``; raises what a source says that is of no use to anybody."""
         for source in self._sources:
-            found = source.look_up([DEFAULT]).get(DEFAULT)
-            if isinstance(found, RelayError):
-                raise found
-            if isinstance(found, Directions):
-                self._understand(found)
-                found.credential()
+            source.look_up([DEFAULT])
+
+    def listed(self) -> list[str]:
+        """The accounts of those sources that can list theirs. Blocks; raises where one cannot at the moment."""
+        return [name for source in self._sources if isinstance(source, Listing) for name in source.names()]
 
     def _due(self, accounts: set[str]) -> set[str]:
         oldest = self._monotonic() - self._fresh_seconds
@@ -200,8 +213,14 @@ class Accounts:
             self._entries[account] = self._entry(account, found.get(account), asked_monotonic)
         if len(self._entries) > self._crowd:
             self._forget_the_unknown(asked_monotonic)
-        troubles = [*(left.error for left in self._left_alone.values()), *self._useless.values()]
-        self.trouble = _told(troubles) if troubles else None
+        self._tell()
+
+    def _tell(self) -> None:
+        """Always in the same order: what did not change is not told again."""
+        first = nsmallest(_TOLD, self._useless)
+        troubles = [*(left.error for left in self._left_alone.values()), *(self._useless[name] for name in first)]
+        self.troubles, self.troubled = tuple(troubles[:_TOLD]), len(self._left_alone) + len(self._useless)
+        self.trouble = _told(self.troubles, self.troubled) if troubles else None
 
     def _entry(self, account: str, answer: _Understood | RelayError | None, asked_monotonic: float) -> _Entry:
         if answer is None:
@@ -236,7 +255,7 @@ def _unforeseen(source: Source, error: Exception) -> RelayError:
     )
 
 
-def _told(troubles: Sequence[RelayError]) -> str:
-    """The first one; its lines are problems of their own."""
-    more = f" (and {len(troubles) - 1} more)" if len(troubles) > 1 else ""
-    return str(troubles[0]).replace("\n", "; ") + more
+def _told(troubles: Sequence[RelayError], count: int) -> str:
+    """The first ones; the lines of each are problems of their own."""
+    more = f" (and {count - _NAMED} more)" if count > _NAMED else ""
+    return "; ".join(str(error).replace("\n", "; ") for error in troubles[:_NAMED]) + more

@@ -6,31 +6,32 @@ errors contains a value.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from relay.accounts import Found
 from relay.accounts.directions import said_of
-from relay.credential import Credential
 from relay.errors import ConfigurationError
 from relay.settings import CREDENTIAL_PARTS, PRODUCER_KEY, read_accounts
-from relay.texts import UnusableText, read_value, secret
+from relay.texts import UnusableText, read_value, secret, trimmed
 
 DIRECTORY = "RELAY_ACCOUNTS_DIR"
 
 
 class Given:
-    """Credentials that stay as they are while the process runs."""
+    """What stays as it is while the process runs: credentials, or why what was given is none."""
 
     name = "the settings"
 
-    def __init__(self, credentials: Mapping[str, Credential]) -> None:
-        self._credentials = dict(credentials)
+    def __init__(self, given: Mapping[str, Found]) -> None:
+        self._given = dict(given)
 
     def look_up(self, accounts: Collection[str]) -> Mapping[str, Found]:
         """Those of these accounts that were given; never raises."""
-        return {account: self._credentials[account] for account in accounts if account in self._credentials}
+        return {account: self._given[account] for account in accounts if account in self._given}
 
 
 class TomlFile:
@@ -48,7 +49,7 @@ class TomlFile:
         return {account: self._said[account] for account in accounts if account in self._said}
 
     def names(self) -> list[str]:
-        """The accounts of the file as it is now."""
+        """The accounts of the file as it is now, those in trouble among them."""
         self._read_if_changed()
         return list(self._said)
 
@@ -64,8 +65,15 @@ class TomlFile:
         version = (status.st_mtime_ns, status.st_size, status.st_ino)
         if version != self._read_version:
             tables = read_accounts(self._path)
-            self._said = {name: said_of(table, f"{self._path}: [accounts.{name}]") for name, table in tables.items()}
+            self._said = {name: self._found(name, table) for name, table in tables.items()}
             self._read_version = version
+
+    def _found(self, name: str, table: Mapping[str, Any]) -> Found:
+        try:
+            _refuse_unclean(name, f"{self._path}: [accounts.{_quoted(name)}]")
+            return said_of(table, f"{self._path}: [accounts.{name}]")
+        except ConfigurationError as error:
+            return error
 
 
 class Folder:
@@ -85,22 +93,44 @@ class Folder:
 
         Raises ConfigurationError when the folder cannot be listed.
         """
-        try:
-            listed = set(os.listdir(self._folder))
-        except OSError as error:
-            raise ConfigurationError(
-                f"{DIRECTORY}: cannot read {self._folder}: {error.strerror}", "Name a folder that the relay may read."
-            ) from None
+        listed = self._listed()
         found: dict[str, Found] = {}
         for account in accounts:
-            if account not in listed or account.startswith(".") or ".." in account:
+            if account not in listed:
                 continue
             try:
                 if parts := _parts(self._folder / account):
+                    _refuse_unclean(account, f"{DIRECTORY}: {_quoted(account)}")
                     found[account] = said_of(parts, f"{DIRECTORY}: {account}")
             except ConfigurationError as error:
                 found[account] = error
         return found
+
+    def names(self) -> list[str]:
+        """What may be an account, in the order of names. Raises as ``look_up`` does."""
+        return sorted(self._listed())
+
+    def _listed(self) -> set[str]:
+        try:
+            listed = os.listdir(self._folder)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{DIRECTORY}: cannot read {self._folder}: {error.strerror}", "Name a folder that the relay may read."
+            ) from None
+        return {name for name in listed if not name.startswith(".") and ".." not in name}
+
+
+def _refuse_unclean(name: str, where: str) -> None:
+    """Messages of the account that is meant would wait, and nobody see why."""
+    if name != trimmed(name) or not name:
+        raise ConfigurationError(
+            f"{where}: {'white space around the name' if name.strip() else 'no name'} of an account",
+            "Write the name as the messages have it, without white space around it.",
+        )
+
+
+def _quoted(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False)
 
 
 def _parts(place: Path) -> dict[str, str]:

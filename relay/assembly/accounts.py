@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from sqlalchemy import Connection, Engine, create_engine
 
-from relay.accounts import DEFAULT, Accounts, Source
+from relay.accounts import DEFAULT, Accounts, Found, Source
 from relay.accounts.query import QuerySource
 from relay.accounts.sources import Folder, Given, TomlFile
 from relay.addresses import normalized_url
-from relay.assembly.producers import has_ours, producer_secret_files
+from relay.assembly.producers import has_ours, producer_secret_files, wants_credentials
 from relay.assembly.routes import Routes
 from relay.credential import Credential
 from relay.database import APPLICATION_NAME, CONNECT_TIMEOUT_SECONDS, ENCODING
+from relay.errors import ConfigurationError
 from relay.sessions import make_independent
 from relay.settings import Settings, is_there, secret_files
 from relay.strangers import readers
 
+MOST_LISTED = 1000  # accounts of a folder that are looked at one by one, where all are asked about
 _TOLD = 3  # files, of what may be thousands
 _SILENCE_MS = 10_000  # a server that has vanished from the network is given up after this long
 
@@ -29,34 +31,72 @@ def open_accounts(settings: Settings, now: Callable[[], float] = time.time) -> I
     """The accounts, checked; ``default`` and those of the TOML file are looked up already.
 
     ``now`` gives the seconds since the epoch to those of their producers that sign with it.
-    Raises ConfigurationError or UnreachableError where a source is of no use.
+    Raises ConfigurationError or UnreachableError where a source is of no use, or every account that is known.
     """
     with ExitStack() as stack:
         sources: list[Source] = []
-        names = [DEFAULT]
         if settings.accounts_query:
             engine = _accounts_engine(settings)
             stack.callback(engine.dispose)
             sources.append(QuerySource(engine, settings.accounts_query))
         if settings.accounts_dir:
             sources.append(Folder(settings.accounts_dir))
+        written: list[str] = []
         if is_there(settings.file):
             file = TomlFile(settings.file)
-            names += file.names()
+            written = file.names()
             sources.append(file)
-        others = settings.accounts_query or settings.accounts_dir or len(names) > 1
+        others = settings.accounts_query or settings.accounts_dir or written
         routes = Routes(settings, lambda account: accounts.credential(account), now)
         given = Given(_given(settings, needed=not others))
         accounts = Accounts([*sources, given], understand=routes.understand)
         accounts.check()
-        accounts.refresh(names)
+        accounts.refresh([DEFAULT, *written])
+        _require_one(accounts, settings, [DEFAULT, *written])
         yield accounts
 
 
-def _given(settings: Settings, *, needed: bool) -> dict[str, Credential]:
+def _given(settings: Settings, *, needed: bool) -> dict[str, Found]:
     """The account ``default`` of the settings. A producer whose options are elsewhere may do without."""
-    given = settings.default_credential(needed=needed and has_ours(settings, settings.producer))
+    try:
+        given = settings.default_credential(needed=needed and has_ours(settings, settings.producer))
+    except ConfigurationError as error:
+        if needed:
+            raise
+        return {DEFAULT: error}
     return {DEFAULT: Credential(*given)} if given else {}
+
+
+def _require_one(accounts: Accounts, settings: Settings, looked_up: Sequence[str]) -> None:
+    """Raises what is wrong with all accounts, where there is none that anything could be sent for.
+
+    Of those of a query nobody knows before a message names them, nor whether a secret of the folder is just being
+    renewed: where these are set, it takes trouble with ``default`` itself.
+    """
+    if not accounts.trouble or any(is_usable(accounts, settings, name) for name in looked_up):
+        return
+    if settings.accounts_query or settings.accounts_dir:
+        if not accounts.lost(DEFAULT):
+            return
+        others = accounts.listed()[:MOST_LISTED]
+        accounts.refresh(others)
+        if any(is_usable(accounts, settings, name) for name in others):
+            return
+    told = accounts.troubles
+    raise ConfigurationError("\n".join([*map(str, told), *left_untold(accounts)]), told[0].hint)
+
+
+def is_usable(accounts: Accounts, settings: Settings, name: str) -> bool:
+    """Whether messages of this account, which has been looked up, can be sent."""
+    if accounts.lost(name):
+        return False
+    return accounts.identity(name) is not None or not wants_credentials(settings.producer)
+
+
+def left_untold(accounts: Accounts) -> list[str]:
+    """A sentence for those troubles that are more than a person reads."""
+    more = accounts.troubled - len(accounts.troubles)
+    return [f"and {more} more account{'s' if more > 1 else ''} of no use"] if more else []
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from sqlalchemy import Engine
 
 from relay import background
 from relay.accounts import DEFAULT, Accounts
-from relay.assembly.accounts import exposed, open_accounts, reading_accounts
+from relay.assembly.accounts import MOST_LISTED, exposed, is_usable, left_untold, open_accounts, reading_accounts
 from relay.assembly.database import open_engine
-from relay.assembly.producers import call_timeout_seconds, probed, producer_for, producer_options, wants_credentials
+from relay.assembly.producers import call_timeout_seconds, probed, producer_for, producer_options
 from relay.checks import NamedFinding, State, named, way
 from relay.checks.examination import examine, host_offset_seconds
 from relay.errors import ConfigurationError, RelayError
@@ -70,7 +70,8 @@ class _Part:
         try:
             yield from findings
         except RelayError as error:
-            yield NamedFinding(name, State.FAIL, str(error), error.hint or _HINTS[name])
+            for line in str(error).splitlines() or [""]:  # a problem of its own each
+                yield NamedFinding(name, State.FAIL, line, error.hint or _HINTS[name])
         except Exception as error:
             self._unexpected(error)
             said = f"cannot be looked at: unexpected {type(error).__name__}"
@@ -88,21 +89,20 @@ class _Part:
         """Asks the platform only where the producer can do that without a message."""
         account = self._account or DEFAULT
         with open_accounts(self._settings, self._now) as accounts:
-            accounts.refresh([account])
-            usable = accounts.identity(account) is not None or not wants_credentials(self._settings.producer)
+            accounts.refresh([account, *accounts.listed()[:MOST_LISTED]])
+            usable = is_usable(accounts, self._settings, account)
             known = accounts.credential(account) is not None
-            if accounts.trouble:
-                yield NamedFinding("accounts", State.FAIL, accounts.trouble, _HINTS["accounts"])
-            elif usable:
+            if usable:
                 yield NamedFinding("accounts", State.OK, f"{account} has credentials" if known else "none are needed")
-            else:
+            elif not accounts.lost(account):
                 hint = "Configure them, or name another account: relay check --account NAME"
                 yield NamedFinding("accounts", State.WARN, f"{account} has no credentials", hint)
+            yield from _troubles(accounts)
             if not accounts.trouble:
                 yield from self.guarded("accounts", self._way_to_accounts())
             if not ask_platform:
                 return
-            asked_about = {accounts.route(account): account} if usable and not accounts.lost(account) else {}
+            asked_about = {accounts.route(account): account} if usable else {}
             for name, route in ({} if self._account else accounts.routed()).items():
                 asked_about.setdefault(route, name)
             for each in asked_about.values():
@@ -126,3 +126,11 @@ class _Part:
         found = background.run(probed(producer, account))
         if found is not None:
             yield named("platform", found)
+
+
+def _troubles(accounts: Accounts) -> Iterator[NamedFinding]:
+    for error in accounts.troubles:
+        for line in str(error).splitlines():
+            yield NamedFinding("accounts", State.FAIL, line, error.hint or _HINTS["accounts"])
+    for sentence in left_untold(accounts):
+        yield NamedFinding("accounts", State.FAIL, sentence, _HINTS["accounts"])

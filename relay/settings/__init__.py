@@ -43,7 +43,6 @@ from relay.settings.files import (
     CREDENTIAL_PARTS,
     DEFAULT_FILE,
     PRODUCER_KEY,
-    account_problems,
     flattened,
     is_there,
     read_accounts,
@@ -307,10 +306,10 @@ def _toml(environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, dic
     if not named and not is_there(path):
         return {}, {}
     given = read_toml(path)
-    accounts, producers = take_accounts(given), take_tables(given)
+    take_accounts(given)
+    producers = take_tables(given)
     flat = dict(flattened(given))
     problems = [f"{path}: unknown key {key}{nearest(key, _options())}" for key in flat if key not in _options()]
-    problems += account_problems(path, accounts)
     if problems:
         raise ConfigurationError("\n".join(problems))
     return {variable_of(key): value for key, value in flat.items()}, producers

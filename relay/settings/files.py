@@ -17,11 +17,10 @@ PRODUCER_KEY = "producer"  # of an account: beside it stand options of that prod
 
 
 def read_accounts(path: Path) -> dict[str, dict[str, Any]]:
-    """The tables ``[accounts.NAME]`` of a TOML file by name. Raises ConfigurationError naming every problem."""
-    accounts = take_accounts(read_toml(path))
-    if problems := account_problems(path, accounts):
-        raise ConfigurationError("\n".join(problems))
-    return accounts
+    """The tables ``[accounts.NAME]`` of a TOML file by name, as they are: a mistake in one concerns that one alone, and
+    is told by who looks it up (``relay.accounts``). Raises ConfigurationError where the file cannot be read.
+    """
+    return take_accounts(read_toml(path))
 
 
 def is_there(path: Path) -> bool:
@@ -50,23 +49,6 @@ def take_accounts(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if not isinstance(table, dict):
         return {}
     return {name: table.pop(name) for name, value in list(table.items()) if isinstance(value, dict)}
-
-
-def account_problems(path: Path, accounts: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What no producer could make good, a sentence each; no sentence contains a value. Which other keys an account may
-    have is for its producer to say."""
-    problems = []
-    for name, table in accounts.items():
-        where = f"{path}: [accounts.{name}]"
-        if all(key in CREDENTIAL_PARTS for key in table):
-            problems += [f"{where} needs {key}" for key in CREDENTIAL_PARTS[:2] if table.get(key, "") == ""]
-        problems += [
-            f"{where} {key} must be text"
-            for key, value in table.items()
-            if key in (*CREDENTIAL_PARTS, PRODUCER_KEY)
-            and (not isinstance(value, str | int) or isinstance(value, bool))
-        ]
-    return problems
 
 
 def flattened(table: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:

@@ -6,8 +6,9 @@ loaded before it is used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from relay import _loading
 
 if TYPE_CHECKING:
     from relay.testing.connections import is_asynchronous
@@ -17,17 +18,17 @@ if TYPE_CHECKING:
     from relay.testing.written import AsyncOutbox, Outbox, WrittenMessage
 
 _HOMES = {
-    "ArrivedMessage": "platform",
-    "AsyncOutbox": "written",
-    "Drain": "draining",
-    "NotATestDatabase": "emptying",
-    "Outbox": "written",
-    "ScriptedPlatform": "platform",
-    "WrittenMessage": "written",
-    "empty": "emptying",
-    "empty_async": "emptying",
-    "empty_at": "emptying",
-    "is_asynchronous": "connections",
+    "ArrivedMessage": "relay.testing.platform",
+    "AsyncOutbox": "relay.testing.written",
+    "Drain": "relay.testing.draining",
+    "NotATestDatabase": "relay.testing.emptying",
+    "Outbox": "relay.testing.written",
+    "ScriptedPlatform": "relay.testing.platform",
+    "WrittenMessage": "relay.testing.written",
+    "empty": "relay.testing.emptying",
+    "empty_async": "relay.testing.emptying",
+    "empty_at": "relay.testing.emptying",
+    "is_asynchronous": "relay.testing.connections",
 }
 
 __all__ = [
@@ -45,15 +46,8 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # a type checker that sees it takes any name for one of ours
-
-    def __getattr__(name: str) -> Any:
-        if name not in _HOMES:
-            raise AttributeError(f"module 'relay.testing' has no attribute {name!r}")
-        from relay.errors import needs
-
-        with needs("worker", f"relay.testing.{name}"):
-            return getattr(import_module(f"relay.testing.{_HOMES[name]}"), name)
+if not TYPE_CHECKING:  # as in relay itself
+    __getattr__ = _loading(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,11 @@ class TradeTrace(relay.Topic, topic="taobao_jds_TradeTrace"):
 
 relay.insert(TradeTrace(tid=1), account="shop")
 relay.insert(TradeTrace(tidd=1))
+
+import relay.testing
+
+relay.testing.Drian
+relay.testing.Drain("postgresql://", relay.testing.ScriptedPlatform())().left
 """
 WRONG = {
     4: 'Module has no attribute "ad_async"',
@@ -47,6 +53,7 @@ WRONG = {
     6: 'has no attribute "left"',
     11: '"OpenWorker" has no attribute "stopp"',
     25: 'Unexpected keyword argument "tidd" for "TradeTrace"',
+    29: 'Module has no attribute "Drian"',
 }
 
 
@@ -99,14 +106,16 @@ def test_pyright_says_the_same(tmp_path: Path) -> None:
     assert {one["range"]["start"]["line"] + 1 for one in errors} == WRONG.keys(), checked.stdout
 
 
-def test_type_checkers_know_every_name_that_is_handed_out() -> None:
-    import relay
-
-    tree = ast.parse((ROOT / "relay" / "__init__.py").read_text())
+@pytest.mark.parametrize("package", ["relay", "relay.testing"])
+def test_type_checkers_know_every_name_that_is_handed_out(package: str) -> None:
+    handing = import_module(package)
+    tree = ast.parse(Path(str(handing.__file__)).read_text())
     (known,) = [node for node in tree.body if isinstance(node, ast.If) and isinstance(node.test, ast.Name)]
     names = {alias.name for node in known.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    assert names | {"__version__"} == set(relay.__all__)
-    assert all(getattr(relay, name) is not None for name in relay.__all__)
+    assert names | ({"__version__"} if package == "relay" else set()) == set(handing.__all__)
+    assert all(getattr(handing, name) is not None for name in handing.__all__)
+    with pytest.raises(AttributeError, match=rf"module '{package}' has no attribute 'ad'"):
+        _ = handing.ad
 
 
 APPLICATION = """

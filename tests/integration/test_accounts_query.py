@@ -51,12 +51,15 @@ def change(engine: Engine) -> Change:
 
 
 def refusal(engine: Engine, statement: str) -> ConfigurationError:
-    """What a check says; never a secret."""
-    with pytest.raises(ConfigurationError) as caught:
-        Accounts([QuerySource(engine, statement)]).check()
-    assert SECRET not in f"{caught.value} {caught.value.hint}"
-    assert caught.value.__cause__ is None, "the cause would show the statement"
-    return caught.value
+    """What the account default is told, or everybody; never a secret."""
+    try:
+        error = QuerySource(engine, statement).look_up(["default"]).get("default")
+    except ConfigurationError as raised:
+        error = raised
+    assert isinstance(error, ConfigurationError)
+    assert SECRET not in f"{error} {error.hint}"
+    assert error.__cause__ is None, "the cause would show the statement"
+    return error
 
 
 @FORMS

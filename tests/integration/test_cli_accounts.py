@@ -92,8 +92,91 @@ def test_with_another_source_it_is_not_but_half_of_it_is_a_mistake(empty_place: 
     with open_accounts(load()) as accounts:
         assert accounts.identity("file") == ("3", Credential("3", "file").fingerprint)
         assert accounts.credential("default") is None
-    with pytest.raises(ConfigurationError, match="needs RELAY_TMC_APP_SECRET"), open_accounts(load(tmc_app_key="4")):
-        pass
+    with open_accounts(load(tmc_app_key="4")) as accounts:
+        assert accounts.identity("file") is not None
+        said = "The account default needs RELAY_TMC_APP_SECRET beside RELAY_TMC_APP_KEY."
+        assert (accounts.lost("default"), accounts.trouble) == (said, said)
+
+
+def test_accounts_of_no_use_stop_the_start_only_where_there_is_no_other(empty_place: Path) -> None:
+    toml, folder = empty_place / "relay.toml", empty_place / "secrets"
+    toml.write_text("".join(f'[accounts.half-{n:02}]\napp_key = "{n}"\n' for n in range(12)))
+    toml.chmod(0o600)
+
+    def refused(**settings: object) -> list[str]:
+        with pytest.raises(ConfigurationError) as caught, open_accounts(load(**settings)):
+            pass
+        assert caught.value.exit_code == 78
+        return str(caught.value).splitlines()
+
+    assert refused()[:10] == [f"relay.toml: [accounts.half-{n:02}] has no app_secret" for n in range(10)]
+    assert refused()[10:] == ["and 2 more accounts of no use"]
+    whole = {"tmc_app_key": "4", "tmc_app_secret": "s"}
+    for settings in (whole, {"producer": "stdout"}):
+        with open_accounts(load(**settings)) as accounts:
+            assert accounts.lost("default") is None
+            assert accounts.lost("half-03") == "relay.toml: [accounts.half-03] has no app_secret"
+    assert refused(producer="stdout", tmc_app_secret="s")[0].startswith("The account default needs RELAY_TMC_APP_KEY")
+    (folder / "default").mkdir(parents=True)
+    with open_accounts(load(accounts_dir=folder)) as accounts:
+        assert accounts.credential("default") is None, "the folder may have others any moment"
+    (folder / "default" / "app_key").write_text("1")
+    assert "RELAY_ACCOUNTS_DIR: default has no app_secret" in refused(accounts_dir=folder)
+    write_folder(folder, "whole")
+    with open_accounts(load(accounts_dir=folder)) as accounts:
+        assert accounts.lost("default") == "RELAY_ACCOUNTS_DIR: default has no app_secret"
+        assert accounts.credential("whole") == Credential("2", "folder")
+
+
+def test_a_check_names_every_account_of_no_use(
+    empty_place: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RELAY_DATABASE_URL", database_url)
+    monkeypatch.setenv("RELAY_ACCOUNTS_DIR", str(empty_place / "secrets"))
+    write_folder(empty_place / "secrets", "default", "z")
+    (empty_place / "secrets" / "z" / "app_key").unlink()
+
+    def told(halves: int) -> list[tuple[str, str]]:
+        text = "".join(f'[accounts.half-{n:02}]\napp_key = "{n}"\n' for n in range(halves))
+        (empty_place / "relay.toml").write_text(text)
+        result = CliRunner().invoke(command, ["check", "--no-platform", "--json"])
+        assert result.exit_code == 1
+        found = json.loads(result.stdout)["facts"]
+        assert all(fact["hint"] for fact in found if fact["state"] == "fail")
+        return [(fact["state"], fact["sentence"]) for fact in found if fact["name"] == "accounts"]
+
+    half = ("fail", "relay.toml: [accounts.half-{:02}] has no app_secret")
+    whole, of_folder = ("ok", "default has credentials"), ("fail", "RELAY_ACCOUNTS_DIR: z has no app_key")
+    assert told(2)[0] == whole
+    assert sorted(told(2)[1:]) == sorted([of_folder, *((half[0], half[1].format(n)) for n in range(2))])
+    many = told(20)
+    assert (len(many), many[-1]) == (12, ("fail", "and 11 more accounts of no use"))
+    assert len(set(many)) == 12
+
+
+def test_half_an_account_holds_up_its_own_messages_alone(
+    start_relay: StartRelay, engine: Engine, database_url: str, empty_place: Path
+) -> None:
+    file = empty_place / "of_accounts.toml"
+    file.write_text('[accounts.half]\napp_key = "77"\n[accounts."half "]\napp_key = "78"\n')
+    said = f"{file}: [accounts.half] has no app_secret"
+    with engine.begin() as connection:
+        for account in ("half", "default"):
+            relay.add(connection, "taobao_jds_TradeTrace", {"tid": 1}, account=account)
+    environment = {"RELAY_DATABASE_URL": database_url, "RELAY_METRICS_PORT": "0", "RELAY_CONFIG": str(file)}
+    environment["RELAY_PRODUCER"] = "stdout"  # which needs no credentials of the account default
+    worker = start_relay("run", "--drain", env=environment)
+    assert worker.wait() == 78, worker.report()
+    with engine.connect() as connection:
+        found = connection.execute(text("select account, status from relay.outbox order by account"))
+        assert [tuple(row) for row in found] == [("default", "done"), ("half", "pending")]
+    (troubled,) = [line for line in worker.stderr if "accounts.troubled" in line]
+    assert said in troubled
+    assert "white space around the name of an account" in troubled
+    assert f"account:half is paused: nothing can be sent for the account 'half': {said}" in worker.stderr[-2]
+    alone = start_relay("run", "--drain", env={**environment, "RELAY_PRODUCER": "tmc"})
+    assert alone.wait() == 78, alone.report()
+    assert f"error: {said}" in alone.stderr
 
 
 def test_files_with_secrets_that_others_may_read_are_warned_of(

@@ -165,7 +165,7 @@ def test_one_account_in_trouble_leaves_the_others_alone(accounts: Accounts, tabl
 
 
 @pytest.mark.parametrize("trouble", [AWAY, ConfigurationError("no such table")])
-def test_a_check_raises_the_first_trouble(trouble: ConfigurationError | UnreachableError) -> None:
+def test_a_check_raises_the_first_trouble_of_a_source(trouble: ConfigurationError | UnreachableError) -> None:
     good, bad = Table(), Table()
     accounts = Accounts([good, bad])
     accounts.check()
@@ -175,14 +175,24 @@ def test_a_check_raises_the_first_trouble(trouble: ConfigurationError | Unreacha
         accounts.check()
     bad.trouble = None
     bad.rows["default"] = ConfigurationError("default has no app_key")
-    with pytest.raises(ConfigurationError, match="default has no app_key"):
-        accounts.check()
+    accounts.check()  # that is one account's, and stops no other
 
 
 def test_a_trouble_is_one_line(accounts: Accounts, table: Table) -> None:
     table.trouble = ConfigurationError("one thing\nand another")
     accounts.refresh(["one"])
     assert accounts.trouble == "one thing; and another"
+
+
+def test_a_trouble_names_the_first_accounts_and_counts_the_others(accounts: Accounts, table: Table) -> None:
+    names = ["a", "b", "c", "d", "e"]
+    table.rows = {name: ConfigurationError(f"{name} has no app_key") for name in names}
+    accounts.refresh(names[:3])
+    said = [f"{name} has no app_key" for name in names]
+    assert accounts.trouble == "; ".join(said[:3])
+    accounts.refresh(reversed(names))
+    assert accounts.trouble == "; ".join(said[:3]) + " (and 2 more)", "in the same order, so that it is told once"
+    assert ([str(error) for error in accounts.troubles], accounts.troubled) == (said, 5)
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def test_what_nobody_knows_is_named_with_the_nearest_and_the_others_go_on() -> N
         said = {name: accounts.lost(name) for name in "abcdefg"}
         assert all(accounts.identity(name) is None for name in said)
         assert accounts.trouble is not None
-        assert accounts.trouble.endswith("(and 6 more)")
+        assert accounts.trouble.endswith("(and 4 more)")
     where = "relay.toml: [accounts.{}]"
     assert said == {
         "a": f"{where.format('a')}: there is no producer 'stdot'; did you mean stdout?",

@@ -48,6 +48,8 @@ def toml_account(folder: Path, data: bytes, _: pytest.MonkeyPatch) -> str:
     path = folder / "relay.toml"
     path.write_text(f'[accounts.one]\napp_key = "1"\napp_secret = {json.dumps(data.decode())}\n', encoding="utf-8")
     found = TomlFile(path).look_up(["one"])["one"]
+    if isinstance(found, ConfigurationError):
+        raise found
     assert isinstance(found, Credential)
     return found.app_secret
 
