@@ -30,7 +30,7 @@ Timeout = Annotated[float, Field(gt=0, le=86_400)]
 """Seconds for a whole call. An option ``timeout_seconds`` bounds from below what RELAY_LEASE_SECONDS may be."""
 
 BatchSize = Annotated[int, Field(ge=1, le=500)]
-"""Messages in a call. An option ``batch_size`` counts in place of RELAY_BATCH_SIZE, which ends at TMC's 50."""
+"""Messages in a call. An option ``batch_size`` counts in place of RELAY_BATCH_SIZE, which ends at 50."""
 
 
 class ProducerOptions(BaseModel):
