@@ -92,8 +92,10 @@ class Database:
             yield connection.execution_options(**_SNAPSHOT)
 
 
-def make_engine(url: str | URL, schema: str = SCHEMA) -> Engine:
+def make_engine(url: str | URL, schema: str = SCHEMA, **pool: Any) -> Engine:
     """An engine on READ COMMITTED, independent, with ``schema.py`` pointing to the schema of this name.
+
+    ``pool``: options of SQLAlchemy's pool, where another than the usual one is wanted.
 
     Its errors are SQLAlchemy's own: the store has to tell what is worth another try. Nothing connects yet.
     """
@@ -110,6 +112,7 @@ def make_engine(url: str | URL, schema: str = SCHEMA) -> Engine:
             "keepalives_idle": DEAD_PEER_SECONDS,
         },
         execution_options={"schema_translate_map": {SCHEMA: schema}},
+        **pool,
     )
     make_independent(engine)
     read_far_times(engine)

@@ -19,6 +19,7 @@ pytest_plugins = [
     "tests.fixtures.plain",
     "tests.fixtures.processes",
     "tests.fixtures.roles",
+    "tests.fixtures.dashboard",
     "tests.fixtures.distribution",
 ]
 

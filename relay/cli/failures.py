@@ -20,6 +20,7 @@ from relay.errors import ConfigurationError, RelayError
 OF_THE_WORKER = {"aiohttp", "alembic", "click", "httpx", "prometheus_client", "psycopg", "pydantic"} | {
     "pydantic_settings", "starlette", "structlog", "uvicorn"
 }  # fmt: skip
+OF_THE_DASHBOARD = {"jinja2", "markupsafe"}  # and what only the extra dashboard brings
 _OF_OTHERS = "Nothing of the relay's imports it. Install what needs it as a whole; pip check says what is missing."
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
@@ -62,7 +63,8 @@ def failure_of(error: Exception) -> Failure:
         return Failure(error)
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("relay"):
         package = error.name.partition(".")[0]
-        hint = "pip install 'outbox-relay[worker]'" if package in OF_THE_WORKER else _OF_OTHERS
+        extra = "dashboard" if package in OF_THE_DASHBOARD else "worker" if package in OF_THE_WORKER else None
+        hint = f"pip install 'outbox-relay[{extra}]'" if extra else _OF_OTHERS
         return Failure(ConfigurationError(f"{package} is not installed", hint))
     if isinstance(error, OSError) and error.errno in _CANNOT_WRITE and error.filename is None:
         return Unwritten(error)

@@ -33,6 +33,7 @@ VERBS = {
     "export": ("relay.cli.export:export", "Write what the audit views show into files, with a manifest of hashes."),
     "archive": ("relay.cli.archive:archive", "Move finished messages to the archive; list and drop its months."),
     "check": ("relay.cli.check:check", "Look for what is wrong: settings, database, tables, credentials, backlog."),
+    "dashboard": ("relay.cli.dashboard:dashboard", "Show pages: what is wrong, and what became of each message."),
     "explain": ("relay.cli.explain:explain", "Say what a code means, what the relay does, and whom to ask."),
     "topics": ("relay.cli.topics:topics", "Print typed messages as JSON Schema, or what a new version breaks."),
     "roles": ("relay.cli.roles:roles", "Show least-privilege roles, or print the SQL that makes them."),

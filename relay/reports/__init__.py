@@ -1,6 +1,6 @@
 """What the tables say to a person: the backlog, the messages, and the history of one of them. Reads only.
 
-Read models for the command, the checks or a page: functions over a connection, which knows its
+Read models for the command, the checks and the pages of the dashboard: functions over a connection, which knows its
 schema (see ``relay.database``), and frozen values.
 
 Nothing here scans finished rows: every row is kept, and counting them would take longer each month. What got through
@@ -12,6 +12,14 @@ can compare.
 
 from __future__ import annotations
 
+from relay.reports.attention import (
+    MaskedContent,
+    OpenCalls,
+    PutOffPace,
+    masked_content,
+    open_calls,
+    put_off,
+)
 from relay.reports.backlog import (
     BusyWorker,
     FailedCode,
@@ -23,29 +31,133 @@ from relay.reports.backlog import (
     status,
     trouble,
 )
+from relay.reports.calls import (
+    MOST_POSITIONS,
+    CallLine,
+    CallPosition,
+    CallReport,
+    calls,
+    calls_of_request,
+    one_call,
+)
+from relay.reports.duplicates import (
+    UnclearOutcome,
+    duplicates,
+)
+from relay.reports.failures import (
+    MOST_OF_A_CODE,
+    FailureCount,
+    failures,
+)
 from relay.reports.history import Attempt, Call, MessageReport, message, unmasked
+from relay.reports.keys import (
+    MOST_BEHIND,
+    BlockedKeyLine,
+    BlockedKeys,
+    blocked_counts,
+    blocked_keys,
+)
 from relay.reports.listing import Filter, MessageLine, messages
+from relay.reports.past import (
+    LedgerLine,
+    PastPause,
+    PauseLine,
+    ledger,
+    ledger_of_message,
+    past_pauses,
+    pauses_in_force,
+)
+from relay.reports.search import (
+    MOST_LOOKED,
+    STATES,
+    FoundMessage,
+    Search,
+    find,
+    of_dedupe_key,
+)
+from relay.reports.series import (
+    AGES,
+    OUTCOMES,
+    CallStretch,
+    ages,
+    last,
+    now,
+    series,
+)
+from relay.reports.stretches import (
+    NEWEST,
+    Cursor,
+    Position,
+    Stretch,
+)
 from relay.reports.throughput import DAY, HOUR, Spread, Throughput, throughput
 
 __all__ = [
+    "AGES",
     "DAY",
     "HOUR",
+    "MOST_BEHIND",
+    "MOST_LOOKED",
+    "MOST_OF_A_CODE",
+    "MOST_POSITIONS",
+    "NEWEST",
+    "OUTCOMES",
+    "STATES",
     "Attempt",
+    "BlockedKeyLine",
+    "BlockedKeys",
     "BusyWorker",
     "Call",
+    "CallLine",
+    "CallPosition",
+    "CallReport",
+    "CallStretch",
+    "Cursor",
     "FailedCode",
+    "FailureCount",
     "Filter",
+    "FoundMessage",
+    "LedgerLine",
+    "MaskedContent",
     "MessageLine",
     "MessageReport",
+    "OpenCalls",
+    "PastPause",
+    "PauseLine",
     "PauseListed",
+    "Position",
+    "PutOffPace",
+    "Search",
     "Spread",
     "Status",
+    "Stretch",
     "Throughput",
     "Trouble",
+    "UnclearOutcome",
+    "ages",
+    "blocked_counts",
+    "blocked_keys",
+    "calls",
+    "calls_of_request",
+    "duplicates",
+    "failures",
     "far_told",
+    "find",
     "foremost",
+    "last",
+    "ledger",
+    "ledger_of_message",
+    "masked_content",
     "message",
     "messages",
+    "now",
+    "of_dedupe_key",
+    "one_call",
+    "open_calls",
+    "past_pauses",
+    "pauses_in_force",
+    "put_off",
+    "series",
     "status",
     "throughput",
     "trouble",

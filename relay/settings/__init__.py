@@ -39,6 +39,7 @@ with needs("worker", "relay.settings"):
     )
 
 from relay.addresses import normalized_url
+from relay.settings.dashboard import DashboardSettings
 from relay.settings.files import (
     CREDENTIAL_PARTS,
     DEFAULT_FILE,
@@ -52,7 +53,7 @@ from relay.settings.files import (
 from relay.settings.producers import PREFIX as PRODUCER_PREFIX
 from relay.settings.producers import Sections, Tables, take_tables, with_ours
 from relay.settings.tmc import OUR_ADDRESSES, OUR_SECRETS, OURS, TmcSettings, least_lease_seconds
-from relay.settings.values import A_DAY, PREFIX, PlainText, of_text, variable_of
+from relay.settings.values import A_DAY, PREFIX, DatabaseUrl, PlainText, of_text, variable_of
 from relay.texts import UnusableText, read_value
 from relay.wording import nearest, problems_of
 
@@ -77,19 +78,12 @@ __all__ = [
 ]
 
 # These may come from a file and are never shown. A query may contain the key that decrypts a column.
-SECRETS = ("database_url", *OUR_SECRETS, "accounts_database_url", "accounts_query")
+SECRETS = ("database_url", *OUR_SECRETS, "accounts_database_url", "accounts_query", "dashboard_database_url")
 _NOT_SHOWN = (*SECRETS, *OUR_ADDRESSES)
 _IN_A_FILE = "_FILE"
 # RELAY_TEST_* is for the tests; the others Kubernetes gives every container beside a service called "relay".
 _FOREIGN = re.compile(r"RELAY_(TEST_.*|(.*_)?SERVICE_(HOST|PORT)(_.*)?|(.*_)?PORT_\d+_(TCP|UDP|SCTP)(_.*)?)")
 _FOREIGN_PORT = re.compile(r"(tcp|udp|sctp)://.*")
-
-
-def _postgresql(url: str) -> str:
-    try:
-        return normalized_url(url)
-    except ConfigurationError as error:
-        raise ValueError(f"{error}; {error.hint[0].lower()}{error.hint[1:]}" if error.hint else str(error)) from None
 
 
 def _none_or_a_day(days: float) -> float:
@@ -104,23 +98,22 @@ def _identifier(name: str) -> str:
     return name
 
 
-_Url = Annotated[PlainText, AfterValidator(_postgresql)]
 _Days = Annotated[float, AfterValidator(_none_or_a_day)]
 
 
-class Settings(TmcSettings):
+class Settings(TmcSettings, DashboardSettings):
     """The options in force. Made by :func:`load`; frozen."""
 
     _sections: Sections = PrivateAttr(default_factory=Sections)
 
     config: Path | None = None
-    database_url: _Url | None = Field(None, repr=False)
+    database_url: DatabaseUrl | None = Field(None, repr=False)
     schema_name: Annotated[str, AfterValidator(_identifier)] = Field("relay", validation_alias="RELAY_SCHEMA")
 
     producer: str = OURS  # or "stdout", or the name of an entry point in the group relay.producers
 
     accounts_query: PlainText | None = Field(None, repr=False)  # credentials from the application's own table
-    accounts_database_url: _Url | None = Field(None, repr=False)
+    accounts_database_url: DatabaseUrl | None = Field(None, repr=False)
     accounts_dir: Path | None = None  # NAME/app_key, NAME/app_secret, NAME/session
 
     batch_size: int = Field(50, ge=1, le=50)  # the API takes at most 50

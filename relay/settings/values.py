@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from relay.errors import needs
+from relay.errors import ConfigurationError, needs
 
 with needs("worker", "relay.settings"):
-    from pydantic import BeforeValidator, SecretStr
+    from pydantic import AfterValidator, BeforeValidator, SecretStr
     from pydantic_settings import SettingsConfigDict
 
+from relay.addresses import normalized_url
 from relay.texts import secret, trimmed
 
 PREFIX = "RELAY_"
@@ -38,6 +40,24 @@ CONFIG = SettingsConfigDict(
     allow_inf_nan=False,
 )
 
+
+def _postgresql(url: str) -> str:
+    try:
+        return normalized_url(url)
+    except ConfigurationError as error:
+        raise ValueError(f"{error}; {error.hint[0].lower()}{error.hint[1:]}" if error.hint else str(error)) from None
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("must be the name of a time zone, such as Asia/Shanghai or UTC") from None
+    return name
+
+
 PlainText = Annotated[str, of_text(trimmed)]
 KeyText = Annotated[str, of_text(secret)]
 HiddenText = Annotated[SecretStr, of_text(secret)]
+DatabaseUrl = Annotated[PlainText, AfterValidator(_postgresql)]
+Zone = Annotated[PlainText, AfterValidator(_zone)]

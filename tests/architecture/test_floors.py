@@ -51,16 +51,18 @@ LIBRARIES = {
     "click": {"cli"},
     "django": {"integrations.django"},
     "fastapi": {"integrations.fastapi"},
+    "jinja2": {"dashboard.rendering"},
     "httpx": {"producers.authorities", "producers.posting", "producers.tmc"},
+    "markupsafe": {"dashboard"},
     "prometheus_client": {"observers"},
     "psycopg": {"addresses", "integrations.django", "outbox", "readable", "sessions", "store", "wakeups"},
     "pydantic": {"outbox.topic", "producers.options", "settings", "topics", "wording"},
     "pydantic_settings": {"settings"},
     "pytest": {"testing.plugin"},
     "sqlalchemy": SQL_ROOMS,
-    "starlette": {"integrations.starlette", "observers", "sandbox"},
+    "starlette": {"dashboard", "integrations.starlette", "observers", "sandbox"},
     "structlog": {"observers"},
-    "uvicorn": {"observers", "sandbox"},
+    "uvicorn": {"dashboard.serving", "observers", "sandbox"},
 }
 
 # Rooms that decide and never act: what they answer depends on their arguments alone.
@@ -113,6 +115,7 @@ KEPT_APART = [
         "an application that inserts installs SQLAlchemy and nothing more; take it as an argument",
     ),
     ("tmc", {"relay.schema", "relay.settings"}, "the wire is functions of values; take it as an argument"),
+    ("dashboard", {"relay.schema", *SQL, "relay.operators"}, "a page asks relay.reports; add a read model there"),
     ("assembly", {"signal"}, "assembly wires for applications too; signals are taken in relay.cli.run"),
     ("assembly", {"sys", "click"}, "assembly never prints; raise an error of relay.errors, or call warn"),
     (

@@ -1,0 +1,54 @@
+"""The database as the dashboard reads it: a login of its own, a few connections, every statement with a time-out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, text
+
+from relay.addresses import normalized_url
+from relay.assembly.producers import explainers
+from relay.database import Database, make_engine, raise_sentences
+from relay.database_errors import CANCELLED, state_of
+from relay.explained import Explainer
+from relay.readable import read_any_text
+from relay.settings import Settings
+
+THREADS = 4  # and connections
+TIME_OUT_SECONDS = 5
+# Of the transaction: behind a pooler a setting of the session would reach strangers.
+_LIMIT = text("select set_config('statement_timeout', :limit, true)").bindparams(limit=f"{TIME_OUT_SECONDS}s")
+
+
+class Reading:
+    """Connected to nothing until it is asked. ``explainers``: of the producers in use, for their codes."""
+
+    def __init__(self, database: Database, explainers: Sequence[Explainer]) -> None:
+        self._database = database
+        self.schema = database.schema
+        self.explainers = explainers
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A read-only transaction; errors that leave it are sentences of ours."""
+        with self._database.snapshot() as connection:
+            connection.execute(_LIMIT)
+            yield connection
+
+    def took_too_long(self, error: Exception) -> bool:
+        """Whether it was the time-out that ended a statement."""
+        return state_of(error) == CANCELLED
+
+    def close(self) -> None:
+        """Connections end; asked again, new ones are made."""
+        self._database.engine.dispose()
+
+
+def open_reading(settings: Settings) -> Reading:
+    """By RELAY_DASHBOARD_DATABASE_URL, else by that of the relay."""
+    url = normalized_url(settings.dashboard_database_url or settings.database_url)
+    engine = make_engine(url, settings.schema_name, pool_size=THREADS, max_overflow=0, pool_pre_ping=True)
+    raise_sentences(engine)
+    read_any_text(engine)
+    return Reading(Database(engine, settings.schema_name, who="the dashboard"), explainers(settings))

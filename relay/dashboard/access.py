@@ -1,0 +1,138 @@
+"""Who may look: whoever sits at this machine, people with passwords, whom a trusted proxy names, or the host's users.
+
+    nobody configured        requests from this machine to a name of this machine; all others are refused
+    RELAY_DASHBOARD_USERS_FILE                              a log-in page, a session
+    RELAY_DASHBOARD_USER_HEADER and _TRUSTED_PROXIES        the name in that header, from those addresses alone
+    create_app(user=...)     what the application around it says
+
+The name of the machine is checked so that a page of somebody else's, whose name was made to lead here (DNS rebinding),
+is not taken for ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
+
+from starlette.requests import Request
+
+from relay.dashboard.people import People
+from relay.dashboard.sessions import Sessions, Tries
+from relay.errors import ConfigurationError
+from relay.settings import Settings
+
+SESSION_COOKIE = "relay_session"
+LONGEST_NAME = 200
+Network = IPv4Network | IPv6Network
+NameOf = Callable[[Request], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class NotAdmitted:
+    """``key`` of the sentence; ``log_in``: to be asked for a password instead."""
+
+    key: str
+    log_in: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """At most one of ``people``, ``header`` and ``name_of``; none: only from this machine."""
+
+    people: People | None = None
+    header: str | None = None
+    proxies: Sequence[Network] = ()
+    name_of: NameOf | None = None
+    sessions: Sessions = field(default_factory=Sessions)
+    tries: Tries = field(default_factory=Tries)
+
+    @property
+    def only_here(self) -> bool:
+        """Whether nobody has to say who it is, so that only this machine is answered."""
+        return self.people is None and self.header is None and self.name_of is None
+
+    def who(self, request: Request) -> str | NotAdmitted | None:
+        """The name of the person; None: somebody at this machine, who needs none."""
+        if self.name_of is not None:
+            return self.name_of(request) or NotAdmitted("refused.nobody")
+        if self.header is not None:
+            return self._named_by_proxy(request, self.header)
+        if self.people is not None:
+            name = self.sessions.name(request.cookies.get(SESSION_COOKIE, ""))
+            return (
+                name if name is not None and name in self.people.known() else NotAdmitted("refused.log_in", log_in=True)
+            )
+        if not _is_loopback(address(request)):
+            return NotAdmitted("refused.elsewhere")
+        if not _is_loopback(_host(request)):
+            return NotAdmitted("refused.host")
+        return None
+
+    def _named_by_proxy(self, request: Request, header: str) -> str | NotAdmitted:
+        peer = address(request)
+        try:
+            trusted = any(ip_address(peer) in network for network in self.proxies)
+        except ValueError:
+            trusted = False
+        if not trusted:
+            return NotAdmitted("refused.proxy")
+        names = request.headers.getlist(header)
+        name = names[0].strip() if len(names) == 1 else ""
+        return name if name and name.isprintable() and len(name) <= LONGEST_NAME else NotAdmitted("refused.nobody")
+
+
+def access(settings: Settings, name_of: NameOf | None = None) -> Access:
+    """What the settings say, unless the application around it says who its users are. Raises ConfigurationError."""
+    file, header = settings.dashboard_users_file, settings.dashboard_user_header
+    if name_of is not None:
+        return Access(name_of=name_of)
+    if file and header:
+        raise ConfigurationError(
+            "RELAY_DASHBOARD_USERS_FILE and RELAY_DASHBOARD_USER_HEADER exclude each other",
+            "Let the proxy say who looks, or a file of passwords: unset one of them.",
+        )
+    proxies = _networks(settings.dashboard_trusted_proxies)
+    if header and not proxies:
+        raise ConfigurationError(
+            "RELAY_DASHBOARD_USER_HEADER needs RELAY_DASHBOARD_TRUSTED_PROXIES",
+            "Name the addresses of your proxy: anybody else could send that header, too.",
+        )
+    return Access(people=People(file) if file else None, header=header or None, proxies=proxies)
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    return _is_loopback(host.strip("[]"))
+
+
+def address(request: Request) -> str:
+    """Where the connection comes from; nothing a header says."""
+    client: Any = request.scope.get("client")
+    return str(client[0]) if client else ""
+
+
+def _host(request: Request) -> str:
+    host = request.headers.get("host", "")
+    return host.rpartition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        found = ip_address(host)
+    except ValueError:
+        return False
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
+
+
+def _networks(written: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ip_network(one.strip(), strict=False) for one in written.split(",") if one.strip())
+    except ValueError as error:
+        raise ConfigurationError(
+            f"RELAY_DASHBOARD_TRUSTED_PROXIES: {error}",
+            "Write addresses or networks: 10.0.0.7, 10.1.0.0/16",
+        ) from None

@@ -1,0 +1,216 @@
+"""The dashboard as an ASGI application: which path is which page, and what becomes of a request on its way there.
+
+    guards ─> who ─> thread ─> snapshot of the database ─> page (asks reports) ─> template
+
+A page runs in one of a few threads, in one read-only transaction with a time-out. It never writes: the login may not.
+Pages are a table here; what acts would be a second one, behind a right of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from functools import cache
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from relay.assembly.dashboard import THREADS, Reading, open_reading
+from relay.background import Executor
+from relay.dashboard.access import Access, NameOf, NotAdmitted, access
+from relay.dashboard.entrance import Entrance
+from relay.dashboard.guards import Guarded
+from relay.dashboard.pages.call import call
+from relay.dashboard.pages.calls import calls
+from relay.dashboard.pages.codes import code
+from relay.dashboard.pages.days import days
+from relay.dashboard.pages.duplicates import duplicates
+from relay.dashboard.pages.failures import failures
+from relay.dashboard.pages.keys import keys
+from relay.dashboard.pages.message import message
+from relay.dashboard.pages.messages import messages
+from relay.dashboard.pages.overview import overview
+from relay.dashboard.pages.past import ledger, pauses
+from relay.dashboard.recent import Recent
+from relay.dashboard.rendering import rendered, templates
+from relay.dashboard.viewer import LANGUAGE_COOKIE, LANGUAGES, ZONE_COOKIE, known_zone, viewer
+from relay.dashboard.visit import Elsewhere, NotFound, NotUnderstood, Page, PageVisit
+from relay.errors import RelayError, UnreachableError
+from relay.settings import Settings, load
+
+PAGES: dict[str, Callable[[PageVisit], Page | Elsewhere]] = {
+    "/": overview,
+    "/messages": messages,
+    "/messages/{part}": message,
+    "/calls": calls,
+    "/calls/{part}": call,
+    "/failures": failures,
+    "/duplicates": duplicates,
+    "/keys": keys,
+    "/pauses": pauses,
+    "/ledger": ledger,
+    "/days": days,
+    "/codes/{part:path}": code,
+}
+_A_YEAR = 365 * 86_400
+
+
+def _unconnected() -> Any:
+    raise RuntimeError("this page asks no report")
+
+
+def create_app(settings: Settings | None = None, *, user: NameOf | None = None, **overrides: Any) -> Starlette:
+    """The dashboard, to be served or mounted under any prefix. Nothing connects until a page is asked for.
+
+    Without ``settings`` they come from where the command takes them; overrides are options by their names in the file.
+    ``user`` gives the name of whoever sends a request, of the application around it, or None: then the request is
+    refused. Without it, and without people in the settings, only requests from this machine are answered.
+    Raises ConfigurationError.
+    """
+    chosen = load(settings, **overrides)
+    site = _Site(access(chosen, user), open_reading(chosen), chosen.dashboard_zone)
+    entrance = Entrance(site.access, site.login_page)
+    routes = [Route(path, site.endpoint(page)) for path, page in PAGES.items()]
+    return Starlette(
+        routes=[
+            *routes,
+            Route("/login", entrance.login, methods=["GET", "POST"]),
+            Route("/logout", entrance.logout, methods=["POST"]),
+            Route("/preferences", site.preferences),
+            Mount("/static", StaticFiles(packages=[("relay.dashboard", "static")])),
+        ],
+        middleware=[Middleware(Guarded)],
+        exception_handlers={404: site.no_such_page, Exception: _unexpected},
+        lifespan=site.lifespan,
+    )
+
+
+class _Site:
+    """What all requests share: who may look, the database, the templates, and what was read a moment ago."""
+
+    def __init__(self, access: Access, reading: Reading, zone: str) -> None:
+        self.access = access
+        self._reading = reading
+        self._zone = zone
+        self._templates = templates()
+        self._recent = Recent()
+        self._threads = Executor(THREADS, name="dashboard")
+
+    @asynccontextmanager
+    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        """Where a server tells of its end, connections end with it."""
+        yield
+        self._threads.shutdown(cancel_futures=True)
+        self._reading.close()
+
+    def endpoint(self, page: Callable[[PageVisit], Page | Elsewhere]) -> Callable[[Request], Any]:
+        """The page for whoever may see it, worked out in a thread."""
+
+        async def answer(request: Request) -> Response:
+            who = self.access.who(request)
+            if isinstance(who, NotAdmitted):
+                return await self._refused(request, who)
+            return await self._in_thread(lambda: self._answered(request, page, who))
+
+        return answer
+
+    async def preferences(self, request: Request) -> Response:
+        """A language or a zone, kept in a cookie; then back to the page."""
+        root = str(request.scope.get("root_path", ""))
+        back = request.query_params.get("back", "")
+        inside = back.startswith("/") and not back.startswith("//") and back.isprintable() and "\\" not in back
+        answer = RedirectResponse(root + (back if inside else "/"), 303)
+        language, zone = request.query_params.get("lang", ""), request.query_params.get("zone", "")
+        for name, value, good in (
+            (LANGUAGE_COOKIE, language, language in LANGUAGES), (ZONE_COOKIE, zone, known_zone(zone) is not None),
+        ):  # fmt: skip
+            if good:
+                answer.set_cookie(name, value, max_age=_A_YEAR, path=root + "/", httponly=True, samesite="lax")
+        return answer
+
+    async def no_such_page(self, request: Request, _: Exception) -> Response:
+        """For whoever may look; others are refused as everywhere."""
+        answer: Response = await self.endpoint(_nowhere)(request)
+        return answer
+
+    async def login_page(self, request: Request, wrong: str | None, status: int, values: dict[str, object]) -> Response:
+        """The form, and what went wrong before."""
+        asked = {"next": request.query_params.get("next", ""), "wrong": wrong, "given": values}
+        page = Page("login.html", asked)
+        return await self._in_thread(lambda: self._html(self._look(request, None), page, status))
+
+    async def _refused(self, request: Request, refusal: NotAdmitted) -> Response:
+        if refusal.log_in:
+            root, path = str(request.scope.get("root_path", "")), request.url.path
+            back = path + (f"?{request.url.query}" if request.url.query else "")
+            return RedirectResponse(f"{root}/login?{urlencode({'next': back})}", 303)
+        page = Page("trouble.html", {"key": refusal.key, "given": {}, "detail": "", "hint": ""})
+        return await self._in_thread(lambda: self._html(self._look(request, None), page, 403))
+
+    async def _in_thread(self, work: Callable[[], Response]) -> Response:
+        answer: Response = await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        return answer
+
+    def _answered(self, request: Request, page: Callable[[PageVisit], Page | Elsewhere], who: str | None) -> Response:
+        try:
+            with ExitStack() as stack:
+                visit = self._look(request, who, cache(lambda: stack.enter_context(self._reading.snapshot())))
+                found = page(visit)
+            if isinstance(found, Elsewhere):
+                return RedirectResponse(visit.link(found.path, found.query), 303)
+            return self._html(visit, found)
+        except NotFound as error:
+            return self._trouble(request, who, 404, error.key, error.values)
+        except NotUnderstood as error:
+            return self._trouble(request, who, 400, "trouble.not_understood", {"name": error.name})
+        except RelayError as error:
+            away = isinstance(error, UnreachableError)
+            slow = self._reading.took_too_long(error)
+            key = "trouble.away" if away else "trouble.slow" if slow else "trouble.refused"
+            return self._trouble(request, who, 503, key, {}, "" if slow else str(error), error.hint)
+
+    def _trouble(
+        self, request: Request, who: str | None, status: int, key: str, given: Any, detail: str = "", hint: str = ""
+    ) -> Response:
+        values = {"key": key, "given": given, "detail": detail, "hint": hint}
+        answer = self._html(self._look(request, who), Page("trouble.html", values), status)
+        if status == 503:
+            answer.headers["retry-after"] = "5"
+        return answer
+
+    def _html(self, visit: PageVisit, page: Page, status: int = 200) -> Response:
+        answer = HTMLResponse(rendered(self._templates, visit, page), status)
+        answer.headers["vary"] = "Cookie, Accept-Language"
+        answer.headers["content-language"] = visit.viewer.language
+        return answer
+
+    def _look(self, request: Request, who: str | None, connected: Callable[[], Any] = _unconnected) -> PageVisit:
+        root = str(request.scope.get("root_path", ""))
+        return PageVisit(
+            path=request.url.path.removeprefix(root) or "/",
+            asked=request.query_params,
+            part=str(request.path_params.get("part", "")),
+            viewer=viewer(request.cookies, request.headers.get("accept-language", ""), self._zone, who),
+            schema=self._reading.schema,
+            root=root,
+            recent=self._recent,
+            explainers=self._reading.explainers,
+            connected=connected,
+            can_log_out=self.access.people is not None,
+        )
+
+
+def _nowhere(visit: PageVisit) -> Page:
+    raise NotFound("not_found.page", path=visit.path[:80])
+
+
+def _unexpected(_request: Request, error: Exception) -> Response:
+    """No traceback, and nothing that may quote a row: the type alone, in the answer and in the log of the server."""
+    return PlainTextResponse(f"Unexpected {type(error).__name__}.", 500)

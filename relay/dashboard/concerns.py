@@ -1,0 +1,123 @@
+"""What page one says: is anything stuck, since when, why, and what to press. A function of what the reports found.
+
+A concern has the name of the check of ``relay check`` that warns of the same, and the same bounds; only those are here
+whose look-up is cheap. The sentences are in ``languages/``: ``concern.NAME`` and ``press.NAME``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from relay.checks.backlog import FAR_SECONDS, LAPSED_SECONDS, OLD_SECONDS
+from relay.reports import BlockedKeys, FailureCount, OpenCalls, PutOffPace, Status
+
+__all__ = ["FAR_SECONDS", "LAPSED_SECONDS", "OLD_SECONDS", "Concern", "Situation", "concerns"]
+
+STUCK, LOOK = "stuck", "look"
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the reports found at one moment, ``now`` of the database."""
+
+    now: datetime
+    status: Status
+    open_calls: OpenCalls
+    blocked: BlockedKeys
+    failures: Sequence[FailureCount]
+    put_off: Sequence[PutOffPace]
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """``level``: ``stuck``, nothing goes on by itself; ``look``, a person should. ``link``: path and query of the list.
+
+    ``command``: what to type where pressing is not enough. ``code``: one that ``relay explain`` knows.
+    """
+
+    name: str
+    level: str
+    values: Mapping[str, object] = field(default_factory=dict)
+    since: datetime | None = None
+    link: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
+    code: str | None = None
+
+
+def concerns(known: Situation) -> tuple[Concern, ...]:
+    """The worst first."""
+    found = [*_stuck(known), *_waiting_for_a_person(known), *_worth_a_look(known)]
+    return tuple(sorted(found, key=lambda one: one.level != STUCK))
+
+
+def _stuck(known: Situation) -> Iterator[Concern]:
+    status, calls = known.status, known.open_calls
+    if status.trouble is not None:
+        trouble = status.trouble
+        said = {"calls": trouble.calls, "code": trouble.error_code, "message": trouble.error_message or "-"}
+        yield Concern(
+            "answers", STUCK, said, trouble.since, "/calls", command=_explain(trouble.error_code),
+            code=trouble.error_code,
+        )  # fmt: skip
+    if calls.unsound is not None:
+        yield Concern("unsound_calls", STUCK, {"call": calls.unsound}, None, f"/calls/{calls.unsound}")
+    if calls.lapsed:
+        yield Concern(
+            "open_calls", STUCK, {"calls": calls.lapsed}, calls.since, "/calls", {"state": "open"}, "relay run"
+        )
+    seconds = status.oldest_due_seconds
+    if seconds is not None and seconds > OLD_SECONDS:
+        since, name = known.now - timedelta(seconds=seconds), "backlog" if status.workers else "backlog_no_worker"
+        command = "relay check" if status.workers else "relay run"
+        yield Concern(name, STUCK, {"due": status.due}, since, "/messages", {"state": "due"}, command)
+    for one in status.lingering:
+        begun = None if one.seconds is None else known.now - timedelta(seconds=one.seconds)
+        yield Concern("row_locks", STUCK, {"who": str(one), "remedy": one.remedy}, begun)
+
+
+def _waiting_for_a_person(known: Situation) -> Iterator[Concern]:
+    status = known.status
+    if status.pauses:
+        first = min(status.pauses, key=lambda pause: pause.since)
+        named = ", ".join(pause.scope for pause in status.pauses[:_MOST_NAMED])
+        more = len(status.pauses) - _MOST_NAMED
+        said = {"pauses": len(status.pauses), "named": named + (f" … +{more}" if more > 0 else ""), "why": first.reason}
+        yield Concern(
+            "pauses", LOOK, said, first.since, "/pauses", command=f"relay resume {first.scope} --reason ...",
+            code=first.error_code,
+        )  # fmt: skip
+    if status.held:
+        yield Concern(
+            "held", LOOK, {"held": status.held}, None, "/messages", {"state": "held"}, "relay retry ID --reason ..."
+        )
+
+
+def _worth_a_look(known: Situation) -> Iterator[Concern]:
+    status, blocked = known.status, known.blocked
+    if blocked.long:
+        yield Concern("blocked_keys", LOOK, {"keys": blocked.long, "all": blocked.blocked}, blocked.since, "/keys")
+    hour = sum(code.hour for code in known.failures)
+    if hour:
+        often = max(known.failures, key=lambda code: code.hour)
+        yield Concern(
+            "failed", LOOK, {"failed": hour, "code": often.error_code or "-"}, None, "/failures",
+            command=_explain(often.error_code), code=often.error_code,
+        )  # fmt: skip
+    if status.far:
+        year = status.farthest_due.isoformat().partition("-")[0] if status.farthest_due else "-"
+        yield Concern("due_times", LOOK, {"far": status.far, "year": year}, None, "/messages", {"state": "waiting"})
+    for pace in known.put_off:
+        yield Concern("pace", LOOK, {"tail": pace.tail, "login": pace.db_user or "-", "until": _utc(pace.next_at)})
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _explain(code: Any) -> str:
+    return f"relay explain {code}" if code else ""

@@ -1,0 +1,89 @@
+"""``/login`` and ``/logout``: a name and a password, bounded in size and in tries, for a session."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from relay.background import in_thread
+from relay.dashboard.access import SESSION_COOKIE, Access, address
+from relay.dashboard.sessions import SESSION_SECONDS
+
+_MOST_BYTES = 8_192
+
+
+async def fields(request: Request) -> dict[str, str] | None:
+    """What a form sent; None: too much, or no form of ours."""
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+        return None
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > _MOST_BYTES:
+            return None
+    try:
+        return dict(parse_qsl(body.decode("utf-8"), max_num_fields=10))
+    except ValueError:
+        return None
+
+
+class Entrance:
+    """The two endpoints. ``shown`` renders the page: with a key of what went wrong, its values and a status."""
+
+    def __init__(self, access: Access, shown: Any) -> None:
+        self._access = access
+        self._shown = shown
+
+    async def login(self, request: Request) -> Response:
+        """The page, or what its form sent."""
+        if self._access.people is None:
+            return RedirectResponse(_home(request), 303)
+        if request.method != "POST":
+            return await self._page(request, None)
+        given = await fields(request)
+        if given is None:
+            return await self._page(request, "login.wrong", status=400)
+        name, password = given.get("name", ""), given.get("password", "")
+        who = (address(request), name[:200])
+        if wait := self._access.tries.wait_seconds(who):
+            minutes = math.ceil(wait / 60)
+            answer = await self._page(request, "login.wait", status=429, minutes=minutes)
+            answer.headers["retry-after"] = str(math.ceil(wait))
+            return answer
+        people = self._access.people
+        if not await in_thread(lambda: people.is_right(name, password)):
+            self._access.tries.failed(who)
+            return await self._page(request, "login.wrong", status=401)
+        self._access.tries.forget(who)
+        answer = RedirectResponse(_inside(request, given.get("next", "")), 303)
+        answer.set_cookie(
+            SESSION_COOKIE, self._access.sessions.begin(name), max_age=int(SESSION_SECONDS), path=_home(request),
+            secure=request.url.scheme == "https", httponly=True, samesite="strict",
+        )  # fmt: skip
+        return answer
+
+    async def logout(self, request: Request) -> Response:
+        """By POST alone, so that nobody else's picture logs anybody out."""
+        self._access.sessions.end(request.cookies.get(SESSION_COOKIE, ""))
+        answer = RedirectResponse(_home(request), 303)
+        answer.delete_cookie(SESSION_COOKIE, path=_home(request))
+        return answer
+
+    async def _page(self, request: Request, wrong: str | None, *, status: int = 200, **values: object) -> Response:
+        answer: Response = await self._shown(request, wrong, status, values)
+        return answer
+
+
+def _home(request: Request) -> str:
+    return str(request.scope.get("root_path", "")).rstrip("/") + "/"
+
+
+def _inside(request: Request, wanted: str) -> str:
+    """A path of the dashboard, and nothing else: no other site, no line end."""
+    home, parts = _home(request), urlsplit(wanted)
+    plain = wanted.isprintable() and "\\" not in wanted and not wanted.startswith("//")
+    return wanted if plain and not parts.scheme and not parts.netloc and wanted.startswith(home) else home

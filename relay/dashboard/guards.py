@@ -1,0 +1,73 @@
+"""What holds for every answer and every request, whatever page it is for.
+
+Answers bear a policy by which a browser runs no script, loads nothing from elsewhere and shows them in no frame, and
+nothing with data is kept. Requests are short, and one that is no GET comes from a page of ours: browsers say so in
+``Sec-Fetch-Site``, older ones in ``Origin``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=()",
+}
+LONGEST_QUERY, LONGEST_PATH = 8_192, 2_048
+SAFE, ALLOWED = ("GET", "HEAD"), ("GET", "HEAD", "POST")
+
+
+class Guarded:
+    """The application behind the guards."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            raise RuntimeError("only pages are served here")
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                headers.setdefault("cache-control", "no-store")
+            await send(message)
+
+        refused = refusal(scope)
+        await (refused or self._app)(scope, receive, guarded)
+
+
+def refusal(scope: Any) -> PlainTextResponse | None:
+    """The answer to a request that no page has to see."""
+    headers = Headers(scope=scope)
+    if scope["method"] not in ALLOWED:
+        return PlainTextResponse("This method is not for pages.", 405, {"allow": ", ".join(ALLOWED)})
+    if len(scope.get("query_string", b"")) > LONGEST_QUERY or len(scope["path"]) > LONGEST_PATH:
+        return PlainTextResponse("This address is too long.", 414)
+    if scope["method"] not in SAFE and not _from_here(headers):
+        return PlainTextResponse("This request comes from another site.", 403)
+    return None
+
+
+def _from_here(headers: Headers) -> bool:
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        return site == "same-origin"
+    return origin is not None and urlsplit(origin).netloc == headers.get("host", "")

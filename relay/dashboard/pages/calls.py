@@ -1,0 +1,23 @@
+"""``/calls``: the newest calls, those that are open, or those of a request id of the platform's."""
+
+from __future__ import annotations
+
+from relay import reports
+from relay.dashboard.visit import Page, PageVisit
+from relay.reports import Stretch
+
+SQL = "select * from {schema}.read_call order by id desc limit 50;"
+OPEN = "select * from {schema}.read_call where settled_at is null order by id desc limit 50;"
+OF_REQUEST = "select * from {schema}.audit_call where request_id = <request>;"
+
+
+def calls(visit: PageVisit) -> Page:
+    """A stretch of them, the newest first."""
+    state = visit.choice("state", ("open",))
+    if request := visit.text("request"):
+        found = Stretch(visit.ask(reports.calls_of_request, request), None, None)
+        values = {"found": found, "chosen": {"request": request}}
+        return Page("calls.html", values, (), visit.sql(OF_REQUEST, request=request))
+    found = visit.ask(reports.calls, visit.cursor(int), only_open=state == "open")
+    chosen = {"state": state} if state else {}
+    return Page("calls.html", {"found": found, "chosen": chosen}, ["relay status"], visit.sql(OPEN if state else SQL))

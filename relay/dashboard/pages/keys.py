@@ -1,0 +1,14 @@
+"""``/keys``: ordering keys whose earliest message waits or is held; all behind it waits too."""
+
+from __future__ import annotations
+
+from relay import reports
+from relay.dashboard.visit import Page, PageVisit
+
+SQL = "select * from {schema}.blocked_keys order by age desc limit 50;"
+
+
+def keys(visit: PageVisit) -> Page:
+    """A stretch of them, by account and key."""
+    found = visit.ask(reports.blocked_keys, visit.cursor(str, str))
+    return Page("keys.html", {"found": found, "most": reports.MOST_BEHIND}, ["relay check"], visit.sql(SQL))

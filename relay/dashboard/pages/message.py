@@ -1,0 +1,55 @@
+"""``/messages/ID``: one message, its content as the views mask it, its calls and attempts on a line of time."""
+
+from __future__ import annotations
+
+import json
+
+from relay import reports
+from relay.dashboard.visit import NotFound, Page, PageVisit, command
+
+SQL = """
+select * from {schema}.audit_message where id = <id>;
+select * from {schema}.audit_delivery where message_id = <id> order by call_id;
+select * from {schema}.audit_call where id in (
+    select call_id from {schema}.audit_delivery where message_id = <id>
+    union select call_id from {schema}.audit_message where id = <id>);
+"""
+
+
+def message(visit: PageVisit) -> Page:
+    """NotFound where there is none, or none any more."""
+    number = visit.number()
+    found = visit.ask(reports.message, number)
+    if found is None:
+        raise NotFound("not_found.message", id=number)
+    content = visit.ask(reports.masked_content, number)
+    of_calls = {attempt.call_id: attempt for attempt in found.history}
+
+    def came(call: reports.Call) -> str:
+        """The outcome for this message, as a class and a word."""
+        if call.id in of_calls:
+            return of_calls[call.id].outcome
+        if found.status == "done" and found.call_id == call.id:
+            return "done"
+        if call.outcome in ("ok", "partial"):
+            return "done"
+        return "open" if call.outcome is None else "split" if call.outcome == "rejected" else call.outcome
+
+    values = {
+        "message": found,
+        "content": _indented(content.content) if content else None,
+        "traceparent": content.traceparent if content else None,
+        "ledger": visit.ask(reports.ledger_of_message, number),
+        "attempts": of_calls,
+        "came": came,
+        "end": found.finished_at or visit.ask(reports.now),
+    }
+    return Page("message.html", values, [command("show", number)], visit.sql(SQL, id=number))
+
+
+def _indented(content: str) -> str:
+    """For people; what Python cannot read stays as it is."""
+    try:
+        return json.dumps(json.loads(content), ensure_ascii=False, indent=2)
+    except (ValueError, RecursionError):
+        return content

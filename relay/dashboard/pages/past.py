@@ -1,0 +1,31 @@
+"""``/pauses``: those in force, and those that have ended; ``/ledger``: what people did, and why."""
+
+from __future__ import annotations
+
+from relay import reports
+from relay.dashboard.visit import NotUnderstood, Page, PageVisit
+
+PAUSES = "select * from {schema}.audit_pause order by in_force desc, since desc limit 50;"
+LEDGER = "select * from {schema}.audit_action order by id desc limit 50;"
+KINDS = ("force", "ended")
+
+
+def pauses(visit: PageVisit) -> Page:
+    """A stretch of those in force, by scope; or of those that have ended, the latest first."""
+    ended = visit.choice("kind", KINDS) == "ended"
+    if ended:
+        cursor = visit.cursor(str, str)
+        try:
+            if cursor.position:
+                visit.viewer.moment(cursor.position[0])
+        except ValueError:
+            raise NotUnderstood("older") from None
+        values = {"found": visit.ask(reports.past_pauses, cursor), "ended": True, "chosen": {"kind": "ended"}}
+    else:
+        values = {"found": visit.ask(reports.pauses_in_force, visit.cursor(str)), "ended": False, "chosen": {}}
+    return Page("pauses.html", values, ["relay status"], visit.sql(PAUSES))
+
+
+def ledger(visit: PageVisit) -> Page:
+    """A stretch of it, the latest first."""
+    return Page("ledger.html", {"found": visit.ask(reports.ledger, visit.cursor(int))}, (), visit.sql(LEDGER))

@@ -1,0 +1,41 @@
+"""What was read a moment ago, for whoever asks next: twenty open tabs cost the database one query.
+
+One thread reads, the others wait for it. An error is nobody's answer, and the next one tries again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Kept:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    until: float = 0.0
+    value: Any = None
+
+
+class Recent:
+    """Values by name; the names are few, and ours."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kept: dict[str, _Kept] = {}
+        self._lock = threading.Lock()
+
+    def get(self, name: str, seconds: float, read: Callable[[], T]) -> T:
+        """What ``read`` gave no longer than this ago, else what it gives now."""
+        with self._lock:
+            kept = self._kept.setdefault(name, _Kept())
+        with kept.lock:
+            if self._clock() >= kept.until:
+                kept.value = read()
+                kept.until = self._clock() + seconds
+            value: T = kept.value
+            return value

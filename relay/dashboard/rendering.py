@@ -1,0 +1,72 @@
+"""From a page to HTML: Jinja2 with everything escaped, and what steers a screen made visible.
+
+Each expression of each template goes through ``_shown``: texts of strangers lose what turns a line round or hides
+(see ``relay.showing``), and then Jinja2 escapes them for HTML. Only what our own functions made as ``Markup``
+is left as it is. A variable that is not there is an error, not an empty place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from relay import __version__
+from relay.dashboard.languages import told
+from relay.dashboard.moments import span, time_tag
+from relay.dashboard.pictures import PICTURES
+from relay.dashboard.viewer import ZONES, Viewer
+from relay.dashboard.visit import Page, PageVisit, position
+from relay.showing import escaped
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return "-" if value is None else value
+    return escaped(value, keep="\n")
+
+
+def templates() -> Environment:
+    """The templates of the package; made once for an application."""
+    made = Environment(
+        loader=PackageLoader("relay.dashboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals.update(version=__version__, span=span, position=position, zones=ZONES, **PICTURES)
+    made.filters["count"] = lambda number: f"{number:,}"
+    return made
+
+
+def rendered(environment: Environment, visit: PageVisit, page: Page) -> str:
+    """The whole document."""
+    values = {
+        **spoken(visit.viewer),
+        "visit": visit,
+        "link": visit.link,
+        "commands": page.commands,
+        "sql": page.sql,
+        "name": visit.viewer.name,
+        "can_log_out": visit.can_log_out,
+        "here": visit.here(),
+        **page.values,
+    }
+    return environment.get_template(page.template).render(values)
+
+
+def spoken(viewer: Viewer) -> Mapping[str, Any]:
+    """What speaks the viewer's language."""
+    language = viewer.language
+    return {
+        "viewer": viewer,
+        "t": lambda key, **values: told(language, key, **values),
+        "when": lambda moment: time_tag(moment, viewer),
+        "word": lambda outcome: told(language, f"call.{outcome}"),
+        "clock": lambda moment: viewer.local(moment).strftime("%H:%M"),
+        "day": lambda moment: viewer.local(moment).strftime("%m-%d"),
+    }

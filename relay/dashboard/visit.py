@@ -1,0 +1,177 @@
+"""A visit to one page: what was asked for, by whom, and a connection over which the read models answer.
+
+A page is a function of a ``PageVisit``: it asks reports, and gives a ``Page``. It knows neither SQL nor HTML.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ParamSpec, TypeVar
+from urllib.parse import quote, urlencode
+
+from relay.dashboard.recent import Recent
+from relay.dashboard.viewer import Viewer
+from relay.reports import NEWEST, Cursor, Position
+from relay.sql import quoted
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LARGEST_ID = 2**63 - 1
+MOST_CHARACTERS = 1_000  # of a value asked for: keys have 512 bytes, and other texts no more
+
+
+class NotFound(Exception):  # noqa: N818 the name says what is the case
+    """There is no such thing: ``key`` of the sentence that says so, with its values."""
+
+    def __init__(self, key: str, /, **values: object) -> None:
+        super().__init__(key)
+        self.key = key
+        self.values = values
+
+
+class NotUnderstood(Exception):  # noqa: N818 the name says what is the case
+    """What was asked for cannot be: ``name`` of the value that is wrong."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a template is given. ``commands`` and ``sql``: how to ask the same elsewhere."""
+
+    template: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    commands: Sequence[str] = ()
+    sql: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What was looked for is at another path of the dashboard."""
+
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PageVisit:
+    """``asked``: the query of the request; ``part``: what stands in its path for an id or a code.
+
+    ``connected`` gives the connection of this visit, opened when the first report is asked.
+    """
+
+    path: str
+    asked: Mapping[str, str]
+    part: str
+    viewer: Viewer
+    schema: str
+    root: str
+    recent: Recent
+    explainers: Sequence[Any]
+    connected: Callable[[], Any]
+    can_log_out: bool = False
+
+    def here(self) -> str:
+        """This page as it was asked for, inside the dashboard."""
+        given = urlencode({name: value for name, value in self.asked.items() if name != "next"})
+        return self.path + (f"?{given}" if given else "")
+
+    def ask(self, report: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        """The answer of a read model, over the connection of this visit."""
+        return report(self.connected(), *arguments, **options)
+
+    def ask_once(self, name: str, seconds: float, report: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        """The same, or what another visit was answered no longer than this ago."""
+        return self.recent.get(name, seconds, lambda: report(self.connected(), *arguments, **options))
+
+    def text(self, name: str) -> str | None:
+        """What was asked for under this name; None: nothing. NotUnderstood where no column can hold it."""
+        value = self.asked.get(name, "")
+        if len(value) > MOST_CHARACTERS or "\0" in value:
+            raise NotUnderstood(name)
+        return value or None
+
+    def choice(self, name: str, known: Sequence[str]) -> str | None:
+        """One of these, or None."""
+        value = self.text(name)
+        if value is not None and value not in known:
+            raise NotUnderstood(name)
+        return value
+
+    def moment(self, name: str) -> datetime | None:
+        """A time in the viewer's zone, unless it says another."""
+        value = self.text(name)
+        try:
+            return self.viewer.moment(value) if value else None
+        except (ValueError, OverflowError):
+            raise NotUnderstood(name) from None
+
+    def number(self) -> int:
+        """The id in the path. NotFound where that is none."""
+        digits = self.part.isascii() and self.part.isdigit() and len(self.part) < 20
+        if not digits or not 0 < int(self.part) <= LARGEST_ID:
+            raise NotFound("not_found.id", id=self.part[:40])
+        return int(self.part)
+
+    def cursor(self, *kinds: type) -> Cursor:
+        """Where the stretch begins, of values of these kinds: ``older=`` or ``newer=`` of the link."""
+        for name in ("older", "newer"):
+            if (written := self.text(name)) is not None:
+                return Cursor(_position(name, written, kinds), newer=name == "newer")
+        return NEWEST
+
+    def link(self, path: str, query: Mapping[str, object] | None = None, /, **more: object) -> str:
+        """The address of a page from wherever the dashboard is mounted; what is None is left out."""
+        given = {name: str(value) for name, value in {**(query or {}), **more}.items() if value is not None}
+        return self.root + quote(path) + (f"?{urlencode(given)}" if given else "")
+
+    def sql(self, text: str, **values: object) -> str:
+        """SQL for people to copy: the schema is filled in for ``{schema}``, values are written as literals."""
+        for name, value in values.items():
+            text = text.replace(f"<{name}>", literal(value))
+        return text.replace("{schema}", quoted(self.schema)).strip()
+
+
+def position(written: Position | None) -> str | None:
+    """A position as it stands in a link."""
+    return None if written is None else json.dumps(written, ensure_ascii=False, separators=(",", ":"))
+
+
+def _position(name: str, written: str, kinds: tuple[type, ...]) -> Position:
+    try:
+        values = json.loads(written)
+    except (ValueError, RecursionError):
+        raise NotUnderstood(name) from None
+    fits = isinstance(values, list) and len(values) == len(kinds)
+    if not fits or not all(type(value) is kind for value, kind in zip(values, kinds, strict=True)):
+        raise NotUnderstood(name)
+    for value in values:
+        if (isinstance(value, int) and abs(value) > LARGEST_ID) or (isinstance(value, str) and "\0" in value):
+            raise NotUnderstood(name)
+    return tuple(values)
+
+
+def literal(value: object) -> str:
+    """A value as SQL writes it, whatever is in it."""
+    if isinstance(value, datetime):
+        return f"timestamptz '{value.isoformat()}'"
+    if isinstance(value, int):
+        return str(value)
+    text = str(value).replace("'", "''")
+    return f"E'{text.replace(chr(92), chr(92) * 2)}'" if chr(92) in text else f"'{text}'"
+
+
+def command(verb: str, *arguments: object, **options: object) -> str:
+    """A line for a shell: options whose value is None are left out."""
+    words = [verb, *(str(argument) for argument in arguments)]
+    for name, value in options.items():
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return "relay " + " ".join(shlex.quote(word) if " " not in verb or word != verb else word for word in words)

@@ -1,0 +1,232 @@
+"""Who may look: each attack of the table is refused, people with passwords and those a proxy names come in."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from relay.cli.verbs import relay as command
+from relay.dashboard import create_app
+from relay.dashboard.people import hashed
+from relay.dashboard.sessions import SESSION_SECONDS, TRIES_OF_ALL, TRY_SECONDS, Sessions, Tries
+from relay.errors import ConfigurationError
+from relay.settings import load
+from tests.fixtures.dashboard import Browse, Browser, Seeded
+from tests.fixtures.processes import StartRelay
+
+NOWHERE = "postgresql://nobody@127.0.0.1:1/x"
+PASSWORD = "correct horse"
+SAME = {"sec-fetch-site": "same-origin"}
+
+
+@pytest.fixture(scope="module")
+def users(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("people") / "users"
+    file.write_text(f"# who may look\nann:{hashed(PASSWORD)}\n")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("peer", "base_url"),
+    [
+        ("10.0.0.7", "http://127.0.0.1:9465"), ("127.0.0.1", "http://evil.example:9465"),
+        ("127.0.0.1", "http://127.0.0.1.evil.example"), ("2001:db8::1", "http://localhost"), ("", "http://localhost"),
+        ("127.0.0.1", "http://0.0.0.0:9465"),
+    ],
+)  # fmt: skip
+def test_without_people_only_this_machine_is_answered(browse: Browse, peer: str, base_url: str) -> None:
+    """By the address it comes from, and by the name it asks for: DNS rebinding has another one."""
+    answer = browse(peer=peer, base_url=base_url).get("/codes/isv.what", **{"x-forwarded-for": "127.0.0.1"})
+    assert answer.status_code == 403
+    assert "isv.what" not in answer.text.partition("<main")[2].partition("</main>")[0]
+
+
+@pytest.mark.parametrize(
+    "base_url", ["http://127.0.0.1:9465", "http://localhost", "http://[::1]:9465", "http://LOCALHOST:1"]
+)
+def test_this_machine_is_answered_by_any_of_its_names(browse: Browse, seeded: Seeded, base_url: str) -> None:
+    for peer in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
+        assert browse(seeded.url, peer=peer, base_url=base_url).get("/codes/isv.what").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("PUT", {}, 405), ("DELETE", SAME, 405), ("OPTIONS", {}, 405), ("TRACE", {}, 405),
+        ("POST", {}, 403), ("POST", {"sec-fetch-site": "cross-site"}, 403),
+        ("POST", {"sec-fetch-site": "same-site"}, 403),
+        ("POST", {"origin": "http://evil.example"}, 403), ("POST", {"origin": "null"}, 403),
+        ("POST", {"origin": "http://127.0.0.1:9465", "sec-fetch-site": "cross-site"}, 403),
+        ("POST", SAME, 405), ("POST", {"origin": "http://127.0.0.1:9465"}, 405),
+    ],
+)  # fmt: skip
+def test_no_page_takes_anything_but_a_question(
+    browse: Browse, seeded: Seeded, method: str, headers: dict[str, str], status: int
+) -> None:
+    for path in ("/", "/messages", f"/messages/{seeded.ids[7]}"):
+        assert browse(seeded.url).send(method, path, headers=headers).status_code == status
+
+
+def log_in(user: Browser, password: str = PASSWORD, name: str = "ann", **more: str) -> Any:
+    return user.send("POST", "/login", data={"name": name, "password": password, **more}, headers=SAME)
+
+
+def test_a_password_opens_a_session_and_nothing_else_does(browse: Browse, seeded: Seeded, users: Path) -> None:
+    user = browse(seeded.url, peer="10.0.0.7", base_url="http://relay.example", dashboard_users_file=users)
+    asked = user.get("/codes/isv.what")
+    assert (asked.status_code, asked.headers["location"]) == (303, "/login?next=%2Fcodes%2Fisv.what")
+    assert user.get("/login?next=/codes/isv.what").status_code == 200
+    for wrong in ({"password": "wrong horse"}, {"name": "bob"}, {"password": ""}):
+        refused = log_in(user, **wrong)
+        assert refused.status_code == 401
+        assert "set-cookie" not in refused.headers
+    opened = log_in(user, next="/codes/isv.what")
+    assert (opened.status_code, opened.headers["location"]) == (303, "/codes/isv.what")
+    cookie = opened.headers["set-cookie"]
+    assert all(part in cookie for part in ("HttpOnly", "SameSite=strict", "Path=/"))
+    assert "ann" in user.get("/codes/isv.what").text
+    assert (
+        "Secure"
+        in log_in(browse(seeded.url, base_url="https://relay.example", dashboard_users_file=users)).headers[
+            "set-cookie"
+        ]
+    )
+    kept = dict(user.cookies)
+    assert user.send("POST", "/logout").status_code == 403, "nobody else's page logs anybody out"
+    assert user.send("POST", "/logout", headers=SAME).status_code == 303
+    user.cookies.update(kept)
+    assert user.get("/codes/isv.what").status_code == 303, "the session is over, not only its cookie"
+
+
+@pytest.mark.parametrize(
+    "target", ["//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", "/a\nb"]
+)
+def test_a_log_in_leads_to_no_other_site(browse: Browse, users: Path, target: str) -> None:
+    assert log_in(browse(dashboard_users_file=users), next=target).headers["location"] == "/"
+
+
+def test_guessing_is_slowed_down(browse: Browse, users: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.dashboard.sessions.TRIES_OF_ONE", 2)
+    user = browse(dashboard_users_file=users)
+    assert [log_in(user, "wrong horse").status_code for _ in range(2)] == [401] * 2
+    stopped = log_in(user)
+    assert (stopped.status_code, stopped.headers["retry-after"].isdigit()) == (429, True)
+    assert log_in(user, name="bob").status_code == 401, "others are not locked out by that"
+    too_long = user.send(
+        "POST",
+        "/login",
+        content=b"name=" + b"x" * 9000,
+        headers={**SAME, "content-type": "application/x-www-form-urlencoded"},
+    )
+    assert too_long.status_code == 400
+
+
+def test_tries_and_sessions_are_over_after_their_time() -> None:
+    now = [0.0]
+    tries, sessions = Tries(lambda: now[0]), Sessions(lambda: now[0])
+    token = sessions.begin("ann")
+    for number in range(TRIES_OF_ALL):
+        tries.failed(number)
+    assert tries.wait_seconds("somebody else") == TRY_SECONDS
+    assert (sessions.name(token), sessions.name("x")) == ("ann", None)
+    now[0] = SESSION_SECONDS
+    assert tries.wait_seconds("somebody else") == 0
+    assert sessions.name(token) is None
+
+
+def test_who_is_taken_out_of_the_file_is_out(browse: Browse, seeded: Seeded, tmp_path: Path) -> None:
+    file = tmp_path / "users"
+    file.write_text(f"ann:{hashed(PASSWORD)}\n")
+    user = browse(seeded.url, dashboard_users_file=file)
+    log_in(user)
+    assert user.get("/codes/isv.what").status_code == 200
+    file.write_text(f"bob:{hashed(PASSWORD)}\n")
+    assert user.get("/codes/isv.what").status_code == 303
+
+
+@pytest.mark.parametrize(
+    "text", ["", "ann", "ann:x", "ann:scrypt$1$8$1$c2FsdHNhbHQ=$eA==", "ann:scrypt$40$8$1$c2FsdHNhbHQ=$" + "A" * 44]
+)
+def test_a_file_that_says_nothing_sound_is_told(browse: Browse, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "users"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match="users") as caught:
+        browse(dashboard_users_file=file)
+    assert "c2Fsd" not in str(caught.value)
+
+
+def test_a_proxy_that_is_trusted_says_who_looks(browse: Browse, seeded: Seeded) -> None:
+    said = {"dashboard_user_header": "X-Forwarded-User", "dashboard_trusted_proxies": "10.0.0.0/24, 192.0.2.1"}
+    named = {"x-forwarded-user": "ann"}
+    trusted = browse(seeded.url, peer="10.0.0.9", base_url="http://relay.example", **said)
+    assert "ann" in trusted.get("/codes/isv.what", **named).text
+    assert trusted.get("/codes/isv.what").status_code == 403
+    assert trusted.get("/codes/isv.what", **{"x-forwarded-user": "x" * 300}).status_code == 403
+    for peer in ("10.0.1.9", "127.0.0.1", "", "nonsense"):
+        assert browse(seeded.url, peer=peer, **said).get("/codes/isv.what", **named).status_code == 403
+
+
+def test_the_application_around_it_may_say_who_looks(browse: Browse, seeded: Seeded) -> None:
+    user = browse(
+        seeded.url, peer="10.0.0.9", base_url="http://shop.example", user=lambda request: request.headers.get("x-me")
+    )
+    assert user.get("/codes/isv.what").status_code == 403
+    assert "ann" in user.get("/codes/isv.what", **{"x-me": "ann"}).text
+
+
+@pytest.mark.parametrize(
+    ("env", "arguments", "told"),
+    [
+        ({}, ["--host", "0.0.0.0"], "does not listen on 0.0.0.0 for everybody"),
+        ({}, ["--host", "*"], "does not listen on * for everybody"),
+        ({"RELAY_DASHBOARD_USER_HEADER": "X-User"}, [], "needs RELAY_DASHBOARD_TRUSTED_PROXIES"),
+        ({"RELAY_DASHBOARD_USER_HEADER": "X-User", "RELAY_DASHBOARD_TRUSTED_PROXIES": "here"}, [], "TRUSTED_PROXIES: "),
+        ({"RELAY_DASHBOARD_USERS_FILE": "nowhere"}, [], "nowhere cannot be read"),
+        ({"RELAY_DASHBOARD_USER_HEADER": "X", "RELAY_DASHBOARD_USERS_FILE": "x"}, [], "exclude each other"),
+        ({"RELAY_DASHBOARD_ZONE": "Mars"}, [], "must be the name of a time zone"),
+    ],
+)
+def test_it_refuses_to_start_where_strangers_would_look(env: dict[str, str], arguments: list[str], told: str) -> None:
+    result = CliRunner().invoke(
+        command, ["dashboard", "--port", "0", *arguments], env={"RELAY_DATABASE_URL": NOWHERE, **env}
+    )
+    assert result.exit_code == 78, result.output
+    assert told in result.stderr
+
+
+def test_the_command_serves_until_it_is_told_to_stop(seeded: Seeded, start_relay: StartRelay) -> None:
+    served = start_relay(
+        "dashboard", "--port", "0", "--root-path", "/ops", env={"RELAY_DASHBOARD_DATABASE_URL": seeded.url}
+    )
+    url = served.wait_for_line(r"The dashboard is at (\S+)/ops/")[1]
+    with urllib.request.urlopen(f"{url}/codes/isv.what") as answer:
+        text = answer.read().decode()
+    assert 'href="/ops/messages"' in text
+    served.terminate()
+    assert served.wait() == 0
+    assert served.stdout == []
+
+
+def test_a_password_is_hashed_from_standard_input(browse: Browse, tmp_path: Path) -> None:
+    made = CliRunner().invoke(command, ["dashboard", "--hash-password"], input=f"{PASSWORD}\n")
+    assert made.exit_code == 0
+    file = tmp_path / "users"
+    file.write_text(f"ann:{made.stdout}")
+    assert log_in(browse(dashboard_users_file=file)).status_code == 303
+    assert PASSWORD not in made.stdout
+    assert CliRunner().invoke(command, ["dashboard", "--hash-password"], input="short\n").exit_code == 78
+
+
+def test_a_websocket_is_none_of_ours() -> None:
+    app = create_app(load(database_url=NOWHERE))
+
+    async def knock() -> None:
+        await app({"type": "websocket", "path": "/", "headers": []}, None, None)  # type: ignore[arg-type]
+
+    with pytest.raises(RuntimeError, match="only pages"):
+        asyncio.run(knock())

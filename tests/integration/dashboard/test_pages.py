@@ -1,0 +1,190 @@
+"""Every page in both languages, as a login that may only look on: sound HTML, and no markup of strangers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import html5lib
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from relay.dashboard import create_app
+from relay.dashboard.guards import HEADERS, POLICY
+from relay.settings import Settings, load
+from tests.fixtures.dashboard import HOSTILE, MARKUP, PHONE, Browse, Browser, Seeded
+
+PAGES = (
+    "/", "/?span=day", "/messages", "/messages?state=failed", "/messages?key=key-1&account=default", "/messages/#7",
+    "/messages/#1", "/messages/#3", "/calls", "/calls?state=open", "/calls?request=req-1", "/calls/1", "/calls/3",
+    "/failures", "/duplicates", "/keys", "/pauses", "/pauses?kind=ended", "/ledger", "/days", "/codes/27",
+    "/codes/isv.x/y",
+)  # fmt: skip
+SPACE = "{http://www.w3.org/1999/xhtml}"
+
+
+@pytest.fixture(scope="module")
+def settings(seeded: Seeded) -> Settings:
+    """The relay's own database is elsewhere: the dashboard has a login of its own."""
+    return load(dashboard_database_url=seeded.url, database_url="postgresql://nobody@127.0.0.1:1/x", schema="relay")
+
+
+@pytest.fixture(scope="module")
+def browser(settings: Settings) -> Iterator[Browser]:
+    made = Browser(create_app(settings))
+    yield made
+    made.close()
+
+
+def document(text: str) -> Any:
+    """The tree; what is no HTML by the book is an error."""
+    return html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(text)
+
+
+def elements(tree: Any, *names: str) -> Iterator[Any]:
+    return (one for one in tree.iter() if isinstance(one.tag, str) and one.tag.rpartition("}")[2] in names)
+
+
+def of(seeded: Seeded, path: str) -> str:
+    return re.sub(r"#(\d+)", lambda found: str(seeded.ids[int(found[1])]), path)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_sound_in_both_languages(browser: Browser, seeded: Seeded, path: str) -> None:
+    said = {}
+    for language, tag in (("en", "en"), ("zh-CN,en;q=0.5", "zh-CN")):
+        answer = browser.get(of(seeded, path), **{"accept-language": language})
+        assert answer.status_code == 200, answer.text
+        tree = document(answer.text)
+        said[tag] = "".join(tree.itertext())
+        assert tree.get("lang") == tag
+        assert len(list(elements(tree, "h1"))) == 1
+        assert all(list(elements(table, "caption")) for table in elements(tree, "table"))
+        assert all(head.get("scope") for head in elements(tree, "th"))
+        assert all(
+            field.get("type") == "hidden" or labelled(tree, field) for field in elements(tree, "input", "select")
+        )
+        assert all(picture.get("aria-label") for picture in elements(tree, "svg"))
+        named = [one.get("id") for one in tree.iter() if one.get("id")]
+        assert len(named) == len(set(named))
+        assert not list(elements(tree, "script", "style", "iframe", "object", "img"))
+        assert not [name for one in tree.iter() for name in one.attrib if name.startswith("on") or name == "style"]
+        assert "same" in {one.get("class") for one in elements(tree, "details")} or "/codes/" not in path
+        assert PHONE not in answer.text
+        assert not re.search("[\u202e\u0007\u001b]", answer.text)
+    assert said["en"] != said["zh-CN"]
+
+
+def labelled(tree: Any, field: Any) -> bool:
+    return any(field in list(label.iter()) for label in elements(tree, "label"))
+
+
+def test_every_link_of_every_page_leads_somewhere(browser: Browser, seeded: Seeded) -> None:
+    """From page one on, whatever there is; nothing leads to another host."""
+    seen, left = set[str](), ["/"]
+    while left and len(seen) < 150:
+        path = left.pop()
+        if path in seen or path.startswith("/preferences"):
+            continue
+        seen.add(path)
+        answer = browser.get(path)
+        assert answer.status_code == 200, path
+        if not answer.headers["content-type"].startswith("text/html"):
+            continue
+        for one in elements(document(answer.text), "a", "link", "form"):
+            target = one.get("href") or one.get("action") or ""
+            parts = urlsplit(urljoin(path, target))
+            assert not parts.netloc, target
+            left.append(parts.path + (f"?{parts.query}" if parts.query else ""))
+    assert {"/static/dashboard.css", "/messages", "/calls", "/ledger", "/days"} <= {
+        urlsplit(path).path for path in seen
+    }
+    assert f"/messages/{seeded.ids[7]}" in seen
+
+
+def test_texts_of_strangers_are_shown_and_do_nothing(browser: Browser, seeded: Seeded) -> None:
+    text = browser.get(f"/messages/{seeded.ids[7]}").text
+    told = "".join(document(text).itertext())
+    assert MARKUP in told
+    assert MARKUP + r"\u202etxt\u0007\u001b[31m" in told
+    assert "<script" not in text
+    assert HOSTILE not in told
+    link = next(one.get("href") for one in elements(document(text), "a") if "key=" in (one.get("href") or ""))
+    assert f">{seeded.ids[7]}<" in browser.get(link).text, "the exact key is in the link"
+
+
+def test_every_answer_bears_the_policy(browser: Browser) -> None:
+    for path, kept in (("/", "no-store"), ("/nowhere", "no-store"), ("/messages/x", "no-store")):
+        answer = browser.get(path)
+        assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+        assert answer.headers["cache-control"] == kept
+        assert "server" not in answer.headers
+    assert "unsafe" not in POLICY
+    assert browser.get("/static/dashboard.css").headers["x-content-type-options"] == "nosniff"
+
+
+def test_what_is_looked_for_exactly_is_found_at_once(browser: Browser, seeded: Seeded) -> None:
+    def leads_to(query: str) -> tuple[int, str | None]:
+        answer = browser.get(f"/messages?{query}")
+        return answer.status_code, answer.headers.get("location")
+
+    assert leads_to(f"id={seeded.ids[3]}") == (303, f"/messages/{seeded.ids[3]}")
+    assert leads_to("request=req-1") == (303, "/calls?request=req-1")
+    assert leads_to("dedupe=dedupe-9&account=shop-2") == (303, f"/messages/{seeded.ids[9]}")
+    assert leads_to("dedupe=dedupe-9") == (404, None)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/messages/0", 404), ("/messages/999999", 404), ("/messages/9223372036854775808", 404), ("/messages/x", 404),
+        ("/messages/%C2%B2", 404), ("/calls/-1", 404), ("/nowhere", 404), ("/static/../app.py", 404),
+        ("/static/%2e%2e/app.py", 404), ("/messages?state=gone", 400), ("/messages?id=1;drop", 400),
+        ("/messages?older=%5B1e5%5D", 400), ("/messages?older=%5B99999999999999999999%5D", 400),
+        ("/messages?older=%5B%5B%5B", 400), ("/messages?since=yesterday", 400), ("/messages?topic=%00", 400),
+        ("/messages?topic=" + "x" * 1001, 400), ("/messages?topic=" + "x" * 9000, 414), ("/" + "x" * 3000, 414),
+        ("/duplicates?older=%5B%22x%22%2C1%2C1%5D", 400), ("/pauses?kind=ended&older=%5B%22x%22%2C%22y%22%5D", 400),
+        ("/codes/" + "x" * 201, 400), ("/codes/%3Cscript%3E", 200),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_told_without_a_traceback(browser: Browser, path: str, status: int) -> None:
+    answer = browser.get(path)
+    assert answer.status_code == status, answer.text
+    assert "Traceback" not in answer.text
+    assert "<script" not in answer.text
+
+
+def test_a_language_and_a_zone_are_chosen_by_a_link_and_kept(browse: Browse, seeded: Seeded) -> None:
+    browser, path = browse(seeded.url), f"/messages/{seeded.ids[1]}"
+    at_first = browser.get(path).text
+    assert re.search(r'<time datetime="[0-9T:.+-]+\+00:00">[0-9: -]+ <small>[0-9: -]+ UTC</small></time>', at_first)
+    chosen = browser.get(f"/preferences?lang=zh&back={path}")
+    assert (chosen.status_code, chosen.headers["location"]) == (303, path)
+    browser.get(f"/preferences?zone=UTC&back={path}")
+    told = browser.get(path, **{"accept-language": "en"}).text
+    assert 'lang="zh-CN"' in told
+    assert re.search(r'<time datetime="[0-9T:.+-]+\+00:00">[0-9: -]+</time>', told)
+    for wrong in ("lang=xx", "zone=../../etc/passwd", "zone=Mars"):
+        assert "set-cookie" not in browser.get(f"/preferences?{wrong}").headers
+    for back in ("//evil.example", "https://evil.example", "/\\evil.example", "evil"):
+        assert browser.get(f"/preferences?back={back}").headers["location"] == "/"
+
+
+def test_under_a_prefix_every_link_has_it(settings: Settings, seeded: Seeded) -> None:
+    mounted = create_app(settings)
+    browser = Browser(Starlette(routes=[Mount("/ops/relay", mounted)], lifespan=mounted.router.lifespan_context))
+    for path in ("/ops/relay/", f"/ops/relay/messages/{seeded.ids[7]}"):
+        answer = browser.get(path)
+        assert answer.status_code == 200
+        links = [one.get("href") or one.get("action") for one in elements(document(answer.text), "a", "link", "form")]
+        assert [one for one in links if not one.startswith(("/ops/relay/", "#"))] == []
+    assert browser.get("/ops/relay/static/dashboard.css").status_code == 200
+    assert (
+        browser.get(f"/ops/relay/messages?id={seeded.ids[1]}").headers["location"]
+        == f"/ops/relay/messages/{seeded.ids[1]}"
+    )
+    assert 'aria-current="page">Messages<' in browser.get("/ops/relay/messages").text
+    browser.close()
