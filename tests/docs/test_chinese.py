@@ -106,14 +106,11 @@ def test_a_link_leads_to_the_chinese_page_where_there_is_one(page: Path) -> None
 
 
 def test_one_leads_to_the_other() -> None:
-    for english in (ROOT / "README.md", ROOT / "docs" / "README.md"):
-        to = PAGES[english].relative_to(english.parent).as_posix()
-        top = english.read_text(encoding="utf-8").splitlines()[:5]
-        assert any(f"]({to})" in line for line in top), f"{name_of(english)} does not lead to {to} at its top"
-    for english, page in PAGES.items():
-        top = page.read_text(encoding="utf-8").splitlines()[:5]
-        (back,) = re.findall(r"\[English\]\(([^)]+)\)", "\n".join(top))
-        assert (page.parent / back).resolve() == english, f"{name_of(page)} does not lead back at its top"
+    for english, page in (PAGES | {FOLDER.parent / "glossary.md": GLOSSARY}).items():
+        for here, there, said in ((english, page, "简体中文|中文"), (page, english, "English")):
+            top = "\n".join(here.read_text(encoding="utf-8").splitlines()[:5])
+            targets = re.findall(rf"\[(?:{said})\]\(([^)]+)\)", top)
+            assert there in [(here.parent / target).resolve() for target in targets], f"{name_of(here)} has no way over"
 
 
 def test_the_chinese_index_names_every_chinese_page_and_says_which_are_english() -> None:
