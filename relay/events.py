@@ -42,7 +42,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class CallSettled:
-    """One call whose outcomes are committed: the one line per call."""
+    """One call whose outcomes are committed: the one line per call. ``producer``: its name in the settings."""
 
     name: ClassVar[str] = "call"
     call_id: int
@@ -61,6 +61,7 @@ class CallSettled:
     error_message: str | None
     request_bytes: int | None
     duration_ms: int | None
+    producer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,11 @@ class Notified:
         self._quiet_until_monotonic = 0.0
         self.trouble: str | None = None
 
+    @property
+    def listening(self) -> bool:
+        """Whether an insert can wake this worker."""
+        return self._connection is not None and self.trouble is None
+
     async def open(self) -> None:
         if self._connection is not None:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from relay.observers.metrics import Metrics
@@ -17,9 +17,15 @@ _STALE_LEASES = 3  # leases: a cycle that has not gone round for as long hangs
 
 @asynccontextmanager
 async def probed_by(
-    settings: Settings, worker: Worker, metrics: Metrics, warn: Callable[[str], object]
+    settings: Settings,
+    worker: Worker,
+    metrics: Metrics,
+    look: Callable[[], Awaitable[None]],
+    warn: Callable[[str], object],
 ) -> AsyncIterator[None]:
-    """As long as the block lasts. A port that is taken costs the probes, not the messages."""
+    """As long as the block lasts. ``look`` reads what waits, before it is shown. A port that is taken costs the probes,
+    not the messages.
+    """
     if not settings.metrics_port:
         yield
         return
@@ -28,7 +34,7 @@ async def probed_by(
         idle = time.monotonic() - worker.heartbeat_monotonic
         return "" if idle < _STALE_LEASES * settings.lease_seconds else f"the cycle stands still for {idle:.0f} s"
 
-    app = probes(metrics.registry, alive=alive, ready=worker.readiness.trouble)
+    app = probes(metrics.registry, alive=alive, ready=worker.readiness.trouble, look=look)
     async with AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(serving(app, host=settings.metrics_host, port=settings.metrics_port))

@@ -66,7 +66,7 @@ class Routes:
             route = self._routes.get(fingerprint)
             if route is None:
                 producer = load(name)(context_of(self._settings, options, self._credentials, self._now))
-                route = Route(producer, call_messages(self._settings, options), fingerprint)
+                route = Route(producer, call_messages(self._settings, options), fingerprint, name)
                 self._routes[fingerprint] = route
             return route
 

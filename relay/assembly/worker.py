@@ -39,7 +39,7 @@ from relay.store import Store
 from relay.store.claim.floors import Floors
 from relay.store.preparing import keep_plans
 from relay.wakeups import Notified, Polling, Wakeup
-from relay.worker import Clock, Directory, Nobody, Options, Report, Routing, Until, Worker
+from relay.worker import Clock, Directory, Gauging, Nobody, Options, Report, Routing, Until, Worker
 
 Warn = Callable[[str], object]
 
@@ -106,6 +106,7 @@ class _Parts:
     producer: Producer
     wakeup: Wakeup
     metrics: Metrics
+    gauging: Gauging
     opened: ExitStack
 
 
@@ -131,7 +132,7 @@ async def assembled(
             await parts.producer.open()  # what is wrong with its settings is told before anything runs
             if settings.wakeup == "notify":
                 await _require_wakeup(parts.wakeup)
-            async with probed_by(settings, parts.worker, parts.metrics, warn):
+            async with probed_by(settings, parts.worker, parts.metrics, parts.gauging.look, warn):
                 yield OpenWorker(parts.worker, parts.engine, show_causes=show_causes)
         finally:  # twice, if it ran
             await parts.wakeup.close()
@@ -147,7 +148,8 @@ def _opened(settings: Settings, name: str, observer: Observer, warn: Warn, means
     for problem in exposed(settings):
         warn(problem)
     with ExitStack() as stack:
-        metrics, clock, wakeup = Metrics(), Clock(), _wakeup(settings)
+        clock, wakeup = Clock(), _wakeup(settings)
+        metrics = _metrics(settings, wakeup)
         accounts = stack.enter_context(means.accounts(settings, clock.now))
         engine = stack.enter_context(means.engine(settings))
         keep_plans(engine)  # from its first connection on, which the store goes on with
@@ -171,7 +173,10 @@ def _opened(settings: Settings, name: str, observer: Observer, warn: Warn, means
         )
         stack.callback(store.close)
         means.record(store, settings, warn)
-        return _Parts(worker, engine, producer, wakeup, metrics, stack.pop_all())
+        gauging = Gauging(store, options(settings))
+        stack.callback(gauging.close)
+        metrics.show_fleet(gauging.shown, accounts=settings.metrics_accounts)
+        return _Parts(worker, engine, producer, wakeup, metrics, gauging, stack.pop_all())
 
 
 def wired(
@@ -234,6 +239,11 @@ def options(settings: Settings) -> Options:
         producer=settings.producer,
         archive_after=timedelta(days=settings.archive_after_days) if settings.archive_after_days else None,
     )
+
+
+def _metrics(settings: Settings, wakeup: Wakeup) -> Metrics:
+    listening = (lambda: wakeup.listening) if isinstance(wakeup, Notified) else None
+    return Metrics(producers=[settings.producer], archiving=bool(settings.archive_after_days), listening=listening)
 
 
 def _wakeup(settings: Settings) -> Wakeup:

@@ -11,7 +11,8 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,11 +24,19 @@ from relay.showing import json_text
 Probe = Callable[[], Awaitable[str]]  # an empty text means well, anything else says what is wrong
 
 
-def probes(registry: CollectorRegistry, *, alive: Probe, ready: Probe) -> Starlette:
-    """The three pages as one application."""
+async def _nothing() -> None:
+    return None
 
-    async def metrics(_: Request) -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+def probes(
+    registry: CollectorRegistry, *, alive: Probe, ready: Probe, look: Callable[[], Awaitable[None]] = _nothing
+) -> Starlette:
+    """The three pages as one application. ``look`` is called before the metrics are shown, and waited for."""
+
+    async def metrics(request: Request) -> Response:
+        await look()
+        encoder, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encoder(registry), headers={"content-type": content_type})
 
     async def livez(_: Request) -> Response:
         return _readiness(await alive())

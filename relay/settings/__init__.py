@@ -135,6 +135,7 @@ class Settings(TmcSettings, DashboardSettings):
 
     metrics_host: str = "*"  # every address of this machine, IPv6 and IPv4; or one of them
     metrics_port: int = Field(9464, ge=0, le=65535)  # 0: no metrics, no probes
+    metrics_accounts: int = Field(20, ge=0, le=100)  # that have a backlog of their own there; the rest are "other"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], of_text(str.lower)] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"  # auto: console on a terminal, else json
 

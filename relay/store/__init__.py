@@ -32,6 +32,7 @@ from relay.operators.archive import Moved, archive
 from relay.outcomes import History, PauseOrder, Policy, Settlement, exhausted_ids, lapsed, spared, unsound
 from relay.store import claim as claiming
 from relay.store import settling
+from relay.store.backlog import Counting
 from relay.store.claim.floors import Floors
 from relay.store.claim.memory import Memory
 from relay.store.connections import Connections, told
@@ -53,20 +54,14 @@ _NONE: Mapping[str, Any] = {}
 class Store:
     """The database side of one worker."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        *,
-        worker: str,
-        lease_seconds: float,
-        floors: Floors | None = None,
-    ) -> None:
+    def __init__(self, engine: Engine, *, worker: str, lease_seconds: float, floors: Floors | None = None) -> None:
         self._connections = Connections(engine)
         self._transaction = self._connections.transaction
         self.close = self._connections.close
         self._worker = worker
         self._lease_seconds = lease_seconds
         self.memory = Memory(lease_seconds, floors)
+        self.counting = Counting(self._transaction, self.memory)
 
     def claim(self, limits: ClaimLimits) -> Claim:
         """Claim ready messages, account by account in turn; one claim at a time.

@@ -7,6 +7,7 @@ flights.py   the calls claimed and in flight, and their leases as this process k
 settling.py  writes down everything that finished meanwhile, in one transaction
 deadlines.py the last look at deliver_before, just before a call is made
 directory.py what the worker may know of accounts: never a secret
+gauging.py   what waits, for the metrics: asked when somebody scrapes, and seldom enough
 housekeeping.py  moves what finished long ago to the archive
 isolation.py finds messages that cannot be read, when claims are refused
 lanes.py     which producer makes the calls of an account, and what each takes at the moment
@@ -26,8 +27,9 @@ threads.py   runs the store's blocking transactions beside the event loop
 from relay.worker.clock import Clock
 from relay.worker.cycle import Worker
 from relay.worker.directory import Directory, Nobody
+from relay.worker.gauging import Gauging
 from relay.worker.lanes import Route, Routing
 from relay.worker.options import Options, Until
 from relay.worker.report import Report
 
-__all__ = ["Clock", "Directory", "Nobody", "Options", "Report", "Route", "Routing", "Until", "Worker"]
+__all__ = ["Clock", "Directory", "Gauging", "Nobody", "Options", "Report", "Route", "Routing", "Until", "Worker"]

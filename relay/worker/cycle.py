@@ -75,7 +75,7 @@ class Worker:
         self._threads = Threads(store.cut_off, patience_seconds=min(_PATIENCE_SECONDS, max(1.0, lease / 3)))
         pace, needed = options.calls_per_second, needs_credentials(producer, directory)
         self._limits = self._limits_of(Route(producer, options.batch_size))
-        self._lanes = Lanes(Lane(producer, self._limits), routing, self._limits_of)
+        self._lanes = Lanes(Lane(producer, self._limits, name=options.producer), routing, self._limits_of)
         self._pauses = Pauses(
             store, self._threads, directory, events, self._lanes, calls_per_second=pace, known_only=needed
         )

@@ -126,6 +126,10 @@ class Flights:
         """Whose calls are open."""
         return set(self._account_of.values())
 
+    def producer_of(self, call: CallKey) -> str:
+        """Who makes this open call, by the name in the settings."""
+        return self._lane_of[call].name
+
     def accept(
         self, batches: Iterable[Batch], claimed_monotonic: float, by_account: Mapping[str, Lane] | None = None
     ) -> None:

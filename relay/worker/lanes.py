@@ -31,11 +31,15 @@ _AGAIN_SECONDS = 5.0  # between two attempts to open a producer
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Route:
-    """Where the messages of some accounts go. ``fingerprint`` tells two routes apart, and gives nothing away."""
+    """Where the messages of some accounts go. ``fingerprint`` tells two routes apart, and gives nothing away.
+
+    ``name``: of the producer, as the settings call it.
+    """
 
     producer: Producer
     batch_size: int
     fingerprint: str = ""
+    name: str = ""
 
 
 class Routing(Protocol):
@@ -68,6 +72,7 @@ class Lane:
     limits: Limits
     running: int = 0
     accounts: int = 0
+    name: str = ""  # of the producer, as the settings call it
 
     @property
     def has_room(self) -> bool:
@@ -200,7 +205,7 @@ class Lanes:
             self._shut[route] = _Shut(reason, time.monotonic() + _AGAIN_SECONDS)
             return None
         assert self._make is not None
-        lane = self._by_route[route] = Lane(route.producer, self._make(route))
+        lane = self._by_route[route] = Lane(route.producer, self._make(route), name=route.name)
         return lane
 
     async def close(self) -> None:

@@ -27,5 +27,5 @@ class Options:
     linger_seconds: float = 0.0
     calls_per_second: float = 0.0  # of one app key, by the whole fleet; 0: no limit
     failed_holds: bool = False  # a message that failed for good holds its ordering key
-    producer: str = "unnamed"  # as it is registered: what the log calls it
+    producer: str = "unnamed"  # as it is registered: what log and metrics call it
     archive_after: timedelta | None = None  # what finished longer ago than that moves to the archive

@@ -228,7 +228,7 @@ class Settling:
                 self._report.lost_calls += 1
                 self._events.emit(CallLost(each.batch.call_id))
                 continue
-            event = call_settled(each)
+            event = call_settled(each, self._flights.producer_of(each.batch.key))
             self._report.add(event)
             self._events.emit(event)
             order = each.settlement.pause
@@ -257,8 +257,8 @@ def _tried(finished: Sequence[Finished]) -> frozenset[CallKey]:
     return frozenset(each.batch.key for each in finished if each.tried)
 
 
-def call_settled(each: Finished) -> CallSettled:
-    """The event of one settled call."""
+def call_settled(each: Finished, producer: str = "") -> CallSettled:
+    """The event of one settled call, and who made it."""
     settlement = each.settlement
     outcomes = [verdict.outcome.value for verdict in settlement.verdicts]
     return CallSettled(
@@ -278,4 +278,5 @@ def call_settled(each: Finished) -> CallSettled:
         error_message=settlement.error_message,
         request_bytes=settlement.request_bytes,
         duration_ms=None if each.sent_monotonic is None else round(each.duration_seconds * 1000),
+        producer=producer,
     )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import httpx
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 
 import relay
 from relay.embedded import EmbeddedPostgres
@@ -34,11 +37,13 @@ def test_metrics_add_up(
     worker.wait_for_line('"worker.started".*"producer": "tmc"')
     eventually(outbox.finished)
 
-    eventually(lambda: samples(free_port).get('relay_message_outcomes_total{outcome="done"}') == 119)
+    eventually(lambda: samples(free_port).get('relay_message_outcomes_total{outcome="done",producer="tmc"}') == 119)
 
     seen = samples(free_port)
-    assert seen['relay_message_outcomes_total{outcome="failed"}'] == 1
-    assert seen['relay_message_outcomes_total{outcome="unknown"}'] == sum(outbox.attempts("unknown").values())
+    assert seen['relay_message_outcomes_total{outcome="failed",producer="tmc"}'] == 1
+    assert seen['relay_message_outcomes_total{outcome="unknown",producer="tmc"}'] == sum(
+        outbox.attempts("unknown").values()
+    )
     assert seen["relay_call_duration_seconds_count"] == len(platform.calls)
     assert seen["relay_claim_duration_seconds_count"] >= 1
     assert [get(free_port, path).status_code for path in ("/livez", "/readyz")] == [200, 200]
@@ -103,3 +108,29 @@ def test_the_second_worker_on_a_host_works_without_a_port(
         assert worker.wait() == 0, worker.report()
     assert outbox.statuses() == {"done": 100}
     assert_reconciled(outbox, platform)
+
+
+def test_what_waits_is_shown_by_every_worker_and_by_none_without_the_database(
+    own_postgres: EmbeddedPostgres, env: dict[str, str], start_relay: StartRelay, free_port: int
+) -> None:
+    relay.migrate(own_postgres.url())
+    engine = create_engine(own_postgres.url(), poolclass=NullPool)
+    with engine.begin() as connection:
+        relay.add(connection, "t", {}, account="shop", available_at=datetime.now(UTC) + timedelta(hours=1))
+    worker = start_relay(
+        "run", env={**env, "RELAY_DATABASE_URL": own_postgres.url(), "RELAY_METRICS_PORT": str(free_port)}
+    )
+    worker.wait_for_line('"worker.started"')
+    waiting = 'relay_backlog_messages{account="shop",state="waiting"}'
+    eventually(lambda: samples(free_port).get(waiting) == 1)
+    seen = samples(free_port)
+    assert (seen["relay_backlog_up"], seen["relay_backlog_exact"]) == (1, 1)
+    assert seen["relay_wakeup_listening"] == 1
+    assert seen['relay_calls_total{outcome="ok",producer="tmc"}'] == 0
+    own_postgres.stop()
+    eventually(lambda: samples(free_port)["relay_backlog_up"] == 0)
+    assert waiting not in samples(free_port)
+    own_postgres.start()
+    eventually(lambda: samples(free_port).get(waiting) == 1)
+    worker.terminate()
+    assert worker.wait() == 0, worker.report()

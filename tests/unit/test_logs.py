@@ -36,6 +36,7 @@ SETTLED = events.CallSettled(
     error_message=None,
     request_bytes=100,
     duration_ms=31,
+    producer="tmc",
 )
 # Every event there is, one that the log must show at which level.
 EVERY: list[tuple[events.Event, str]] = [

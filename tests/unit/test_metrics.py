@@ -7,6 +7,7 @@ import dataclasses
 import httpx
 import pytest
 from prometheus_client import generate_latest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from relay import __version__, events
@@ -26,7 +27,7 @@ def scraped(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
 
 
 def told(*heard: events.Event) -> dict[tuple[str, tuple[str, ...]], float]:
-    metrics = Metrics()
+    metrics = Metrics(archiving=True)
     for event in heard:
         metrics(event)
     return scraped(metrics)
@@ -53,13 +54,13 @@ def test_calls_and_outcomes_are_counted_apart() -> None:
     seen = told(
         SETTLED,
         dataclasses.replace(SETTLED, outcome="partial", messages=6, done=1, retry=2, failed=3),
-        dataclasses.replace(SETTLED, outcome="released", done=0, duration_ms=None),
+        dataclasses.replace(SETTLED, outcome="released", done=0, duration_ms=None, producer="spool"),
         events.LeasesRecovered(2, 9),
     )
-    calls = {labels[0]: value for (name, labels), value in seen.items() if name == "relay_calls_total"}
-    outcomes = {labels[0]: value for (name, labels), value in seen.items() if name == "relay_message_outcomes_total"}
-    assert calls == {"ok": 1, "partial": 1, "released": 1}
-    assert outcomes == {"done": 3, "retry": 2, "failed": 3, "unknown": 9}
+    calls = {labels: value for (name, labels), value in seen.items() if name == "relay_calls_total"}
+    outcomes = {labels: value for (name, labels), value in seen.items() if name == "relay_message_outcomes_total"}
+    assert calls == {("ok", "tmc"): 1, ("partial", "tmc"): 1, ("released", "spool"): 1}
+    assert outcomes == {("done", "tmc"): 3, ("retry", "tmc"): 2, ("failed", "tmc"): 3, ("unknown", "unknown"): 9}
     assert seen["relay_leases_recovered_total", ()] == 2
 
 
@@ -105,6 +106,19 @@ def test_the_last_success_moves_with_accepted_messages_alone() -> None:
     assert told(SETTLED)[name] > 1.7e9
 
 
+def test_what_cannot_happen_is_not_there() -> None:
+    names = {name for name, _ in scraped(Metrics())}
+    assert not names & {"relay_messages_archived_total", "relay_wakeup_listening", "relay_backlog_up"}
+    listens = [True]
+    metrics = Metrics(archiving=True, listening=lambda: listens[0], producers=["tmc"])
+    metrics(events.Archived(3, 1, 1))
+    seen = scraped(metrics)
+    assert (seen["relay_messages_archived_total", ()], seen["relay_wakeup_listening", ()]) == (3, 1)
+    assert seen["relay_calls_total", ("rejected", "tmc")] == 0  # a rate needs a beginning
+    listens[0] = False
+    assert scraped(metrics)["relay_wakeup_listening", ()] == 0
+
+
 def test_no_name_id_or_code_of_anybody_is_a_label() -> None:
     metrics = Metrics()
     for account in ("shop-1", "shop-2"):
@@ -132,6 +146,10 @@ async def test_a_probe_says_what_is_wrong(path: str, trouble: str, status: int) 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://relay") as client:
         answer = await client.get(path)
         metrics = await client.get("/metrics")
+        modern = await client.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
     assert (answer.status_code, answer.json()) == (status, {"ok": not trouble, "reason": trouble})
     assert metrics.headers["content-type"].startswith("text/plain")
     assert "relay_calls_lost_total" in metrics.text
+    assert modern.headers["content-type"].startswith("application/openmetrics-text")
+    units = {family.name: family.unit for family in openmetrics(modern.text)}
+    assert (units["relay_call_duration_seconds"], units["relay_calls"]) == ("seconds", "")

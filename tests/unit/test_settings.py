@@ -65,6 +65,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "shutdown_grace_seconds": 25,
         "metrics_host": "*",
         "metrics_port": 9464,
+        "metrics_accounts": 20,
         "log_level": "info",
         "log_format": "auto",
     }, "the default of a setting is a promise: write a new one down here"

@@ -70,6 +70,10 @@ class Roster:
         if not self.crowded and len(self._names) > _KEPT:
             del self._names[next(iter(self._names))]
 
+    def newest(self, most: int) -> list[str]:
+        """The accounts something of was seen last. Any thread may call this."""
+        return list(self._names)[-most:]
+
     def went_round(self, left_alone: int, *, round_over: bool) -> None:
         """A claim that looks at every account in turn met too many that are left alone."""
         self._alone += left_alone
