@@ -282,7 +282,9 @@ def test_another_schema_and_no_other_is_touched(rows: Rows, engine: Engine) -> N
 
 
 def locks_of(connection: Any) -> int:
-    return int(connection.scalar(text("select count(*) from pg_locks where locktype = 'advisory'")))
+    """Of this database only: other tests use the same server."""
+    here = "database = (select oid from pg_database where datname = current_database())"
+    return int(connection.scalar(text(f"select count(*) from pg_locks where locktype = 'advisory' and {here}")))
 
 
 def test_a_claim_leaves_no_lock_behind(rows: Rows, store: Store, engine: Engine) -> None:

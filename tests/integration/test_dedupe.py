@@ -100,7 +100,10 @@ def test_a_key_that_is_just_leaving_is_not_used_twice(rows: Rows, shop: Engine) 
                     add(connection)
 
             inserting = threads.submit(insert)
-            waiting = "select count(*) from pg_locks where not granted and locktype = 'transactionid'"
+            waiting = (
+                "select count(*) from pg_locks join pg_stat_activity using (pid) where datname = current_database() "
+                "and not granted and locktype = 'transactionid'"
+            )
             eventually(lambda: rows.one(waiting) == 1)
         with pytest.raises(DBAPIError, match="is just being archived"):
             inserting.result(timeout=20)
