@@ -103,6 +103,7 @@ def make_engine(url: str | URL, schema: str = SCHEMA, **pool: Any) -> Engine:
         url,
         isolation_level="READ COMMITTED",
         hide_parameters=True,
+        pool_use_lifo=True,  # in turn, each of them would be cold for every message of a quiet hour
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "fallback_application_name": APPLICATION_NAME,

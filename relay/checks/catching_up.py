@@ -15,7 +15,7 @@ _LEFT = {
     "ledger": "{rows} redactions have hashes in the ledger that lead back to what they removed",
     "outbox": "{rows} messages have a hash without a salt, which views do not show",
     "archive": "{rows} archived messages have a hash without a salt, which views do not show",
-    "index": "{rows} months of the archive have no index by ordering key, and looking one up reads them whole",
+    "index": "{rows} indexes of the archive's months are missing, and what needs them reads a month whole",
 }
 
 

@@ -22,7 +22,7 @@ _STEPS = {
     "ledger": "hashes of what was redacted get a salt",
     "outbox": "hashes get a salt",
     "archive": "hashes in the archive get a salt",
-    "index": "months of the archive get an index by ordering key",
+    "index": "months of the archive get their indexes",
 }
 
 

@@ -39,36 +39,44 @@ _INDEXES = {
 }
 _NAMES = {"outbox_archive_keys": "_ordering_key_idx", "outbox_archive_finished": "_finished_at_idx"}
 
-# Nobody archives while a month gets its own, and whoever wants to is told so; readers go on.
+# One index a transaction: nobody archives while a month gets its own, and whoever wants to is told so; readers go on.
 _INDEX_MONTH = """
     create function {schema}.index_month(last bigint) returns bigint language plpgsql
         set search_path = pg_catalog, {schema}, pg_temp set lock_timeout = '500ms' as $body$
     declare
         here name := (select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace
                       where c.oid = cast('outbox_archive' as regclass));
-        months name[] := array(
-            select part.relname from pg_inherits i join pg_class part on part.oid = i.inhrelid
-            where i.inhparent = cast('outbox_archive' as regclass) and not exists (
-                select from pg_index x join pg_inherits one on one.inhrelid = x.indexrelid
-                where x.indrelid = part.oid and one.inhparent = cast('outbox_archive_keys' as regclass))
-            order by part.relname);
+        months name[];
+        whole name[];
     begin
-        if months <> '{}' then
-            if not archive_alone() then
-                return last - cardinality(months);
-            end if;
-            <made>
+        select array_agg(part.relname order by part.relname, index.name),
+            array_agg(index.name order by part.relname, index.name)
+        into months, whole
+        from pg_inherits i join pg_class part on part.oid = i.inhrelid
+            cross join unnest(cast('<all>' as text[])) as index (name)
+        where i.inhparent = cast('outbox_archive' as regclass) and not exists (
+            select from pg_index x join pg_inherits one on one.inhrelid = x.indexrelid
+            where x.indrelid = part.oid and one.inhparent = cast(index.name as regclass));
+        if months is null then
+            return last;
+        elsif not archive_alone() then
+            return last - cardinality(months);
         end if;
-        return last - greatest(cardinality(months) - 1, 0);
+        case whole[1]
+            <made>
+        end case;
+        return last - (cardinality(months) - 1);
     exception when lock_not_available then
         return last - cardinality(months);
     end
     $body$
-    """.replace(
+    """.replace("<all>", f"{{{','.join(_INDEXES)}}}").replace(
     "<made>",
     "\n            ".join(
-        f"execute format('create index %I on %I.%I {how}', months[1] || '{_NAMES[name]}', here, months[1]);\n"
-        f"            execute format('alter index %I.{name} attach partition %I.%I', here, here, "
+        f"when '{name}' then\n"
+        f"                execute format('create index %I on %I.%I {how}', "
+        f"months[1] || '{_NAMES[name]}', here, months[1]);\n"
+        f"                execute format('alter index %I.{name} attach partition %I.%I', here, here, "
         f"months[1] || '{_NAMES[name]}');"
         for name, how in _INDEXES.items()
     ),
@@ -83,12 +91,12 @@ INDEXES = (
         <made>
         if later <> '' then
             insert into {schema}.catching_up (step, reached, last)
-            select 'index', 0, count(*) from pg_inherits
+            select 'index', 0, <each> * count(*) from pg_inherits
             where inhparent = cast('{schema}.outbox_archive' as regclass);
         end if;
     end
     $body$
-    """.replace(
+    """.replace("<each>", str(len(_INDEXES))).replace(
         "<made>",
         "\n        ".join(
             f"execute 'create index {name} on ' || later || '{{schema}}.outbox_archive {how}';"

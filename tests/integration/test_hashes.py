@@ -225,7 +225,7 @@ def test_until_then_views_show_no_hash_and_it_goes_on_where_it_was(
     shown = "select count(content_sha256) from relay.audit_message"
     assert (before.one(shown), intact(before)) == (0, INTACT)
     left = "select step, rows from relay.left_to_do() where rows > 0 order by step"
-    assert before.read(left) == [("archive", 1), ("index", 1), ("ledger", 1), ("outbox", 4)]
+    assert before.read(left) == [("archive", 1), ("index", 2), ("ledger", 1), ("outbox", 4)]
     monkeypatch.setenv("RELAY_DATABASE_URL", empty_url)
     told = CliRunner().invoke(command, ["check"]).output
     assert "4 messages have a hash without a salt" in told
@@ -235,7 +235,7 @@ def test_until_then_views_show_no_hash_and_it_goes_on_where_it_was(
         other.execute(text("select from relay.outbox where id = 3 for update"))
         catching_up.catch_up(before.engine, schema="relay", wait_seconds=0.1, batch=1, tell=sentences.append)
     assert sentences[-1].startswith("somebody has the row after id 2 locked")
-    assert before.read(left) == [("archive", 1), ("index", 1), ("outbox", 2)]
+    assert before.read(left) == [("archive", 1), ("index", 2), ("outbox", 2)]
     catching_up.catch_up(before.engine, schema="relay", wait_seconds=60, batch=1, tell=sentences.append)
     assert (before.read(left), intact(before)) == ([], INTACT)
     assert "nothing is left of what migrations leave" in CliRunner().invoke(command, ["check"]).output
