@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,18 @@ def _status(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
+@pytest.fixture(params=["heard", "ignored"])
+def signals(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whether what we start inherits that Ctrl-C and the end of a terminal are ignored, as under nohup."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
+    for number in before:
+        signal.signal(number, signal.SIG_IGN if request.param == "ignored" else signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals")
 def test_it_finds_what_an_executed_one_finds(
     start_relay: StartRelay, execute_relay: StartRelay, tmp_path: Path
 ) -> None:
