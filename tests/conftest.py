@@ -13,6 +13,7 @@ sys.dont_write_bytecode = False
 pytest_plugins = [
     "tests.fixtures.hostility",
     "tests.fixtures.checked",
+    "tests.fixtures.collecting",
     "tests.fixtures.database",
     "tests.fixtures.django_project",
     "tests.fixtures.golden",

@@ -6,8 +6,10 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.architecture.trees import tree, walked
+
 ROOT = Path(__file__).parents[2]
-TREES = {path: ast.parse(path.read_text()) for path in sorted((ROOT / "relay").rglob("*.py"))}
+TREES = {path: tree(path) for path in sorted((ROOT / "relay").rglob("*.py"))}
 
 # Whole modules whose items need none, and why.
 DOCUMENTED_ELSEWHERE = {
@@ -46,8 +48,8 @@ def methods(node: ast.ClassDef) -> set[str]:
 
 PROTOCOLS = [
     (path, node)
-    for path, tree in TREES.items()
-    for node in tree.body
+    for path, module in TREES.items()
+    for node in module.body
     if isinstance(node, ast.ClassDef) and is_protocol(node)
 ]
 
@@ -58,10 +60,10 @@ def told_by_a_protocol(node: ast.ClassDef) -> set[str]:
     return set[str]().union(*(names for names in fitting if names and names <= methods(node)))
 
 
-def silent(path: Path, tree: ast.Module) -> Iterator[str]:
+def silent(path: Path, module: ast.Module) -> Iterator[str]:
     """The public items of a module that have no docstring; a class is followed by its methods."""
     where = str(path.relative_to(ROOT))
-    for item in public(tree.body):
+    for item in public(module.body):
         if not ast.get_docstring(item) and where not in DOCUMENTED_ELSEWHERE:
             yield f"{where}:{item.lineno} {item.name}"
         if isinstance(item, ast.ClassDef):
@@ -76,7 +78,7 @@ def silent(path: Path, tree: ast.Module) -> Iterator[str]:
 
 
 def test_every_public_item_says_what_its_name_cannot() -> None:
-    missing = [item for path, tree in TREES.items() for item in silent(path, tree)]
+    missing = [item for path, module in TREES.items() for item in silent(path, module)]
     assert missing == [], "one line what it gives back, then only what the signature cannot say: units, errors, None"
 
 
@@ -84,8 +86,8 @@ def test_no_docstring_only_repeats_the_name() -> None:
     """``def close``: "Close." tells nobody anything."""
     idle = [
         f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
-        for path, tree in TREES.items()
-        for node in ast.walk(tree)
+        for path in TREES
+        for node in walked(path)
         if isinstance(node, Definition)
         and (told := ast.get_docstring(node))
         and told.lower().strip(" .").replace(" ", "_") == node.name.lower()

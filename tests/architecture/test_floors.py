@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import relay
+from tests.architecture.trees import walked
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "relay"
@@ -149,19 +150,13 @@ def inside(room: str, allowed: set[str]) -> bool:
 
 
 @cache
-def nodes(path: Path) -> tuple[ast.AST, ...]:
-    """Everything in the file, read once for all tests."""
-    return tuple(ast.walk(ast.parse(path.read_text())))
-
-
-@cache
 def imports(path: Path) -> tuple[str, ...]:
     return tuple(_imports(path))
 
 
 def _imports(path: Path) -> Iterator[str]:
     """Every imported module by its full name; ``from a import b`` may import the module a.b and counts as both."""
-    for node in nodes(path):
+    for node in walked(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -270,7 +265,7 @@ def test_only_assembly_wires(part: str) -> None:
 def test_only_settings_reads_the_environment() -> None:
     readers = set()
     for path in modules():
-        words = {node.attr for node in nodes(path) if isinstance(node, ast.Attribute)}
+        words = {node.attr for node in walked(path) if isinstance(node, ast.Attribute)}
         words |= {name.rpartition(".")[2] for name in imports(path) if name.startswith("os.")}
         if words & {"environ", "environb", "getenv", "getenvb"}:
             readers.add(room_of(path))
@@ -292,7 +287,7 @@ def test_one_table_of_sqlstates() -> None:
     with_states = {
         room_of(path)
         for path in modules()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in walked(path)
         if (isinstance(node, ast.Constant) and isinstance(node.value, str) and states.fullmatch(node.value))
         or (isinstance(node, ast.Constant) and node.value == "sqlstate")
     }
@@ -301,7 +296,7 @@ def test_one_table_of_sqlstates() -> None:
 
 
 def test_no_module_changes_its_own_globals() -> None:
-    changers = [path for path in modules() if any(isinstance(n, ast.Global) for n in nodes(path))]
+    changers = [path for path in modules() if any(isinstance(n, ast.Global) for n in walked(path))]
     assert changers == [], "two workers in one process would share it: keep it in an object that is handed on"
 
 
@@ -358,8 +353,8 @@ MAY_NAME_TMC = {
 
 def words_of(path: Path) -> Iterator[str]:
     """Names, texts and imports; what is only a docstring is left out."""
-    told = {id(node.value) for node in nodes(path) if isinstance(node, ast.Expr)}
-    for node in nodes(path):
+    told = {id(node.value) for node in walked(path) if isinstance(node, ast.Expr)}
+    for node in walked(path):
         match node:
             case ast.Attribute(attr=word) | ast.Name(id=word) | ast.arg(arg=word) | ast.keyword(arg=str(word)):
                 yield word

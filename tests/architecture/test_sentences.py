@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.architecture.trees import walked
+
 ROOT = Path(__file__).parents[2]
-TREES = {path: ast.parse(path.read_text()) for path in sorted((ROOT / "relay").rglob("*.py"))}
+MODULES = sorted((ROOT / "relay").rglob("*.py"))
 
 # First words that are names, written as their reader wrote them: columns, a function, a fault, a program.
 NAMES = re.compile(r"(content|messages|topic|relay\.[a-z_]+|psql|relay|initdb)\b|down=")
@@ -38,7 +40,7 @@ class Told(NamedTuple):
 def error_classes() -> set[str]:
     """``RelayError`` and every class made of one, by name."""
     names = {"RelayError"}
-    classes = [node for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    classes = [node for path in MODULES for node in walked(path) if isinstance(node, ast.ClassDef)]
     while (
         more := {node.name for node in classes if names & {ast.unparse(base).split(".")[-1] for base in node.bases}}
         - names
@@ -60,8 +62,8 @@ def literal(node: ast.expr) -> str:
 def all_told() -> Iterator[Told]:
     """Every error made with a sentence of its own; those that pass another one's on begin as that one does."""
     classes = error_classes()
-    for path, tree in TREES.items():
-        for node in ast.walk(tree):
+    for path in MODULES:
+        for node in walked(path):
             if isinstance(node, ast.Call) and node.args and ast.unparse(node.func).split(".")[-1] in classes:
                 hints = [*node.args[1:2], *(word.value for word in node.keywords if word.arg == "hint")]
                 place = f"{path.relative_to(ROOT)}:{node.lineno}"

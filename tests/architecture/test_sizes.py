@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-from functools import cache
 from pathlib import Path
+
+from tests.architecture.trees import tree, walked
 
 ROOT = Path(__file__).parents[2]
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "core", "misc"}
@@ -24,18 +25,12 @@ def line_count(path: Path) -> int:
     return len(path.read_text().splitlines())
 
 
-@cache
-def tree(path: Path) -> ast.Module:
-    """Read once for all tests."""
-    return ast.parse(path.read_text())
-
-
 def longest(paths: list[Path]) -> dict[str, int]:
     """How many lines each function has, the decorators not counted: ``file: function`` -> lines."""
     return {
         f"{name_of(path)}: {node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
         for path in paths
-        for node in ast.walk(tree(path))
+        for node in walked(path)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
 
@@ -79,7 +74,7 @@ def test_a_protocol_is_small_enough_to_be_implemented() -> None:
     methods = {
         f"{name_of(path)}: {node.name}": sum(isinstance(it, ast.FunctionDef | ast.AsyncFunctionDef) for it in node.body)
         for path in MODULES
-        for node in ast.walk(tree(path))
+        for node in walked(path)
         if isinstance(node, ast.ClassDef) and is_protocol(node)
     }
     assert over(LARGEST_PROTOCOL, methods) == {}, "more methods than that: make two protocols, by who asks for them"

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.architecture.trees import tree
+
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "relay").rglob("*.py"))
 
@@ -51,7 +53,7 @@ def named_types(tree: ast.Module) -> Iterator[str]:
 def test_a_name_stands_for_one_class() -> None:
     places: dict[str, list[str]] = defaultdict(list)
     for path in MODULES:
-        for name in named_types(ast.parse(path.read_text())):
+        for name in named_types(tree(path)):
             if not name.startswith("_"):
                 places[name].append(str(path.relative_to(ROOT)))
     twice = {name: found for name, found in places.items() if len(found) > 1 and name not in SHARED_NAMES}

@@ -73,15 +73,24 @@ ONE = [
 ]
 
 
-@pytest.fixture(scope="module", params=["hot", "archived"])
-def full(request: pytest.FixtureRequest, postgres: Server, migrated_template: str) -> Iterator[Connection]:
-    """Many finished messages, and a few that are not."""
+@pytest.fixture(scope="module")
+def filled(postgres: Server, migrated_template: str) -> Iterator[str]:
+    """The name of a database with many finished messages, and a few that are not."""
     with postgres.fresh_database(migrated_template) as name:
         engine = create_engine(postgres.url(name), poolclass=NullPool, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             for statement in FILL.split(";\n"):
                 if statement.strip():
                     connection.execute(text(statement))
+        yield name
+
+
+@pytest.fixture(scope="module", params=["hot", "archived"])
+def full(request: pytest.FixtureRequest, postgres: Server, filled: str) -> Iterator[Connection]:
+    """What finished is where it was, or has moved to the archive."""
+    with postgres.fresh_database(filled) as name:
+        engine = create_engine(postgres.url(name), poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
             if request.param == "archived":
                 begin = engine.execution_options(isolation_level="READ COMMITTED").begin
                 moved = archive.archive(begin, timedelta(0), actor="a", reason="r", batch=10_000)

@@ -34,23 +34,38 @@ def rows(engine: Engine) -> Rows:
     return Rows(engine)
 
 
-def in_encoding(postgres: Server, encoding: str) -> Iterator[Engine]:
+def template(postgres: Server, encoding: str) -> Iterator[str]:
+    """The name of a database in that encoding, with the relay's schema."""
     with postgres.fresh_database(encoding=encoding) as name:
-        url = postgres.url(name)
-        relay.migrate(url)
-        made = create_engine(url, connect_args={"client_encoding": "utf8"})
+        relay.migrate(postgres.url(name))
+        yield name
+
+
+@pytest.fixture(scope="module")
+def template_sql_ascii(postgres: Server) -> Iterator[str]:
+    yield from template(postgres, "SQL_ASCII")
+
+
+@pytest.fixture(scope="module")
+def template_euc_cn(postgres: Server) -> Iterator[str]:
+    yield from template(postgres, "EUC_CN")
+
+
+def copy_of(template: str, postgres: Server) -> Iterator[Engine]:
+    with postgres.fresh_database(template) as name:
+        made = create_engine(postgres.url(name), connect_args={"client_encoding": "utf8"})
         yield made
         made.dispose()
 
 
 @pytest.fixture
-def sql_ascii(postgres: Server) -> Iterator[Engine]:
-    yield from in_encoding(postgres, "SQL_ASCII")
+def sql_ascii(template_sql_ascii: str, postgres: Server) -> Iterator[Engine]:
+    yield from copy_of(template_sql_ascii, postgres)
 
 
 @pytest.fixture
-def euc_cn(postgres: Server) -> Iterator[Engine]:
-    yield from in_encoding(postgres, "EUC_CN")
+def euc_cn(template_euc_cn: str, postgres: Server) -> Iterator[Engine]:
+    yield from copy_of(template_euc_cn, postgres)
 
 
 def refused_with(text: str) -> Callable[[Batch], Answer]:

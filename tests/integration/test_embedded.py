@@ -19,6 +19,7 @@ import pytest
 from relay import embedded
 from relay.embedded import EmbeddedPostgres, find_binaries
 from relay.errors import ConfigurationError, UnreachableError
+from tests.fixtures.database import begin_as_copy
 from tests.fixtures.waiting import eventually
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become another user")
@@ -42,6 +43,13 @@ def folder() -> Iterator[Path]:
     parent.chmod(0o755)
     yield parent / "postgres"
     shutil.rmtree(parent)
+
+
+@pytest.fixture
+def begun(folder: Path, empty_server: EmbeddedPostgres) -> Path:
+    """The same path, where a server has been once: for tests of what comes after a first start."""
+    begin_as_copy(empty_server, folder)
+    return folder
 
 
 def ask(server: EmbeddedPostgres, sql: str) -> list[tuple[Any, ...]]:
@@ -70,10 +78,10 @@ def test_it_is_a_utf8_server_without_tcp(folder: Path) -> None:
         assert ask(server, "select current_user") == [("postgres",)]
 
 
-def test_fsync_is_off_only_when_asked_for(folder: Path) -> None:
-    with EmbeddedPostgres(folder, fast=True) as server:
+def test_fsync_is_off_only_when_asked_for(begun: Path) -> None:
+    with EmbeddedPostgres(begun, fast=True) as server:
         assert ask(server, "show fsync") == [("off",)]
-    with EmbeddedPostgres(folder) as server:
+    with EmbeddedPostgres(begun) as server:
         assert ask(server, "show fsync") == [("on",)]
 
 
@@ -92,8 +100,8 @@ def test_a_later_run_finds_the_data_of_an_earlier_one(folder: Path) -> None:
             assert ask(server, "select count(*) from run") == [(count + 1,)]
 
 
-def test_what_was_committed_survives_a_crash(folder: Path) -> None:
-    with EmbeddedPostgres(folder, fast=True) as server:
+def test_what_was_committed_survives_a_crash(begun: Path) -> None:
+    with EmbeddedPostgres(begun, fast=True) as server:
         ask(server, "create table fact as select 1 as number")
         server.restart("immediate")
         server.restart("immediate")
@@ -101,8 +109,8 @@ def test_what_was_committed_survives_a_crash(folder: Path) -> None:
         assert "not properly shut down" in server.log.read_text()
 
 
-def test_starting_and_stopping_twice_changes_nothing(folder: Path) -> None:
-    server = EmbeddedPostgres(folder, fast=True)
+def test_starting_and_stopping_twice_changes_nothing(begun: Path) -> None:
+    server = EmbeddedPostgres(begun, fast=True)
     server.stop()
     server.start()
     began = ask(server, "select pg_postmaster_start_time()")
@@ -114,9 +122,9 @@ def test_starting_and_stopping_twice_changes_nothing(folder: Path) -> None:
         ask(server, "select 1")
 
 
-def test_a_folder_in_use_is_refused_and_free_again_afterwards(folder: Path) -> None:
-    second = EmbeddedPostgres(folder, fast=True)
-    with EmbeddedPostgres(folder, fast=True) as first:
+def test_a_folder_in_use_is_refused_and_free_again_afterwards(begun: Path) -> None:
+    second = EmbeddedPostgres(begun, fast=True)
+    with EmbeddedPostgres(begun, fast=True) as first:
         with pytest.raises(ConfigurationError, match="Another process uses"):
             second.start()
         assert ask(first, "select 1") == [(1,)]
@@ -124,8 +132,8 @@ def test_a_folder_in_use_is_refused_and_free_again_afterwards(folder: Path) -> N
         assert ask(second, "select 1") == [(1,)]
 
 
-def test_a_stale_pid_file_that_names_a_stranger_keeps_nobody_out(folder: Path) -> None:
-    with EmbeddedPostgres(folder, fast=True) as server:
+def test_a_stale_pid_file_that_names_a_stranger_keeps_nobody_out(begun: Path) -> None:
+    with EmbeddedPostgres(begun, fast=True) as server:
         owner = (server.home / "data").stat().st_uid
     same_user: dict[str, Any] = {"user": owner} if os.geteuid() == 0 else {}
     with subprocess.Popen(["sleep", "300"], **same_user) as stranger:
@@ -137,9 +145,9 @@ def test_a_stale_pid_file_that_names_a_stranger_keeps_nobody_out(folder: Path) -
 
 
 @pytest.mark.parametrize("watchdog_dies_too", [False, True])
-def test_a_killed_run_is_cleared_away(folder: Path, watchdog_dies_too: bool) -> None:
+def test_a_killed_run_is_cleared_away(begun: Path, watchdog_dies_too: bool) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", STARTER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", STARTER, str(begun)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as starter:
         assert starter.stdout is not None
         postgres, watchdog = map(int, starter.stdout.readline().split())
@@ -151,7 +159,7 @@ def test_a_killed_run_is_cleared_away(folder: Path, watchdog_dies_too: bool) -> 
         assert alive(postgres), "nobody was left to end it"
     else:
         eventually(lambda: not alive(postgres))
-    with EmbeddedPostgres(folder, fast=True) as server:
+    with EmbeddedPostgres(begun, fast=True) as server:
         assert not alive(postgres)
         assert ask(server, "select 1") == [(1,)]
 
@@ -164,25 +172,25 @@ def test_the_folder_may_have_any_name(folder: Path, name: str) -> None:
         assert ask(server, "select 1") == [(1,)]
 
 
-def test_over_tcp_it_wants_the_password(folder: Path) -> None:
-    with EmbeddedPostgres(folder, port=0, fast=True) as server:
+def test_over_tcp_it_wants_the_password(begun: Path) -> None:
+    with EmbeddedPostgres(begun, port=0, fast=True) as server:
         assert f"@127.0.0.1:{server.port}/" in server.url()
         assert ask(server, "select inet_server_port()") == [(server.port,)]
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             psycopg.connect(f"postgresql://postgres:wrong@127.0.0.1:{server.port}/postgres")
 
 
-def test_a_port_that_somebody_else_got_first_is_another_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_somebody_else_got_first_is_another_one(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         drawn, draw = [taken.getsockname()[1]] * 2, embedded._free_port
         monkeypatch.setattr(embedded, "_free_port", lambda: drawn.pop() if drawn else draw())
-        with EmbeddedPostgres(folder, port=0, fast=True) as server:
+        with EmbeddedPostgres(begun, port=0, fast=True) as server:
             assert not drawn
             assert ask(server, "select inet_server_port()") == [(server.port,)]
         with pytest.raises(UnreachableError, match="did not start"):  # a port that was asked for is no other one
-            EmbeddedPostgres(folder, port=taken.getsockname()[1], fast=True).start()
+            EmbeddedPostgres(begun, port=taken.getsockname()[1], fast=True).start()
 
 
 def test_an_interrupted_initdb_is_begun_again(folder: Path) -> None:
@@ -193,8 +201,8 @@ def test_an_interrupted_initdb_is_begun_again(folder: Path) -> None:
         assert ask(server, "select 1") == [(1,)]
 
 
-def test_data_that_no_server_can_read_are_one_clear_error(folder: Path) -> None:
-    with EmbeddedPostgres(folder, fast=True) as server:
+def test_data_that_no_server_can_read_are_one_clear_error(begun: Path) -> None:
+    with EmbeddedPostgres(begun, fast=True) as server:
         pass
     (server.home / "data" / "PG_VERSION").write_text("9.6\n")
     with pytest.raises(Exception, match=r"did not start: .*") as caught:
@@ -202,8 +210,8 @@ def test_data_that_no_server_can_read_are_one_clear_error(folder: Path) -> None:
     assert str(server.log) in caught.value.hint  # type: ignore[attr-defined]
 
 
-def test_psql_is_there(folder: Path) -> None:
-    with EmbeddedPostgres(folder, fast=True) as server:
+def test_psql_is_there(begun: Path) -> None:
+    with EmbeddedPostgres(begun, fast=True) as server:
         url = server.url().replace("+psycopg", "")
         answer = subprocess.run([server.psql, "-X", "-t", url, "-c", "select 42"], capture_output=True, text=True)
         assert answer.stdout.strip() == "42", answer.stderr

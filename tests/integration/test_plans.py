@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.pool import NullPool
 
 from relay.sql import statement
 from relay.store import ClaimLimits, Store
 from relay.store.claim import statements as sql
+from tests.fixtures.database import Server
 from tests.fixtures.plans import nodes, spoilt_engine
 from tests.fixtures.rows import Rows
 
@@ -80,6 +82,23 @@ def lock_ready(engine: Engine, **parameters: Any) -> Explained:
     return found
 
 
+@pytest.fixture(scope="module")
+def finished(postgres: Server, migrated_template: str) -> Iterator[str]:
+    """The name of a database with FINISHED in it. A test that uses this fixture has a clone of it."""
+    with postgres.fresh_database(migrated_template) as name:
+        engine = create_engine(postgres.url(name), poolclass=NullPool)
+        Rows(engine).run("alter table relay.outbox set (autovacuum_enabled = off)")  # nobody else analyzes it
+        Rows(engine).run(FINISHED)
+        yield name
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, postgres: Server) -> Iterator[str]:
+    template = "finished" if "finished" in request.fixturenames else "migrated_template"
+    with postgres.fresh_database(request.getfixturevalue(template)) as name:
+        yield postgres.url(name)
+
+
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     made = spoilt_engine(database_url)
@@ -128,8 +147,8 @@ def test_promise_8_messages_that_wait_for_a_retry_cost_nothing_though_they_are_o
     assert (found.rows, found.pages <= FEW_PAGES) == (401, True)
 
 
+@pytest.mark.usefixtures("finished")
 def test_promise_8_a_hot_key_costs_one_step_however_long_its_queue(rows: Rows, engine: Engine) -> None:
-    rows.run(FINISHED)
     rows.add(20_000, key="hot")
     rows.add(50, key_each="other")
     rows.run("analyze relay.outbox")
@@ -167,9 +186,9 @@ def test_failed_messages_may_hold_their_keys_without_a_look_at_all_of_them(rows:
     assert (found.rows, found.pages <= 20 * 400) == (401, True)
 
 
+@pytest.mark.usefixtures("finished")
 def test_the_plan_for_any_values_is_as_good(rows: Rows, engine: Engine) -> None:
     """After five executions the driver prepares the statement, and PostgreSQL may settle on one plan for all values."""
-    rows.run(FINISHED)
     rows.add(20_000)
     rows.run("analyze relay.outbox")
     prepared = str(statement(sql.LOCK_READY, "relay"))
@@ -205,9 +224,9 @@ def name_calls(engine: Engine, ids: list[int], keys: list[str | None]) -> Explai
     return found
 
 
+@pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize("analyzed", [True, False], ids=["analyzed", "never analyzed"])
 def test_naming_looks_at_open_calls_and_earlier_heads_alone(rows: Rows, engine: Engine, analyzed: bool) -> None:
-    rows.run(FINISHED)
     rows.run(SETTLED_CALLS)
     rows.add(20_000, key="hot")
     unkeyed = rows.add(50)
