@@ -46,9 +46,10 @@ def lost(source: Section, translated: Section) -> list[str]:
     found |= {f"`{code}` is not in the English section" for code in codes(translated.prose) if code not in body}
     if [len(row) for row in rows(source)] != [len(row) for row in rows(translated)]:
         found.add("a row or a column of a table")
-    for said, row in zip(rows(source), rows(translated), strict=False):
-        for cell, there in zip(said, row, strict=False):
-            found |= {f"`{code}` in {row[0].strip()}" for code in codes(cell) - codes(there)}
+    else:
+        for said, row in zip(rows(source), rows(translated), strict=True):
+            for cell, there in zip(said, row, strict=True):
+                found |= {f"`{code}` in {row[0].strip()}" for code in codes(cell) - codes(there)}
     for what, sign in (("an item of a list", "\n- "), ("a link", "](")):
         if source.prose.count(sign) > translated.prose.count(sign):
             found.add(what)
