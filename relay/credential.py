@@ -11,6 +11,11 @@ import json
 from dataclasses import dataclass
 
 
+def fingerprint(*texts: str) -> str:
+    """16 hex digits over these secrets in this order."""
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Credential:
     """``session`` is the user's authorization; the messages of one call are all attributed to that user.
@@ -28,5 +33,4 @@ class Credential:
     @property
     def fingerprint(self) -> str:
         """16 hex digits over all three parts; an absent session and an empty one are the same."""
-        parts = json.dumps([self.app_key, self.app_secret, self.session or ""])
-        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+        return fingerprint(self.app_key, self.app_secret, self.session or "")

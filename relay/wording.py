@@ -29,16 +29,29 @@ def problems_of(
     ``named`` says how an option is called, by the name of its field, or all of them together by an
     empty one; without it that is its variable.
     """
-    fields, lines = {str(option.validation_alias): name for name, option in options.items()}, []
+    return [line for _, line in problems_by_option(error, options, hidden=hidden, named=named)]
+
+
+def problems_by_option(
+    error: ValidationError,
+    options: Mapping[str, FieldInfo],
+    *,
+    hidden: Collection[str],
+    named: Callable[[str], str] | None = None,
+) -> list[tuple[str, str]]:
+    """The same lines, each after its option: its variable where it has one, else its field; none if of several."""
+    fields = {str(option.validation_alias): name for name, option in options.items()}
+    lines: list[tuple[str, str]] = []
     for problem in error.errors(include_url=False):
         place = str(problem["loc"][0]) if problem["loc"] else ""  # the variable; the field where a default is wrong
         field = fields.get(place, place)
         if field not in options:  # of several together: what was given is all of it
-            lines.append((f"{named('')}: " if named else "") + _requirement(problem, None))
+            lines.append(("", (f"{named('')}: " if named else "") + _requirement(problem, None)))
             continue
         name = named(field) if named else options[field].validation_alias
         shown = "" if field in hidden or problem["type"] == "missing" else f", got {problem['input']}"
-        lines.append(f"{name}: {_requirement(problem, options[field])}{shown}")
+        option = str(options[field].validation_alias or field)
+        lines.append((option, f"{name}: {_requirement(problem, options[field])}{shown}"))
     return lines
 
 

@@ -28,9 +28,9 @@ def add(topic: str, content: str, as_json: bool, **columns: Any) -> None:
     """
     from relay.assembly.database import opened
     from relay.outbox import add as insert
-    from relay.settings import load
+    from relay.settings import FOR_TABLES, load_for
 
-    settings = load()
+    settings = load_for(FOR_TABLES)
     data = _standard_input() if content == "-" else content
     given = {name: value for name, value in columns.items() if value is not None}
     with opened(settings, who=verb_in_use()) as database, database.acting() as engine, engine.begin() as connection:

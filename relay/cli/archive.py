@@ -58,11 +58,11 @@ def archive(
     The dedupe key stays known: a second insert with it does nothing, until RELAY_DEDUPE_KEEP_DAYS have passed. May be
     stopped and run again at any time. Nothing is deleted but by --drop, the oldest month first.
     """
-    from relay.settings import load
+    from relay.settings import FOR_TABLES, load_for
 
     if [older_than is not None, listing, dropping is not None].count(True) != 1:
         raise click.UsageError("say one of --older-than, --list, --drop")
-    settings = load()
+    settings = load_for(FOR_TABLES)
     if listing:
         _list(settings, as_json)
     elif older_than is not None:

@@ -27,11 +27,11 @@ def dashboard(host: str, port: int, root_path: str, hash_password: bool) -> None
         return
     from relay.dashboard import create_app
     from relay.dashboard.serving import refuse_strangers, serve
-    from relay.settings import load
+    from relay.settings import FOR_DASHBOARD, load_for
 
     if root_path and (not root_path.startswith("/") or root_path.endswith("/")):
         raise click.BadParameter("it begins with a slash and ends without one: /relay", param_hint="--root-path")
-    settings = load()
+    settings = load_for(FOR_DASHBOARD)
     refuse_strangers(settings, host)
     serve(
         create_app(settings), host, port, root_path=root_path,

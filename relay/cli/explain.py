@@ -49,9 +49,9 @@ def _explainers() -> list[Explainer]:
     """Of the producers in use; where the settings say nothing of use, of those that come with the relay."""
     from relay.assembly.producers import explainers, explainers_of
     from relay.errors import ConfigurationError
-    from relay.settings import load
+    from relay.settings import load_for
 
     try:
-        return explainers(load())
+        return explainers(load_for(()))
     except ConfigurationError:
         return explainers_of()

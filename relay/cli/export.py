@@ -109,9 +109,9 @@ def _write(
     from relay.assembly.database import opened
     from relay.exports import Plan
     from relay.exports import export as write
-    from relay.settings import load
+    from relay.settings import FOR_TABLES, load_for
 
-    settings = load()
+    settings = load_for(FOR_TABLES)
     plan = Plan(form, since, until, _preceding(previous), _preceding(after and after / "manifest.json"))
     with (
         opened(settings, who=verb_in_use()) as database,

@@ -18,7 +18,7 @@ from relay.errors import ConfigurationError, RelayError
 
 # What the extra ``worker`` brings, as it is imported.
 OF_THE_WORKER = {"aiohttp", "alembic", "click", "httpx", "prometheus_client", "psycopg", "pydantic"} | {
-    "pydantic_settings", "starlette", "structlog", "uvicorn"
+    "starlette", "structlog", "uvicorn"
 }  # fmt: skip
 OF_THE_DASHBOARD = {"jinja2", "markupsafe"}  # and what only the extra dashboard brings
 _OF_OTHERS = "Nothing of the relay's imports it. Install what needs it as a whole; pip check says what is missing."

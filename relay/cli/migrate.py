@@ -40,7 +40,7 @@ def migrate(
     from relay.checks.server import encoding_trouble
     from relay.database import server_encoding
     from relay.revisions import HEAD, migrating, require_head
-    from relay.settings import load
+    from relay.settings import FOR_TABLES, load_for
 
     if start and not sql:
         raise click.UsageError("--from belongs to --sql: a database knows which revision it is at")
@@ -48,7 +48,7 @@ def migrate(
         raise click.UsageError("--no-transaction belongs to --sql: what is run here is one transaction")
     if check and (sql or start or to != "head"):
         raise click.UsageError("--check asks whether the tables are at head, and goes with none of the others")
-    settings = load()
+    settings = load_for(() if sql else FOR_TABLES)
     if check:
         with (
             opened(settings, who=verb_in_use()) as database,

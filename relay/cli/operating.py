@@ -110,12 +110,12 @@ def _operate(
 ) -> None:
     from relay.assembly.database import opened
     from relay.operators import actions
-    from relay.settings import load
+    from relay.settings import FOR_TABLES, load_for
 
     _require_choice(ids, filters)
     selection = {"ids": ids} if ids else filters
     order = ordered(reason, actor, dry_run, {**selection, **manner})
-    settings = load()
+    settings = load_for(FOR_TABLES)
     with opened(settings, who=verb_in_use()) as database, database.operating() as engine:
         with engine.connect() as connection:
             named = ids or actions.find(connection, actions.ActionFilter(**filters), verb=verb)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import click
@@ -43,6 +44,20 @@ def rate(text: str) -> float:
     if not 0.001 <= number <= 1_000_000:
         raise click.BadParameter(f"{text!r} is no rate; write a number from 0.001 to 1000000.")
     return number
+
+
+_FLAGS = (
+    click.option("--concurrency", type=int, help="Calls in flight in this process."),
+    click.option("--batch-size", type=int, help="Messages in a call, at most 50."),
+    click.option("--producer", help="One of the relay's, or the name of an entry point."),
+)
+
+
+def worker_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of the settings that are flags, too."""
+    for option in reversed(_FLAGS):
+        command = option(command)
+    return command
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")

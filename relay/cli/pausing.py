@@ -47,12 +47,12 @@ def pause(
     """
     from relay.assembly.database import opened
     from relay.operators import actions
-    from relay.settings import load
+    from relay.settings import FOR_TABLES, load_for
 
     scope = _scope(account, app)
     actions.require_possible(scope)
     order = ordered(reason, actor, dry_run, {"scope": scope, "for": lasting})
-    settings = load()
+    settings = load_for(FOR_TABLES)
     with opened(settings, who=verb_in_use()) as database, database.operating() as engine, engine.begin() as connection:
         before = actions.pause_in_force(connection, scope)
         until, action = None, None
@@ -91,7 +91,7 @@ def resume(
     """
     from relay.assembly.database import opened
     from relay.operators import actions
-    from relay.settings import load
+    from relay.settings import FOR_TABLES, load_for
 
     named = [f"account:{name}" for name in accounts if name] + [f"app:{key}" for key in apps if key]
     scopes = list(dict.fromkeys(named))
@@ -101,7 +101,7 @@ def resume(
         )
     stated = {"error": error_code, "scopes": scopes} if len(scopes) != 1 else {"scope": scopes[0]}
     order = ordered(reason, actor, dry_run, {name: value for name, value in stated.items() if value})
-    settings = load()
+    settings = load_for(FOR_TABLES)
     with opened(settings, who=verb_in_use()) as database, database.operating() as engine:
         with engine.connect() as connection:
             found = actions.pauses_in_force(connection, scopes or None, error_code=error_code)

@@ -12,6 +12,7 @@ import click
 from relay.cli.acting import ordered
 from relay.cli.options import duration, json_option, verb_in_use
 from relay.cli.printing import print_facts, print_json, print_table, say, shown
+from relay.cli.watching import watch_option, watched
 
 if TYPE_CHECKING:
     from relay.operators.ledger import Order
@@ -26,21 +27,37 @@ _LARGEST_ID = 2**63 - 1
 @click.command()
 @json_option
 @click.option("--fail-if-older", type=duration, help="Exit with 3 if the oldest due message has waited longer.")
-def status(as_json: bool, fail_if_older: timedelta | None) -> None:
+@watch_option
+def status(as_json: bool, fail_if_older: timedelta | None, watch: float | None) -> None:
     """Show what waits, is in flight and got through; failures, pauses, workers."""
+    if watch is not None:
+        if fail_if_older is not None:
+            raise click.UsageError("--watch and --fail-if-older exclude each other: one goes on, the other one ends")
+        watched(watch, _asked_for_status, lambda found: _show_status(found, as_json), headed=not as_json)
+        return
+    found = _asked_for_status()
+    _show_status(found, as_json)
+    if fail_if_older is not None and (found[0].oldest_due_seconds or 0) > fail_if_older.total_seconds():
+        raise click.exceptions.Exit(THE_CONDITION_HOLDS)
+
+
+def _asked_for_status() -> tuple[Status, Throughput, Throughput]:
     from relay import reports
     from relay.assembly.database import opened
-    from relay.settings import load
+    from relay.settings import FOR_TABLES, load_for
 
-    with opened(load(), who=verb_in_use(), any_text=True) as database, database.reading() as connection:
+    settings = load_for(FOR_TABLES)
+    with opened(settings, who=verb_in_use(), any_text=True) as database, database.reading() as connection:
         found = reports.status(connection)
-        hour, day = reports.throughput(connection, reports.HOUR), reports.throughput(connection, reports.DAY)
+        return found, reports.throughput(connection, reports.HOUR), reports.throughput(connection, reports.DAY)
+
+
+def _show_status(asked: tuple[Status, Throughput, Throughput], as_json: bool) -> None:
+    found, hour, day = asked
     if as_json:
         print_json({**asdict(found), "last_hour": hour, "last_day": day})
     else:
         _print_status(found, hour, day)
-    if fail_if_older is not None and (found.oldest_due_seconds or 0) > fail_if_older.total_seconds():
-        raise click.exceptions.Exit(THE_CONDITION_HOLDS)
 
 
 @click.command()
@@ -57,9 +74,10 @@ def list_messages(limit: int, after: int | None, as_json: bool, **wanted: Any) -
     """List messages, the newest first."""
     from relay import reports
     from relay.assembly.database import opened
-    from relay.settings import load
+    from relay.settings import FOR_TABLES, load_for
 
-    with opened(load(), who=verb_in_use(), any_text=True) as database, database.reading() as connection:
+    settings = load_for(FOR_TABLES)
+    with opened(settings, who=verb_in_use(), any_text=True) as database, database.reading() as connection:
         lines, following = reports.messages(connection, reports.Filter(**wanted), limit=limit, after=after)
     if as_json:
         print_json({"items": lines, "next": following})
@@ -85,12 +103,12 @@ def show(message_id: int, reveal: bool, reason: str | None, actor: str | None, a
     from relay import reports
     from relay.assembly.database import opened
     from relay.errors import RelayError
-    from relay.settings import load
+    from relay.settings import FOR_TABLES, load_for
 
     if not reveal and (reason or actor):
         raise click.UsageError("--reason and --actor go with --reveal")
     order = ordered(reason, actor, False, {"ids": [message_id]}) if reveal else None
-    settings = load()
+    settings = load_for(FOR_TABLES)
     with opened(settings, who=verb_in_use(), any_text=True) as database, database.reading() as connection:
         found = reports.message(connection, message_id)
     if found is None:

@@ -39,10 +39,10 @@ def redact(ids: tuple[int, ...], reason: str | None, actor: str | None, dry_run:
     """
     from relay.assembly.database import opened
     from relay.operators import actions
-    from relay.settings import load
+    from relay.settings import FOR_TABLES, load_for
 
     order = ordered(reason, actor, dry_run, {"ids": ids})
-    settings = load()
+    settings = load_for(FOR_TABLES)
     with opened(settings, who=verb_in_use()) as database, database.operating() as engine, engine.begin() as connection:
         if dry_run:
             tell_preview(actions.preview(connection, "redact", ids), as_json=as_json)
@@ -66,10 +66,10 @@ def prune(
     """
     from relay.assembly.database import opened
     from relay.operators import retention
-    from relay.settings import load
+    from relay.settings import FOR_TABLES, load_for
 
     order = ordered(reason or "retention", actor, dry_run, {"older_than": older_than})
-    settings = load()
+    settings = load_for(FOR_TABLES)
     with opened(settings, who=verb_in_use()) as database, database.operating() as engine:
         if dry_run:
             with engine.connect() as connection:

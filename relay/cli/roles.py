@@ -24,7 +24,7 @@ def roles(sql: bool, owner_only: bool, **names: str) -> None:
     of the tables, if it may create roles, or by a superuser.
     """
     from relay.roles import MAY, RoleNames, roles_sql
-    from relay.settings import load
+    from relay.settings import schema_name
 
     if owner_only and not sql:
         raise click.UsageError("--owner-only belongs to --sql")
@@ -33,4 +33,4 @@ def roles(sql: bool, owner_only: bool, **names: str) -> None:
         return
     if len(set(names.values())) < len(names):
         raise click.UsageError("each role needs a name of its own")
-    say_exactly(roles_sql(RoleNames(**names), schema=load().schema_name, owner_only=owner_only))
+    say_exactly(roles_sql(RoleNames(**names), schema=schema_name(), owner_only=owner_only))

@@ -11,6 +11,7 @@ import click
 
 from relay import background
 from relay.assembly.worker import OpenWorker, assembled
+from relay.cli.options import worker_flags
 from relay.cli.printing import say
 from relay.events import Observer
 from relay.observers.logs import LogLines, silence_libraries
@@ -22,9 +23,7 @@ from relay.worker import Report, Until
 @click.command()
 @click.option("--drain", is_flag=True, help="End when nothing is pending or in flight.")
 @click.option("--once", is_flag=True, help="End after one batch.")
-@click.option("--concurrency", type=int, help="Calls in flight in this process.")
-@click.option("--batch-size", type=int, help="Messages in a call, at most 50.")
-@click.option("--producer", help="tmc, stdout, or the name of an entry point.")
+@worker_flags
 def run(drain: bool, once: bool, concurrency: int | None, batch_size: int | None, producer: str | None) -> None:
     """Produce pending messages until stopped.
 

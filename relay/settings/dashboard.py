@@ -7,19 +7,22 @@ from pathlib import Path
 from relay.errors import needs
 
 with needs("worker", "relay.settings"):
-    from pydantic import Field
-    from pydantic_settings import BaseSettings
+    from pydantic import BaseModel, Field
 
 from relay.settings.values import CONFIG, DatabaseUrl, PlainText, Zone
 
 
-class DashboardSettings(BaseSettings):
+class DashboardSettings(BaseModel):
     """A part of ``relay.settings.Settings``, which is what is made."""
 
     model_config = CONFIG
 
-    dashboard_database_url: DatabaseUrl | None = Field(None, repr=False)  # of a login that only reads
-    dashboard_zone: Zone = "Asia/Shanghai"  # for whoever has not chosen one; UTC stands beside it
-    dashboard_users_file: Path | None = None  # NAME:HASH a line
-    dashboard_user_header: PlainText | None = None  # in which a proxy says who looks
-    dashboard_trusted_proxies: PlainText = ""  # whose header is believed: addresses and networks, with commas
+    dashboard_database_url: DatabaseUrl | None = Field(
+        None, repr=False, description="of a login that only reads; else that of the relay"
+    )
+    dashboard_zone: Zone = Field("Asia/Shanghai", description="for whoever has not chosen one; UTC stands beside it")
+    dashboard_users_file: Path | None = Field(None, description="who may look: a file with NAME:HASH a line")
+    dashboard_user_header: PlainText | None = Field(None, description="in which a proxy says who looks")
+    dashboard_trusted_proxies: PlainText = Field(
+        "", description="whose header is believed: addresses and networks, with commas"
+    )

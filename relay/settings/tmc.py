@@ -13,31 +13,33 @@ from urllib.parse import urlsplit
 from relay.errors import ConfigurationError, needs
 
 with needs("worker", "relay.settings"):
-    from pydantic import Field, ValidationInfo, field_serializer, field_validator
-    from pydantic_settings import BaseSettings
+    from pydantic import BaseModel, Field, ValidationInfo, field_serializer, field_validator
 
 from relay.addresses import is_loopback
 from relay.settings.values import A_DAY, CONFIG, HiddenText, KeyText, variable_of
 
 OURS = "tmc"
 OUR_SECRETS = ("tmc_app_secret", "tmc_session")
+OUR_KEYS = ("tmc_app_key",)
 OUR_ADDRESSES = ("tmc_url",)  # when it is wrong: an address may contain a password
 
 
-class TmcSettings(BaseSettings):
+class TmcSettings(BaseModel):
     """A part of ``relay.settings.Settings``, which is what is made."""
 
     model_config = CONFIG
 
-    tmc_allow_http: bool = False
-    tmc_url: str = "https://eco.taobao.com/router/rest"
-    tmc_app_key: KeyText | None = None
-    tmc_app_secret: HiddenText | None = None
-    tmc_session: HiddenText | None = None
-    tmc_sign_method: Literal["hmac-sha256", "hmac", "md5"] = "hmac-sha256"
-    tmc_format: Literal["json", "xml"] = "json"
-    tmc_simplify: bool = False
-    tmc_timeout_seconds: float = Field(15, gt=0, le=A_DAY)  # from connecting to the last byte of the answer
+    tmc_allow_http: bool = Field(False, description="permit http beyond this machine")
+    tmc_url: str = Field("https://eco.taobao.com/router/rest", description="where calls go")
+    tmc_app_key: KeyText | None = Field(None, description="with the secret and the session: the account default")
+    tmc_app_secret: HiddenText | None = Field(None, description="signs each call")
+    tmc_session: HiddenText | None = Field(None, description="whose messages they are; not every platform needs one")
+    tmc_sign_method: Literal["hmac-sha256", "hmac", "md5"] = Field("hmac-sha256", description="how calls are signed")
+    tmc_format: Literal["json", "xml"] = Field("json", description="in which form the platform answers")
+    tmc_simplify: bool = Field(False, description="ask the platform for the shorter form of its answers")
+    tmc_timeout_seconds: float = Field(
+        15, gt=0, le=A_DAY, description="a whole call, from connecting to the last byte of the answer"
+    )
 
     @field_validator("tmc_url")
     @classmethod

@@ -23,9 +23,9 @@ def relay_schema() -> str:
 @pytest.fixture(scope="session")
 def relay_database_url() -> str:
     """Where the test database is, as the owner of the tables; override it, or set RELAY_DATABASE_URL."""
-    from relay.settings import load
+    from relay.settings import FOR_TABLES, load_for
 
-    url = load().database_url
+    url = load_for(FOR_TABLES).database_url
     if url is None:
         pytest.fail(
             "relay_database_url: where is the test database? Define a fixture of this name that returns its URL, "

@@ -49,7 +49,9 @@ ACTS = {
     "archive": (("archive", "--older-than", "0s"), "nothing is archived"),
 }
 # They wait in ways of their own, each with a test of its own, or write into no table of the relay's.
-APART = {"migrate", "run", "demo", "sandbox", "check", "explain", "roles", "topics", "version"}
+APART = {
+    *("migrate", "run", "demo", "sandbox", "dashboard", "check", "config", "explain", "roles", "topics", "version")
+}
 # Of these it is enough that they read in bounded time.
 READS = {"status": ("status",), "list": ("list",), "export": ("export", "evidence")}
 OTHERWISE = (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 HEAVY = {
-    "aiohttp", "alembic", "asyncio", "httpx", "prometheus_client", "psycopg", "pydantic", "pydantic_settings",
+    "aiohttp", "alembic", "asyncio", "httpx", "prometheus_client", "psycopg", "pydantic",
     "sqlalchemy", "starlette", "structlog", "uvicorn",
 }  # fmt: skip
 PROGRAM = """

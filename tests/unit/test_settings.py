@@ -68,6 +68,11 @@ def test_defaults_are_those_of_the_contract() -> None:
         "metrics_accounts": 20,
         "log_level": "info",
         "log_format": "auto",
+        "dashboard_database_url": None,
+        "dashboard_zone": "Asia/Shanghai",
+        "dashboard_users_file": None,
+        "dashboard_user_header": None,
+        "dashboard_trusted_proxies": "",
     }, "the default of a setting is a promise: write a new one down here"
 
 
