@@ -15,7 +15,7 @@ from relay.cli.printing import say
 @click.option("--root-path", default="", metavar="PREFIX", help="What a proxy takes off the path: /relay.")
 @click.option("--hash-password", is_flag=True, help="Read a password from stdin, and print its hash.")
 def dashboard(host: str, port: int, root_path: str, hash_password: bool) -> None:
-    """Show the pages of the dashboard: what is wrong, and what became of each message.
+    """Show pages: what is wrong, and what became of each message.
 
     It reads, and changes nothing; RELAY_DASHBOARD_DATABASE_URL names the login that it reads by, best one in the role
     relay_dashboard. Beyond this machine it starts only where people have to say who they are.
