@@ -13,12 +13,30 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class WorkerStarted:
-    """``worker`` as in its call rows; ``producer`` is the name it is registered by; ``concurrency`` calls at once."""
+    """``worker`` as in its call rows; ``producer`` is the name it is registered by; ``concurrency`` calls at once.
+
+    The rest says what it works with, as far as whoever wired it knows: the ``version`` of the relay, the ``database``
+    without a password, the version of ``postgresql``, where calls go (``platform``), and where ``metrics`` are.
+    """
 
     name: ClassVar[str] = "worker.started"
     worker: str
     producer: str
     concurrency: int
+    version: str | None = None
+    database: str | None = None
+    postgresql: str | None = None
+    schema: str | None = None
+    platform: str | None = None
+    metrics: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something that keeps nobody from sending messages, and had better be mended: ``reason`` is a sentence."""
+
+    name: ClassVar[str] = "warning"
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +254,7 @@ class WorkerStopped:
 
 Event = (
     WorkerStarted
+    | Warned
     | PollingOnly
     | Claimed
     | CallSettled

@@ -93,6 +93,34 @@ def escaped(text: str, *, keep: str = "") -> str:
     return _replaced(text, keep, lambda code: f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
 
 
+def width(text: str) -> int:
+    """Columns on a terminal, where a Chinese character takes two."""
+    return sum(
+        0 if unicodedata.category(character) in ("Mn", "Me", "Cf")
+        else 1 + (unicodedata.east_asian_width(character) in "WF")
+        for character in text
+    )  # fmt: skip
+
+
+def folded(text: str, columns: int, *, indent: int) -> str:
+    """In lines of at most this many columns, broken at blanks where there are any; all but the first are indented."""
+    lines, line = [], ""
+    for word in text.split(" "):
+        longer = f"{line} {word}" if line else word
+        if width(longer) <= columns or not line.strip():
+            line = longer
+        else:
+            lines.append(line)
+            line = " " * indent + word
+        while width(line) > columns:
+            cut = len(line)
+            while width(line[:cut]) > columns:
+                cut -= 1
+            lines.append(line[:cut])
+            line = " " * indent + line[cut:]
+    return "\n".join([*lines, line])
+
+
 def json_text(value: Any, **options: Any) -> str:
     """JSON that is read as the exact value, and printed is nothing but what it shows. Options are of ``json.dumps``."""
     return _replaced(json.dumps(value, ensure_ascii=False, **options), "\n", _in_json)

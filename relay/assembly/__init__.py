@@ -4,7 +4,8 @@
              ├─> accounts    the sources of credentials
              ├─> producers   the producer of the settings, and what it is told
              ├─> worker      all of these with the store, the wake-up and the observers: a worker that can run
-             ├─> platform    the sandbox that plays the platform for these credentials
+             ├─> introduction  what the first line of its log says
+             ├─> configuration every option with its source, whatever is wrong
              ├─> examination what a doctor finds in all of these
              ├─> remainder   why a drain ended although messages are pending
              └─> embedding   that worker inside an application: relay.open_worker, relay.running, relay.drain

@@ -22,6 +22,7 @@ from relay.accounts import Accounts
 from relay.addresses import conninfo, normalized_url
 from relay.assembly.accounts import exposed, open_accounts
 from relay.assembly.database import plain_engine
+from relay.assembly.introduction import introduced
 from relay.assembly.probes import probed_by
 from relay.assembly.producers import call_messages, producer_for
 from relay.assembly.start import record_start
@@ -29,7 +30,7 @@ from relay.background import in_thread
 from relay.checks.server import encoding_trouble
 from relay.database import Database, explained, server_encoding
 from relay.errors import ConfigurationError, RelayError
-from relay.events import Events, Observer
+from relay.events import Events, Observer, WorkerStarted
 from relay.observers.metrics import Metrics
 from relay.outcomes import Policy
 from relay.producers import Producer
@@ -158,6 +159,7 @@ def _opened(settings: Settings, name: str, observer: Observer, warn: Warn, means
             require_head(connection, settings.schema_name)  # a login that may not read it is no worker's
             if trouble := encoding_trouble(server_encoding(connection)):
                 warn(trouble)
+            started = introduced(settings, name, connection)
         producer = producer_for(settings, accounts.credential, clock.now)
         store, worker = wired(
             engine,
@@ -170,6 +172,7 @@ def _opened(settings: Settings, name: str, observer: Observer, warn: Warn, means
             routing=accounts,
             clock=clock,
             wakeup=wakeup,
+            started=started,
         )
         stack.callback(store.close)
         means.record(store, settings, warn)
@@ -192,11 +195,12 @@ def wired(
     clock: Clock | None = None,
     wakeup: Wakeup | None = None,
     floors: Floors | None = None,
+    started: WorkerStarted | None = None,
 ) -> tuple[Store, Worker]:
     """A worker and its store, from parts that are there: also for a program that measures or tries one.
 
     The engine, which knows the schema, becomes the store's own. Without a directory no account needs credentials,
-    without a routing all go one way, without a wake-up it polls.
+    without a routing all go one way, without a wake-up it polls. ``started`` is how it introduces itself.
     """
     store = Store(engine, worker=name, lease_seconds=options.lease_seconds, floors=floors)
     worker = Worker(
@@ -210,6 +214,7 @@ def wired(
         routing=routing,
         clock=clock,
         wakeup=wakeup,
+        started=started,
     )
     return store, worker
 

@@ -13,11 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import IO, Any
-from unicodedata import category, east_asian_width
 
 import click
 
-from relay.showing import escaped, json_text
+from relay.showing import escaped, json_text, width
 
 _AT_AN_END = re.compile(r"^[ \u3000]+|[ \u3000]+\Z")
 
@@ -71,14 +70,6 @@ def shown(value: object) -> str:
     if isinstance(value, timedelta):
         return str(timedelta(seconds=int(value.total_seconds())))
     return _AT_AN_END.sub(lambda blanks: "".join(f"\\u{ord(each):04x}" for each in blanks[0]), escaped(str(value)))
-
-
-def width(text: str) -> int:
-    """Columns on a terminal."""
-    return sum(
-        0 if category(character) in ("Mn", "Me", "Cf") else 1 + (east_asian_width(character) in "WF")
-        for character in text
-    )
 
 
 def _plain(value: Any, name: str = "") -> Any:

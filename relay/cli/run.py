@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-from collections.abc import Callable
+import warnings
+from pathlib import Path
 
 import click
 
 from relay import background
 from relay.assembly.worker import OpenWorker, assembled
 from relay.cli.options import worker_flags
-from relay.cli.printing import say
-from relay.events import Observer
+from relay.events import Observer, Warned
 from relay.observers.logs import LogLines, silence_libraries
 from relay.settings import Settings, no_color
 from relay.settings import load as load_settings
@@ -34,7 +34,11 @@ def run(drain: bool, once: bool, concurrency: int | None, batch_size: int | None
     settings = load_settings(concurrency=concurrency, batch_size=batch_size, producer=producer)
     until = Until.DRAINED if drain else Until.ONE_BATCH if once else Until.STOPPED
     silence_libraries()
-    report = background.run(_run(settings, until))
+    before = warnings.showwarning
+    try:
+        report = background.run(_run(settings, until))
+    finally:
+        warnings.showwarning = before
     if until is Until.DRAINED and report.left:
         from relay.assembly.remainder import why_left
 
@@ -42,7 +46,9 @@ def run(drain: bool, once: bool, concurrency: int | None, batch_size: int | None
 
 
 async def _run(settings: Settings, until: Until) -> Report:
-    async with assembled(settings, observer=_log(settings), warn=_warn, show_causes=True) as worker:
+    log = _Log(settings)
+    warnings.showwarning = log.of_python
+    async with assembled(settings, observer=log.of_worker, warn=log.warn, show_causes=True) as worker:
         _stop_on_signals(worker)
         # What is here by now stays: if each collection looked at it again, the loop would stand still for 60 ms.
         gc.collect()
@@ -50,13 +56,26 @@ async def _run(settings: Settings, until: Until) -> Report:
         return await worker.run(until)
 
 
-def _log(settings: Settings) -> Callable[[str], Observer]:
-    level, style = settings.log_level, settings.log_format
-    return lambda name: LogLines(worker=name, level=level, style=style, colors=not no_color())
+class _Log:
+    """Of this process and its one worker. What Python and its libraries warn of goes the same way."""
 
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lines = self.of_worker("")
 
-def _warn(sentence: str) -> None:
-    say(f"warning: {sentence}", err=True)
+    def of_worker(self, name: str) -> Observer:
+        level, style = self._settings.log_level, self._settings.log_format
+        self._lines = LogLines(worker=name, level=level, style=style, colors=not no_color())
+        return self._lines
+
+    def warn(self, sentence: str) -> None:
+        self._lines(Warned(sentence))
+
+    def of_python(
+        self, message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
+    ) -> None:
+        """In the place of ``warnings.showwarning``, which writes lines of its own."""
+        self.warn(f"{category.__name__}: {message} ({Path(filename).name}, line {lineno})")
 
 
 def _stop_on_signals(worker: OpenWorker) -> None:

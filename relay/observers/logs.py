@@ -18,13 +18,19 @@ from structlog.typing import EventDict
 
 from relay import events
 from relay.observers.outlet import Outlet
-from relay.showing import escaped, json_text, masked
+from relay.observers.sentences import sentence
+from relay.showing import escaped, folded, json_text, masked
 
 # Sentences of the platform, of a person or of a library: the rest are names, codes and numbers.
 _SENTENCES = ("error", "error_message", "reason")
 
+_COLUMNS = 120
+_COLORS = {"info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
+_PLAIN = "\x1b[0m"
+
 _LEVELS: dict[type[Any], str] = {
     events.Claimed: "debug",
+    events.Warned: "warning",
     events.PollingOnly: "warning",
     events.CallLost: "warning",
     events.LeasesRecovered: "warning",
@@ -56,7 +62,7 @@ class LogLines:
         on_terminal = stream.isatty()
         plain = style == "console" or (style == "auto" and on_terminal)
         renderer: Any = (
-            structlog.dev.ConsoleRenderer(colors=colors and on_terminal, sort_keys=False)
+            _Sentences(colors=colors and on_terminal, columns=_COLUMNS if on_terminal else None)
             if plain
             else structlog.processors.JSONRenderer(serializer=json_text)
         )
@@ -78,6 +84,24 @@ class LogLines:
 
     def __call__(self, event: events.Event) -> None:
         getattr(self._log, level_of(event))(event.name, **fields_of(event))
+
+
+class _Sentences:
+    """The last processor of what people read. ``columns``: a line that is longer goes on below, indented."""
+
+    def __init__(self, *, colors: bool, columns: int | None) -> None:
+        self._colors = colors
+        self._columns = columns
+
+    def __call__(self, _: Any, __: str, fields: EventDict) -> str:
+        moment, level, event = (fields.pop(name) for name in ("timestamp", "level", "event"))
+        head = f"{moment[:10]} {moment[11:19]} {level:7} "
+        line = head + sentence(event, fields)
+        if self._columns:
+            line = folded(line, self._columns, indent=len(head))
+        if self._colors and level in _COLORS:
+            line = line.replace(f" {level} ", f" {_COLORS[level]}{level}{_PLAIN} ", 1)
+        return line
 
 
 def _printable(_: Any, __: str, fields: EventDict) -> EventDict:

@@ -12,6 +12,7 @@ import time
 
 from relay import events
 from relay.errors import RefusedError, UnreachableError
+from relay.events import WorkerStarted
 from relay.outcomes import Policy
 from relay.producers import Grouping, Measuring, Producer
 from relay.store import Claim, ClaimLimits, Store
@@ -60,12 +61,13 @@ class Worker:
         clock: Clock | None = None,
         wakeup: Wakeup | None = None,
         rng: random.Random | None = None,
+        started: WorkerStarted | None = None,
     ) -> None:
         rng = rng or random.Random()  # noqa: S311 jitter, not secrets
         lease = options.lease_seconds
         self._store = store
         self._producer = producer
-        self._name = name
+        self._started = started or WorkerStarted(name, options.producer, options.concurrency)
         self._options = options
         self._events = events
         self._rng = rng
@@ -123,7 +125,7 @@ class Worker:
 
         Raises UnsettledError where calls were made whose outcomes PostgreSQL refuses to the end.
         """
-        self._events.emit(events.WorkerStarted(self._name, self._options.producer, self._options.concurrency))
+        self._events.emit(self._started)
         await self._producer.open()
         await self._stopping.before(self._wakeup.open())
         if self._wakeup.trouble is not None:

@@ -82,9 +82,11 @@ def test_what_kubernetes_says_of_a_service_and_a_host_that_is_none_of_ours_cost_
     elsewhere = {"RELAY_METRICS_PORT": str(free_port), "RELAY_METRICS_HOST": "203.0.113.7"}
     unserved = start_relay("run", "--drain", env={**env, **elsewhere})
     assert linked.wait() == 0
-    linked.wait_for_line(r"^warning: RELAY_METRICS_PORT comes from a Kubernetes service.*enableServiceLinks: false")
+    linked.wait_for_line(
+        r'"warning".*"reason": "RELAY_METRICS_PORT comes from a Kubernetes service.*enableServiceLinks: false'
+    )
     assert unserved.wait() == 0
-    unserved.wait_for_line(f"^warning: cannot listen on 203.0.113.7 port {free_port} .*RELAY_METRICS_HOST")
+    unserved.wait_for_line(f'"warning".*"reason": "cannot listen on 203.0.113.7 port {free_port} .*RELAY_METRICS_HOST')
 
 
 def test_the_second_worker_on_a_host_works_without_a_port(
@@ -99,7 +101,7 @@ def test_the_second_worker_on_a_host_works_without_a_port(
 
     second = start_relay("run", env=env)
 
-    second.wait_for_line(f"^warning: port {free_port} is taken.*RELAY_METRICS_PORT")
+    second.wait_for_line(f'"warning".*"reason": "port {free_port} is taken.*RELAY_METRICS_PORT')
     eventually(lambda: outbox.statuses() == {"done": 50, "pending": 50})
     assert get(free_port, "/livez").status_code == 200  # of the first
     platform.let_go.set()

@@ -42,7 +42,7 @@ def test_migrate_run_and_check_say_what_another_encoding_costs(run: Any, url: st
     for verb in (("migrate",), ("run", "--drain")):
         found = run(*verb)
         assert found.exit_code == 0, found.output
-        assert f"warning: {COSTS[encoding]}" in found.stderr
+        assert COSTS[encoding] in found.stderr
     checked = run("check", "--no-platform")
     assert [line.split()[0] for line in checked.stdout.splitlines() if COSTS[encoding] in line] == ["warn"]
     if encoding == "SQL_ASCII":

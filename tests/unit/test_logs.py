@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import random
+import re
 import typing
 from typing import Any
 
@@ -14,8 +15,9 @@ import pytest
 
 from relay import events
 from relay.message import Answered, Batch, Fault, Message, Refused, Result
-from relay.observers.logs import LogLines, silence_libraries
+from relay.observers.logs import LogLines, level_of, silence_libraries
 from relay.outcomes import Policy, decide
+from relay.showing import width
 from relay.worker.flights import Finished
 from relay.worker.settling import call_settled
 
@@ -41,6 +43,8 @@ SETTLED = events.CallSettled(
 # Every event there is, one that the log must show at which level.
 EVERY: list[tuple[events.Event, str]] = [
     (events.WorkerStarted("w", "tmc", 8), "info"),
+    (events.WorkerStarted("w", "tmc", 8, "0.1", "h:1/d", "18.1", "relay", "https://h/r", "*:9464"), "info"),
+    (events.Warned("port 9464 is taken"), "warning"),
     (events.PollingOnly("a pooler is in between"), "warning"),
     (events.Claimed(1, 2, 0, 0.01), "debug"),
     (SETTLED, "info"),
@@ -115,8 +119,7 @@ def test_a_line_stays_one_line_whatever_the_platform_says() -> None:
     stream = io.StringIO()
     LogLines(worker="w", style="console", stream=stream)(mad)
     assert stream.getvalue().count("\n") == 1
-    told = stream.getvalue().replace("\\\\", "\\")  # a text with blanks is quoted there
-    assert r"a\u000ab\u2028c\u0000d" in told
+    assert r"a\u000ab\u2028c\u0000d" in stream.getvalue()
 
 
 def test_what_others_say_in_words_is_masked() -> None:
@@ -139,14 +142,83 @@ def test_on_a_terminal_colours_can_be_turned_off(colors: bool) -> None:
     stream = Terminal()
     LogLines(worker="w", colors=colors, stream=stream)(SETTLED)
     assert ("\x1b" in stream.getvalue()) is colors
-    assert "request_id" in stream.getvalue()
+    assert "request r1" in stream.getvalue()
 
 
 def test_off_a_terminal_there_is_no_colour() -> None:
     stream = io.StringIO()
     LogLines(worker="w", style="console", stream=stream)(SETTLED)
     assert "\x1b" not in stream.getvalue()
-    assert "request_id" in stream.getvalue()
+    assert "request r1" in stream.getvalue()
+
+
+# What people read: a sentence an event, with nothing of the form of a program in it.
+READ = [
+    (SETTLED, "call 7 of shop: ok, 2 done in 31 ms, request r1"),
+    (
+        dataclasses.replace(
+            SETTLED,
+            outcome="partial",
+            done=1,
+            failed=1,
+            error_code="15",
+            sub_code="isv.x",
+            error_message="no",
+        ),
+        "call 7 of shop: partial, 1 done, 1 failed in 31 ms, 15 isv.x no, request r1",
+    ),
+    (
+        dataclasses.replace(SETTLED, outcome="unknown", done=0, unknown=2, http_status=502, request_id=None),
+        "call 7 of shop: unknown, 2 unknown in 31 ms, HTTP 502",
+    ),
+    (
+        dataclasses.replace(SETTLED, outcome="released", done=0, duration_ms=None),
+        "call 7 of shop: released, 2 messages",
+    ),
+    (events.WorkerStarted("w", "tmc", 8), "worker w started, producer tmc, 8 calls at once"),
+    (
+        events.WorkerStarted("w", "tmc", 1, "0.1", "h:1/d", "18.1", "relay", "https://h/r", "*:9464"),
+        "worker w started, relay 0.1, producer tmc to https://h/r, 1 call at once, PostgreSQL 18.1 at h:1/d, schema",
+    ),
+    (events.Claimed(1, 1200, 3, 0.0104), "claimed 1,200 messages in 1 call, 3 past deliver_before, in 10 ms"),
+    (
+        events.Paused("app:77", None, "no right", "27", 2),
+        "app:77 and 2 more is paused until it is resumed or has",
+    ),
+    (events.Paused("account:a", 1.0, "throttled", "7"), "account:a is paused for 1 s: throttled (7)"),
+    (
+        events.DatabaseLost("claim", "PostgreSQL was lost."),
+        "the database cannot be asked (claim): PostgreSQL was lost.",
+    ),
+    (events.WorkerStopped(3, 100, 1), "stopped after 3 calls: 100 done, 1 failed"),
+]
+
+
+@pytest.mark.parametrize(("event", "told"), READ)
+def test_people_read_a_sentence(event: events.Event, told: str) -> None:
+    stream = io.StringIO()
+    LogLines(worker="w", level="debug", style="console", stream=stream)(event)
+    line = stream.getvalue()
+    assert re.match(rf"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d {level_of(event):7} {re.escape(told)}", line), line
+    assert line.count("\n") == 1, "off a terminal an event stays a line"
+
+
+@pytest.mark.parametrize(("event", "level"), EVERY, ids=lambda value: getattr(value, "name", value))
+def test_every_event_has_a_sentence_that_fits_a_terminal(event: events.Event, level: str) -> None:
+    long = {name: value for name, value in dataclasses.asdict(event).items() if isinstance(value, str)}
+    longer = dataclasses.replace(
+        event, **{name: f"{value} 退款 wörds, {'x' * 200} and more" for name, value in long.items()}
+    )
+    for told in (event, longer):
+        stream = Terminal()
+        LogLines(worker="w", level="debug", colors=False, stream=stream)(told)
+        first, *others = stream.getvalue().splitlines()
+        assert first[20:28].strip() == level_of(told)
+        assert "=" not in first, "give it a sentence in relay/observers/sentences.py"
+        assert "." not in event.name or event.name not in first, "give it a sentence in relay/observers/sentences.py"
+        assert [line for line in (first, *others) if width(line) > 120] == []
+        assert [line for line in others if not line.startswith(" " * 28)] == []
+    assert not long or "and more" in " ".join(stream.getvalue().split()), "nothing is cut off"
 
 
 @pytest.mark.parametrize(
