@@ -16,9 +16,9 @@ from relay.readable import read_any_text
 from relay.settings import Settings
 
 THREADS = 4  # and connections
-TIME_OUT_SECONDS = 5
+TIME_OUT = "5s"  # of a statement
 # Of the transaction: behind a pooler a setting of the session would reach strangers.
-_LIMIT = text("select set_config('statement_timeout', :limit, true)").bindparams(limit=f"{TIME_OUT_SECONDS}s")
+_LIMIT = text("select set_config('statement_timeout', :limit, true)")
 
 
 class Reading:
@@ -33,7 +33,7 @@ class Reading:
     def snapshot(self) -> Iterator[Connection]:
         """A read-only transaction; errors that leave it are sentences of ours."""
         with self._database.snapshot() as connection:
-            connection.execute(_LIMIT)
+            connection.execute(_LIMIT, {"limit": TIME_OUT})
             yield connection
 
     def took_too_long(self, error: Exception) -> bool:

@@ -21,7 +21,7 @@ select worker, count(*) as calls, min(lease_until) from {schema}.read_call where
 
 def overview(visit: PageVisit) -> Page:
     """Read at most once in KEPT_SECONDS, however many look on; pictures once in SERIES_SECONDS."""
-    known: Situation = visit.ask_once("known", KEPT_SECONDS, _known)
+    known: Situation = visit.ask_once("known", KEPT_SECONDS, situation)
     span = visit.choice("span", tuple(PIECES)) or "hour"
     values = {
         "known": known,
@@ -41,7 +41,8 @@ def overview(visit: PageVisit) -> Page:
     return Page("overview.html", values, ["relay status", "relay check"], visit.sql(SQL))
 
 
-def _known(connection: Any) -> Situation:
+def situation(connection: Any) -> Situation:
+    """What the reports find at this moment."""
     return Situation(
         reports.now(connection),
         reports.status(connection),

@@ -1,0 +1,166 @@
+"""The pages where databases really are: behind a pooler, with odd settings on the role, slow, away, not there yet."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.pool import NullPool
+
+import relay
+from relay.dashboard.concerns import concerns
+from relay.dashboard.languages import TEXTS
+from relay.dashboard.pages.overview import situation
+from relay.database import Database
+from relay.embedded import EmbeddedPostgres
+from tests.fixtures import hostility
+from tests.fixtures.checked import Check, states
+from tests.fixtures.dashboard import Browse, Seeded, seed
+from tests.fixtures.database import Server
+from tests.fixtures.pooler import needs_pgbouncer, pgbouncer
+
+ROOT = Path(__file__).parents[3]
+PATHS = (
+    "/",
+    "/messages",
+    "/messages?state=failed",
+    "/messages/1",
+    "/calls/1",
+    "/failures",
+    "/duplicates",
+    "/keys",
+    "/days",
+)
+OLD = "now() - interval '10 minutes'"
+EVERYTHING_WRONG = f"""
+insert into relay.outbox (topic, content, ordering_key, available_at, created_at, error_code) values
+    ('t', '{{}}', null, {OLD}, {OLD}, null), ('t', '{{}}', 'old', now() + interval '1 hour', {OLD}, 'isp.x'),
+    ('t', '{{}}', null, '2400-01-01', now(), null);
+insert into relay.pace (app_key, next_at) values ('12345678', now() + interval '1 hour');
+insert into relay.call (account, worker, message_ids, lease_until, settled_at, outcome, error_code)
+    select 'default', 'w', array[n], now(), now(), 'unknown', 'relay.timeout' from generate_series(1, 5) n
+"""
+CHEAP = {"answers", "open calls", "backlog", "pauses", "held", "blocked keys", "failed", "due times", "pace"}
+AS_CHECKED = {"backlog_no_worker": "backlog", "unsound_calls": "open calls"}
+
+
+def said(engine: Engine) -> set[str]:
+    """The concerns of page one, by the names of the checks that warn of the same."""
+    with Database(engine).snapshot() as connection:
+        found = concerns(situation(connection))
+    for one in found:
+        assert all(
+            texts[f"{kind}.{one.name}"].format(**one.values)
+            for texts in TEXTS.values()
+            for kind in ("concern", "press")
+        )
+    return {AS_CHECKED.get(one.name, one.name.replace("_", " ")) for one in found}
+
+
+def test_page_one_says_what_relay_check_warns_of(check: Check, engine: Engine) -> None:
+    assert said(engine) == set()
+    seed(engine)
+    with engine.begin() as connection:
+        for statement in EVERYTHING_WRONG.split(";\n"):
+            connection.exec_driver_sql(statement)
+    warned = {name for name, state in states(check()).items() if state != "ok"}
+    assert said(engine) == warned & CHEAP == CHEAP
+
+
+@needs_pgbouncer
+def test_behind_a_pooler_nothing_is_left_to_the_next_one(own_postgres: EmbeddedPostgres, browse: Browse) -> None:
+    relay.migrate(own_postgres.url())
+    seed(create_engine(own_postgres.url(), poolclass=NullPool))
+    folder = Path(tempfile.gettempdir()) / f"relay-pooler-{uuid4().hex[:12]}"  # short: it holds a socket
+    with pgbouncer(own_postgres.url(), folder, size=1) as url:
+        browser = browse(url)
+        for path in PATHS * 2:
+            assert browser.get(path).status_code == 200, path
+        with create_engine(url, poolclass=NullPool).connect() as connection:
+            assert connection.scalar(text("show statement_timeout")) == "0"
+        browser.close()
+
+
+def test_whatever_is_set_on_the_role_or_the_database(postgres: Server, database_url: str, browse: Browse) -> None:
+    engine = create_engine(database_url, poolclass=NullPool)
+    seed(engine)
+    hostility.put_on(postgres.admin_url(engine.url.database or ""))
+    browser = browse(database_url)
+    for path in PATHS:
+        answer = browser.get(path)
+        assert answer.status_code == 200, answer.text
+
+
+def test_postgresql_goes_away_and_comes_back(own_postgres: EmbeddedPostgres, browse: Browse) -> None:
+    """No page hangs, and nobody has to start the dashboard anew."""
+    relay.migrate(own_postgres.url())
+    browser = browse(own_postgres.url())
+    assert browser.get("/messages").status_code == 200
+    own_postgres.stop()
+    away = browser.get("/messages", **{"accept-language": "zh"})
+    assert (away.status_code, away.headers["retry-after"]) == (503, "5")
+    assert TEXTS["zh"]["trouble.away"] in away.text
+    assert browser.get("/codes/27").status_code == 200, "what needs no database is answered"
+    own_postgres.start()
+    assert browser.get("/messages").status_code == 200
+
+
+def test_what_takes_too_long_is_ended_and_told(seeded: Seeded, browse: Browse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.reports.past._LEDGER", "select pg_sleep(20)")
+    monkeypatch.setattr("relay.assembly.dashboard.TIME_OUT", "50ms")
+    browser = browse(seeded.url)
+    slow = browser.get("/ledger")
+    assert slow.status_code == 503
+    assert TEXTS["en"]["trouble.slow"] in slow.text
+    assert browser.get("/messages").status_code == 200
+
+
+def test_tables_that_are_not_there_are_told(empty_url: str, browse: Browse) -> None:
+    answer = browse(empty_url).get("/")
+    assert answer.status_code == 503
+    assert "relay migrate" in answer.text
+
+
+def test_a_login_without_the_right_is_told_which_role_has_it(database_url: str, seeded: Seeded, browse: Browse) -> None:
+    """And no more: not even that there is a page."""
+    stranger = f"relay_test_stranger_{uuid4().hex[:8]}"
+    with seeded.rows.engine.begin() as connection:
+        connection.execute(text(f"create role {stranger} login password 'p'"))
+    try:
+        url = seeded.rows.engine.url.set(username=stranger, password="p").render_as_string(hide_password=False)
+        answer = browse(url).get("/messages")
+        assert answer.status_code == 503
+        assert "relay roles tells who may" in answer.text
+    finally:
+        with seeded.rows.engine.begin() as connection:
+            connection.execute(text(f"drop role {stranger}"))
+
+
+def test_both_languages_say_the_same_things_of_the_same_values() -> None:
+    import re
+
+    values = {
+        language: {key: sorted(re.findall(r"\{(\w+)\}", text)) for key, text in texts.items()}
+        for language, texts in TEXTS.items()
+    }
+    assert values["en"] == values["zh"]
+    assert [key for key, text in TEXTS["zh"].items() if not re.search("[一-鿿]", text) and len(text) > 12] == []
+
+
+def test_the_wheel_has_the_templates_and_what_pages_load(tmp_path: Path) -> None:
+    made = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(made, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    there = set(zipfile.ZipFile(wheel).namelist())
+    folder = ROOT / "relay" / "dashboard"
+    wanted = {
+        str(path.relative_to(ROOT)) for kind in ("*.html", "*.css", "*.svg", "*.py") for path in folder.rglob(kind)
+    }
+    assert len(wanted) > 40
+    assert wanted <= there
