@@ -166,6 +166,7 @@ def pages(engine: Engine, statement: str, floors: Floors) -> int:
         "linger_seconds": 0,
         "remember": True,
         "pass_over": False,
+        "mixed": [],
         "aside": "{}",
     }
     with engine.connect() as connection:

@@ -45,6 +45,7 @@ READY: dict[str, Any] = {
     "floor_ids": [],
     "remember": False,
     "pass_over": False,
+    "mixed": [],
     "aside": "{}",
 }
 FEW_PAGES = 900  # for 400 messages, each fetched from its page of the table

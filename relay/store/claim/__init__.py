@@ -20,7 +20,7 @@ from relay.store.claim.moods import Look
 from relay.store.claim.naming import Naming
 from relay.store.claim.rows import Locked, lock_ready
 from relay.store.claim.search import search, unmet_among
-from relay.store.claim.turns import ClaimCounts, next_turn, visits
+from relay.store.claim.turns import ClaimCounts, next_turn, plentiful, visits
 from relay.store.values import ClaimLimits
 
 
@@ -58,7 +58,10 @@ def claim(
     )
     after = next_turn(look.turn, locked.accounts_seen, found, more=locked.more, left_out=left_out, now=started)
     seen = _visits(look, locked, chosen, batches) if locked.remembered else ()
-    return look, Looked(batches, expired, after, seen, len(locked), seconds, locked.left_alone, frozenset(unmet))
+    plenty = plentiful(locked, limits)
+    return look, Looked(
+        batches, expired, after, seen, len(locked), seconds, locked.left_alone, frozenset(unmet), plenty
+    )
 
 
 def _visits(

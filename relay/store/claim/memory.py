@@ -25,6 +25,7 @@ class Looked:
 
     ``locked``: how many messages, within ``seconds``. ``left_alone``: accounts of which nothing may be claimed now;
     ``unmet``: those among them that have to be met first.
+    ``plenty``: accounts of which there is plenty both with and without an ordering key.
     """
 
     batches: tuple[Batch, ...]
@@ -35,6 +36,7 @@ class Looked:
     seconds: float
     left_alone: int
     unmet: frozenset[str]
+    plenty: frozenset[str]
 
 
 class Memory:
@@ -42,6 +44,7 @@ class Memory:
 
     ``turn``: of the claims that go everywhere. ``aside``: messages that are left alone for a while. ``writers``:
     strangers at the locks of ordering keys. ``unheard``: calls of which it is not known whether they were committed.
+    ``mixed``: the accounts that had plenty both with and without an ordering key (``plenty``) two claims in a row.
     """
 
     def __init__(self, lease_seconds: float, floors: Floors | None = None) -> None:
@@ -51,6 +54,8 @@ class Memory:
         self.writers = Writers()
         self.aside = Aside()
         self.unheard = Unheard(lease_seconds)
+        self.plenty: frozenset[str] = frozenset()
+        self.mixed: frozenset[str] = frozenset()
 
     def next_look(self, limits: ClaimLimits) -> Look:
         """Where to look now. ``Known`` comes before ``Listed``: what is known is of few accounts anyway."""
@@ -58,15 +63,16 @@ class Memory:
         if self.floors.resting:
             known = self.floors.tell(accounts + 1, limits.slots * limits.batch_size, limits.acquainted)
             turn = replace(self.floors.turn, accounts=accounts, fruitless=fruitless, rows=Everywhere())
-            return Look(known, turn)
+            return Look(known, turn, self.mixed)
         if self.roster.crowded:
             turn = replace(self.roster.turn, accounts=self._accounts(self.roster.turn, limits))
-            return Look(Listed(self.roster.tell(turn.accounts + 1), turn.rows), turn)
-        return Look(self.turn.rows, replace(self.turn, accounts=accounts))
+            return Look(Listed(self.roster.tell(turn.accounts + 1), turn.rows), turn, self.mixed)
+        return Look(self.turn.rows, replace(self.turn, accounts=accounts), self.mixed)
 
     def learn(self, look: Look, outcome: Looked) -> Claim:
         """Learn from a look that was committed; what the worker is told of it."""
         after = outcome.after
+        self.mixed, self.plenty = self.plenty & outcome.plenty, outcome.plenty
         exhausted, everywhere = after.exhausted and not outcome.unmet, after.everywhere
         for batch in outcome.batches:
             self.roster.came_by(batch.account)

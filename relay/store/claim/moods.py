@@ -5,7 +5,7 @@ The moods, and how one leads to another, are drawn in ``docs/claim.md``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -87,10 +87,14 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one claim looks at: in which mood, and from where on."""
+    """What one claim looks at: in which mood, and from where on.
+
+    ``mixed``: accounts that had plenty both with and without an ordering key two claims in a row.
+    """
 
     mood: Mood
     turn: Turn
+    mixed: Collection[str] = ()
 
     @property
     def passes_over(self) -> bool:

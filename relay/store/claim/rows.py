@@ -87,6 +87,7 @@ def lock_ready(
         "failed_holds": limits.failed_holds,
         "linger_seconds": limits.linger_seconds,
         "pass_over": look.passes_over,
+        "mixed": list(look.mixed),
     }
     cursors = None
     match mood:

@@ -50,10 +50,12 @@ turn (nth, account) as (
 
 # The accounts that are not left alone, each with the place from which it is looked at: of its ordering keys, or, where
 # only known places are looked at, of its messages without a key. Such a floor is where the last claim of this account
-# stopped; nobody who inserts within a second commits behind it.
+# stopped; nobody who inserts within a second commits behind it. An account that had plenty of both ``kinds``, with and
+# without a key, two claims in a row gets half its share of each, so that no more is locked than is taken.
 _OPEN_TURN = """
 open_turn as materialized (
-    select turn.nth, turn.account, {place}
+    select turn.nth, turn.account, case when turn.account = any (cast(:mixed as text[])) then 2 else 1 end as kinds,
+        {place}
     where turn.account is not null and turn.nth between 1 and cast(:accounts as integer)
       and turn.account not in (select unnest(cast(:skip_accounts as text[])))
       and not exists (
@@ -63,6 +65,9 @@ open_turn as materialized (
 share (messages) as (
     select cast(:batch as integer) * greatest(1, cast(:slots as integer) / greatest(1, count(*))) from open_turn
 ),"""
+
+# Of one kind, rounded up.
+_SHARE = "((select messages from share) + kinds - 1) / kinds"
 
 _FROM_KEYS = _OPEN_TURN.replace(
     "{place}",
@@ -85,12 +90,12 @@ _FROM_FLOORS = _OPEN_TURN.replace(
 # and of each key among them the first. It ends when as many heads are ready as there may be messages, or twice as many
 # were looked at. More than 8 in a step cost more where keys have dozens of messages than they save where they have one.
 _EVERY_HEAD = """
-stretch (account, keys, ids, due, last_key, looked, ready) as (
-    select account, cast(null as text[]), cast(null as bigint[]), cast(null as timestamptz[]), coalesce(after_key, ''),
-        cast(0 as bigint), cast(0 as bigint)
+stretch (account, kinds, keys, ids, due, last_key, looked, ready) as (
+    select account, kinds, cast(null as text[]), cast(null as bigint[]), cast(null as timestamptz[]),
+        coalesce(after_key, ''), cast(0 as bigint), cast(0 as bigint)
     from open_turn
     union all
-    select stretch.account, next.keys, next.ids, next.due, next.last_key,
+    select stretch.account, stretch.kinds, next.keys, next.ids, next.due, next.last_key,
         stretch.looked + next.looked, stretch.ready + next.ready
     from stretch cross join lateral (
         select array_agg(first.ordering_key) as keys, array_agg(first.id) as ids, array_agg(first.available_at) as due,
@@ -104,14 +109,14 @@ stretch (account, keys, ids, due, last_key, looked, ready) as (
                   and o.ordering_key > stretch.last_key
                 order by o.ordering_key, o.id limit 8) as few
             order by few.ordering_key, few.id) as first) as next
-    where stretch.last_key is not null and greatest(stretch.ready, stretch.looked / 2) < (select messages from share)
+    where stretch.last_key is not null and greatest(stretch.ready, stretch.looked / 2) < {share}
 ),
 head (account, ordering_key, id, available_at, more) as (
     select stretch.account, first.ordering_key, first.id, first.available_at,
-        greatest(stretch.ready, stretch.looked / 2) >= (select messages from share)
+        greatest(stretch.ready, stretch.looked / 2) >= {share}
     from stretch cross join lateral unnest(stretch.keys, stretch.ids, stretch.due)
         as first (ordering_key, id, available_at)
-),"""
+),""".replace("{share}", _SHARE)
 
 _KNOWN_HEAD = """
 head (account, ordering_key, id, available_at, more) as (
@@ -145,7 +150,7 @@ candidate as (
         where o.status = 'pending' and o.ordering_key is null and o.account = t.account
           and {above}o.available_at <= now()
           and case when cast(:pass_over as boolean) then o.xmax = 0 else o.id not in (select id from in_flight) end
-        order by o.available_at, o.id limit (select messages from share)
+        order by o.available_at, o.id limit {share}
         for update of o skip locked) ready
     union all
     select t.nth, ready.* from open_turn t cross join lateral (
@@ -163,7 +168,7 @@ candidate as (
               where earlier.status = 'failed' and earlier.ordering_key is not null and earlier.account = o.account
                 and earlier.ordering_key = o.ordering_key and earlier.id < o.id
                 and earlier.error_code is distinct from 'relay.discarded'))
-        order by o.id limit (select messages from share)
+        order by o.id limit {share}
         for update of o skip locked) ready
 )
 select 'message' as kind, nth, id, account, topic, content, target_group, target_app_key, json_ex_content, ordering_key,
@@ -184,7 +189,7 @@ cross join lateral (
         array_agg(id in (select id from in_flight)) filter (where cast(:remember as boolean)) as in_flight
     from head where head.account = turn.account) as found
 where turn.account is not null and turn.nth > 0
-"""
+""".replace("{share}", _SHARE)
 
 _FROM_THE_START = _READY.replace("{above}", "")
 _ABOVE_FLOORS = _READY.replace("{above}", "(o.available_at, o.id) > (t.floor_at, t.floor_id) and ")

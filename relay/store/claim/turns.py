@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from relay.store.claim.floors import Visit
 from relay.store.claim.moods import FEW_ACCOUNTS, Everywhere, Rows, Turn, Unlocked
-from relay.store.claim.rows import AccountSeen
+from relay.store.claim.rows import AccountSeen, Locked
+from relay.store.values import ClaimLimits
 
 _MANY_ACCOUNTS = 256
 # Workers at the same messages at the same moments lock many of them in vain: another has named them since the snapshot.
@@ -81,6 +83,19 @@ def next_turn(
     accounts = FEW_ACCOUNTS if found.named else min(turn.accounts * 4, _MANY_ACCOUNTS)
     rows = _next_rows(turn.rows, found, ended, now)
     return After(Turn(after, keys, accounts, fruitless, rows), ended, exhausted, everywhere)
+
+
+def plentiful(locked: Locked, limits: ClaimLimits) -> frozenset[str]:
+    """Accounts with at least half a share ready without an ordering key, as much with one, and more keys to look at."""
+    if len(locked.ready) < limits.slots * limits.batch_size:
+        return frozenset()
+    ready = Counter((message.account, message.ordering_key is None) for _, message in locked.ready)
+    half = limits.batch_size * max(1, limits.slots // len({account for account, _ in ready})) / 2
+    return frozenset(
+        seen.account
+        for seen in locked.accounts_seen
+        if seen.cursor is not None and min(ready[seen.account, True], ready[seen.account, False]) >= half
+    )
 
 
 def _next_rows(rows: Rows, found: ClaimCounts, ended: bool, now: float) -> Rows:
