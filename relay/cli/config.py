@@ -33,13 +33,14 @@ def config(as_json: bool, check: bool, as_toml: bool, **flags: Any) -> None:
     """
     from relay.assembly.configuration import configuration
     from relay.errors import ConfigurationError
+    from relay.settings import SEE
 
     if check + as_json + as_toml > 1:
         raise click.UsageError("--check, --json and --toml exclude each other")
     found = configuration(**flags)
     if check:
         if found.problems:
-            raise ConfigurationError("\n".join(found.problems), "relay config shows every option and where it is set.")
+            raise ConfigurationError("\n".join(found.problems), SEE)
         say("the settings are as they should be", err=True)
     elif as_json:
         print_json(_document(found))

@@ -36,7 +36,7 @@ VERBS = {
     "config": ("relay.cli.config:config", "Show every option with its value and source."),
     "dashboard": (
         "relay.cli.dashboard:dashboard",
-        "Show the pages of the dashboard: what is wrong, and what became of each message.",
+        "Show pages: what is wrong, and what became of each message.",
     ),
     "explain": ("relay.cli.explain:explain", "Say what a code means, what the relay does, and whom to ask."),
     "topics": ("relay.cli.topics:topics", "Print typed messages as JSON Schema, or what a new version breaks."),

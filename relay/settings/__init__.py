@@ -56,6 +56,7 @@ __all__ = [
     "PRODUCER_KEY",
     "PRODUCER_PREFIX",
     "SECRETS",
+    "SEE",
     "Sections",
     "Settings",
     "database_url",
@@ -75,6 +76,7 @@ __all__ = [
 
 # These may come from a file and are never shown. A query may contain the key that decrypts a column.
 SECRETS = ("database_url", *OUR_SECRETS, "accounts_database_url", "accounts_query", "dashboard_database_url")
+SEE = "relay config shows every option, and where each is set."
 FOR_TABLES = ("database_url",)  # what a command needs of them that sends nothing
 FOR_DASHBOARD = (*FOR_TABLES, "dashboard_database_url")
 HIDDEN = (*SECRETS, *OUR_ADDRESSES)  # not quoted where they are wrong
@@ -133,7 +135,7 @@ def _loaded(base: Settings | None, secrets: Collection[str], flags: dict[str, An
     settings, wrong = made(values | given, sections.with_overrides(producers))
     problems += [line for _, line in wrong]
     if settings is None or problems:
-        raise ConfigurationError("\n".join(problems))
+        raise ConfigurationError("\n".join(problems), SEE)
     return settings
 
 

@@ -38,6 +38,7 @@ def test_a_wrong_setting_is_one_line_each_and_exits_78(run: Callable[..., Result
     assert result.stderr.splitlines() == [
         "error: RELAY_BACH_SIZE: unknown setting; did you mean RELAY_BATCH_SIZE?",
         "error: RELAY_BATCH_SIZE: must be between 1 and 50, got 99",
+        "hint: relay config shows every option, and where each is set.",
     ]
 
 
@@ -56,7 +57,7 @@ def test_debug_adds_the_traceback_and_still_no_secret(run: Callable[..., Result]
     assert result.exit_code == 78
     assert "Traceback" in result.stderr
     assert "s3cret" not in result.output
-    assert result.stderr.splitlines()[-1].startswith("error: RELAY_DATABASE_URL: The database URL must look like")
+    assert result.stderr.splitlines()[-2].startswith("error: RELAY_DATABASE_URL: The database URL must look like")
     assert "Traceback" not in run("status", RELAY_DATABASE_URL=UNREADABLE).stderr
 
 

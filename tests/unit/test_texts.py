@@ -134,7 +134,7 @@ def test_the_toml_file_may_begin_with_a_mark_and_may_not_be_utf_16(tmp_path: Pat
     (tmp_path / "relay.toml").write_text("\ufeffbatch_size = 7\r\n", encoding="utf-8")
     assert load().batch_size == 7
     (tmp_path / "relay.toml").write_text("batch_size = 7", encoding="utf-16")
-    with pytest.raises(ConfigurationError, match=r"^relay\.toml is UTF-16 text: save it as UTF-8$"):
+    with pytest.raises(ConfigurationError, match=r"^relay\.toml is UTF-16 text: save it as UTF-8\n"):
         load()
 
 
