@@ -1,7 +1,8 @@
 """The closed list of what can be observed, and an emitter that never raises: observers may fail, delivery may not.
 
 Events carry counts, codes and identifiers; never a content, a secret or a session. ``name`` is the stable key of the
-log line. Listeners are in ``observers/``.
+log line. ``trace_id`` and ``span_id`` are those of a call's span, in hexadecimal digits, where somebody records it.
+Listeners are in ``observers/``.
 """
 
 from __future__ import annotations
@@ -80,6 +81,8 @@ class CallSettled:
     request_bytes: int | None
     duration_ms: int | None
     producer: str = ""
+    trace_id: str | None = None
+    span_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ class CallLost:
 
     name: ClassVar[str] = "call.lost"
     call_id: int
+    trace_id: str | None = None
+    span_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,8 @@ class CallRefused:
     messages: int
     error: str
     again_in_seconds: float
+    trace_id: str | None = None
+    span_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +220,8 @@ class ProducerFailed:
     name: ClassVar[str] = "producer.failed"
     call_id: int
     error: str
+    trace_id: str | None = None
+    span_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ pytest_plugins = [
     "tests.fixtures.golden",
     "tests.fixtures.plain",
     "tests.fixtures.processes",
+    "tests.fixtures.recorded",
     "tests.fixtures.roles",
     "tests.fixtures.dashboard",
     "tests.fixtures.distribution",

@@ -32,6 +32,7 @@ from relay.database import Database, explained, server_encoding
 from relay.errors import ConfigurationError, RelayError
 from relay.events import Events, Observer, WorkerStarted
 from relay.observers.metrics import Metrics
+from relay.observers.traces import call_spans
 from relay.outcomes import Policy
 from relay.producers import Producer
 from relay.revisions import require_head
@@ -40,7 +41,7 @@ from relay.store import Store
 from relay.store.claim.floors import Floors
 from relay.store.preparing import keep_plans
 from relay.wakeups import Notified, Polling, Wakeup
-from relay.worker import Clock, Directory, Gauging, Nobody, Options, Report, Routing, Until, Worker
+from relay.worker import Clock, Directory, Gauging, Nobody, Options, Report, Routing, Spans, Until, Worker
 
 Warn = Callable[[str], object]
 
@@ -173,6 +174,7 @@ def _opened(settings: Settings, name: str, observer: Observer, warn: Warn, means
             clock=clock,
             wakeup=wakeup,
             started=started,
+            spans=call_spans(name),
         )
         stack.callback(store.close)
         means.record(store, settings, warn)
@@ -194,6 +196,7 @@ def wired(
     routing: Routing | None = None,
     clock: Clock | None = None,
     wakeup: Wakeup | None = None,
+    spans: Spans | None = None,
     floors: Floors | None = None,
     started: WorkerStarted | None = None,
 ) -> tuple[Store, Worker]:
@@ -215,6 +218,7 @@ def wired(
         clock=clock,
         wakeup=wakeup,
         started=started,
+        spans=spans,
     )
     return store, worker
 

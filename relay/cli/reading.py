@@ -104,6 +104,7 @@ def show(message_id: int, reveal: bool, reason: str | None, actor: str | None, a
     from relay.assembly.database import opened
     from relay.errors import RelayError
     from relay.settings import FOR_TABLES, load_for
+    from relay.traces import trace_address
 
     if not reveal and (reason or actor):
         raise click.UsageError("--reason and --actor go with --reveal")
@@ -111,10 +112,13 @@ def show(message_id: int, reveal: bool, reason: str | None, actor: str | None, a
     settings = load_for(FOR_TABLES)
     with opened(settings, who=verb_in_use(), any_text=True) as database, database.reading() as connection:
         found = reports.message(connection, message_id)
+        trace_id = reports.trace_id(connection, message_id)
     if found is None:
         raise RelayError(f"There is no message {message_id}.", "relay list shows which there are.")
     found, texts = _revealed(settings, found, order) if order else (found, {})
-    facts = asdict(found)
+    facts = asdict(found) | {"trace_id": trace_id}
+    if trace_id and settings.trace_url:
+        facts["trace"] = trace_address(settings.trace_url, trace_id)
     if as_json:
         print_json(facts | texts)
     else:

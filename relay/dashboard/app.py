@@ -75,7 +75,7 @@ def create_app(settings: Settings | None = None, *, user: NameOf | None = None, 
     Raises ConfigurationError.
     """
     chosen = load(settings, **overrides)
-    site = _Site(access(chosen, user), open_reading(chosen), chosen.dashboard_zone)
+    site = _Site(access(chosen, user), open_reading(chosen), chosen.dashboard_zone, chosen.trace_url)
     entrance = Entrance(site.access, site.login_page)
     routes = [Route(path, site.endpoint(page)) for path, page in PAGES.items()]
     return Starlette(
@@ -95,10 +95,11 @@ def create_app(settings: Settings | None = None, *, user: NameOf | None = None, 
 class _Site:
     """What all requests share: who may look, the database, the templates, and what was read a moment ago."""
 
-    def __init__(self, access: Access, reading: Reading, zone: str) -> None:
+    def __init__(self, access: Access, reading: Reading, zone: str, trace_url: str | None) -> None:
         self.access = access
         self._reading = reading
         self._zone = zone
+        self._trace_url = trace_url
         self._templates = templates()
         self._recent = Recent()
         self._threads = Executor(THREADS, name="dashboard")
@@ -204,6 +205,7 @@ class _Site:
             explainers=self._reading.explainers,
             connected=connected,
             can_log_out=self.access.people is not None,
+            trace_url=self._trace_url,
         )
 
 

@@ -77,6 +77,7 @@ class PageVisit:
     explainers: Sequence[Any]
     connected: Callable[[], Any]
     can_log_out: bool = False
+    trace_url: str | None = None
 
     def here(self) -> str:
         """This page as it was asked for, inside the dashboard."""

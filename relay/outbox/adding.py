@@ -26,6 +26,7 @@ from relay.outbox.drivers import (
 from relay.outbox.kinds import is_a
 from relay.outbox.mapped import OutboxMessage
 from relay.outbox.notations import in_order, insert_one
+from relay.outbox.tracing import carry, creating
 from relay.outbox.transaction import refuse_autocommit
 from relay.schema import SCHEMA, outbox
 
@@ -97,13 +98,14 @@ def add(
     Raises MessageError before the database is asked, and NotInTransaction on a connection in autocommit.
     """
     row = parameters(topic, content, columns)
-    held = of_session(connection)
-    if isinstance(held, Connection):
-        return _execute(held, row, "add", allow_autocommit, schema)
-    driver = of_sync(held, "add", schema)
-    if not allow_autocommit:
-        refuse_autocommit_of(driver, held)
-    return at_once(_add(driver, row))
+    with creating(row) as creation:
+        held = of_session(connection)
+        if isinstance(held, Connection):
+            return creation.wrote(_execute(held, row, "add", allow_autocommit, schema))
+        driver = of_sync(held, "add", schema)
+        if not allow_autocommit:
+            refuse_autocommit_of(driver, held)
+        return creation.wrote(at_once(_add(driver, row)))
 
 
 @overload
@@ -137,14 +139,15 @@ async def add_async(
 ) -> int | None:
     """The same as :func:`add` for AsyncSession, AsyncConnection, psycopg's AsyncConnection, and asyncpg's own."""
     row = parameters(topic, content, columns)
-    held = await of_async_session(connection)
-    if is_a(held, "sqlalchemy.ext.asyncio", "AsyncConnection"):
-        found: int | None = await held.run_sync(_execute, row, "add_async", allow_autocommit, schema)
-        return found
-    driver = of_async(held, "add_async", schema)
-    if not allow_autocommit:
-        refuse_autocommit_of(driver, held)
-    return await _add(driver, row)
+    with creating(row) as creation:
+        held = await of_async_session(connection)
+        if is_a(held, "sqlalchemy.ext.asyncio", "AsyncConnection"):
+            found: int | None = await held.run_sync(_execute, row, "add_async", allow_autocommit, schema)
+            return creation.wrote(found)
+        driver = of_async(held, "add_async", schema)
+        if not allow_autocommit:
+            refuse_autocommit_of(driver, held)
+        return creation.wrote(await _add(driver, row))
 
 
 @overload
@@ -157,6 +160,7 @@ def insert(topic: str | Topic, content: object = NOT_GIVEN, **columns: Unpack[Co
     The caller sees to the transaction; another schema is named by ``schema_translate_map={"relay": ...}``.
     """
     row = parameters(topic, content, columns)
+    carry(row)
     return _statement(row).values(row)
 
 

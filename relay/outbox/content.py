@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Collection
 from typing import Any, NoReturn
 
 from relay.errors import MessageError
@@ -130,6 +131,12 @@ def _skip(_digits: str) -> None:
 
 
 _GRAMMAR = json.JSONDecoder(parse_int=_skip, parse_float=_skip, parse_constant=_refuse_constant)
+
+
+def keys_of(text: ExactText) -> Collection[str]:
+    """The keys of the object that a checked text is."""
+    keys: Collection[str] = _GRAMMAR.decode(text).keys()
+    return keys
 
 
 def utf8_length(text: str) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
@@ -22,6 +22,7 @@ from relay.outbox.kinds import is_a
 from relay.outbox.models import is_model
 from relay.outbox.new_message import NewMessage, row_of
 from relay.outbox.notations import insert_many
+from relay.outbox.tracing import NewRow, creating
 from relay.schema import SCHEMA
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ _CHUNK = 1_000
 _CHUNK_CHARACTERS = 4_000_000  # of contents: a thousand of the largest would be half a gigabyte in one statement
 _WITHIN = ("savepoint relay_add_many", "release savepoint relay_add_many", "rollback to savepoint relay_add_many")
 _ALONE = ("begin", "commit", "rollback")
-
-NewRow = dict[str, Any]
 
 
 def add_many(
@@ -64,14 +63,16 @@ async def add_many_async(
     driver = of_async(held, "add_many_async", schema)
     if not allow_autocommit:
         refuse_autocommit_of(driver, held)
-    return await _write(driver, _chunks(messages))
+    with creating() as creation:
+        return await _write(driver, creation.over(_chunks(messages)))
 
 
 def _many(held: object, messages: Messages, function: str, allow_autocommit: bool, schema: str) -> list[int | None]:
     driver = of_sqlalchemy(held, function, schema) if isinstance(held, Connection) else of_sync(held, function, schema)
     if not allow_autocommit:
         refuse_autocommit_of(driver, held)
-    return at_once(_write(driver, _chunks(messages)))
+    with creating() as creation:
+        return at_once(_write(driver, creation.over(_chunks(messages))))
 
 
 async def _write(driver: Driver, chunks: Iterator[list[NewRow]]) -> list[int | None]:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapped, column_property, registry, synonym
 from relay.errors import MessageError
 from relay.outbox.columns import NOT_GIVEN, Columns, line, parameters
 from relay.outbox.content import ExactText, exact_text
+from relay.outbox.tracing import carry
 from relay.outbox.transaction import refuse_autocommit
 from relay.schema import MAX_BYTES, metadata, outbox
 
@@ -84,7 +85,9 @@ class OutboxMessage:
     @overload
     def __init__(self, *, content: Topic, **columns: Unpack[Columns]) -> None: ...
     def __init__(self, *, topic: str = NOT_GIVEN, content: object, **columns: Unpack[Columns]) -> None:
-        for name, value in parameters(topic, content, columns).items():
+        row = parameters(topic, content, columns)
+        carry(row)
+        for name, value in row.items():
             setattr(self, name, value)
 
     def __repr__(self) -> str:

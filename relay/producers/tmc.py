@@ -65,6 +65,7 @@ class TmcProducer:
     Options = TmcOptions
     explain = staticmethod(explain)
     needs_credentials = True
+    messaging_system = "taobao_tmc"  # in traces
 
     def __init__(self, context: ProducerContext[TmcOptions]) -> None:
         self.max_batch = MAX_MESSAGES

@@ -49,7 +49,7 @@ from relay.reports.failures import (
     FailureCount,
     failures,
 )
-from relay.reports.history import Attempt, Call, MessageReport, message, unmasked
+from relay.reports.history import Attempt, Call, MessageReport, message, trace_id, unmasked
 from relay.reports.keys import (
     MOST_BEHIND,
     BlockedKeyLine,
@@ -160,6 +160,7 @@ __all__ = [
     "series",
     "status",
     "throughput",
+    "trace_id",
     "trouble",
     "unmasked",
 ]

@@ -11,6 +11,8 @@ from sqlalchemy.sql import FromClause
 
 from relay.operators.actions import Texts
 from relay.reports.columns import OPEN, all_of, columns_of
+from relay.sql import run
+from relay.traces import trace_id_of
 from relay.windows import read_attempt as attempt
 from relay.windows import read_attempt_archive as attempt_archive
 from relay.windows import read_call as call
@@ -84,6 +86,10 @@ class MessageReport:
     calls: tuple[Call, ...]
 
 
+_MAY_READ = "select has_table_privilege('{schema}.audit_message', 'select')"
+_TRACEPARENT = "select traceparent from {schema}.audit_message where id = :id"
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where a message is, with its attempts and calls."""
@@ -105,6 +111,13 @@ _ARCHIVE = _Place(
 def message(connection: Connection, message_id: int) -> MessageReport | None:
     """One message with its attempts, the calls that named it, and the calls those were split off from."""
     return _report(connection, message_id, _HOT) or _report(connection, message_id, _ARCHIVE)
+
+
+def trace_id(connection: Connection, message_id: int) -> str | None:
+    """The trace that the message comes from; None where it names none, or this login may not read the audit views."""
+    if not run(connection, _MAY_READ).scalar_one():
+        return None
+    return trace_id_of(run(connection, _TRACEPARENT, id=message_id).scalar())
 
 
 def unmasked(found: MessageReport, texts: Texts) -> MessageReport:

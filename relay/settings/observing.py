@@ -1,15 +1,28 @@
-"""What is seen of a worker from outside: metrics, probes, log lines."""
+"""What is seen of a worker from outside: metrics, probes, log lines, traces."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from relay.errors import needs
 
 with needs("worker", "relay.settings"):
-    from pydantic import BaseModel, Field
+    from pydantic import AfterValidator, BaseModel, Field
 
-from relay.settings.values import CONFIG, of_text
+from relay.settings.values import CONFIG, PlainText, of_text
+from relay.traces import TRACE_ID
+
+
+def _of_a_trace(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+    except ValueError:  # its text may quote a part of a password
+        right = False
+    if not right or TRACE_ID not in url:
+        raise ValueError(f"must be an http or https address with {TRACE_ID} in it, and without a password")
+    return url
 
 
 class ObservingSettings(BaseModel):
@@ -32,3 +45,6 @@ class ObservingSettings(BaseModel):
         "info", description="the least that is logged"
     )
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else json")
+    trace_url: Annotated[PlainText, AfterValidator(_of_a_trace)] | None = Field(
+        None, description="the page of a trace, with {trace_id} in it: relay show and the dashboard lead there"
+    )

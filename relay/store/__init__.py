@@ -37,6 +37,7 @@ from relay.store.claim.floors import Floors
 from relay.store.claim.memory import Memory
 from relay.store.connections import Connections, told
 from relay.store.evidence import plainer, storable
+from relay.store.origins import origins_in
 from relay.store.running import fetch, run
 from relay.store.settling import Sent
 from relay.store.sieve import Unreadable, unreadable
@@ -62,6 +63,7 @@ class Store:
         self._lease_seconds = lease_seconds
         self.memory = Memory(lease_seconds, floors)
         self.counting = Counting(self._transaction, self.memory)
+        self.origins = origins_in(self._transaction)
 
     def claim(self, limits: ClaimLimits) -> Claim:
         """Claim ready messages, account by account in turn; one claim at a time.

@@ -22,6 +22,7 @@ report.py    what a run has done so far
 stopping.py  lets calls land, then cuts them off; the last outcomes are written
 tasks.py     waits for tasks and ends them
 threads.py   runs the store's blocking transactions beside the event loop
+tracing.py   a span around each call, where somebody records them
 """
 
 from relay.worker.clock import Clock
@@ -31,5 +32,18 @@ from relay.worker.gauging import Gauging
 from relay.worker.lanes import Route, Routing
 from relay.worker.options import Options, Until
 from relay.worker.report import Report
+from relay.worker.tracing import Spans
 
-__all__ = ["Clock", "Directory", "Gauging", "Nobody", "Options", "Report", "Route", "Routing", "Until", "Worker"]
+__all__ = [
+    "Clock",
+    "Directory",
+    "Gauging",
+    "Nobody",
+    "Options",
+    "Report",
+    "Route",
+    "Routing",
+    "Spans",
+    "Until",
+    "Worker",
+]

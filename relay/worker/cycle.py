@@ -36,6 +36,7 @@ from relay.worker.settling import Settling
 from relay.worker.stopping import Stopping
 from relay.worker.tasks import cancel, until_first, within
 from relay.worker.threads import Outage, Threads, retry_seconds
+from relay.worker.tracing import Spans, Tracing
 
 _PATIENCE_SECONDS = 10.0  # a transaction without an answer for this long (or a third of the lease) is cut off
 _LOOK_AGAIN_SECONDS = 0.25
@@ -60,6 +61,7 @@ class Worker:
         routing: Routing | None = None,
         clock: Clock | None = None,
         wakeup: Wakeup | None = None,
+        spans: Spans | None = None,
         rng: random.Random | None = None,
         started: WorkerStarted | None = None,
     ) -> None:
@@ -82,7 +84,10 @@ class Worker:
             store, self._threads, directory, events, self._lanes, calls_per_second=pace, known_only=needed
         )
         gates = (self._lanes, self._pauses, Deadlines(store, self._threads, self._clock))
-        self._flights = Flights(*gates, lease_seconds=lease, policy=policy, events=events, rng=rng)
+        self._tracing = Tracing(spans, lambda ids: self._threads.run(lambda: store.origins(ids)))
+        self._flights = Flights(
+            *gates, lease_seconds=lease, policy=policy, events=events, rng=rng, tracing=self._tracing
+        )
         self._pauses.in_hand = lambda: self._flights.accounts
         self._acquaintance = Acquaintance(store, self._threads, self._pauses, directory, events, self._flights)
         self._settling = Settling(store, self._threads, self._flights, self._pauses, events=events, report=self._report)
@@ -154,6 +159,7 @@ class Worker:
             await cancel([settling, extending, measuring])
             await within(_LAST_CLOSE_SECONDS, self._wakeup.close())
             await self._lanes.close()
+            await self._tracing.close()
             self._threads.close()
             self._events.emit(events.WorkerStopped(self._report.calls, self._report.done, self._report.failed))
         self._settling.raise_if_unsettled()

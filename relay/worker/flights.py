@@ -26,9 +26,11 @@ from relay.message import Answer, Answered, Batch, CallKey, Fault, Refused
 from relay.outcomes import History, Policy, Settlement, decide, exhausted_ids, released, spared
 from relay.producers import NotSent
 from relay.store import told
+from relay.traces import TraceIds
 from relay.worker.deadlines import Deadlines
 from relay.worker.lanes import Lane, Lanes
 from relay.worker.pauses import Pauses
+from relay.worker.tracing import Tracing
 
 _REFUSED_SECONDS = 1.0
 
@@ -65,7 +67,9 @@ class Flights:
         policy: Policy,
         events: Events,
         rng: random.Random,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing or Tracing()
         self._lanes = lanes
         self._pauses = pauses
         self._deadlines = deadlines
@@ -83,6 +87,7 @@ class Flights:
         self.refused = 0  # open calls that were to be settled and were refused, each for itself
         self._account_of: dict[CallKey, str] = {}
         self._lane_of: dict[CallKey, Lane] = {}
+        self._traces: dict[CallKey, TraceIds] = {}  # of calls whose spans somebody records
         self.unsettled_in_a_row = 0  # calls that could not be settled since the last one that could
         self.bell = asyncio.Event()  # the cycle looks again: a slot is free, or a call was closed
         self.answered = asyncio.Event()  # there is something to settle
@@ -129,6 +134,10 @@ class Flights:
     def producer_of(self, call: CallKey) -> str:
         """Who makes this open call, by the name in the settings."""
         return self._lane_of[call].name
+
+    def trace_of(self, call: CallKey) -> TraceIds | None:
+        """Of the span of this open call; None where nobody records it."""
+        return self._traces.get(call)
 
     def accept(
         self, batches: Iterable[Batch], claimed_monotonic: float, by_account: Mapping[str, Lane] | None = None
@@ -226,6 +235,7 @@ class Flights:
             del self._held_until[each.batch.key]
             del self._account_of[each.batch.key]
             del self._lane_of[each.batch.key]
+            self._traces.pop(each.batch.key, None)
         self.bell.set()
 
     async def _fly(self, batch: Batch) -> Finished:
@@ -239,13 +249,18 @@ class Flights:
         if time.monotonic() >= self._held_until[batch.key] or gone_another_way or self._pauses.is_paused(account):
             return Finished(batch, released(batch))
         self._waiting.discard(batch.key)
+        span = self._tracing.begin(batch, lane.messaging_system)
+        if span.ids is not None:
+            self._traces[batch.key] = span.ids
         sent = time.monotonic()
-        answer = await self._answer(batch, lane)
+        with span:
+            answer = await self._answer(batch, lane)
         seconds = time.monotonic() - sent
         self._lanes.learn(lane, batch, answer, seconds)
         if lane is not self._lanes.default:
             answer = self._pauses.named(account, answer)
         settlement = decide(batch, answer, self._policy, self._rng)
+        span.finish(settlement)
         if settlement.pause is not None:
             self._pauses.ordered(settlement.pause)
         return Finished(batch, settlement, sent, seconds)
@@ -276,7 +291,7 @@ class Flights:
         return self._no_answer(batch, mistake) if mistake else answer
 
     def _no_answer(self, batch: Batch, mistake: str) -> Refused:
-        self._events.emit(ProducerFailed(batch.call_id, mistake))
+        self._events.emit(ProducerFailed(batch.call_id, mistake, *(self.trace_of(batch.key) or ())))
         return Refused(Fault.UNKNOWN, "relay.producer_failed", message=f"the producer {mistake}")
 
     def _flown(self, batch: Batch, flight: asyncio.Task[Finished]) -> None:

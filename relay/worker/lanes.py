@@ -75,6 +75,11 @@ class Lane:
     name: str = ""  # of the producer, as the settings call it
 
     @property
+    def messaging_system(self) -> str:
+        """How traces call what it sends to: as the producer says, else its name."""
+        return str(getattr(self.producer, "messaging_system", self.name))
+
+    @property
     def has_room(self) -> bool:
         """Whether it takes another call now."""
         return self.running < self.limits.calls

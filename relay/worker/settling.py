@@ -28,6 +28,7 @@ from relay.events import CallLost, CallRefused, CallSettled, DatabaseLost, Event
 from relay.message import CallKey
 from relay.outcomes import Settlement
 from relay.store import Sent, Settled, Store, told
+from relay.traces import TraceIds
 from relay.worker.flights import Finished, Flights
 from relay.worker.pauses import Pauses
 from relay.worker.report import Report
@@ -204,7 +205,8 @@ class Settling:
             self._flights.unsettled_in_a_row += 1
         seconds = retry_seconds(times, at_most=_REFUSED_MAX_SECONDS)
         self._flights.set_aside(each, seconds)
-        self._events.emit(CallRefused(call.id, each.batch.account, len(each.batch), reason, seconds))
+        trace = self._flights.trace_of(call) or ()
+        self._events.emit(CallRefused(call.id, each.batch.account, len(each.batch), reason, seconds, *trace))
 
     async def _spared(self, finished: list[Finished]) -> list[Finished]:
         """No message ends for an outage that has not lasted long enough; how long it has, the database knows.
@@ -224,11 +226,12 @@ class Settling:
 
     def _tell(self, finished: Sequence[Finished], settled: Settled) -> None:
         for each in finished:
+            trace = self._flights.trace_of(each.batch.key)
             if each.batch.key in settled.lost:
                 self._report.lost_calls += 1
-                self._events.emit(CallLost(each.batch.call_id))
+                self._events.emit(CallLost(each.batch.call_id, *(trace or ())))
                 continue
-            event = call_settled(each, self._flights.producer_of(each.batch.key))
+            event = call_settled(each, self._flights.producer_of(each.batch.key), trace)
             self._report.add(event)
             self._events.emit(event)
             order = each.settlement.pause
@@ -257,8 +260,8 @@ def _tried(finished: Sequence[Finished]) -> frozenset[CallKey]:
     return frozenset(each.batch.key for each in finished if each.tried)
 
 
-def call_settled(each: Finished, producer: str = "") -> CallSettled:
-    """The event of one settled call, and who made it."""
+def call_settled(each: Finished, producer: str = "", trace: TraceIds | None = None) -> CallSettled:
+    """The event of one settled call; who made it, and whose span it has."""
     settlement = each.settlement
     outcomes = [verdict.outcome.value for verdict in settlement.verdicts]
     return CallSettled(
@@ -279,4 +282,6 @@ def call_settled(each: Finished, producer: str = "") -> CallSettled:
         request_bytes=settlement.request_bytes,
         duration_ms=None if each.sent_monotonic is None else round(each.duration_seconds * 1000),
         producer=producer,
+        trace_id=trace and trace.trace_id,
+        span_id=trace and trace.span_id,
     )

@@ -55,6 +55,7 @@ LIBRARIES = {
     "jinja2": {"dashboard.rendering"},
     "httpx": {"producers.authorities", "producers.posting", "producers.tmc"},
     "markupsafe": {"dashboard"},
+    "opentelemetry": {"observers.spans", "outbox.tracing"},
     "prometheus_client": {"observers"},
     "psycopg": {"addresses", "integrations.django", "outbox", "readable", "sessions", "store", "wakeups"},
     "pydantic": {"outbox.topic", "producers.options", "settings", "topics", "wording"},

@@ -66,6 +66,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "metrics_host": "*",
         "metrics_port": 9464,
         "metrics_accounts": 20,
+        "trace_url": None,
         "log_level": "info",
         "log_format": "auto",
         "dashboard_database_url": None,

@@ -6,6 +6,7 @@ import json
 
 from relay import reports
 from relay.dashboard.visit import NotFound, Page, PageVisit, command
+from relay.traces import trace_address, trace_id_of
 
 SQL = """
 select * from {schema}.audit_message where id = <id>;
@@ -39,12 +40,19 @@ def message(visit: PageVisit) -> Page:
         "message": found,
         "content": _indented(content.content) if content else None,
         "traceparent": content.traceparent if content else None,
+        "trace": _trace(visit, content.traceparent if content else None),
         "ledger": visit.ask(reports.ledger_of_message, number),
         "attempts": of_calls,
         "came": came,
         "end": found.finished_at or visit.ask(reports.now),
     }
     return Page("message.html", values, [command("show", number)], visit.sql(SQL, id=number))
+
+
+def _trace(visit: PageVisit, traceparent: str | None) -> str | None:
+    """Where the trace is shown, if the settings say."""
+    trace_id = trace_id_of(traceparent)
+    return trace_address(visit.trace_url, trace_id) if visit.trace_url and trace_id else None
 
 
 def _indented(content: str) -> str:

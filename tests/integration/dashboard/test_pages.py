@@ -188,3 +188,14 @@ def test_under_a_prefix_every_link_has_it(settings: Settings, seeded: Seeded) ->
     )
     assert 'aria-current="page">Messages<' in browser.get("/ops/relay/messages").text
     browser.close()
+
+
+def test_a_message_leads_to_its_trace(settings: Settings, seeded: Seeded) -> None:
+    browser = Browser(create_app(load(settings, trace_url="https://traces.example.com/t/{trace_id}?a=1&b=2")))
+    try:
+        pages = [browser.get(f"/messages/{id_}").text for id_ in seeded.ids]
+    finally:
+        browser.close()
+    found = {link for page in pages for link in re.findall(r'href="(https://traces[^"]*)"', page)}
+    assert found
+    assert all(re.fullmatch(r"https://traces.example.com/t/[0-9a-f]{32}\?a=1&amp;b=2", link) for link in found)
