@@ -28,11 +28,14 @@ def dashboard(host: str, port: int, root_path: str, hash_password: bool) -> None
     from relay.dashboard import create_app
     from relay.dashboard.serving import refuse_strangers, serve
     from relay.settings import FOR_DASHBOARD, load_for
+    from relay.strangers import readers
 
     if root_path and (not root_path.startswith("/") or root_path.endswith("/")):
         raise click.BadParameter("it begins with a slash and ends without one: /relay", param_hint="--root-path")
     settings = load_for(FOR_DASHBOARD)
     refuse_strangers(settings, host)
+    if settings.dashboard_users_file and (who := readers(settings.dashboard_users_file)):
+        say(f"warning: {settings.dashboard_users_file} can be read by {who}; run: chmod go-r on it", err=True)
     serve(
         create_app(settings), host, port, root_path=root_path,
         on_ready=lambda url: say(f"The dashboard is at {url}{root_path}/  Ctrl-C ends it.", err=True),

@@ -49,14 +49,13 @@ class Entrance:
             return await self._page(request, "login.wrong", status=400)
         name, password = given.get("name", ""), given.get("password", "")
         who = (address(request), name[:200])
-        if wait := self._access.tries.wait_seconds(who):
+        if wait := self._access.tries.take(who):
             minutes = math.ceil(wait / 60)
             answer = await self._page(request, "login.wait", status=429, minutes=minutes)
             answer.headers["retry-after"] = str(math.ceil(wait))
             return answer
         people = self._access.people
         if not await in_thread(lambda: people.is_right(name, password)):
-            self._access.tries.failed(who)
             return await self._page(request, "login.wrong", status=401)
         self._access.tries.forget(who)
         answer = RedirectResponse(_inside(request, given.get("next", "")), 303)

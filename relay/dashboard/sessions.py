@@ -59,11 +59,14 @@ class Tries:
     def __init__(self, clock: _Clock = time.monotonic) -> None:
         self._clock = clock
         self._failed: OrderedDict[Hashable, deque[float]] = OrderedDict()
-        self._all: deque[float] = deque(maxlen=TRIES_OF_ALL)
+        self._all: deque[float] = deque(maxlen=TRIES_OF_ALL)  # right ones, too
         self._lock = threading.Lock()
 
-    def wait_seconds(self, who: Hashable) -> float:
-        """How long until the next try; 0: now."""
+    def take(self, who: Hashable) -> float:
+        """0: one try is taken, and counts as wrong until ``forget``. Else how many seconds until there is one.
+
+        Taken before the password is looked at: many tries at once are no more than one after another.
+        """
         with self._lock:
             now, of_one = self._clock(), self._failed.get(who, deque())
             waits = [
@@ -71,17 +74,14 @@ class Tries:
                 for tries, most in ((of_one, TRIES_OF_ONE), (self._all, TRIES_OF_ALL))
                 if len(tries) >= most
             ]
-            return max(0.0, *waits, 0.0)
-
-    def failed(self, who: Hashable) -> None:
-        """One more."""
-        with self._lock:
-            tries = self._failed.setdefault(who, deque(maxlen=TRIES_OF_ONE))
-            tries.append(self._clock())
-            self._all.append(self._clock())
+            if waits and max(waits) > 0:
+                return max(waits)
+            self._failed.setdefault(who, deque(maxlen=TRIES_OF_ONE)).append(now)
             self._failed.move_to_end(who)
+            self._all.append(now)
             while len(self._failed) > MOST_SESSIONS:
                 self._failed.popitem(last=False)
+            return 0.0
 
     def forget(self, who: Hashable) -> None:
         """The right password was given."""

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from relay.cli.verbs import relay as command
 from relay.dashboard import create_app
 from relay.dashboard.people import hashed
-from relay.dashboard.sessions import SESSION_SECONDS, TRIES_OF_ALL, TRY_SECONDS, Sessions, Tries
+from relay.dashboard.sessions import SESSION_SECONDS, TRIES_OF_ALL, TRIES_OF_ONE, TRY_SECONDS, Sessions, Tries
 from relay.errors import ConfigurationError
 from relay.settings import load
 from tests.fixtures.dashboard import Browse, Browser, Seeded
@@ -27,7 +27,9 @@ SAME = {"sec-fetch-site": "same-origin"}
 @pytest.fixture(scope="module")
 def users(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("people") / "users"
-    file.write_text(f"# who may look\nann:{hashed(PASSWORD)}\n")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("relay.dashboard.people._LOG_N", 14)  # half the time
+        file.write_text(f"# who may look\nann:{hashed(PASSWORD)}\n")
     return file
 
 
@@ -130,13 +132,20 @@ def test_tries_and_sessions_are_over_after_their_time() -> None:
     now = [0.0]
     tries, sessions = Tries(lambda: now[0]), Sessions(lambda: now[0])
     token = sessions.begin("ann")
-    for number in range(TRIES_OF_ALL):
-        tries.failed(number)
-    assert tries.wait_seconds("somebody else") == TRY_SECONDS
+    assert [tries.take(number) for number in range(TRIES_OF_ALL)] == [0.0] * TRIES_OF_ALL
+    assert tries.take("somebody else") == TRY_SECONDS
     assert (sessions.name(token), sessions.name("x")) == ("ann", None)
     now[0] = SESSION_SECONDS
-    assert tries.wait_seconds("somebody else") == 0
+    assert tries.take("somebody else") == 0
     assert sessions.name(token) is None
+
+
+def test_many_tries_at_once_are_no_more_than_one_after_another() -> None:
+    """Each is taken before a password is looked at, which takes a tenth of a second."""
+    tries = Tries()
+    assert [tries.take("ann") > 0 for _ in range(TRIES_OF_ONE + 2)] == [False] * TRIES_OF_ONE + [True] * 2
+    tries.forget("ann")
+    assert tries.take("ann") == 0
 
 
 def test_who_is_taken_out_of_the_file_is_out(browse: Browse, seeded: Seeded, tmp_path: Path) -> None:
@@ -210,6 +219,15 @@ def test_the_command_serves_until_it_is_told_to_stop(seeded: Seeded, start_relay
     served.terminate()
     assert served.wait() == 0
     assert served.stdout == []
+
+
+def test_hashes_that_others_may_read_are_told(users: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.dashboard.serving.serve", lambda *_, **__: None)
+    env = {"RELAY_DATABASE_URL": NOWHERE, "RELAY_DASHBOARD_USERS_FILE": str(users)}
+    for mode, told in ((0o644, True), (0o600, False)):
+        users.chmod(mode)
+        result = CliRunner().invoke(command, ["dashboard", "--host", "*"], env=env)
+        assert (result.exit_code, "run: chmod go-r on it" in result.stderr) == (0, told), result.output
 
 
 def test_a_password_is_hashed_from_standard_input(browse: Browse, tmp_path: Path) -> None:

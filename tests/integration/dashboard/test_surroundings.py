@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -143,8 +144,6 @@ def test_a_login_without_the_right_is_told_which_role_has_it(database_url: str, 
 
 
 def test_both_languages_say_the_same_things_of_the_same_values() -> None:
-    import re
-
     values = {
         language: {key: sorted(re.findall(r"\{(\w+)\}", text)) for key, text in texts.items()}
         for language, texts in TEXTS.items()
