@@ -17,8 +17,9 @@ from relay.settings import Settings
 
 THREADS = 4  # and connections
 TIME_OUT = "5s"  # of a statement
-# Of the transaction: behind a pooler a setting of the session would reach strangers.
-_LIMIT = text("select set_config('statement_timeout', :limit, true)")
+# Of the transaction: behind a pooler a setting of the session would reach strangers. What waits may be a tenth of a
+# table, and then the planner would rather read all of it, which is slower for each message that is done.
+_LIMIT = text("select set_config('statement_timeout', :limit, true), set_config('enable_seqscan', 'off', true)")
 
 
 class Reading:

@@ -27,8 +27,9 @@ select codes.error_code, counted.* from codes cross join lateral (
 union all
 select null, counted.* from (
     select <counts> from (
-        select finished_at from {schema}.read_outbox
-        where status = 'failed' and error_code is null order by id desc limit :most) as newest
+        select finished_at from (
+            select id, finished_at from {schema}.read_outbox where status = 'failed' and error_code is null offset 0
+        ) as one order by id desc limit :most) as newest
 ) as counted where counted.counted > 0
 order by 3 desc, 5 desc, 1
 """.replace("<codes>", FAILED_CODES).replace("<counts>", _COUNTS)

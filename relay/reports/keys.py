@@ -13,15 +13,19 @@ from relay.sql import run
 
 MOST_BEHIND = 1_000
 
+# Of a key that waits, the message before which no other is pending. Sorted are those alone, not all that is pending.
 _HEADS = """
-    select distinct on (account, ordering_key) account, ordering_key, id, available_at, held, error_code, created_at
-    from {schema}.read_outbox where status = 'pending' and ordering_key is not null <beyond>
-    order by account <way>, ordering_key <way>, id"""
+    select head.account, head.ordering_key, head.id, head.available_at, head.held, head.error_code, head.created_at
+    from {schema}.read_outbox head
+    where head.status = 'pending' and head.ordering_key is not null and (head.held or head.available_at > now())
+      and not exists (
+          select from {schema}.read_outbox earlier
+          where earlier.status = 'pending' and earlier.ordering_key is not null and earlier.account = head.account
+            and earlier.ordering_key = head.ordering_key and earlier.id < head.id)"""
 _BLOCKED = """
 select head.account, head.ordering_key, head.id as head_id, head.available_at, head.held, message.attempts,
     head.error_code, message.error_message, head.created_at, behind.messages
-from (select * from (<heads>) as first where held or available_at > now()
-      order by account <way>, ordering_key <way> limit :most) as head
+from (<heads> <beyond> order by head.account <way>, head.ordering_key <way> limit :most) as head
 cross join lateral (
     select attempts, error_message from {schema}.read_outbox where id = head.id offset 0) as message
 cross join lateral (select count(*) as messages from (
@@ -34,7 +38,7 @@ _COUNTS = """
 select count(*) as blocked, count(*) filter (
     where error_code is not null and created_at < now() - make_interval(secs => :old_seconds)) as long,
     min(created_at) filter (where error_code is not null) as since
-from (<heads>) as first where held or available_at > now()
+from (<heads>) as head
 """.replace("<heads>", _HEADS)
 
 
@@ -67,7 +71,7 @@ def blocked_keys(connection: Connection, cursor: Cursor = NEWEST, *, limit: int 
     """By account and key, in their order; ``older`` leads on. The position of a line is (account, ordering_key)."""
     beyond, given = "", dict[str, Any](most=limit + 1, most_behind=MOST_BEHIND)
     if cursor.position:
-        beyond = f"and (account, ordering_key) {'<' if cursor.newer else '>'} (:account, :ordering_key)"
+        beyond = f"and (head.account, head.ordering_key) {'<' if cursor.newer else '>'} (:account, :ordering_key)"
         given |= dict(zip(("account", "ordering_key"), cursor.position, strict=True))
     sql = _BLOCKED.replace("<heads>", _HEADS).replace("<beyond>", beyond)
     rows = run(connection, sql.replace("<way>", "desc" if cursor.newer else "asc"), **given)
@@ -76,5 +80,4 @@ def blocked_keys(connection: Connection, cursor: Cursor = NEWEST, *, limit: int 
 
 def blocked_counts(connection: Connection, old_seconds: float) -> BlockedKeys:
     """How many keys are blocked, and how many of them for long; the cost grows with what is pending."""
-    sql = _COUNTS.replace("<beyond>", "").replace("<way>", "asc")
-    return BlockedKeys(*run(connection, sql, old_seconds=old_seconds).one())
+    return BlockedKeys(*run(connection, _COUNTS, old_seconds=old_seconds).one())

@@ -106,8 +106,9 @@ _FAILED_ANY = """
         where o.status = 'failed' and o.error_code = codes.error_code <conditions> order by o.id <way> limit :most
      ) as newest order by newest.id <way> limit :most)
     union all
-    (select id from {schema}.read_outbox
-     where status = 'failed' and error_code is null <conditions> order by id <way> limit :most)"""
+    (select id from (
+        select id from {schema}.read_outbox where status = 'failed' and error_code is null <conditions> offset 0
+    ) as one order by id <way> limit :most)"""
 _ARCHIVED_KEY = """
     (select id from (
         select id from {schema}.read_outbox_archive

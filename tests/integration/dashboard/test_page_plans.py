@@ -31,7 +31,7 @@ select 'ann', 'retry', 'r', array[n], 1 from generate_series(1, 5000) n;
 insert into relay.outbox (topic, content, ordering_key) select 't', '{}', case n % 2 when 0 then 'k' end
 from generate_series(1, 20) n;
 insert into relay.outbox (topic, content, status, error_code, finished_at)
-select 't', '{}', 'failed', 'isv.' || n % 3, now() from generate_series(1, 30) n;
+select 't', '{}', 'failed', 'isv.' || n % 3, now() from generate_series(1, 900) n;
 """
 EDGES = timedelta(days=1)
 ASKED: dict[str, Callable[[Connection], Any]] = {
@@ -65,7 +65,7 @@ ASKED: dict[str, Callable[[Connection], Any]] = {
     "the state": lambda it: reports.status(it),
     "a day in pieces": lambda it: reports.series(it, reports.last(reports.now(it), EDGES, 24), most=10),
 }
-BOUND = 600  # rows; looking at the next 500 ids is among them, the 30,000 that are finished are not
+BOUND = 1_200  # rows; the 900 that failed and the next 500 ids are among them, the 30,000 that are done are not
 
 
 @pytest.fixture(scope="module")

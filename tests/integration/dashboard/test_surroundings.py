@@ -85,6 +85,7 @@ def test_behind_a_pooler_nothing_is_left_to_the_next_one(own_postgres: EmbeddedP
             assert browser.get(path).status_code == 200, path
         with create_engine(url, poolclass=NullPool).connect() as connection:
             assert connection.scalar(text("show statement_timeout")) == "0"
+            assert connection.scalar(text("show enable_seqscan")) == "on"
         browser.close()
 
 
