@@ -13,7 +13,6 @@ from typing import IO, Any
 
 import click
 
-from relay.cli.printing import say
 from relay.errors import ConfigurationError, RelayError
 
 # What the extra ``worker`` brings, as it is imported.
@@ -35,6 +34,8 @@ class Failure(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print it on stderr, or to ``file``."""
+        from relay.cli.printing import say
+
         for line in self.message.splitlines():
             say(f"error: {line}", file=file, err=True)
         if self.hint:

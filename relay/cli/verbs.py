@@ -12,8 +12,6 @@ import click
 
 import relay as package
 from relay.cli.failures import failure_of
-from relay.cli.printing import print_traceback
-from relay.showing import escaped
 
 VERBS = {
     "demo": ("relay.cli.demo:demo", "Show everything at work, on a database and a platform of its own."),
@@ -62,6 +60,8 @@ class _Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
+            from relay.showing import escaped  # help and completion need none of its patterns
+
             # It may quote what it was given.
             error.message = escaped(error.message, keep="\n")  # type: ignore[misc]  # click calls it final
             raise
@@ -71,6 +71,8 @@ class _Verbs(click.Group):
             raise click.exceptions.Exit(INTERRUPTED) from None
         except Exception as error:
             if ctx.params["debug"]:
+                from relay.cli.printing import print_traceback
+
                 print_traceback(error)
             raise failure_of(error) from None
 
