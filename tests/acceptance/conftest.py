@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-import socket
 from collections.abc import Iterator
-from contextlib import suppress
 
 import pytest
 
@@ -23,16 +20,6 @@ def platform() -> Iterator[StrictPlatform]:
 @pytest.fixture
 def outbox(database_url: str) -> Outbox:
     return Outbox(database_url)
-
-
-@pytest.fixture
-def free_port() -> int:
-    """Below those that the system gives to outgoing connections, one of which would take it before a process does."""
-    while True:
-        port = 20_000 + secrets.randbelow(12_000)  # not ``random``, which begins alike in every test
-        with socket.socket() as free, suppress(OSError):
-            free.bind(("127.0.0.1", port))
-            return port
 
 
 @pytest.fixture
