@@ -24,6 +24,7 @@ from relay.settings import PRODUCER_KEY, Settings, is_there, read_accounts
 from relay.settings.inspection import Inspected, Option, inspected
 from relay.settings.sources import ENVIRONMENT, FILE, SECRET_FILE
 from relay.settings.values import unit_of
+from relay.wording import nearest
 
 MOST_LISTED = 1000  # accounts of a folder
 
@@ -62,7 +63,9 @@ def configuration(**flags: Any) -> Configuration:
     if found.settings.producer in known_names():
         _add_producers(shown, found.settings)
     else:
-        _add_problem(shown, "producer", _unknown_producer(found.settings))
+        name, known = found.settings.producer, known_names()
+        told = f"there is no producer {name!r}; known producers: {', '.join(known)}{nearest(name, known)}"
+        _add_problem(shown, "producer", f"RELAY_PRODUCER: {told}")
     if not _troubled(found, "config"):
         _add_accounts(shown, found.settings)
     shown.problems = list(dict.fromkeys(shown.problems))  # what is wrong with a producer is wrong with its accounts
@@ -76,16 +79,6 @@ def _troubled(found: Inspected, name: str) -> bool:
 def _add_problem(shown: Configuration, name: str, problem: str) -> None:
     shown.options = [replace(each, problem=problem) if each.name == name else each for each in shown.options]
     shown.problems.append(problem)
-
-
-def _unknown_producer(settings: Settings) -> str:
-    from relay.producers import load
-
-    try:
-        load(settings.producer)
-    except ConfigurationError as error:
-        return f"RELAY_PRODUCER: {error}. {error.hint}"
-    raise AssertionError("it is known")
 
 
 def _add_producers(shown: Configuration, settings: Settings) -> None:
@@ -181,8 +174,11 @@ def _add_accounts(shown: Configuration, settings: Settings) -> None:
 
 
 def _needs_credentials(settings: Settings) -> bool:
-    """Whether the producer of the settings makes no call without; an unknown one does not say so."""
-    return settings.producer in known_names() and wants_credentials(settings.producer)
+    """Whether the producer of the settings makes no call without; one that cannot be loaded does not say so."""
+    try:
+        return wants_credentials(settings.producer)
+    except ConfigurationError:
+        return False
 
 
 def _default_account(settings: Settings, *, needed: bool) -> tuple[dict[str, Found], str | None]:

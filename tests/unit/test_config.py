@@ -6,6 +6,7 @@ import json
 import os
 import tomllib
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from relay.cli.verbs import relay
 from relay.credential import Credential
+from relay.producers import GROUP
 from relay.settings import SECRETS, Settings, load, variables
 from relay.settings.writing import toml_key, toml_value
 
@@ -162,7 +164,8 @@ def test_all_that_is_wrong_is_told_at_once_beside_what_is_right(
         ({"RELAY_DATABASE_URL": ""}, "", "RELAY_DATABASE_URL: is needed"),
         ({}, "= 1", "relay.toml: "),
         ({"RELAY_CONFIG": "nowhere.toml"}, "", "nowhere.toml cannot be read: No such file or directory"),
-        ({"RELAY_PRODUCER": "stdot"}, "", "RELAY_PRODUCER: There is no producer 'stdot'; did you mean stdout?"),
+        ({"RELAY_PRODUCER": "stdot"}, "", "RELAY_PRODUCER: there is no producer 'stdot'; known producers: "),
+        ({"RELAY_PRODUCER": "gone"}, "", "The producer 'gone' cannot be loaded"),
         ({"RELAY_DATABASE_URL": f"postgresql://a:{SECRET}@b@c/d"}, "", "RELAY_DATABASE_URL: The database URL must"),
         ({"RELAY_ACCOUNTS_DIR": "nowhere"}, "", "RELAY_ACCOUNTS_DIR: cannot read nowhere"),
         ({"RELAY_PRODUCER": "tmc"}, "", "The producer tmc needs RELAY_TMC_APP_KEY and RELAY_TMC_APP_SECRET."),
@@ -177,6 +180,8 @@ def test_it_shows_the_rest_however_broken_it_is(
     run: Run, place: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], file: str, wrong: str
 ) -> None:
     monkeypatch.setenv("RELAY_PRODUCER", "stdout")
+    points = metadata.EntryPoints([metadata.EntryPoint("gone", "no_such_package:Producer", GROUP)])
+    monkeypatch.setattr("relay.producers.entry_points", lambda group: points)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     if file:
