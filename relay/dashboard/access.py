@@ -70,13 +70,19 @@ class Access:
             return NotAdmitted("refused.host")
         return None
 
-    def _named_by_proxy(self, request: Request, header: str) -> str | NotAdmitted:
-        peer = address(request)
+    def over_tls(self, request: Request) -> bool:
+        """Whether the browser came by https, as far as this process or a trusted proxy knows."""
+        said = request.headers.get("x-forwarded-proto", "") if self._by_proxy(request) else ""
+        return request.url.scheme == "https" or said.strip().lower() == "https"
+
+    def _by_proxy(self, request: Request) -> bool:
         try:
-            trusted = any(ip_address(peer) in network for network in self.proxies)
+            return any(ip_address(address(request)) in network for network in self.proxies)
         except ValueError:
-            trusted = False
-        if not trusted:
+            return False
+
+    def _named_by_proxy(self, request: Request, header: str) -> str | NotAdmitted:
+        if not self._by_proxy(request):
             return NotAdmitted("refused.proxy")
         names = request.headers.getlist(header)
         name = names[0].strip() if len(names) == 1 else ""

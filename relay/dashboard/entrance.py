@@ -61,7 +61,7 @@ class Entrance:
         answer = RedirectResponse(_inside(request, given.get("next", "")), 303)
         answer.set_cookie(
             SESSION_COOKIE, self._access.sessions.begin(name), max_age=int(SESSION_SECONDS), path=_home(request),
-            secure=request.url.scheme == "https", httponly=True, samesite="strict",
+            secure=self._access.over_tls(request), httponly=True, samesite="strict",
         )  # fmt: skip
         return answer
 

@@ -112,8 +112,8 @@ _OF_VIEWS = {
     "outbox_archive": "Archived messages as relay show reads them / relay show 读取的已归档消息",
     "call_archive": "Archived calls as relay show reads them / relay show 读取的已归档调用",
     "attempt_archive": "Archived outcomes as relay show reads them / relay show 读取的已归档发送结果",
-    "pause_past": "Pauses that have ended, as the dashboard reads them / 看板读取的已结束暂停",
-    "action": "The ledger as the dashboard reads it / 看板读取的操作记录",
+    "pause_past": "Pauses that have ended, as the dashboard reads them / 监控页面读取的已结束暂停",
+    "action": "The ledger as the dashboard reads it / 监控页面读取的操作记录",
     "pace": "When the next call of an app key may go / 各应用下一次调用的最早时间",
     "dedupe": "Dedupe keys of messages that left the outbox / 已离开发件箱的消息的去重键",
 }

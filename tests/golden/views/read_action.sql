@@ -10,4 +10,4 @@ create view relay.read_action as
     count
    FROM relay.action a;
 
-comment on view relay.read_action is 'The ledger as the dashboard reads it / 看板读取的操作记录';
+comment on view relay.read_action is 'The ledger as the dashboard reads it / 监控页面读取的操作记录';

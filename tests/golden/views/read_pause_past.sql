@@ -11,4 +11,4 @@ create view relay.read_pause_past as
     ended
    FROM relay.pause_past p;
 
-comment on view relay.read_pause_past is 'Pauses that have ended, as the dashboard reads them / 看板读取的已结束暂停';
+comment on view relay.read_pause_past is 'Pauses that have ended, as the dashboard reads them / 监控页面读取的已结束暂停';

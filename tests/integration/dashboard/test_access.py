@@ -112,6 +112,15 @@ def test_a_log_in_leads_to_no_other_site(browse: Browse, users: Path, target: st
     assert log_in(browse(dashboard_users_file=users), next=target).headers["location"] == "/"
 
 
+@pytest.mark.parametrize(("peer", "secure"), [("10.0.0.9", True), ("10.0.1.9", False)])
+def test_a_session_that_began_behind_tls_stays_there(browse: Browse, users: Path, peer: str, secure: bool) -> None:
+    """A proxy that is trusted says that it took the request by https; anybody could."""
+    user = browse(peer=peer, dashboard_users_file=users, dashboard_trusted_proxies="10.0.0.0/24")
+    sent = {"name": "ann", "password": PASSWORD}
+    opened = user.send("POST", "/login", data=sent, headers={**SAME, "x-forwarded-proto": "https"})
+    assert ("; Secure" in opened.headers["set-cookie"]) == secure
+
+
 def test_guessing_is_slowed_down(browse: Browse, users: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relay.dashboard.sessions.TRIES_OF_ONE", 2)
     user = browse(dashboard_users_file=users)

@@ -153,6 +153,31 @@ def test_both_languages_say_the_same_things_of_the_same_values() -> None:
     assert [key for key, text in TEXTS["zh"].items() if not re.search("[一-鿿]", text) and len(text) > 12] == []
 
 
+COLOUR = re.compile(r"--([a-z-]+): #([0-9a-f]{3,6})")
+ON = {"ink": ("paper", "field"), "soft": ("paper", "field"), "link": ("paper", "field", "done-soft", "failed-soft")}
+
+
+def brightness(colour: str) -> float:
+    """Relative luminance, as WCAG 2 has it."""
+    full = colour if len(colour) == 6 else "".join(sign * 2 for sign in colour)
+    parts = [int(full[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_text_can_be_read_on_its_colour(dark: bool) -> None:
+    light_part, _, dark_part = (ROOT / "relay/dashboard/static/dashboard.css").read_text().partition("@media (prefers-")
+    colours = dict(COLOUR.findall(light_part)) | (dict(COLOUR.findall(dark_part)) if dark else {})
+    pairs = {(name.removesuffix("-soft"), name) for name in colours if name.endswith("-soft")} - {
+        ("split", "split-soft")
+    }
+    pairs |= {(text, under) for text, unders in ON.items() for under in unders} | {("ink", "split-soft")}
+    for text_, under in sorted(pairs):
+        lower, upper = sorted((brightness(colours[text_]), brightness(colours[under])))
+        assert (upper + 0.05) / (lower + 0.05) >= 4.5, (text_, under)
+
+
 def test_the_wheel_has_the_templates_and_what_pages_load(tmp_path: Path) -> None:
     made = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(made, cwd=ROOT, check=True, capture_output=True)
