@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 
 class AccountBacklog(NamedTuple):
-    """Pending messages of one account: due now, waiting for a later time, held for a person."""
+    """Pending messages of one account: due now, waiting for a later time, held for a person. None: of all others."""
 
-    account: str
+    account: str | None
     due: int = 0
     waiting: int = 0
     held: int = 0

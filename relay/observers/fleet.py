@@ -68,10 +68,10 @@ class FleetGauges(Collector):
 
 def largest(accounts: Iterable[AccountBacklog], most: int) -> dict[str, Counter[str]]:
     """Those with most messages, by a name that can be shown, and ``other``: how many of them are in which state."""
-    ordered = sorted(accounts, key=lambda one: (-(one.due + one.waiting + one.held), one.account))
+    ordered = sorted(accounts, key=lambda one: (one.account is None, -(one.due + one.waiting + one.held), one.account))
     found: dict[str, Counter[str]] = {OTHER: Counter()}
     for place, one in enumerate(ordered):
-        name = _shown(one.account) if place < most else OTHER
+        name = OTHER if one.account is None or place >= most else _shown(one.account)
         found.setdefault(name, Counter()).update(due=one.due, waiting=one.waiting, held=one.held)
     return found
 

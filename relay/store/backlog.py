@@ -25,7 +25,7 @@ from relay.store.running import fetch
 
 STATEMENT_MS = 500
 _ALL_SECONDS = 1.5
-_OLDEST = 400  # accounts
+_OLDEST_ACCOUNTS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class Bounds:
     worker claimed of last, and of as many of the first ones.
     """
 
-    messages: int = 20_000
-    keyed: int = 5_000
-    keys: int = 1_000
+    messages: int = 10_000
+    keyed: int = 2_000
+    keys: int = 500
     accounts: int = 100
 
 
@@ -58,37 +58,65 @@ def _filled(text: str, **parts: str) -> str:
     return text
 
 
-FEW = _filled("""
-select account, {states}, min(available_at) as first_at
-from (select account, available_at from {schema}.outbox
-      where status = 'pending' and ordering_key is null order by account, available_at
-      limit cast(:most as bigint) + 1) as pending
-group by account order by first_at
-""")
+# The largest accounts by name, the others together: an account each may be as many as there are messages.
+_LARGEST = """select case when place <= cast(:accounts as integer) then account end as account,
+    cast(sum(due) as bigint) as due, cast(sum(waiting) as bigint) as waiting, cast(sum(held) as bigint) as held{more}
+from (select *, row_number() over (order by due + waiting + held desc, account) as place from counted) as ranked
+group by 1
+"""
+
+FEW = _filled(
+    """
+with counted as (
+    select account, {states}
+    from (select account, available_at from {schema}.outbox
+          where status = 'pending' and ordering_key is null
+          order by account, available_at limit cast(:most as bigint) + 1) as pending
+    group by account)
+{largest}""",
+    largest=_LARGEST.replace("{more}", ""),
+)
 
 # The first row of each key is its head: the others wait behind it.
-FEW_KEYED = _filled("""
-select account, {states}, count(*) filter (where turn = 1 and available_at > now()) as blocked,
-    extract(epoch from now() - min(greatest(available_at, created_at)) filter (where available_at <= now())) as seconds
-from (select account, available_at, created_at,
-          row_number() over (partition by account, ordering_key order by id) as turn
-      from (select id, account, ordering_key, available_at, created_at from {schema}.outbox
-            where status = 'pending' and ordering_key is not null
-            order by account, ordering_key, id limit cast(:most as bigint) + 1) as first
-     ) as pending
-group by account
-""")
+FEW_KEYED = _filled(
+    """
+with counted as (
+    select account, {states}, count(*) filter (where turn = 1 and available_at > now()) as blocked,
+        min(greatest(available_at, created_at)) filter (where available_at <= now()) as since
+    from (select account, available_at, created_at,
+              row_number() over (partition by account, ordering_key order by id) as turn
+          from (select id, account, ordering_key, available_at, created_at from {schema}.outbox
+                where status = 'pending' and ordering_key is not null
+                order by account, ordering_key, id limit cast(:most as bigint) + 1) as first
+         ) as pending
+    group by account)
+{largest}""",
+    largest=_LARGEST.replace(
+        "{more}",
+        ", cast(sum(blocked) as bigint) as blocked,\n    extract(epoch from now() - min(since)) as seconds",
+    ),
+)
 
-# The first message in order is the oldest, but for those that were due before they were inserted.
-OLDEST = """
+# Of an account the first message in order is the oldest, but for those that were due before they were inserted.
+_OLDEST = """
 select max(extract(epoch from now() - oldest.since)) as seconds
-from unnest(cast(:accounts as text[])) as asked (account)
-cross join lateral (
+from {asked} cross join lateral (
     select min(greatest(available_at, created_at)) as since
     from (select available_at, created_at from {schema}.outbox
           where status = 'pending' and ordering_key is null and account = asked.account and available_at <= now()
           order by available_at limit 10) as first) as oldest
 """
+OLDEST_OF = _filled(_OLDEST, asked="unnest(cast(:accounts as text[])) as asked (account)")
+OLDEST = _filled(
+    _OLDEST,
+    asked="""(
+    select account
+    from (select account, available_at from {schema}.outbox
+          where status = 'pending' and ordering_key is null
+          order by account, available_at limit cast(:most as bigint)) as pending
+    where available_at <= now() group by account
+    order by min(available_at) limit cast(:accounts as integer)) as asked""",
+)
 
 # From the first entry of one account to the first of the next one; each has the same share of what is counted.
 _STEPS = """
@@ -206,16 +234,18 @@ def _backlog(connection: Connection, bounds: Bounds, claimed: Sequence[str], ope
     """``claimed``: accounts that are counted in any case; before ``open_from`` no call is open."""
     ask = _bounded(connection)
     stepping = {"claimed": list(claimed), "accounts": bounds.accounts}
-    rows = ask(FEW, most=bounds.messages)
+    rows = ask(FEW, most=bounds.messages, accounts=bounds.accounts)
     exact = sum(row.due + row.waiting + row.held for row in rows) <= bounds.messages
-    if not exact:
+    if exact:
+        (oldest,) = ask(OLDEST, most=bounds.messages, accounts=_OLDEST_ACCOUNTS)
+    else:
         rows = ask(MANY, most=bounds.messages, **stepping)
-    keyed = ask(FEW_KEYED, most=bounds.keyed)
+        (oldest,) = ask(OLDEST_OF, accounts=[row.account for row in rows if row.due])
+    keyed = ask(FEW_KEYED, most=bounds.keyed, accounts=bounds.accounts)
     exact_keyed = sum(row.due + row.waiting + row.held for row in keyed) <= bounds.keyed
     blocked = sum(row.blocked for row in keyed)
     if not exact_keyed:
         keyed, blocked = ask(MANY_KEYED, most=bounds.keyed, **stepping), ask(BLOCKED, most=bounds.keys)[0].blocked
-    (oldest,) = ask(OLDEST, accounts=[row.account for row in rows if row.due][:_OLDEST])
     (calls,) = ask(OPEN_CALLS, open_from=open_from)
     ages = [oldest.seconds, *(row.seconds for row in keyed)]
     return Backlog(
@@ -247,7 +277,7 @@ def _bounded(connection: Connection) -> _Ask:
 
 def _together(*halves: Sequence[Any]) -> tuple[AccountBacklog, ...]:
     """Messages with an ordering key and without one, in one line for each account."""
-    found: dict[str, AccountBacklog] = {}
+    found: dict[str | None, AccountBacklog] = {}
     for row in (row for half in halves for row in half):
         one = found.get(row.account, AccountBacklog(row.account))
         found[row.account] = AccountBacklog(

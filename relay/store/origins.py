@@ -10,10 +10,11 @@ from sqlalchemy import Connection
 from relay.store.running import fetch
 from relay.traces import Origin
 
-# Looked for in the text, as the views do: whatever else an application has put there cannot fail.
-ORIGINS = r"""
-select id, substring(cast(headers as text) from '"traceparent"\s*:\s*"([0-9a-f-]{55})"') as traceparent,
-    substring(cast(headers as text) from '"tracestate"\s*:\s*"([^"\\]+)"') as tracestate,
+# Looked for in the text, as the views do: whatever else an application has put there cannot fail. Without a backslash,
+# whose meaning in a text is a setting.
+ORIGINS = """
+select id, substring(cast(headers as text) from '"traceparent"[^"]*"([0-9a-f-]{55})"') as traceparent,
+    substring(cast(headers as text) from '"tracestate"[^"]*"([^"]+)"') as tracestate,
     cast(extract(epoch from clock_timestamp() - created_at) as double precision) as seconds
 from {schema}.outbox where id = any (cast(:ids as bigint[]))
 """

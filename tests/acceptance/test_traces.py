@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from tests.acceptance.outbox import Outbox, assert_reconciled
+from tests.fixtures.hostility import only_where_nothing_is_set
 from tests.fixtures.processes import RelayProcess, StartRelay
 from tests.fixtures.strict_platform import StrictPlatform
 
+pytestmark = only_where_nothing_is_set("the sessions of the shop are an application's own")
 pytest.importorskip("opentelemetry.sdk", reason="pip install -e '.[dev]' brings the SDK")
 
 APPLICATION = """

@@ -91,6 +91,16 @@ def test_where_there_is_more_than_is_counted_the_numbers_are_lower_bounds(rows: 
     assert found.oldest_due_seconds > 0
 
 
+def test_of_many_accounts_the_largest_are_counted_by_name(rows: Rows, database_url: str) -> None:
+    for n in range(9):
+        rows.add(1 + (n == 4), account=f"a{n}")
+        rows.add(1 + (n == 8), account=f"a{n}", key="k")
+    found = read(database_url, Bounds(accounts=2))
+    counted = {one.account: one.due for one in found.accounts}
+    assert (found.exact, counted.pop(None), sum(counted.values())) == (True, 7 + 7, 2 + 1 + 2 + 1)
+    assert {"a4", "a8"} <= set(counted)
+
+
 def test_how_far_archiving_lags(rows: Rows, database_url: str) -> None:
     engine = make_engine(database_url)
     counting = Store(engine, worker="w", lease_seconds=30).counting
@@ -110,11 +120,12 @@ select 't', '{}', 'shop', case when n % 3 = 0 then 'k' || n % 50 end, 'done', no
 from generate_series(1, 4000) n
 """
 QUESTIONS: dict[str, dict[str, Any]] = {
-    "FEW": {"most": 60},
-    "FEW_KEYED": {"most": 60},
+    "FEW": {"most": 60, "accounts": 3},
+    "FEW_KEYED": {"most": 60, "accounts": 3},
     "MANY": {"most": 60, "claimed": ["zz"], "accounts": 3},
     "MANY_KEYED": {"most": 60, "claimed": ["zz"], "accounts": 3},
-    "OLDEST": {"accounts": ["a0", "zz"]},
+    "OLDEST": {"most": 60, "accounts": 3},
+    "OLDEST_OF": {"accounts": ["a0", "zz"]},
     "BLOCKED": {"most": 20},
     "OPEN_CALLS": {"open_from": 0},
     "PAUSES": {},
@@ -124,7 +135,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def crowd() -> dict[str, int]:
     """Rows of tables that each question may touch: a multiple of what it counts, of 6,000 that are there."""
-    return {"MANY": 250, "MANY_KEYED": 130, "FEW": 62, "FEW_KEYED": 62, "BLOCKED": 62, "OLDEST": 20}
+    return {"MANY": 250, "MANY_KEYED": 130, "FEW": 62, "FEW_KEYED": 62, "BLOCKED": 62, "OLDEST": 90, "OLDEST_OF": 20}
 
 
 @pytest.fixture

@@ -39,6 +39,12 @@ NO_CODES = {
     "relay.last_call",
     "relay.look_at_calls",
     "relay.wake",
+    # Attributes and events of spans.
+    *(f"relay.{name}" for name in ("account", "call_id", "dedupe_key_was_there", "not_accepted", "outcome")),
+    *(
+        f"relay.{name}"
+        for name in ("outcomes", "oldest_outbox_seconds", "outbox_seconds", "request_id", "result_index")
+    ),
 }
 
 # The codes and sub codes of the platform that are documented or were recorded.

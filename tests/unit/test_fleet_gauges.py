@@ -86,12 +86,13 @@ def test_the_largest_accounts_are_named_and_no_name_breaks_the_page() -> None:
     accounts = [
         AccountBacklog(hostile, 900),
         AccountBacklog("other", 800),  # counted with the others
+        AccountBacklog(None, 5000),
         *(AccountBacklog(f"shop-{n:05}", n) for n in range(500)),
     ]
     seen = shown(Gauged(True, Backlog(accounts=tuple(accounts)), 0), accounts=3)
     named = backlog(seen)
     (odd,) = set(named) - {"other", "shop-00499"}
-    assert (named["shop-00499"], named["other"]) == (499, 800 + sum(range(499)))
+    assert (named["shop-00499"], named["other"]) == (499, 5800 + sum(range(499)))
     assert named[odd] == 900
     assert (len(odd), odd.isprintable(), seen["relay_backlog_up", ()]) == (64, True, 1)
 
