@@ -25,6 +25,7 @@ from starlette.staticfiles import StaticFiles
 from relay.assembly.dashboard import THREADS, Reading, open_reading
 from relay.background import Executor
 from relay.dashboard.access import Access, NameOf, NotAdmitted, access
+from relay.dashboard.documents import PREFIX, document, is_wanted
 from relay.dashboard.entrance import Entrance
 from relay.dashboard.guards import Guarded
 from relay.dashboard.pages.call import call
@@ -77,7 +78,7 @@ def create_app(settings: Settings | None = None, *, user: NameOf | None = None, 
     chosen = load(settings, **overrides)
     site = _Site(access(chosen, user), open_reading(chosen), chosen.dashboard_zone, chosen.trace_url)
     entrance = Entrance(site.access, site.login_page)
-    routes = [Route(path, site.endpoint(page)) for path, page in PAGES.items()]
+    routes = [Route(at + path, site.endpoint(page)) for at in ("", PREFIX) for path, page in PAGES.items()]
     return Starlette(
         routes=[
             *routes,
@@ -148,12 +149,13 @@ class _Site:
         return await self._in_thread(lambda: self._html(self._look(request, None), page, status))
 
     async def _refused(self, request: Request, refusal: NotAdmitted) -> Response:
-        if refusal.log_in:
-            root, path = str(request.scope.get("root_path", "")), request.url.path
+        visit = self._look(request, None)
+        if refusal.log_in and not is_wanted(visit.path):
+            root, path = visit.root, request.url.path
             back = path + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(f"{root}/login?{urlencode({'next': back})}", 303)
         page = Page("trouble.html", {"key": refusal.key, "given": {}, "detail": "", "hint": ""})
-        return await self._in_thread(lambda: self._html(self._look(request, None), page, 403))
+        return await self._in_thread(lambda: self._html(visit, page, 401 if refusal.log_in else 403))
 
     async def _in_thread(self, work: Callable[[], Response]) -> Response:
         answer: Response = await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -165,7 +167,8 @@ class _Site:
                 visit = self._look(request, who, cache(lambda: stack.enter_context(self._reading.snapshot())))
                 found = page(visit)
             if isinstance(found, Elsewhere):
-                return RedirectResponse(visit.link(found.path, found.query), 303)
+                at = PREFIX if is_wanted(visit.path) else ""
+                return RedirectResponse(visit.link(at + found.path, found.query), 303)
             return self._html(visit, found)
         except NotFound as error:
             return self._trouble(request, who, 404, error.key, error.values)
@@ -187,6 +190,8 @@ class _Site:
         return answer
 
     def _html(self, visit: PageVisit, page: Page, status: int = 200) -> Response:
+        if is_wanted(visit.path):
+            return Response(document(page), status, media_type="application/json")
         answer = HTMLResponse(rendered(self._templates, visit, page), status)
         answer.headers["vary"] = "Cookie, Accept-Language"
         answer.headers["content-language"] = visit.viewer.language

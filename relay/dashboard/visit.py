@@ -44,12 +44,16 @@ class NotUnderstood(Exception):  # noqa: N818 the name says what is the case
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a template is given. ``commands`` and ``sql``: how to ask the same elsewhere."""
+    """What a template is given. ``commands`` and ``sql``: how to ask the same elsewhere.
+
+    ``document``: the read models by name, for programs; None: it tells of trouble.
+    """
 
     template: str
     values: Mapping[str, Any] = field(default_factory=dict)
     commands: Sequence[str] = ()
     sql: str = ""
+    document: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,4 +23,4 @@ def call(visit: PageVisit) -> Page:
     if found is None:
         raise NotFound("not_found.call", id=number)
     values = {"call": found.line, "report": found, "counted": Counter(one.came for one in found.positions)}
-    return Page("call.html", values, (), visit.sql(SQL, id=number))
+    return Page("call.html", values, (), visit.sql(SQL, id=number), {"call": found})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from relay import reports
+from relay.dashboard.documents import listed
 from relay.dashboard.visit import Page, PageVisit
 from relay.reports import Stretch
 
@@ -17,7 +18,13 @@ def calls(visit: PageVisit) -> Page:
     if request := visit.text("request"):
         found = Stretch(visit.ask(reports.calls_of_request, request), None, None)
         values = {"found": found, "chosen": {"request": request}}
-        return Page("calls.html", values, (), visit.sql(OF_REQUEST, request=request))
+        return Page("calls.html", values, (), visit.sql(OF_REQUEST, request=request), listed(found))
     found = visit.ask(reports.calls, visit.cursor(int), only_open=state == "open")
     chosen = {"state": state} if state else {}
-    return Page("calls.html", {"found": found, "chosen": chosen}, ["relay status"], visit.sql(OPEN if state else SQL))
+    return Page(
+        "calls.html",
+        {"found": found, "chosen": chosen},
+        ["relay status"],
+        visit.sql(OPEN if state else SQL),
+        listed(found),
+    )

@@ -13,4 +13,4 @@ def code(visit: PageVisit) -> Page:
     if len(visit.part) > MOST_CHARACTERS or not visit.part.strip():
         raise NotUnderstood("code")
     found = explain(visit.part, *visit.explainers)
-    return Page("code.html", {"found": found}, [command("explain", found.code)])
+    return Page("code.html", {"found": found}, [command("explain", found.code)], document={"code": found})

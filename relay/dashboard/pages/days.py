@@ -22,7 +22,7 @@ def days(visit: PageVisit) -> Page:
     edges = midnights(visit.ask(reports.now), zone, DAYS)
     found = visit.ask_once(f"days {zone.key}", KEPT_SECONDS, reports.series, edges, most=MOST_CALLS_A_DAY)
     values = {"found": found[::-1], "series": found, "outcomes": reports.OUTCOMES, "most": MOST_CALLS_A_DAY}
-    return Page("days.html", values, ["relay status"], visit.sql(SQL, zone=zone.key))
+    return Page("days.html", values, ["relay status"], visit.sql(SQL, zone=zone.key), {"days": found[::-1]})
 
 
 def midnights(moment: datetime, zone: ZoneInfo, count: int) -> list[datetime]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from relay import reports
+from relay.dashboard.documents import listed
 from relay.dashboard.visit import NotUnderstood, Page, PageVisit
 
 SQL = "select * from {schema}.audit_possible_duplicate order by last_unknown_at desc limit 50;"
@@ -12,7 +13,8 @@ def duplicates(visit: PageVisit) -> Page:
     """A stretch of them, the newest first."""
     cursor = visit.cursor(str, int, int)
     _check_time(cursor, visit)
-    return Page("duplicates.html", {"found": visit.ask(reports.duplicates, cursor)}, (), visit.sql(SQL))
+    found = visit.ask(reports.duplicates, cursor)
+    return Page("duplicates.html", {"found": found}, (), visit.sql(SQL), listed(found))
 
 
 def _check_time(cursor: reports.Cursor, visit: PageVisit) -> None:

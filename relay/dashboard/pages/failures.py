@@ -17,4 +17,4 @@ def failures(visit: PageVisit) -> Page:
     """Codes, those of the last day first."""
     found = visit.ask_once("failures", 2.0, reports.failures)
     values = {"found": found, "most": reports.MOST_OF_A_CODE}
-    return Page("failures.html", values, [command("list", status="failed")], visit.sql(SQL))
+    return Page("failures.html", values, [command("list", status="failed")], visit.sql(SQL), {"items": found})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from relay import reports
+from relay.dashboard.documents import listed
 from relay.dashboard.visit import Page, PageVisit
 
 SQL = "select * from {schema}.blocked_keys order by age desc limit 50;"
@@ -11,4 +12,6 @@ SQL = "select * from {schema}.blocked_keys order by age desc limit 50;"
 def keys(visit: PageVisit) -> Page:
     """A stretch of them, by account and key."""
     found = visit.ask(reports.blocked_keys, visit.cursor(str, str))
-    return Page("keys.html", {"found": found, "most": reports.MOST_BEHIND}, ["relay check"], visit.sql(SQL))
+    return Page(
+        "keys.html", {"found": found, "most": reports.MOST_BEHIND}, ["relay check"], visit.sql(SQL), listed(found)
+    )

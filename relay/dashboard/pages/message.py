@@ -46,7 +46,13 @@ def message(visit: PageVisit) -> Page:
         "came": came,
         "end": found.finished_at or visit.ask(reports.now),
     }
-    return Page("message.html", values, [command("show", number)], visit.sql(SQL, id=number))
+    return Page(
+        "message.html",
+        values,
+        [command("show", number)],
+        visit.sql(SQL, id=number),
+        {"message": found, "content": content},
+    )
 
 
 def _trace(visit: PageVisit, traceparent: str | None) -> str | None:

@@ -38,7 +38,18 @@ def overview(visit: PageVisit) -> Page:
         "age_names": reports.AGES,
         "outcomes": reports.OUTCOMES,
     }
-    return Page("overview.html", values, ["relay status", "relay check"], visit.sql(SQL))
+    document = {
+        "at": known.now,
+        **{name: getattr(known, name) for name in ("status", "open_calls", "blocked", "failures", "put_off")},
+        "concerns": values["concerns"],
+        "last_hour": values["hour"],
+        "last_day": values["day"],
+        "series": values["series"],
+        "ages": [
+            {"below": name or None, "messages": count} for name, count in zip(reports.AGES, values["ages"], strict=True)
+        ],
+    }
+    return Page("overview.html", values, ["relay status", "relay check"], visit.sql(SQL), document)
 
 
 def situation(connection: Any) -> Situation:

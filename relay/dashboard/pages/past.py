@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from relay import reports
+from relay.dashboard.documents import listed
 from relay.dashboard.visit import NotUnderstood, Page, PageVisit
 
 PAUSES = "select * from {schema}.audit_pause order by in_force desc, since desc limit 50;"
@@ -20,12 +23,14 @@ def pauses(visit: PageVisit) -> Page:
                 visit.viewer.moment(cursor.position[0])
         except ValueError:
             raise NotUnderstood("older") from None
-        values = {"found": visit.ask(reports.past_pauses, cursor), "ended": True, "chosen": {"kind": "ended"}}
+        found: reports.Stretch[Any] = visit.ask(reports.past_pauses, cursor)
     else:
-        values = {"found": visit.ask(reports.pauses_in_force, visit.cursor(str)), "ended": False, "chosen": {}}
-    return Page("pauses.html", values, ["relay status"], visit.sql(PAUSES))
+        found = visit.ask(reports.pauses_in_force, visit.cursor(str))
+    values = {"found": found, "ended": ended, "chosen": {"kind": "ended"} if ended else {}}
+    return Page("pauses.html", values, ["relay status"], visit.sql(PAUSES), listed(found))
 
 
 def ledger(visit: PageVisit) -> Page:
     """A stretch of it, the latest first."""
-    return Page("ledger.html", {"found": visit.ask(reports.ledger, visit.cursor(int))}, (), visit.sql(LEDGER))
+    found = visit.ask(reports.ledger, visit.cursor(int))
+    return Page("ledger.html", {"found": found}, (), visit.sql(LEDGER), listed(found))
