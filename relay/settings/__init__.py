@@ -79,7 +79,7 @@ SECRETS = ("database_url", *OUR_SECRETS, "accounts_database_url", "accounts_quer
 SEE = "relay config shows every option, and where each is set."
 FOR_TABLES = ("database_url",)  # what a command needs of them that sends nothing
 FOR_DASHBOARD = (*FOR_TABLES, "dashboard_database_url")
-HIDDEN = (*SECRETS, *OUR_ADDRESSES)  # not quoted where they are wrong
+HIDDEN = (*SECRETS, *OUR_ADDRESSES, "trace_url")  # not quoted where they are wrong
 PARTLY_SHOWN = OUR_KEYS  # of which people see the end
 
 

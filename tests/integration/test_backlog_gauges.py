@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, text
 
+from relay.addresses import normalized_url
 from relay.database import make_engine
 from relay.gauges import AccountBacklog, Backlog
 from relay.sql import filled
@@ -15,6 +19,7 @@ from relay.store import Store, backlog
 from relay.store.backlog import Bounds, Counting
 from relay.store.preparing import KEPT_PLANS
 from tests.fixtures.plans import nodes, spoilt_engine
+from tests.fixtures.pooler import needs_pgbouncer, pgbouncer
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 
@@ -177,3 +182,17 @@ def test_no_question_reads_finished_rows_or_all_that_is_pending(
         if name in ("FEW", "MANY"):
             assert not [node for node in scans if node["Node Type"] == "Index Scan"], "the index has all of it"
             assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 100
+
+
+@needs_pgbouncer
+def test_behind_a_pooler_no_limit_stays_with_the_connection(rows: Rows, database_url: str) -> None:
+    rows.add(3, account="shop")
+    folder = Path(tempfile.gettempdir()) / f"relay-pooler-{uuid4().hex[:12]}"  # short: it holds a socket
+    with pgbouncer(database_url, folder, size=1) as url:
+        engine = make_engine(normalized_url(url))
+        counting = Store(engine, worker="w", lease_seconds=30).counting
+        assert [counting.backlog().accounts for _ in range(3)] == [(AccountBacklog("shop", 3),)] * 3
+        with engine.connect() as connection:
+            limits = [connection.scalar(text(f"show {name}")) for name in ("statement_timeout", "enable_seqscan")]
+        engine.dispose()
+    assert limits == ["0", "on"]

@@ -186,6 +186,25 @@ def test_a_working_directory_that_may_not_be_looked_into_has_no_file(monkeypatch
     assert "/nowhere/relay.toml" in refusal()
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://traces.example.com/",
+        "ftp://traces.example.com/{trace_id}",
+        "https://ann:swordfish@traces.example.com/{trace_id}",
+        "https://[swordfish/{trace_id}",
+        "{trace_id}",
+    ],
+)
+def test_a_trace_has_an_address_that_can_be_shown(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_TRACE_URL", address)
+    said = refusal()
+    assert said.startswith("RELAY_TRACE_URL: must be an http or https address with {trace_id} in it")
+    assert "swordfish" not in said
+    monkeypatch.setenv("RELAY_TRACE_URL", "https://traces.example.com/t/{trace_id}?org=1")
+    assert load().trace_url == "https://traces.example.com/t/{trace_id}?org=1"
+
+
 def test_every_problem_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "RELAY_BATCH_SIZE": "99",
