@@ -13,6 +13,7 @@ from relay.cli.acting import ordered
 from relay.cli.options import duration, json_option, verb_in_use
 from relay.cli.printing import print_facts, print_json, print_table, say, shown
 from relay.cli.watching import watch_option, watched
+from relay.showing import escaped
 
 if TYPE_CHECKING:
     from relay.operators.ledger import Order
@@ -197,7 +198,7 @@ def _print_texts(texts: Mapping[str, str]) -> None:
     for name, value in texts.items():
         say(f"\n{name.replace('_', ' ')}")
         for line in value.splitlines():
-            say(shown(line))
+            say(escaped(line))
 
 
 def _print_message(facts: dict[str, Any]) -> None:

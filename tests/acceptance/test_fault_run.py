@@ -91,7 +91,7 @@ def run_with_kills(
         if kills == KILLS:
             continue
         victim = kills % 2
-        workers[victim].wait_for_line("worker.started")  # on a slow machine nobody would ever get so far
+        workers[victim].wait_for_line("worker.started|^error: ")  # on a slow machine nobody would ever get so far
         workers[victim].kill()
         workers[victim] = start_relay("run", env=env)
         if kills in restarts:

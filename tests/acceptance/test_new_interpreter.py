@@ -12,7 +12,7 @@ from tests.docs.markdown import blocks
 from tests.docs.test_readme import WITH_BLOCKS
 from tests.fixtures.processes import StartRelay
 
-HERE = {"sandbox", "discard", "redact", "show", "topics"}
+HERE = {"config", "dashboard", "sandbox", "discard", "redact", "show", "topics"}
 ELSEWHERE = {"demo": "test_demo.py", "version": "test_streams.py"}
 MESSAGES = """
 import relay
@@ -37,6 +37,8 @@ def test_verbs_that_no_document_runs(
     (tmp_path / "shop_messages.py").write_text(MESSAGES)
     outbox.insert(numbered(1))
     sandbox = execute_relay("sandbox", "--port", "0")
+    dashboard = execute_relay("dashboard", "--port", "0", env=env)
+    configured = execute_relay("config", "--json", env=env)
     reason = ("1", "--reason", "r")
     discarded = execute_relay("discard", *reason, env=env)
     schema = execute_relay("topics", "--schema", "shop_messages", cwd=tmp_path)
@@ -49,4 +51,7 @@ def test_verbs_that_no_document_runs(
     assert json.loads("\n".join(shown.stdout))["status"] == "failed"
     assert outbox.select("select action from relay.action order by id") == [("discard",), ("redact",)]
     assert list(json.loads("\n".join(schema.stdout))["topics"]) == ["taobao_jds_TradeTrace"]
+    assert configured.wait() == 0, configured.report()
+    assert json.loads("\n".join(configured.stdout))
     assert sandbox.wait_for_line(r"RELAY_TMC_URL=(\S+)", "stdout")
+    assert dashboard.wait_for_line(r"The dashboard is at http://")
