@@ -5,6 +5,7 @@
 # make bench   speed side by side with other ways: seven minutes, QUICK=1 one; MEASURES='drains peers' picks some
 # make bench MEASURES=audit   the questions of docs/audit.md, asked of two million messages
 # make bench-figures   put the newest complete results into the documents
+# make wheel   dist/: the wheel that is installed elsewhere, and the sources
 # make clean   forget the virtual environment and every cache
 #
 # Needs python3 (3.11 or newer) and nothing else; makes .venv by itself and installs again only when pyproject.toml
@@ -19,7 +20,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 USABLE := import sys, ensurepip; v = sys.version_info; v >= (3, 11) and print(f"{v[0]}{v[1]:03}", sys.executable)
 MAKEFLAGS += --no-print-directory
 
-.PHONY: demo test test-fast lint bench bench-figures clean
+.PHONY: demo test test-fast lint bench bench-figures wheel clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/relay demo
@@ -45,6 +46,13 @@ bench: $(VENV)/.dev
 bench-figures: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.figures
 	@$(BIN)/python -m tests.docs.chinese --copy
+
+# Who only wants a wheel needs nothing of the rest in the virtual environment.
+wheel: $(BIN)/python
+	@$(PIP) install 'build>=1.3,<2'
+	@rm -rf dist
+	@$(BIN)/python -m build --quiet --outdir dist .
+	@ls dist/*
 
 clean:
 	rm -rf $(VENV) .relay-demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

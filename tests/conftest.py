@@ -23,6 +23,7 @@ pytest_plugins = [
     "tests.fixtures.roles",
     "tests.fixtures.dashboard",
     "tests.fixtures.distribution",
+    "tests.fixtures.wheel",
 ]
 
 # A machine that is busy makes no example wrong.

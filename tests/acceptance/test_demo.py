@@ -24,6 +24,7 @@ from relay.demo.shop import Shop
 from relay.embedded import EmbeddedPostgres
 from tests.fixtures.processes import RelayProcess, StartRelay
 from tests.fixtures.waiting import eventually
+from tests.fixtures.wheel import Built
 
 SOLD = r"sold +[1-9]"
 CHECKS = 10
@@ -74,9 +75,16 @@ def require_good_end(demo: RelayProcess) -> None:
 
 
 def test_the_demo_adds_up_and_again_where_one_was_killed_whatever_the_user_has_set(
-    execute_relay: StartRelay, folder: Path
+    built: Built, execute_relay: StartRelay, folder: Path
 ) -> None:
-    require_good_end(execute_relay("demo", "--folder", str(folder)))
+    # The first as one who has installed the wheel and has nothing of the tree.
+    installed = RelayProcess(
+        "demo", "--folder", str(folder), cwd=built.folder, env={"PYTHONPATH": ""}, command=[str(built.relay)]
+    )
+    try:
+        require_good_end(installed)
+    finally:
+        installed.reap()
     assert processes_of(folder) == []
 
     killed = execute_relay("demo", "--folder", str(folder))
