@@ -149,6 +149,16 @@ def is_at(connection: Connection, schema: str, to: str) -> bool:
     return bool(readable) and not _between(current_revision(connection, schema), to)
 
 
+def refuse_way_back(connection: Connection, schema: str, to: str) -> None:
+    """Raise ConfigurationError where the tables are beyond revision ``to``: migrating goes forward only."""
+    found = current_revision(connection, schema)
+    if to != "head" and found is not None and found != to:
+        raise ConfigurationError(
+            f"The relay tables are at revision {found}, and migrating does not go back to {to}: nothing was changed.",
+            f'Go back by relay.downgrade(url, to="{to}") in Python; read docs/upgrading.md first.',
+        )
+
+
 def current_revision(connection: Connection, schema: str) -> str | None:
     """The revision this database is at, or None where there are no tables of ours."""
     table = f"{quoted(schema)}.{VERSION_TABLE}"

@@ -365,6 +365,14 @@ def test_a_newer_revision_is_left_alone(empty: Engine) -> None:
             relay.migrate(connection)
 
 
+def test_going_back_is_refused_with_the_function_that_does_it(empty: Engine) -> None:
+    relay.migrate(empty)
+    assert relay.migrate(empty, to=ALL[-1]) == []
+    with pytest.raises(ConfigurationError, match="does not go back to 0007: nothing was changed") as refused:
+        relay.migrate(empty, to="0007")
+    assert 'relay.downgrade(url, to="0007")' in str(refused.value.hint)
+
+
 def test_an_unknown_target_names_the_known_ones(empty: Engine) -> None:
     with pytest.raises(ConfigurationError) as refused:
         relay.migrate(empty, to="7")
