@@ -126,3 +126,14 @@ def test_the_auditor_may_ask_every_panel(roles: Roles) -> None:
             assert "$" not in sql
             answer = connection.exec_driver_sql(sql)
             assert (target["format"] == "time_series") == ("time" in list(answer.keys())), sql
+
+
+def test_the_newest_calls_are_found_without_the_others(roles: Roles) -> None:
+    asked = [re.sub(r"\$__timeFilter\(\w+\)", "true", target["rawSql"]) for target in targets(BY_SQL)]
+    of_calls = [sql for sql in asked if re.search(r"\brelay\.\w+_call\b", sql)]
+    assert of_calls
+    with create_engine(roles.url("auditor"), poolclass=NullPool).connect() as connection:
+        connection.exec_driver_sql("set enable_seqscan = off")
+        for sql in of_calls:
+            plan = "\n".join(connection.exec_driver_sql(f"explain {sql}").scalars())
+            assert "Index Scan Backward using call_pkey" in plan, plan
