@@ -85,6 +85,13 @@ _UNSOUND = """
 select c.id, c.worker, c.created_by from {schema}.call c where c.settled_at is null and not {sound} order by c.id
 """.replace("{sound}", SOUND)
 
+# More messages than any fleet has in flight, by one login: every claim reads the ids of all open calls.
+_FLOOD = """
+select created_by, count(*) as calls, sum(cardinality(message_ids)) as messages from {schema}.call
+where settled_at is null group by created_by having sum(cardinality(message_ids)) > :most order by messages desc limit 1
+"""
+_MOST_IN_FLIGHT = 100_000
+
 
 def backlog(connection: Connection, settings: Settings) -> Iterator[Finding]:
     """How many messages are due and for how long the oldest; a warning from ``OLD_SECONDS`` on."""
@@ -203,7 +210,7 @@ def answers(connection: Connection, settings: Settings) -> Iterator[Finding]:
 
 
 def open_calls(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    """Calls that no relay can have made are a failure; calls whose lease ran out and that nobody settles, a warning."""
+    """Calls that no relay can have made, or too many of one login, are a failure; lapsed ones a warning."""
     unsound = connection.execute(statement(_UNSOUND, settings.schema_name)).all()
     if unsound:
         first = unsound[0]
@@ -212,6 +219,15 @@ def open_calls(connection: Connection, settings: Settings) -> Iterator[Finding]:
             f"(login {first.created_by}) names no list of messages, each once"
         )
         hint = "It ends when its lease does, as relay.unsound_call. Ask who has that login."
+        yield fail(said, hint)
+    flood = connection.execute(statement(_FLOOD, settings.schema_name), {"most": _MOST_IN_FLIGHT}).one_or_none()
+    if flood is not None:
+        who = f"the login {flood.created_by}" if flood.created_by else "a version before 0008"
+        said = f"{flood.calls:,} by {who} name {flood.messages:,} messages: no relay has so many in flight"
+        hint = (
+            "Every claim reads them all. Ask who has that login, and end them as the owner: update call set "
+            "lease_until = now() where settled_at is null and created_by = 'that login'"
+        )
         yield fail(said, hint)
     flying, lapsed, since = connection.execute(
         statement(_OPEN, settings.schema_name), {"lapsed_seconds": LAPSED_SECONDS}

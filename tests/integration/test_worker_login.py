@@ -205,3 +205,18 @@ async def test_a_settle_that_is_refused_for_one_message_ends_the_others(rows: Ro
     await other.drain()
     assert rows.counts() == {"done": 8, "failed": 2}
     assert producer.produced == {id_: 2 if id_ == 7 else 1 for id_ in added}
+
+
+def test_a_login_whose_open_calls_name_more_than_any_fleet_has_is_told(rows: Rows, roles: Roles) -> None:
+    flood = """insert into relay.call (account, worker, message_ids, lease_until, nonce)
+        select 'default', 'w', array(select -(1000 * g + i) from generate_series(1, 1000) i), now() + interval '1 h', 9
+        from generate_series(1, %s) g"""
+    with as_role(roles, "worker") as worker:
+        worker.execute((flood % 100).encode())
+        with rows.engine.connect() as connection:
+            assert [found.state for found in open_calls(connection, Settings())] == [State.OK]
+        worker.execute((flood.replace("(1000 * g", "(1000000 + 1000 * g") % 1).encode())
+    with rows.engine.connect() as connection:
+        told = named("open calls", next(open_calls(connection, Settings())))
+    assert told.state is State.FAIL
+    assert f"101 by the login {roles.login('worker')} name 101,000 messages" in str(told)
