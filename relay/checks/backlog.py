@@ -59,8 +59,15 @@ select count(*), count(*) filter (where error_code is not null and age > make_in
 from {schema}.blocked_keys
 """
 _PAUSES = """
-select scope, until, reason from {schema}.pause where until is null or until > now() order by since
+select scope, until, reason, credential is not null as for_a_credential
+from {schema}.pause where until is null or until > now() order by since
 """
+# By whether pauses were ordered for a credential: those of a person, and for a time, end by their time or a person.
+_WHAT_ENDS_THEM = {
+    (True,): "a new credential ends its pause, else: relay resume",
+    (False,): "relay resume ends a pause that has no time, and any other one before its time",
+    (False, True): "a new credential ends a pause for a refused one; relay resume ends every other one",
+}
 _PACES = """
 select right(app_key, 4) as tail, next_at, extract(epoch from next_at - clock_timestamp()) as seconds, db_user,
     extract(epoch from step) as step_seconds
@@ -74,6 +81,7 @@ _SOONER = "delete from {schema}.pace where next_at > now() + interval '{seconds}
 _FAILED = """
 select count(*) as messages, mode() within group (order by error_code) as often
 from {schema}.outbox where status = 'failed' and finished_at > now() - interval '1 hour'
+    and error_code is distinct from 'relay.discarded'
 """
 _OPEN = """
 select count(*) filter (where lease_until >= now()) as flying,
@@ -94,13 +102,23 @@ _MOST_IN_FLIGHT = 100_000
 
 
 def backlog(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    """How many messages are due and for how long the oldest; a warning from ``OLD_SECONDS`` on."""
+    """How many messages are due and for how long the oldest; a warning from ``OLD_SECONDS`` on.
+
+    What belongs to a paused account is no worker's business: of that the check ``pauses`` warns.
+    """
     found = reports.status(connection)
     if found.oldest_due_seconds is None:
         yield ok("no message is due")
         return
-    said = f"{found.due} due, the oldest for {found.oldest_due_seconds:.0f} s"
-    if found.oldest_due_seconds > OLD_SECONDS:
+    said, oldest = f"{found.due} due, the oldest for {found.oldest_due_seconds:.0f} s", found.oldest_free_seconds
+    if oldest is None:
+        yield ok(f"{said}; all of accounts that are paused")
+        return
+    if found.due_paused:
+        said = (
+            f"{found.due} due, {found.due_paused} of them of paused accounts; the oldest other one for {oldest:.0f} s"
+        )
+    if oldest > OLD_SECONDS:
         yield warn(said, "Start a worker (relay run), or see relay status for what is in the way.")
     else:
         yield ok(said)
@@ -153,10 +171,11 @@ def pauses(connection: Connection, settings: Settings) -> Iterator[Finding]:
         return
     named = [
         f"{scope} until {until.isoformat(' ', 'seconds') if until else 'resumed'}: {masked(reason)}"
-        for scope, until, reason in found[:NAMED_PAUSES]
+        for scope, until, reason, _ in found[:NAMED_PAUSES]
     ]
     more = [f"{len(found) - NAMED_PAUSES} more"] if len(found) > NAMED_PAUSES else []
-    yield warn("; ".join(named + more), "Mend the reason; a new credential ends its pause, else: relay resume")
+    kinds = sorted({for_a_credential for *_, for_a_credential in found})
+    yield warn("; ".join(named + more), f"Mend the reason; {_WHAT_ENDS_THEM[tuple(kinds)]}")
 
 
 def pace(connection: Connection, settings: Settings) -> Iterator[Finding]:
@@ -189,7 +208,7 @@ def _latest(row: Row[Any]) -> str:
 
 
 def failed(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    """Messages that failed in the last hour, with the code that most of them have."""
+    """Messages that failed in the last hour, with the code that most have; a person discards with open eyes."""
     count, often = connection.execute(statement(_FAILED, settings.schema_name)).one()
     if count:
         hint = f"relay list --status failed --since 1h; relay explain {often}"

@@ -134,13 +134,13 @@ def _print_status(found: Status, hour: Throughput, day: Throughput) -> None:
     print_facts(
         {
             "pending": found.pending,
-            "  due": found.due,
+            "  due": f"{found.due}" + (f", of which {found.due_paused} paused" if found.due_paused else ""),
             "  waiting": found.waiting,
             "  held": found.held,
             "oldest due": None if oldest is None else timedelta(seconds=oldest),
             "  far off": far_told(found),
             "in flight": f"{found.in_flight_messages} messages in {found.in_flight_calls} calls",
-            "failed": sum(code.messages for code in found.failed),
+            "failed": _failed(found),
             "last hour": _throughput(hour),
             "last day": _throughput(day),
             "platform": _trouble(found.trouble),
@@ -158,6 +158,14 @@ def _print_status(found: Status, hour: Throughput, day: Throughput) -> None:
         print_table(heads, (asdict(row).values() for row in rows))
         if rows is shown_pauses and (more := len(found.pauses) - len(rows)):
             say(f"and {more} more pauses: see relay status --json, or relay.audit_pause where in_force")
+
+
+def _failed(found: Status) -> str:
+    """All of them, and how many of those a person discarded, which is no trouble."""
+    from relay.reports import DISCARDED
+
+    discarded = sum(code.messages for code in found.failed if code.error_code == DISCARDED)
+    return f"{sum(code.messages for code in found.failed)}" + (f", of which {discarded} discarded" if discarded else "")
 
 
 def _throughput(found: Throughput) -> str | None:

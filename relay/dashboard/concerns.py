@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from relay.checks.backlog import FAR_SECONDS, LAPSED_SECONDS, OLD_SECONDS
-from relay.reports import BlockedKeys, FailureCount, OpenCalls, PutOffPace, Status
+from relay.dashboard.visit import command
+from relay.reports import DISCARDED, BlockedKeys, FailureCount, OpenCalls, PauseListed, PutOffPace, Status
 
 __all__ = ["FAR_SECONDS", "LAPSED_SECONDS", "OLD_SECONDS", "Concern", "Situation", "concerns"]
 
@@ -70,11 +71,13 @@ def _stuck(known: Situation) -> Iterator[Concern]:
         yield Concern(
             "open_calls", STUCK, {"calls": calls.lapsed}, calls.since, "/calls", {"state": "open"}, "relay run"
         )
-    seconds = status.oldest_due_seconds
+    seconds = status.oldest_free_seconds  # what is paused waits for a person, not for a worker
     if seconds is not None and seconds > OLD_SECONDS:
         since, name = known.now - timedelta(seconds=seconds), "backlog" if status.workers else "backlog_no_worker"
         command = "relay check" if status.workers else "relay run"
-        yield Concern(name, STUCK, {"due": status.due}, since, "/messages", {"state": "due"}, command)
+        yield Concern(
+            name, STUCK, {"due": status.due - status.due_paused}, since, "/messages", {"state": "due"}, command
+        )
     for one in status.lingering:
         begun = None if one.seconds is None else known.now - timedelta(seconds=one.seconds)
         yield Concern("row_locks", STUCK, {"who": str(one), "remedy": one.remedy}, begun)
@@ -82,28 +85,33 @@ def _stuck(known: Situation) -> Iterator[Concern]:
 
 def _waiting_for_a_person(known: Situation) -> Iterator[Concern]:
     status = known.status
-    if status.pauses:
-        first = min(status.pauses, key=lambda pause: pause.since)
-        named = ", ".join(pause.scope for pause in status.pauses[:_MOST_NAMED])
-        more = len(status.pauses) - _MOST_NAMED
-        said = {"pauses": len(status.pauses), "named": named + (f" … +{more}" if more > 0 else ""), "why": first.reason}
-        yield Concern(
-            "pauses", LOOK, said, first.since, "/pauses", command=f"relay resume {first.scope} --reason ...",
-            code=first.error_code,
-        )  # fmt: skip
+    for name, for_a_credential in (("pauses_for_credentials", True), ("pauses", False)):
+        if pauses := [pause for pause in status.pauses if pause.for_a_credential == for_a_credential]:
+            yield _paused(name, pauses, status.due_paused)
     if status.held:
         yield Concern(
             "held", LOOK, {"held": status.held}, None, "/messages", {"state": "held"}, "relay retry ID --reason ..."
         )
 
 
+def _paused(name: str, pauses: Sequence[PauseListed], due: int) -> Concern:
+    first = min(pauses, key=lambda pause: pause.since)
+    named = ", ".join(pause.scope for pause in pauses[:_MOST_NAMED])
+    more = len(pauses) - _MOST_NAMED
+    said = {"pauses": len(pauses), "named": named + (f" … +{more}" if more > 0 else ""), "why": first.reason}
+    kind, _, scope = first.scope.partition(":")
+    pressed = command("resume", **{kind: scope}, reason="...")
+    return Concern(name, LOOK, {**said, "due": due}, first.since, "/pauses", command=pressed, code=first.error_code)
+
+
 def _worth_a_look(known: Situation) -> Iterator[Concern]:
     status, blocked = known.status, known.blocked
     if blocked.long:
         yield Concern("blocked_keys", LOOK, {"keys": blocked.long, "all": blocked.blocked}, blocked.since, "/keys")
-    hour = sum(code.hour for code in known.failures)
+    failures = [code for code in known.failures if code.error_code != DISCARDED]  # a person wanted those
+    hour = sum(code.hour for code in failures)
     if hour:
-        often = max(known.failures, key=lambda code: code.hour)
+        often = max(failures, key=lambda code: code.hour)
         yield Concern(
             "failed", LOOK, {"failed": hour, "code": often.error_code or "-"}, None, "/failures",
             command=_explain(often.error_code), code=often.error_code,

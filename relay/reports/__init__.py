@@ -45,6 +45,7 @@ from relay.reports.duplicates import (
     duplicates,
 )
 from relay.reports.failures import (
+    DISCARDED,
     MOST_OF_A_CODE,
     FailureCount,
     failures,
@@ -95,6 +96,7 @@ from relay.reports.throughput import DAY, HOUR, Spread, Throughput, throughput
 __all__ = [
     "AGES",
     "DAY",
+    "DISCARDED",
     "HOUR",
     "MOST_BEHIND",
     "MOST_LOOKED",

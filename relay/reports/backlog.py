@@ -9,6 +9,7 @@ from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import Connection, Double, Select, and_, cast, func, or_, select, union_all
+from sqlalchemy.sql import ColumnElement
 
 from relay.lingering import Lingering, lingering
 from relay.message import NO_CREDENTIALS
@@ -40,6 +41,11 @@ class PauseListed:
     since: datetime
     by: str
 
+    @property
+    def for_a_credential(self) -> bool:
+        """Whether a worker ordered it for one that was refused or is missing: a new one ends it, and no other pause."""
+        return self.until is None and self.error_code is not None
+
 
 @dataclass(frozen=True, slots=True)
 class BusyWorker:
@@ -68,6 +74,8 @@ class Status:
 
     ``oldest_due_seconds`` counts from the time the message was allowed to go; None when none is due. ``far``: of those
     that wait, how many will for more than a year, and ``farthest_due`` until when: milliseconds were taken for seconds.
+    ``due_paused``: of those that are due, how many belong to an account that is paused by its name, and
+    ``oldest_free_seconds`` for how long the oldest of the others is due. Whose app key is paused is not known here.
     """
 
     pending: int
@@ -84,6 +92,8 @@ class Status:
     workers: tuple[BusyWorker, ...]
     trouble: Trouble | None = None  # of the platform, or of the way to it
     lingering: tuple[Lingering, ...] = ()  # who may have locked messages, while some have been due for long
+    due_paused: int = 0
+    oldest_free_seconds: float | None = None
 
 
 def status(connection: Connection) -> Status:
@@ -140,21 +150,32 @@ def foremost(pauses: Sequence[PauseListed], most: int) -> Sequence[PauseListed]:
 
 def _backlog() -> Select[Any]:
     """A pending message that is not held and has no time was due since ever."""
-    columns = (outbox.c.held, outbox.c.available_at, outbox.c.created_at)
+    columns = (outbox.c.held, outbox.c.available_at, outbox.c.created_at, outbox.c.account)
     pending = union_all(*(select(*columns).where(half) for half in PENDING)).subquery().c
     later = pending.available_at > func.now()
     due = and_(~pending.held, later.is_not(True))
     far = pending.available_at > func.now() + timedelta(days=366)
-    since = func.min(func.greatest(pending.available_at, pending.created_at)).filter(due)
-    return select(
+    since = func.greatest(pending.available_at, pending.created_at)
+    in_force = or_(pause.c.until.is_(None), pause.c.until > func.now())
+    paused = pending.account.in_(
+        select(func.substr(pause.c.scope, 9)).where(pause.c.scope.startswith("account:"), in_force)
+    )
+    numbers: tuple[ColumnElement[Any], ...] = (
         func.count().label("pending"),
         func.count().filter(due).label("due"),
         func.count().filter(later).label("waiting"),
         func.count().filter(pending.held).label("held"),
-        cast(func.extract("epoch", func.now() - since), Double).label("oldest_due_seconds"),
+        _seconds_since(func.min(since).filter(due)).label("oldest_due_seconds"),
+        func.count().filter(due, paused).label("due_paused"),
+        _seconds_since(func.min(since).filter(due, ~paused)).label("oldest_free_seconds"),
         func.count().filter(far).label("far"),
         func.max(pending.available_at).filter(far).label("farthest_due"),
     )
+    return select(*numbers)
+
+
+def _seconds_since(moment: ColumnElement[datetime]) -> ColumnElement[float]:
+    return cast(func.extract("epoch", func.now() - moment), Double)
 
 
 def _workers() -> Select[Any]:

@@ -102,7 +102,11 @@ TEXTS = {
     "concern.row_locks": "A session keeps messages locked: {who}.",
     "press.row_locks": "End it: {remedy}",
     "concern.pauses": "Paused: {pauses} ({named}). The first one because: {why}",
-    "press.pauses": "Mend the reason. A new credential ends its pause by itself; else resume it.",
+    "press.pauses": "Due messages of paused accounts: {due}. Mend the reason, then resume it, or wait for its time.",
+    "concern.pauses_for_credentials": "Paused for a credential: {pauses} ({named}). The first one because: {why}",
+    "press.pauses_for_credentials": (
+        "Due messages of paused accounts: {due}. A new credential ends its pause by itself; else resume it."
+    ),
     "concern.held": "Messages held until a person decides: {held}. They may have arrived already.",
     "press.held": "Ask the platform whether they arrived, then retry or discard each.",
     "concern.blocked_keys": (

@@ -38,7 +38,9 @@ def test_every_page_is_a_document_too(browser: Browser, seeded: Seeded) -> None:
     came = [one["came"] for one in asked(browser, "/calls/1")["call"]["positions"]]
     assert came == ["done", "done", "retry", "failed"]
     first = asked(browser, "/")
-    assert {one["name"] for one in first["concerns"]} == {"open_calls", "pauses", "held", "failed"}
+    assert {one["name"] for one in first["concerns"]} == {
+        "open_calls", "pauses", "pauses_for_credentials", "held", "failed",
+    }  # fmt: skip
     assert first["status"]["held"] == 1
     assert first["ages"][-1]["below"] is None
     assert len(asked(browser, "/days")["days"]) == 14

@@ -15,7 +15,7 @@ from starlette.routing import Mount
 from relay.dashboard import create_app
 from relay.dashboard.guards import HEADERS, POLICY
 from relay.settings import Settings, load
-from tests.fixtures.dashboard import HOSTILE, MARKUP, PHONE, Browse, Browser, Seeded
+from tests.fixtures.dashboard import HOSTILE, MARKUP, PHONE, Browse, Browser, Seeded, parsed
 
 PAGES = (
     "/", "/?span=day", "/messages", "/messages?state=failed", "/messages?key=key-1&account=default", "/messages/#7",
@@ -74,6 +74,9 @@ def test_a_page_is_sound_in_both_languages(browser: Browser, seeded: Seeded, pat
         assert not [name for one in tree.iter() for name in one.attrib if name.startswith("on") or name == "style"]
         assert "same" in {one.get("class") for one in elements(tree, "details")} or "/codes/" not in path
         assert PHONE not in answer.text
+        assert all(
+            parsed(line) for one in elements(tree, "code") if (line := "".join(one.itertext())).startswith("relay ")
+        )
         assert not re.search("[\u202e\u0007\u001b]", answer.text)
     assert said["en"] != said["zh-CN"]
 

@@ -20,7 +20,7 @@ from relay.database import Database
 from relay.embedded import EmbeddedPostgres
 from tests.fixtures import hostility
 from tests.fixtures.checked import Check, states
-from tests.fixtures.dashboard import Browse, Seeded, seed
+from tests.fixtures.dashboard import Browse, Seeded, parsed, seed
 from tests.fixtures.database import Server
 from tests.fixtures.pooler import needs_pgbouncer, pgbouncer
 from tests.fixtures.wheel import Built
@@ -47,7 +47,18 @@ insert into relay.call (account, worker, message_ids, lease_until, settled_at, o
     select 'default', 'w', array[n], now(), now(), 'unknown', 'relay.timeout' from generate_series(1, 5) n
 """
 CHEAP = {"answers", "open calls", "backlog", "pauses", "held", "blocked keys", "failed", "due times", "pace"}
-AS_CHECKED = {"backlog_no_worker": "backlog", "unsound_calls": "open calls"}
+AS_CHECKED = {"backlog_no_worker": "backlog", "unsound_calls": "open calls", "pauses_for_credentials": "pauses"}
+
+
+PAUSED_AND_DISCARDED = f"""
+insert into relay.outbox (topic, content, account, available_at, created_at)
+    values ('t', '{{}}', 'shop 2', {OLD}, {OLD});
+insert into relay.outbox (topic, content, status, finished_at, error_code)
+    values ('t', '{{}}', 'failed', now(), 'relay.discarded');
+insert into relay.pause (scope, reason, by) values ('account:shop 2', 'moving', 'ann');
+insert into relay.pause (scope, reason, error_code, credential, by) values ('app:123', 'refused', '27', 'f', 'w')
+"""
+FREE = f"insert into relay.outbox (topic, content, available_at, created_at) values ('t', '{{}}', {OLD}, {OLD})"
 
 
 def said(engine: Engine) -> set[str]:
@@ -60,7 +71,34 @@ def said(engine: Engine) -> set[str]:
             for texts in TEXTS.values()
             for kind in ("concern", "press")
         )
+        assert not one.command or parsed(one.command)
     return {AS_CHECKED.get(one.name, one.name.replace("_", " ")) for one in found}
+
+
+def test_what_is_paused_or_discarded_is_no_backlog_and_no_failure(check: Check, engine: Engine) -> None:
+    with engine.begin() as connection:
+        for statement in PAUSED_AND_DISCARDED.split(";\n"):
+            connection.exec_driver_sql(statement)
+    assert said(engine) == {"pauses"}
+    with Database(engine).snapshot() as connection:
+        by_person, by_worker = sorted(concerns(situation(connection)), key=lambda one: one.name)
+    assert by_person.command == "relay resume --account 'shop 2' --reason ..."
+    assert (by_worker.name, by_worker.command) == ("pauses_for_credentials", "relay resume --app 123 --reason ...")
+    assert by_person.values["due"] == 1
+    assert "credential" not in TEXTS["en"]["press.pauses"]
+    facts = check()
+    assert "1 due" in facts["backlog"][0]["sentence"]
+    assert facts["backlog"][0]["sentence"].endswith("; all of accounts that are paused")
+    assert facts["pauses"][0]["hint"].endswith("ends a pause for a refused one; relay resume ends every other one")
+    assert facts["failed"][0]["state"] == "ok"
+    with engine.begin() as connection:
+        connection.exec_driver_sql("delete from relay.pause where scope like 'app:%%'")
+        connection.exec_driver_sql(FREE)
+    facts = check()
+    assert "credential" not in facts["pauses"][0]["hint"]
+    assert facts["backlog"][0]["state"] == "warn"
+    assert facts["backlog"][0]["sentence"].startswith("2 due, 1 of them of paused accounts; the oldest other one for 6")
+    assert said(engine) == {"pauses", "backlog"}
 
 
 def test_page_one_says_what_relay_check_warns_of(check: Check, engine: Engine) -> None:
