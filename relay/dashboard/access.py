@@ -11,9 +11,10 @@ is not taken for ours.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from starlette.requests import Request
@@ -26,6 +27,8 @@ from relay.settings import Settings
 SESSION_COOKIE = "relay_session"
 LONGEST_NAME = 200
 Network = IPv4Network | IPv6Network
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:\[\]@/?#]+))(?::\d{1,5})?", re.ASCII | re.IGNORECASE)
+_OF_PROXIES = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 NameOf = Callable[[Request], str | None]
 
 
@@ -68,6 +71,8 @@ class Access:
             return NotAdmitted("refused.elsewhere")
         if not _is_loopback(_host(request)):
             return NotAdmitted("refused.host")
+        if any(name in request.headers for name in _OF_PROXIES):
+            return NotAdmitted("refused.forwarded")
         return None
 
     def over_tls(self, request: Request) -> bool:
@@ -76,10 +81,28 @@ class Access:
         return request.url.scheme == "https" or said.strip().lower() == "https"
 
     def _by_proxy(self, request: Request) -> bool:
+        return self._is_proxy(address(request))
+
+    def _is_proxy(self, written: str) -> bool:
         try:
-            return any(ip_address(address(request)) in network for network in self.proxies)
+            return any(ip_address(written) in network for network in self.proxies)
         except ValueError:
             return False
+
+    def origin(self, request: Request) -> str:
+        """Where the person is, as far as trusted proxies say; to be counted by, never to be admitted by.
+
+        Of IPv6 the network of a household or a host, for one has as many addresses as it likes.
+        """
+        hops = [hop.strip() for line in request.headers.getlist("x-forwarded-for") for hop in line.split(",")]
+        found = address(request)
+        while hops and self._is_proxy(found):
+            found = hops.pop()
+        try:
+            known = _unwrapped(ip_address(found))
+        except ValueError:
+            return address(request)
+        return str(known if known.version == 4 else ip_network((known.packed, 64), strict=False))
 
     def _named_by_proxy(self, request: Request, header: str) -> str | NotAdmitted:
         if not self._by_proxy(request):
@@ -114,14 +137,24 @@ def is_this_machine(host: str) -> bool:
 
 
 def address(request: Request) -> str:
-    """Where the connection comes from; nothing a header says."""
+    """Where the connection comes from; nothing a header says. IPv4 is IPv4, on a socket of both kinds too."""
     client: Any = request.scope.get("client")
-    return str(client[0]) if client else ""
+    written = str(client[0]) if client else ""
+    try:
+        return str(_unwrapped(ip_address(written)))
+    except ValueError:
+        return written
+
+
+def _unwrapped(found: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    return (found.ipv4_mapped if isinstance(found, IPv6Address) else None) or found
 
 
 def _host(request: Request) -> str:
-    host = request.headers.get("host", "")
-    return host.rpartition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
+    """Of the one header of this name; empty where that is no name or address, with a port or without."""
+    hosts = request.headers.getlist("host")
+    found = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+    return (found[1] or found[2]) if found else ""
 
 
 def _is_loopback(host: str) -> bool:
@@ -131,14 +164,22 @@ def _is_loopback(host: str) -> bool:
         found = ip_address(host)
     except ValueError:
         return False
-    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
+    return _unwrapped(found).is_loopback
 
 
 def _networks(written: str) -> tuple[Network, ...]:
     try:
-        return tuple(ip_network(one.strip(), strict=False) for one in written.split(",") if one.strip())
+        return tuple(_network(one.strip()) for one in written.split(",") if one.strip())
     except ValueError as error:
         raise ConfigurationError(
             f"RELAY_DASHBOARD_TRUSTED_PROXIES: {error}",
             "Write addresses or networks: 10.0.0.7, 10.1.0.0/16",
         ) from None
+
+
+def _network(written: str) -> Network:
+    found = ip_network(written, strict=False)
+    first = _unwrapped(found.network_address)
+    if first is found.network_address or found.prefixlen < 96:
+        return found
+    return IPv4Network((first.packed, found.prefixlen - 96))

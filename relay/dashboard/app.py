@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 from relay.assembly.dashboard import THREADS, Reading, open_reading
@@ -60,6 +60,7 @@ PAGES: dict[str, Callable[[PageVisit], Page | Elsewhere]] = {
     "/days": days,
     "/codes/{part:path}": code,
 }
+_FILES = StaticFiles(packages=[("relay.dashboard", "static")])
 _A_YEAR = 365 * 86_400
 
 
@@ -85,7 +86,7 @@ def create_app(settings: Settings | None = None, *, user: NameOf | None = None, 
             Route("/login", entrance.login, methods=["GET", "POST"]),
             Route("/logout", entrance.logout, methods=["POST"]),
             Route("/preferences", site.preferences),
-            Mount("/static", StaticFiles(packages=[("relay.dashboard", "static")])),
+            Route("/static/{name}", _static),
         ],
         middleware=[Middleware(Guarded)],
         exception_handlers={404: site.no_such_page, Exception: _unexpected},
@@ -212,6 +213,11 @@ class _Site:
             can_log_out=self.access.people is not None,
             trace_url=self._trace_url,
         )
+
+
+async def _static(request: Request) -> Response:
+    """As a route, not a mount: what is not there is answered as any other page that is not there."""
+    return await _FILES.get_response(request.path_params["name"], request.scope)
 
 
 def _nowhere(visit: PageVisit) -> Page:

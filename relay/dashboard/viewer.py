@@ -29,9 +29,9 @@ class Viewer:
         return moment.astimezone(self.zone)
 
     def moment(self, written: str) -> datetime:
-        """What a field for a date and a time gives, in the viewer's zone. ValueError where it is none."""
+        """What a field for a date and a time gives, in the viewer's zone. ValueError or OverflowError: none."""
         read = datetime.fromisoformat(written)
-        return read if read.tzinfo else read.replace(tzinfo=self.zone)
+        return read.astimezone(self.zone) if read.tzinfo else read.replace(tzinfo=self.zone)
 
 
 def viewer(cookies: Mapping[str, str], accept_language: str, zone: str, name: str | None) -> Viewer:

@@ -6,10 +6,11 @@ A page is a function of a ``PageVisit``: it asks reports, and gives a ``Page``. 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -23,6 +24,8 @@ T = TypeVar("T")
 
 LARGEST_ID = 2**63 - 1
 MOST_CHARACTERS = 1_000  # of a value asked for: keys have 512 bytes, and other texts no more
+_YEARS = range(2, 9_999)  # in any zone, and some days around it, Python has these times
+_WRITTEN_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?[+-]\d\d:\d\d(:\d\d)?", re.ASCII)
 
 
 class NotFound(Exception):  # noqa: N818 the name says what is the case
@@ -99,7 +102,7 @@ class PageVisit:
     def text(self, name: str) -> str | None:
         """What was asked for under this name; None: nothing. NotUnderstood where no column can hold it."""
         value = self.asked.get(name, "")
-        if len(value) > MOST_CHARACTERS or "\0" in value:
+        if len(value) > MOST_CHARACTERS or not _can_be_stored(value):
             raise NotUnderstood(name)
         return value or None
 
@@ -114,9 +117,12 @@ class PageVisit:
         """A time in the viewer's zone, unless it says another."""
         value = self.text(name)
         try:
-            return self.viewer.moment(value) if value else None
+            found = self.viewer.moment(value) if value else None
         except (ValueError, OverflowError):
             raise NotUnderstood(name) from None
+        if found is not None and found.year not in _YEARS:
+            raise NotUnderstood(name)
+        return found
 
     def number(self) -> int:
         """The id in the path. NotFound where that is none."""
@@ -126,7 +132,10 @@ class PageVisit:
         return int(self.part)
 
     def cursor(self, *kinds: type) -> Cursor:
-        """Where the stretch begins, of values of these kinds: ``older=`` or ``newer=`` of the link."""
+        """Where the stretch begins, of values of these kinds: ``older=`` or ``newer=`` of the link.
+
+        A ``datetime`` stands there as ISO 8601 writes it, with its offset, and is given as that text, in UTC.
+        """
         for name in ("older", "newer"):
             if (written := self.text(name)) is not None:
                 return Cursor(_position(name, written, kinds), newer=name == "newer")
@@ -138,10 +147,12 @@ class PageVisit:
         return self.root + quote(path) + (f"?{urlencode(given)}" if given else "")
 
     def sql(self, text: str, **values: object) -> str:
-        """SQL for people to copy: the schema is filled in for ``{schema}``, values are written as literals."""
-        for name, value in values.items():
-            text = text.replace(f"<{name}>", literal(value))
-        return text.replace("{schema}", quoted(self.schema)).strip()
+        """SQL for people to copy: the schema is filled in for ``{schema}``, values are written as literals.
+
+        In one pass: a value may look like the place of the next one.
+        """
+        filled = {f"<{name}>": literal(value) for name, value in values.items()} | {"{schema}": quoted(self.schema)}
+        return re.sub("|".join(map(re.escape, filled)), lambda place: filled[place[0]], text).strip()
 
 
 def position(written: Position | None) -> str | None:
@@ -154,29 +165,68 @@ def _position(name: str, written: str, kinds: tuple[type, ...]) -> Position:
         values = json.loads(written)
     except (ValueError, RecursionError):
         raise NotUnderstood(name) from None
-    fits = isinstance(values, list) and len(values) == len(kinds)
-    if not fits or not all(type(value) is kind for value, kind in zip(values, kinds, strict=True)):
+    if not isinstance(values, list) or len(values) != len(kinds):
         raise NotUnderstood(name)
-    for value in values:
-        if (isinstance(value, int) and abs(value) > LARGEST_ID) or (isinstance(value, str) and "\0" in value):
-            raise NotUnderstood(name)
-    return tuple(values)
+    try:
+        return tuple(_part(value, kind) for value, kind in zip(values, kinds, strict=True))
+    except (ValueError, OverflowError):
+        raise NotUnderstood(name) from None
+
+
+def _part(value: Any, kind: Any) -> Any:
+    """One value of a position, checked: links are changed by hand. ValueError, OverflowError where it is none."""
+    if type(value) is not (str if kind is datetime else kind):
+        raise ValueError(kind)
+    if isinstance(value, int):
+        if abs(value) > LARGEST_ID:
+            raise ValueError(kind)
+        return value
+    if kind is datetime and not _WRITTEN_TIME.fullmatch(value):
+        raise ValueError(kind)
+    if not _can_be_stored(value):
+        raise ValueError(kind)
+    return datetime.fromisoformat(value).astimezone(UTC).isoformat() if kind is datetime else value
+
+
+def _can_be_stored(value: str) -> bool:
+    """PostgreSQL has neither NUL nor half a pair of UTF-16."""
+    return not any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in value)
 
 
 def literal(value: object) -> str:
-    """A value as SQL writes it, whatever is in it."""
+    """A value as SQL writes it, whatever is in it and however backslashes are read; NUL is left out."""
     if isinstance(value, datetime):
         return f"timestamptz '{value.isoformat()}'"
     if isinstance(value, int):
         return str(value)
-    text = str(value).replace("'", "''")
-    return f"E'{text.replace(chr(92), chr(92) * 2)}'" if chr(92) in text else f"'{text}'"
+    text = str(value).replace("\0", "")
+    if text.isprintable() and "\\" not in text:
+        return "'" + text.replace("'", "''") + "'"
+    return "E'" + "".join(_SQL_SIGNS.get(sign) or _sign(sign) for sign in text) + "'"
 
 
 def command(verb: str, *arguments: object, **options: object) -> str:
     """A line for a shell: options whose value is None are left out."""
-    words = [verb, *(str(argument) for argument in arguments)]
+    given = [str(argument) for argument in arguments]
+    words = [verb, *(["--"] if any(word.startswith("-") for word in given) and not options else []), *given]
     for name, value in options.items():
         if value is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
-    return "relay " + " ".join(shlex.quote(word) if " " not in verb or word != verb else word for word in words)
+    return "relay " + " ".join(_word(word) for word in words)
+
+
+def _word(text: str) -> str:
+    """A word for a shell, whatever is in it: what cannot be seen as $'...' writes it."""
+    if text.isprintable():
+        return shlex.quote(text)
+    return "$'" + "".join(_SHELL_SIGNS.get(sign) or _sign(sign) for sign in text.replace("\0", "")) + "'"
+
+
+_SQL_SIGNS = {"'": "''", "\\": "\\\\"}
+_SHELL_SIGNS = {"'": "\\'", "\\": "\\\\"}
+
+
+def _sign(sign: str) -> str:
+    if sign.isprintable():
+        return sign
+    return f"\\u{ord(sign):04x}" if ord(sign) < 0x10000 else f"\\U{ord(sign):08x}"

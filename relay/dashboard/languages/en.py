@@ -223,6 +223,7 @@ TEXTS = {
     "message.masked": (
         "Personal data is masked; relay show --reveal shows it to its owner, and leaves a row in the ledger."
     ),
+    "message.cut": "Its first {most} characters; relay show --reveal shows all.",
     "message.ledger": "What people did with it",
     "calls.caption": "The newest first",
     "calls.all": "All calls",
@@ -285,6 +286,10 @@ TEXTS = {
         "Only requests from this machine are answered. Set RELAY_DASHBOARD_USERS_FILE to let people in."
     ),
     "refused.host": "This name is not one of this machine; ask for 127.0.0.1 or localhost.",
+    "refused.forwarded": (
+        "This came through a proxy, and no people are configured: anybody could look. Set RELAY_DASHBOARD_USERS_FILE, "
+        "or RELAY_DASHBOARD_USER_HEADER and RELAY_DASHBOARD_TRUSTED_PROXIES."
+    ),
     "refused.proxy": "This request does not come from a trusted proxy.",
     "login.title": "Log in",
     "login.wrong": "Name or password is wrong.",

@@ -208,6 +208,7 @@ TEXTS = {
     "message.facts": "消息详情",
     "message.content": "内容",
     "message.masked": "个人信息已脱敏；所有者可用 relay show --reveal 查看，并留下操作记录。",
+    "message.cut": "只显示前 {most} 个字符；全文见 relay show --reveal。",
     "message.ledger": "人工操作",
     "calls.caption": "最新的在前",
     "calls.all": "全部调用",
@@ -263,6 +264,10 @@ TEXTS = {
     "refused.log_in": "请先登录。",
     "refused.elsewhere": "只回答来自本机的请求。如需开放，请设置 RELAY_DASHBOARD_USERS_FILE。",
     "refused.host": "该主机名不属于本机；请使用 127.0.0.1 或 localhost。",
+    "refused.forwarded": (
+        "请求经过代理，而没有配置任何使用者：那样谁都能看。请设置 RELAY_DASHBOARD_USERS_FILE，"
+        "或 RELAY_DASHBOARD_USER_HEADER 与 RELAY_DASHBOARD_TRUSTED_PROXIES。"
+    ),
     "refused.proxy": "该请求并非来自受信任的代理。",
     "login.title": "登录",
     "login.wrong": "用户名或密码错误。",

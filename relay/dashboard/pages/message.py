@@ -8,6 +8,7 @@ from relay import reports
 from relay.dashboard.visit import NotFound, Page, PageVisit, command
 from relay.traces import trace_address, trace_id_of
 
+MOST_SHOWN, _MOST_GROWTH = 200_000, 4  # characters of a content; how much longer indented than as it is
 SQL = """
 select * from {schema}.audit_message where id = <id>;
 select * from {schema}.audit_delivery where message_id = <id> order by call_id;
@@ -38,7 +39,8 @@ def message(visit: PageVisit) -> Page:
 
     values = {
         "message": found,
-        "content": _indented(content.content) if content else None,
+        "content": _shown(content.content) if content else None,
+        "most_shown": MOST_SHOWN,
         "traceparent": content.traceparent if content else None,
         "trace": _trace(visit, content.traceparent if content else None),
         "ledger": visit.ask(reports.ledger_of_message, number),
@@ -61,9 +63,18 @@ def _trace(visit: PageVisit, traceparent: str | None) -> str | None:
     return trace_address(visit.trace_url, trace_id) if visit.trace_url and trace_id else None
 
 
-def _indented(content: str) -> str:
-    """For people; what Python cannot read stays as it is."""
+def _shown(content: str) -> str:
+    """For people: indented where that stays small, for brackets within brackets grow with the square of their depth.
+
+    What Python cannot read, or what would grow, stays as it is.
+    """
+    most, size, pieces = min(_MOST_GROWTH * len(content) + 100, MOST_SHOWN), 0, []
     try:
-        return json.dumps(json.loads(content), ensure_ascii=False, indent=2)
+        for piece in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(json.loads(content)):
+            size += len(piece)
+            if size > most:
+                return content[:MOST_SHOWN]
+            pieces.append(piece)
     except (ValueError, RecursionError):
-        return content
+        return content[:MOST_SHOWN]
+    return "".join(pieces)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from relay import reports
 from relay.dashboard.documents import listed
-from relay.dashboard.visit import NotUnderstood, Page, PageVisit
+from relay.dashboard.visit import Page, PageVisit
 
 PAUSES = "select * from {schema}.audit_pause order by in_force desc, since desc limit 50;"
 LEDGER = "select * from {schema}.audit_action order by id desc limit 50;"
@@ -17,13 +18,7 @@ def pauses(visit: PageVisit) -> Page:
     """A stretch of those in force, by scope; or of those that have ended, the latest first."""
     ended = visit.choice("kind", KINDS) == "ended"
     if ended:
-        cursor = visit.cursor(str, str)
-        try:
-            if cursor.position:
-                visit.viewer.moment(cursor.position[0])
-        except ValueError:
-            raise NotUnderstood("older") from None
-        found: reports.Stretch[Any] = visit.ask(reports.past_pauses, cursor)
+        found: reports.Stretch[Any] = visit.ask(reports.past_pauses, visit.cursor(datetime, str))
     else:
         found = visit.ask(reports.pauses_in_force, visit.cursor(str))
     values = {"found": found, "ended": ended, "chosen": {"kind": "ended"} if ended else {}}

@@ -1,0 +1,143 @@
+"""What somebody sends on purpose: addresses made by hand, texts that would be code where they are pasted, and sizes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from html import unescape
+from itertools import product
+from pathlib import Path
+from urllib.parse import quote, unquote, urlencode
+
+import pytest
+from starlette.requests import Request
+
+from relay.dashboard import create_app
+from relay.dashboard.access import Access, access
+from relay.dashboard.pages.message import MOST_SHOWN
+from relay.dashboard.people import hashed
+from relay.dashboard.visit import command, literal
+from relay.settings import load
+from tests.fixtures.dashboard import Browse, Browser, Seeded
+
+LISTS = ("/messages", "/calls", "/duplicates", "/keys", "/pauses", "/pauses?kind=ended", "/ledger")
+TIMES = (
+    "0001-01-01", "9999-12-31T23:58", "2026-W01-1", "20261126T12", "2026-11-26T12:00:00,5", "x", "-1", "infinity",
+    "2026-11-26T12:00:00+23:59:59.999999", "2026-11-26T12:00:00.000000+15:59", "0001-01-01T00:00:00+00:00", "\ud800",
+)  # fmt: skip
+POSITIONS = (
+    "[", "{}", "[null]", "[true]", "[1.5]", "[-9223372036854775808]", '["\\ud800"]', '["\\ud800","a"]', '["a\\u0000"]',
+    '["a","\\udfff"]', "[[1]]", *(json.dumps([time, *more]) for time in TIMES for more in ((), ("a",), (1, 1))),
+)  # fmt: skip
+HOSTILE = (
+    "x<account>", "'; drop table relay.outbox; --", "\\'; drop table relay.outbox; --", "{schema}<since>", "\\", "a\nb",
+    "$(touch x)`touch x`", "a'b\"c", "\x1b[31m\u202e\r\u2028", "-x",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser(seeded: Seeded) -> Iterator[Browser]:
+    made = Browser(create_app(load(database_url=seeded.url, schema="relay")))
+    yield made
+    made.close()
+
+
+def test_no_position_or_time_made_by_hand_is_an_error_of_ours(browser: Browser) -> None:
+    """All are told to be wrong, but for those that are right."""
+    asked = [f"{path}{'&' if '?' in path else '?'}older={quote(one)}" for path, one in product(LISTS, POSITIONS)]
+    asked += [f"/messages?{name}={quote(one, errors='replace')}" for name, one in product(("since", "until"), TIMES)]
+    statuses = {path: browser.get(path).status_code for path in asked}
+    assert {path: status for path, status in statuses.items() if status not in (200, 400)} == {}
+    timed = {path for path, status in statuses.items() if status == 200 and re.match("/dup|.*ended", path)}
+    assert {unquote(path).partition('["')[2][:22] for path in timed} == {
+        "2026-11-26T12:00:00.00",
+        "0001-01-01T00:00:00+00",
+    }
+    for path in ('/keys?older=["\\ud800","a"]', '/pauses?newer=["\\ud800"]', "/messages?since=0001-01-01",
+                 "/messages?until=9999-12-31T23:58", '/pauses?kind=ended&older=["2026-W01-1","a"]',
+                 '/duplicates?newer=["2026-11-26T12:00:00+23:59:59.999999",1,1]'):  # fmt: skip
+        assert browser.get(path).status_code == 400, path
+
+
+def copied(text: str) -> list[str]:
+    """The command and the SQL of a page, as they are copied from it."""
+    return [unescape(found) for found in re.findall(r"<pre><code>(.*?)</code></pre>", text, re.DOTALL)]
+
+
+def test_what_is_copied_from_a_page_does_what_it_says(browser: Browser, seeded: Seeded) -> None:
+    """Under either way of reading backslashes; a shell gets each value as one word."""
+    for first, second in zip(HOSTILE, HOSTILE[::-1], strict=True):
+        asked = {"topic": first, "account": second, "key": first, "code": second, "since": "2020-01-01"}
+        line, sql = copied(browser.get("/messages?" + urlencode(asked)).text)
+        words = subprocess.run(
+            ["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True
+        ).stdout.decode().split("\0")  # fmt: skip
+        assert words[:-1] == ["relay", "list", "--topic", first, "--account", second, "--key", first, "--error", second]
+        with seeded.rows.engine.connect() as connection:
+            for conforming in ("on", "off"):
+                connection.exec_driver_sql(f"set standard_conforming_strings = {conforming}")
+                assert connection.exec_driver_sql(sql.replace("%", "%%")).all() == []
+                told = connection.exec_driver_sql(f"select {literal(first)}".replace("%", "%%")).scalar()
+                assert told == first
+    assert command("explain", "-x") == "relay explain -- -x"
+
+
+def test_a_content_of_brackets_stays_as_small_as_it_is(browser: Browser, seeded: Seeded) -> None:
+    deep = f'{{"a":{"[" * 900}{",".join("1" * 30_000)}{"]" * 900}}}'
+    large = json.dumps({"text": "x" * (MOST_SHOWN + 50_000)})
+    for content, shown in ((deep, "[[[[[[1,1,1"), (large, "first 200,000 characters"), ('{"a":{"b":1}}', '  "b')):
+        id_ = seeded.rows.one(
+            "insert into relay.outbox (topic, content) values ('t', cast(:content as json)) returning id",
+            content=content,
+        )
+        text = unescape(browser.get(f"/messages/{id_}").text)
+        assert shown in text
+        assert len(text) < MOST_SHOWN + 20_000
+
+
+def asks(peer: str, *headers: tuple[str, str]) -> Request:
+    lines = [(name.encode(), value.encode()) for name, value in headers]
+    return Request({"type": "http", "client": (peer, 1), "headers": lines, "method": "GET", "path": "/"})
+
+
+@pytest.mark.parametrize(
+    "host", ["[::1]evil", "127.0.0.1:80:90", "[::1", "localhost:x", "a@localhost", "localhost,b", ""]
+)
+def test_a_name_that_is_none_is_not_this_machine(host: str) -> None:
+    assert getattr(Access().who(asks("127.0.0.1", ("host", host))), "key", None) == "refused.host"
+    assert Access().who(asks("127.0.0.1", ("host", "[::1]:80"))) is None
+
+
+def test_what_came_through_a_proxy_is_refused_while_nobody_is_configured(browser: Browser) -> None:
+    """A proxy on this machine would open the pages to whoever reaches the proxy."""
+    for header in ("x-forwarded-for", "forwarded", "x-real-ip"):
+        answer = browser.get("/", **{header: "192.0.2.1"})
+        assert answer.status_code == 403
+        assert "no people are configured" in answer.text
+
+
+def test_a_proxy_of_ipv4_is_known_on_a_socket_of_both_kinds() -> None:
+    named = ("x-user", "ann")
+    for proxies in ("127.0.0.0/8", "::ffff:127.0.0.0/104"):
+        asked = access(load(dashboard_user_header="X-User", dashboard_trusted_proxies=proxies))
+        assert asked.who(asks("::ffff:127.0.0.1", named)) == "ann"
+        assert asked.who(asks("127.0.0.1", named)) == "ann"
+        assert asked.who(asks("::ffff:128.0.0.1", named)) != "ann"
+        said = ("x-forwarded-for", "10.9.9.9, 192.0.2.7, 127.0.0.2")
+        assert asked.origin(asks("::ffff:127.0.0.1", said)) == "192.0.2.7"
+        assert asked.origin(asks("192.0.2.8", said)) == "192.0.2.8"
+        assert asked.origin(asks("2001:db8::1")) == "2001:db8::/64"
+
+
+def test_a_file_that_is_not_there_is_no_loop_and_has_its_style(
+    browse: Browse, browser: Browser, seeded: Seeded, tmp_path: Path
+) -> None:
+    (tmp_path / "users").write_text(f"ann:{hashed('correct horse')}\n")
+    asked = browse(seeded.url, dashboard_users_file=tmp_path / "users").get("/static/nope")
+    assert asked.headers["location"] == "/login?next=%2Fstatic%2Fnope"
+    for path in ("/static/nope", "/static/%00", "/static/" + "x" * 400):
+        answer = browser.get(path)
+        assert answer.status_code == 404, path
+        assert 'href="/static/dashboard.css?' in answer.text
