@@ -269,16 +269,19 @@ class Store:
             rows = self._fetch(connection, sql.REFUSED_ACCOUNTS, {"after": f"account:{after}", "most": most})
         return {row.scope[first:]: row.credential for row in rows}
 
-    def idle_accounts(self, after: str, most: int) -> tuple[dict[str, str], str]:
-        """The same of those that are paused for they have no credentials, and have nothing pending any more.
+    def unknown_accounts(self, after: str, most: int) -> tuple[dict[str, str], dict[str, str], str]:
+        """The same of those that are paused for they have no credentials: with nothing pending any more, and the others.
 
         And after which account the next look begins; empty where there are no more.
         """
         given = {"after": f"account:{after}", "most": most, "error_code": NO_CREDENTIALS}
         with self._transaction() as connection:
             rows = self._fetch(connection, sql.UNKNOWN_ACCOUNTS, given)
-        idle = {row.scope.removeprefix("account:"): row.credential for row in rows if row.idle}
-        return idle, rows[-1].scope.removeprefix("account:") if len(rows) == most else ""
+        idle, waiting = (
+            {row.scope.removeprefix("account:"): row.credential for row in rows if row.idle is wanted}
+            for wanted in (True, False)
+        )
+        return idle, waiting, rows[-1].scope.removeprefix("account:") if len(rows) == most else ""
 
     def pause_all(self, orders: Sequence[PauseOrder]) -> None:
         """Write down pauses without an end, of one kind, for an account each."""

@@ -1,6 +1,6 @@
 """Accounts that turn up get their credentials looked up here, many at once and beside the claims; those that have none
 are paused together, and a pause for a credential ends when there is another one; that of an account which has none
-also when nothing of it is pending any more.
+also when nothing of it is pending any more, or its producer needs none (settings changed since).
 
     met by a claim ──offer──> looked up ──> acquainted: its messages are claimed
                                     └─────> paused: nothing is claimed, no call is made for it
@@ -21,7 +21,7 @@ from itertools import islice
 
 from relay.errors import UnreachableError
 from relay.events import DatabaseLost, DatabaseRefused, Events, Paused, PauseLifted
-from relay.outcomes import LOST, PauseOrder
+from relay.outcomes import LOST, NO_CREDENTIAL, PauseOrder
 from relay.store import Store, told
 from relay.worker.directory import Directory
 from relay.worker.flights import Flights
@@ -61,6 +61,7 @@ class Acquaintance:
         self._at_once = _AT_ONCE
         self._idle_monotonic = float("-inf")  # when it was looked for them last
         self._looked = asyncio.Event()
+        self._needless: set[str] = set()  # accounts whose pause was ended once, for their producer needs no credentials
 
     def offer(self, accounts: Collection[str]) -> bool:
         """A claim has met these; whether there was anything new in it."""
@@ -149,18 +150,35 @@ class Acquaintance:
     async def _lift_idle(self) -> None:
         """Of accounts that nobody knows and nothing waits for: they would fill every list of pauses for ever.
 
-        Who inserts a message of one meanwhile has it paused again.
+        Who inserts a message of one meanwhile has it paused again. And of those whose producer needs no credentials.
         """
         after, more = "", True
         while more:
             started = time.monotonic()
-            idle, after = await self._threads.run(partial(self._store.idle_accounts, after, _AT_ONCE))
-            if idle:
-                scopes = {f"account:{account}": fingerprint for account, fingerprint in idle.items()}
+            idle, waiting, after = await self._threads.run(partial(self._store.unknown_accounts, after, _AT_ONCE))
+            ending = {**idle, **self._without_need(waiting)}
+            if ending:
+                scopes = {f"account:{account}": fingerprint for account, fingerprint in ending.items()}
                 self._tell_lifted(await self._threads.run(partial(self._store.lift_pauses, scopes)))
                 self._pauses.stale()
+                self._ring()
             more = after != ""
             await asyncio.sleep(time.monotonic() - started if more else 0.0)
+
+    def _without_need(self, waiting: dict[str, str]) -> dict[str, str]:
+        """Those that another producer had paused, before the settings named this one, which needs no credentials.
+
+        Each once: a worker of the old settings, or the producer itself, may say so again, and then it stays.
+        """
+        needless = {
+            account: fingerprint
+            for account, fingerprint in waiting.items()
+            if fingerprint == NO_CREDENTIAL and account not in self._needless and not self._pauses.is_stranger(account)
+        }
+        if len(self._needless) + len(needless) > _MOST:
+            return {}
+        self._needless.update(needless)
+        return needless
 
     def _tell_lifted(self, scopes: Sequence[str]) -> None:
         for scope in scopes[:_NAMED]:

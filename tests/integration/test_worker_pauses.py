@@ -106,10 +106,20 @@ async def test_another_secret_lifts_the_pause_of_an_app_also_after_a_restart(row
 
 async def test_a_credential_that_was_missing_lifts_the_pause_when_it_is_there(rows: Rows, engine: Engine) -> None:
     rows.add(10)
-    refusal = Refused(Fault.CREDENTIALS, "relay.no_credentials")
-    assert (await Bench(engine, Scripted(lambda _: refusal), directory=Phonebook()).drain()).left == 10
-    assert (await Bench(engine, Scripted(), directory=Phonebook()).drain()).left == 10
+    assert (await Bench(engine, NeedsCredentials(), directory=Phonebook()).drain()).left == 10
+    assert (await Bench(engine, NeedsCredentials(), directory=Phonebook()).drain()).left == 10
     assert (await Bench(engine, Scripted(), directory=Phonebook({"default": ("77", "f")})).drain()).done == 10
+
+
+async def test_a_producer_that_needs_no_credentials_ends_the_pause_of_one_that_does(rows: Rows, engine: Engine) -> None:
+    rows.add(10)
+    assert (await Bench(engine, NeedsCredentials(), directory=Phonebook()).drain()).left == 10
+    says_so_itself = Scripted(lambda _: Refused(Fault.CREDENTIALS, "relay.no_credentials"))
+    assert (await Bench(engine, says_so_itself, directory=Phonebook()).drain()).left == 10
+    assert len(says_so_itself.calls) == 1
+    bench = Bench(engine, Scripted(), directory=Phonebook())
+    assert (await bench.drain()).done == 10
+    assert bench.told(events.PauseLifted) == [events.PauseLifted("account:default")]
 
 
 async def test_a_pause_for_no_credentials_ends_when_nothing_of_its_account_waits(rows: Rows, engine: Engine) -> None:
@@ -128,7 +138,7 @@ async def test_a_pause_for_no_credentials_ends_when_nothing_of_its_account_waits
         r"('account\:by a person', null, null)) as v (scope, code, credential)"
     )
     bench = Bench(engine, NeedsCredentials(), directory=Phonebook())
-    assert bench.store.idle_accounts("gone", 2) == ({"gone too": "none", "never": "none"}, "never")
+    assert bench.store.unknown_accounts("gone", 2) == ({"gone too": "none", "never": "none"}, {}, "never")
     await bench.drain()
     left = rows.read("select scope from relay.pause order by scope")
     assert [scope for (scope,) in left] == ["account:by a person", "account:refused", "account:stays", "account:waits"]
