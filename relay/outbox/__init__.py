@@ -12,6 +12,7 @@
                                   ├──> mapped      OutboxMessage
                                   └──> topic       Topic, where pydantic is installed
                             transaction     what all refuse
+                            absent          what is said where there are no tables
                             tracing         the trace of the application, carried along
                             kinds ──> drivers   which connections there are, and one face for those that are taken
                             notations           the statements as text, for those that are not SQLAlchemy's

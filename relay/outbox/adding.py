@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.orm import Session, scoped_session
 
+from relay.outbox.absent import told_if_absent
 from relay.outbox.columns import NOT_GIVEN, Columns, parameters
 from relay.outbox.drivers import (
     Driver,
@@ -98,7 +99,7 @@ def add(
     Raises MessageError before the database is asked, and NotInTransaction on a connection in autocommit.
     """
     row = parameters(topic, content, columns)
-    with creating(row) as creation:
+    with told_if_absent(schema), creating(row) as creation:
         held = of_session(connection)
         if isinstance(held, Connection):
             return creation.wrote(_execute(held, row, "add", allow_autocommit, schema))
@@ -139,7 +140,7 @@ async def add_async(
 ) -> int | None:
     """The same as :func:`add` for AsyncSession, AsyncConnection, psycopg's AsyncConnection, and asyncpg's own."""
     row = parameters(topic, content, columns)
-    with creating(row) as creation:
+    with told_if_absent(schema), creating(row) as creation:
         held = await of_async_session(connection)
         if is_a(held, "sqlalchemy.ext.asyncio", "AsyncConnection"):
             found: int | None = await held.run_sync(_execute, row, "add_async", allow_autocommit, schema)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any, TypedDict
 
 from relay.errors import MessageError
 from relay.outbox.content import beyond_limit, encodable, exact_text, utf8_length
-from relay.outbox.kinds import is_a
+from relay.outbox.kinds import derives_from, is_a
 from relay.schema import END_OF_TIMES, FIRST_TIME, MAX_BYTES, MAX_TOPIC_CHARACTERS, outbox
 
 
@@ -65,8 +65,8 @@ def parameters(topic: object, content: object, columns: Mapping[str, object]) ->
 
     A ``relay.Topic`` stands for topic and content, in the place of the topic, or for the content of its own topic.
     """
-    if content is NOT_GIVEN and is_typed(topic):
-        topic, content = NOT_GIVEN, topic
+    if is_typed(topic) or derives_from(topic, "relay.outbox.topic", "Topic"):
+        topic, content = NOT_GIVEN, _alone(topic, content)
     if is_typed(content):
         topic, columns = _of_typed(content, topic, columns)
     for name, value in (("topic", topic), ("content", content)):
@@ -85,12 +85,43 @@ def parameters(topic: object, content: object, columns: Mapping[str, object]) ->
             row[name] = _moment(name, value)
         else:
             row[name] = line(name, value)
+    _refuse_too_late(row.get("available_at"), row.get("deliver_before"))
     return row
 
 
 def is_typed(value: object) -> bool:
     """Whether it is a ``relay.Topic``."""
     return is_a(value, "relay.outbox.topic", "Topic")
+
+
+def _alone(message: object, content: object) -> object:
+    """What stands in the place of the topic, which is a message of its own or the class of one."""
+    is_class = isinstance(message, type)
+    if content is NOT_GIVEN and not is_class:
+        return message
+    kind = message.__name__ if isinstance(message, type) else type(message).__name__
+    what = "the class of messages that carry" if is_class else "a message that carries"
+    raise MessageError(
+        f"{kind} is {what} topic and content in one{'' if content is NOT_GIVEN else ', and this names a content too'}.",
+        f"Give one message of it, with its fields, and nothing else: relay.add(session, {kind}(...))",
+    )
+
+
+def _refuse_too_late(available_at: datetime | None, deliver_before: datetime | None) -> None:
+    """A message that could never be sent. What SQL inserts is taken, and fails with relay.expired."""
+    if deliver_before is None:
+        return
+    if available_at is not None and deliver_before <= available_at:
+        raise MessageError(
+            f"deliver_before ({deliver_before.isoformat()}) is not after available_at ({available_at.isoformat()}), "
+            "so the message could never be sent.",
+            "deliver_before is the end of the time in which it may be sent, available_at the beginning.",
+        )
+    if deliver_before <= datetime.now(UTC):
+        raise MessageError(
+            f"deliver_before ({deliver_before.isoformat()}) has passed, so the message could never be sent.",
+            "Leave it out if it may be sent at any time; look at the time zone, and at the clock of this host.",
+        )
 
 
 def _of_typed(message: Any, topic: object, columns: Mapping[str, object]) -> tuple[str, Mapping[str, object]]:
@@ -120,7 +151,8 @@ def checked_topic(value: object) -> str:
 def line(name: str, value: object) -> str:
     """A text that is neither blank nor too long; a name also has nothing that a terminal would act upon."""
     if not isinstance(value, str):
-        raise MessageError(f"{name} is of type {type(value).__name__}, it must be a str.")
+        hint = f"Write {name}=str(...)." if isinstance(value, int) else ""
+        raise MessageError(f"{name} is of type {type(value).__name__}, it must be a str.", hint)
     if _BLANK.fullmatch(value):
         raise MessageError(f"{name} is blank.", "Name one." if name == "topic" else "Leave it out for the default.")
     if "\0" in value or not encodable(value):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from relay.errors import MessageError
+from relay.outbox.absent import told_if_absent
 from relay.outbox.adding import of_async_session, of_session
 from relay.outbox.columns import NAMES
 from relay.outbox.drivers import Driver, at_once, of_async, of_sqlalchemy, of_sync, refuse_autocommit_of
@@ -63,7 +64,7 @@ async def add_many_async(
     driver = of_async(held, "add_many_async", schema)
     if not allow_autocommit:
         refuse_autocommit_of(driver, held)
-    with creating() as creation:
+    with told_if_absent(schema), creating() as creation:
         return await _write(driver, creation.over(_chunks(messages)))
 
 
@@ -71,7 +72,7 @@ def _many(held: object, messages: Messages, function: str, allow_autocommit: boo
     driver = of_sqlalchemy(held, function, schema) if isinstance(held, Connection) else of_sync(held, function, schema)
     if not allow_autocommit:
         refuse_autocommit_of(driver, held)
-    with creating() as creation:
+    with told_if_absent(schema), creating() as creation:
         return at_once(_write(driver, creation.over(_chunks(messages))))
 
 

@@ -270,7 +270,7 @@ class Store:
         return {row.scope[first:]: row.credential for row in rows}
 
     def unknown_accounts(self, after: str, most: int) -> tuple[dict[str, str], dict[str, str], str]:
-        """The same of those that are paused for they have no credentials: with nothing pending any more, and the others.
+        """The same of those that are paused for they have no credentials: with nothing pending any more, and others.
 
         And after which account the next look begins; empty where there are no more.
         """

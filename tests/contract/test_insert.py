@@ -163,6 +163,14 @@ async def test_another_schema_is_named(adder: Writer, with_another: Engine) -> N
         assert connection.scalar(text('select count(*) from "My ""own"" schema".outbox')) == 1
 
 
+async def test_where_there_are_no_tables_the_error_says_how_they_come(adder: Writer, database_url: str) -> None:
+    async with adder(database_url) as transaction:
+        with pytest.raises(Exception, match=r"nowhere\.outbox") as refused:
+            await transaction.add(TOPIC, {}, schema="nowhere")
+        assert not isinstance(refused.value, relay.RelayError)  # it is the driver's own, as its callers know it
+        assert "Run: relay migrate" in "".join(refused.value.__notes__)
+
+
 @pytest.mark.parametrize("content", ['{"n":1', "[1]", "null", '{"n":NaN}', "x" * 10], ids=repr)
 async def test_a_refused_content_leaves_the_transaction_good(adder: Writer, content: str, database_url: str) -> None:
     async with adder(database_url) as transaction:

@@ -44,6 +44,11 @@ def kind(cls: type[Any]) -> Any:
         ({"json_ex_content": {"a": {1}}}, "json_ex_content.a is of type set"),
         ({"available_at": datetime(2026, 1, 1)}, "available_at has no time zone"),
         ({"deliver_before": date(2026, 1, 1)}, "deliver_before is of type date"),
+        ({"deliver_before": datetime(2026, 1, 1, tzinfo=UTC)}, "deliver_before (2026-01-01T00:00:00+00:00) has passed"),
+        (
+            {"available_at": datetime(2222, 1, 2, tzinfo=UTC), "deliver_before": datetime(2222, 1, 1, tzinfo=UTC)},
+            "(2222-01-01T00:00:00+00:00) is not after available_at (2222-01-02T00:00:00+00:00)",
+        ),
         ({"available_at": "2026-01-01T00:00:00Z"}, "available_at is of type str"),
         ({"status": "done"}, "status is kept by the relay"),
         ({"id": 5}, "id is kept by the relay"),
@@ -83,6 +88,13 @@ def test_a_delay_is_told_how_to_be_a_moment() -> None:
         relay.insert(TOPIC, {}, delay=60)  # type: ignore[call-arg]
     assert "Did you mean 'available_at'? It is a moment: datetime.now(timezone.utc) + timedelta" in refused.value.hint
     assert any(refused.value.hint in note for note in refused.value.__notes__)  # a traceback shows it
+
+
+@pytest.mark.parametrize("column", ["ordering_key", "dedupe_key", "target_app_key", "account"])
+def test_a_number_where_a_text_belongs_is_told_how_to_be_one(column: str) -> None:
+    with pytest.raises(relay.MessageError) as refused:
+        relay.insert(TOPIC, {}, **{column: 5})  # type: ignore[arg-type]
+    assert refused.value.hint == f"Write {column}=str(...)."
 
 
 def test_the_limits_themselves_are_accepted() -> None:

@@ -49,6 +49,13 @@ def row(*args: Any, **columns: Any) -> dict[str, Any]:
     return row_of(relay.NewMessage(*args, **columns), 0)
 
 
+@pytest.mark.parametrize("given", [(TradeTrace, {"tid": 7}), (TradeTrace,), (TradeTrace(tid=7), {"tid": 7})], ids=repr)
+def test_a_class_or_a_second_content_is_told_how_a_message_of_it_is_given(given: tuple[Any, ...]) -> None:
+    with pytest.raises(relay.MessageError, match="topic and content in one") as refused:
+        row(*given)
+    assert "relay.add(session, TradeTrace(...))" in refused.value.hint
+
+
 def test_a_message_is_topic_content_and_keys() -> None:
     assert row(TradeTrace(tid=7)) == WRITTEN
     assert row_of(TradeTrace(tid=7), 0) == WRITTEN
@@ -85,7 +92,6 @@ class NumberedKey(relay.Topic, topic="t"):
         (("another", TradeTrace(tid=1)), f"TradeTrace is bound to the topic {TOPIC}, and this is another"),
         ((NumberedKey(),), "ordering_key is of type int"),
         ((TOPIC,), "This names no content"),
-        ((TradeTrace,), "This names no content"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
