@@ -103,6 +103,7 @@ CANCELLED = "57014"  # by a limit on its time, or because it was asked to
 READ_ONLY = "25006"  # the server, or its default for transactions
 NO_TRANSACTION = "25P01"  # what needs one was said in autocommit
 SYNTAX_ERROR = "42601"
+NO_TABLE = "42P01"
 TABLE_CHANGED = "0A000"  # a migration has changed the type of a result, where this function of the server says so:
 PLANS_CHECKED_IN = "RevalidateCachedQuery"
 POLICIES_CHECKED_IN = "check_enable_rls"  # and this one, in whatever language, that a policy would hide rows

@@ -16,7 +16,7 @@ from relay.assembly.producers import has_ours, producer_secret_files, wants_cred
 from relay.assembly.routes import Routes
 from relay.credential import Credential
 from relay.database import APPLICATION_NAME, CONNECT_TIMEOUT_SECONDS, ENCODING
-from relay.errors import ConfigurationError
+from relay.errors import ConfigurationError, UnreachableError
 from relay.sessions import make_independent
 from relay.settings import Settings, is_there, secret_files
 from relay.strangers import readers
@@ -84,6 +84,16 @@ def _require_one(accounts: Accounts, settings: Settings, looked_up: Sequence[str
             return
     told = accounts.troubles
     raise ConfigurationError("\n".join([*map(str, told), *left_untold(accounts)]), told[0].hint)
+
+
+def is_known(settings: Settings, account: str) -> bool:
+    """Whether a source of the settings has this account, be it of use or not; one that cannot answer has none."""
+    try:
+        with open_accounts(settings) as accounts:
+            accounts.refresh([account])
+            return accounts.identity(account) is not None or accounts.lost(account) is not None
+    except (ConfigurationError, UnreachableError):
+        return False
 
 
 def is_usable(accounts: Accounts, settings: Settings, name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from relay.showing import escaped
 
 if TYPE_CHECKING:
     from relay.operators.actions import PauseInForce
+    from relay.settings import Settings
 
 _AT_ONCE = 1000  # pauses ended in one transaction: workers wait for it that would end or order one of them
 
@@ -66,6 +68,8 @@ def pause(
         say(f"{scope} is paused until {shown(until) if until else 'resumed'}; row {action} of the ledger", err=True)
     if as_json:
         print_json({"scope": scope, "until": until, "action": None if action is None else str(action)})
+    if account is not None:
+        _warn_of_a_strange(account, settings)
 
 
 @click.command()
@@ -168,6 +172,23 @@ def _batched(scopes: Iterable[str], most: int) -> Iterator[list[str]]:
     rest = iter(scopes)
     while some := list(islice(rest, most)):
         yield some
+
+
+def _warn_of_a_strange(account: str, settings: Settings) -> None:
+    """A name that nothing knows may be a slip. Asked once the pause is in force: it must wait for no answer."""
+    from relay.assembly.accounts import is_known
+    from relay.assembly.database import opened
+    from relay.operators import actions
+
+    with suppress(RelayError):
+        with opened(settings, who=verb_in_use()) as database, database.operating() as engine, engine.begin() as asking:
+            waiting = actions.has_pending(asking, account)
+        if not waiting and not is_known(settings, account):
+            say(
+                f"warning: no pending message has the account {shown(account)}, and no credential for it is known "
+                "here: if the name is a slip, relay resume ends this pause",
+                err=True,
+            )
 
 
 def _scope(account: str | None, app: str | None) -> str:

@@ -97,6 +97,11 @@ def find(connection: Connection, wanted: ActionFilter, *, verb: Verb) -> list[in
     return list(run(connection, sql.FIND, verb=verb, **asdict(wanted)).scalars())
 
 
+def has_pending(connection: Connection, account: str) -> bool:
+    """Whether a message of this account waits, held ones included."""
+    return bool(find(connection, ActionFilter(status="pending", account=account, limit=1), verb="discard"))
+
+
 def preview(connection: Connection, verb: Verb, ids: Sequence[int]) -> Preview:
     """What the verb would do to these messages now. Reads only."""
     seen = run(connection, sql.WHY_NOT, verb=verb, ids=list(ids)).all()

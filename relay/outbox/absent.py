@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_UNDEFINED_TABLE = "42P01"
-
 
 @contextmanager
 def told_if_absent(schema: str) -> Iterator[None]:
@@ -24,9 +22,11 @@ def told_if_absent(schema: str) -> Iterator[None]:
 
 def _is_absent(error: BaseException) -> bool:
     """The driver's error is this one, or SQLAlchemy's ``orig``, or what Django's was raised from."""
+    from relay.database_errors import NO_TABLE, sqlstate  # loaded only where something went wrong
+
     own = getattr(error, "orig", None) or error.__cause__
-    for each in (error, own, getattr(own, "__cause__", None)):
-        state = getattr(each, "sqlstate", None) or getattr(each, "pgcode", None)
-        if state == _UNDEFINED_TABLE:
-            return "outbox" in str(each)
-    return False
+    return any(
+        (sqlstate(each) or getattr(each, "pgcode", None)) == NO_TABLE and "outbox" in str(each)
+        for each in (error, own, getattr(own, "__cause__", None))
+        if each is not None
+    )

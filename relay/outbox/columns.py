@@ -113,13 +113,13 @@ def _refuse_too_late(available_at: datetime | None, deliver_before: datetime | N
         return
     if available_at is not None and deliver_before <= available_at:
         raise MessageError(
-            f"deliver_before ({deliver_before.isoformat()}) is not after available_at ({available_at.isoformat()}), "
-            "so the message could never be sent.",
-            "deliver_before is the end of the time in which it may be sent, available_at the beginning.",
+            f"The deliver_before ({deliver_before.isoformat()}) is not after available_at "
+            f"({available_at.isoformat()}), so the message could never be sent.",
+            "Let available_at be the first moment at which it may be sent, and deliver_before the last.",
         )
     if deliver_before <= datetime.now(UTC):
         raise MessageError(
-            f"deliver_before ({deliver_before.isoformat()}) has passed, so the message could never be sent.",
+            f"The deliver_before ({deliver_before.isoformat()}) has passed, so the message could never be sent.",
             "Leave it out if it may be sent at any time; look at the time zone, and at the clock of this host.",
         )
 

@@ -257,6 +257,21 @@ def test_pause_until_resumed_and_resume(run: Relay, db: Connection) -> None:
     assert one(db, "select count(*) from relay.pause") == 0
 
 
+def test_a_pause_of_an_account_that_nothing_knows_is_told_to_be_one(
+    run: Relay, db: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert(db, account="'shop'", **FAILED)
+    told = run("pause", "--account", "shpo", *WHY).stderr.splitlines()
+    assert told[0] == "account:shpo is paused until resumed; row 1 of the ledger"
+    assert told[1].startswith(
+        "warning: no pending message has the account shpo, and no credential for it is known here"
+    )
+    assert one(db, "select count(*) from relay.pause") == 1
+    (tmp_path / "relay.toml").write_text('[accounts.shpo]\napp_key = "1"\napp_secret = "s"\n')
+    (tmp_path / "relay.toml").chmod(0o600)
+    assert "warning" not in run("pause", "--account", "shpo", *WHY).stderr
+
+
 def test_resume_of_what_is_not_paused_says_so(run: Relay, db: Connection) -> None:
     for more in ([], ["--dry-run"]):
         result = run("resume", "--app", "12345", *WHY, *more, code=1)
