@@ -107,6 +107,7 @@ NO_TABLE = "42P01"
 TABLE_CHANGED = "0A000"  # a migration has changed the type of a result, where this function of the server says so:
 PLANS_CHECKED_IN = "RevalidateCachedQuery"
 POLICIES_CHECKED_IN = "check_enable_rls"  # and this one, in whatever language, that a policy would hide rows
+NO_RIGHT = "42501"
 LOCKED = ("55P03", "40P01")  # a lock was not free in time, a deadlock
 PREPARED_ELSEWHERE = ("26000", "42P05")  # by a pooler that was not found out: missing here, or here already
 NOT_IN_THIS_ENCODING = ("22021", "22P05")

@@ -16,11 +16,15 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found. ``hint`` is the next step; there is none where all is well."""
+    """What was found. ``hint`` is the next step; there is none where all is well.
+
+    ``denied``: a right to look at it is missing.
+    """
 
     state: State
     sentence: str
     hint: str = ""
+    denied: bool = False
 
 
 def ok(sentence: str) -> Finding:
@@ -31,6 +35,11 @@ def ok(sentence: str) -> Finding:
 def warn(sentence: str, hint: str = "") -> Finding:
     """It works, but a person should look."""
     return Finding(State.WARN, sentence, hint)
+
+
+def denied(sentence: str, hint: str = "") -> Finding:
+    """A right to look at it is missing: a warning, unless nobody expects that of this login."""
+    return Finding(State.WARN, sentence, hint, denied=True)
 
 
 def fail(sentence: str, hint: str = "") -> Finding:

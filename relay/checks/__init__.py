@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from relay.findings import Finding, State, fail, ok, warn
+from relay.findings import Finding, State, denied, fail, ok, warn
 from relay.settings import Settings
 
-__all__ = ["Check", "Finding", "NamedFinding", "State", "fail", "named", "ok", "warn"]
+__all__ = ["Check", "Finding", "NamedFinding", "State", "denied", "fail", "named", "ok", "warn"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, text
 
-from relay.checks import Finding, ok, warn
+from relay.checks import Finding, denied, ok, warn
 from relay.settings import Settings
 from relay.sql import quoted
 
@@ -24,7 +24,7 @@ def left_to_do(connection: Connection, settings: Settings) -> Iterator[Finding]:
     function = f"{quoted(settings.schema_name)}.left_to_do()"
     if not connection.scalar(text("select has_function_privilege(:function, 'execute')"), {"function": function}):
         user = connection.scalar(text("select current_user"))
-        yield warn(f"the role {user} may not look at it", f"grant execute on function {function} to {user}")
+        yield denied(f"the role {user} may not look at it", f"grant execute on function {function} to {user}")
         return
     left = connection.execute(text(f"select step, rows from {function} where rows > 0")).all()  # noqa: S608 quoted
     for step, rows in left:

@@ -20,6 +20,7 @@ from relay.checks import (
     catalogue,
     catching_up,
     collation,
+    denied,
     interference,
     named,
     names,
@@ -31,11 +32,12 @@ from relay.checks import (
     warn,
     way,
 )
-from relay.database_errors import LOCKED, state_of
+from relay.checks.parts import part_of
+from relay.database_errors import LOCKED, NO_RIGHT, state_of
 from relay.errors import RelayError, UnreachableError
 from relay.holders import InTheWay, keeping_writers
 from relay.settings import Settings
-from relay.sql import schema_of
+from relay.sql import quoted, schema_of
 
 LIMIT_SECONDS = 10
 
@@ -96,12 +98,15 @@ def examine(engine: Engine, settings: Settings, timeout_seconds: float | None = 
     ``engine`` raises the relay's own errors, ``timeout_seconds`` is how long a call of the producer in use may take.
     """
     yield from _findings(engine, settings, {**SERVER, "lease": server.lease(timeout_seconds)})
-    at_head = True
-    for found in _findings(engine, settings, REVISION):
+    part, unseen, at_head = _part(engine, settings), list[str](), True
+    for found in _findings(engine, settings, REVISION, part, unseen):
         at_head = at_head and found.state is not State.FAIL
         yield found
     if at_head:
-        yield from _findings(engine, settings, TABLES)
+        yield from _findings(engine, settings, TABLES, part, unseen)
+    if unseen:
+        said = f"not looked at, for {part} has no right to: {', '.join(unseen)}"
+        yield named("not looked at", warn(said, "Run relay check as the login of the worker."))
 
 
 def host_offset_seconds(engine: Engine) -> float:
@@ -126,7 +131,25 @@ def _looking(engine: Engine, lock_seconds: float = LOCK_SECONDS) -> Iterator[Con
         raise InTheWay(found, undone="this was not looked at") from error
 
 
-def _findings(engine: Engine, settings: Settings, checks: Mapping[str, Check]) -> Iterator[NamedFinding]:
+def _part(engine: Engine, settings: Settings) -> str | None:
+    """Whom else than a worker this login is for; None also where that cannot be told."""
+    try:
+        with _looking(engine) as connection:
+            return part_of(connection, quoted(settings.schema_name))
+    except UnreachableError:
+        raise
+    except RelayError:
+        return None
+
+
+def _findings(
+    engine: Engine,
+    settings: Settings,
+    checks: Mapping[str, Check],
+    part: str | None = None,
+    unseen: list[str] | None = None,
+) -> Iterator[NamedFinding]:
+    """Of somebody who has a ``part``, what may not be looked at goes into ``unseen`` by its name."""
     seconds = LOCK_SECONDS
     for name, check in checks.items():
         try:
@@ -138,8 +161,12 @@ def _findings(engine: Engine, settings: Settings, checks: Mapping[str, Check]) -
             seconds = min(seconds, _ONCE_MORE_SECONDS)
             findings = [warn(f"cannot be looked at: {error}", error.hint)]
         except RelayError as error:
-            findings = [warn(f"cannot be looked at: {error}", error.hint or "The other checks do not depend on it.")]
+            told = denied if state_of(error) == NO_RIGHT else warn
+            findings = [told(f"cannot be looked at: {error}", error.hint or "The other checks do not depend on it.")]
         except Exception as error:  # whatever it is: one check ends no other
             said = f"cannot be looked at: unexpected {type(error).__name__}"
             findings = [warn(said, "Please report it with what is special about this database.")]
+        if part is not None and unseen is not None and any(finding.denied for finding in findings):
+            unseen.append(name)
+            continue
         yield from (named(name, finding) for finding in findings)

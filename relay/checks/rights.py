@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, text
 
 from relay.checks import Finding, fail, ok, warn
+from relay.checks.parts import part_of
 from relay.settings import Settings
 from relay.sql import VERSION_TABLE, quoted
 
@@ -55,7 +56,10 @@ order by attnum
 
 
 def rights(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    """Whether the role of the connection has every right that a worker needs; the hint grants what is missing."""
+    """Whether the role of the connection has every right that a worker needs; the hint grants what is missing.
+
+    Whoever has another part is told so and given no grant: an auditor is not to read contents.
+    """
     schema = quoted(settings.schema_name)
     user = connection.scalar(text("select current_user"))
     asked = text("select has_schema_privilege(to_regnamespace(:schema), 'usage')")
@@ -63,7 +67,9 @@ def rights(connection: Connection, settings: Settings) -> Iterator[Finding]:
         yield fail(f"the role {user} may not use the schema {schema}", f"grant usage on schema {schema} to {user}")
         return
     missing = list(_missing(connection, schema))
-    if missing:
+    if missing and (part := part_of(connection, schema)):
+        yield ok(f"the role {user} has the rights of {part}; those of a worker were not looked for")
+    elif missing:
         grants = "; ".join(f"grant {right} on {thing} to {user}" for thing, right in missing)
         said = ", ".join(f"{right} on {thing.removeprefix(f'{schema}.')}" for thing, right in missing)
         yield fail(f"the role {user} lacks {said}", grants)
@@ -79,7 +85,9 @@ def archiving(connection: Connection, settings: Settings) -> Iterator[Finding]:
     schema = quoted(settings.schema_name)
     user = connection.scalar(text("select current_user"))
     refused = connection.execute(text(_ARCHIVE), {"schema": schema}).all()
-    if refused:
+    if refused and (part := part_of(connection, schema)):
+        yield ok(f"the role {user} has the rights of {part}, and workers archive")
+    elif refused:
         names = ", ".join(name for name, _ in refused)
         grants = "; ".join(f"grant execute on function {signature} to {user}" for _, signature in refused)
         yield fail(f"RELAY_ARCHIVE_AFTER_DAYS is set, and the role {user} may not execute {names}", grants)

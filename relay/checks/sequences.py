@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, text
 
-from relay.checks import Finding, fail, ok, warn
+from relay.checks import Finding, denied, fail, ok
 from relay.settings import Settings
 from relay.sql import quoted
 
@@ -17,7 +17,7 @@ def sequences(connection: Connection, settings: Settings) -> Iterator[Finding]:
     function = f"{schema}.sequences_left_behind()"
     if not connection.scalar(text("select has_function_privilege(:function, 'execute')"), {"function": function}):
         user = connection.scalar(text("select current_user"))
-        yield warn(f"the role {user} may not look at them", f"grant execute on function {function} to {user}")
+        yield denied(f"the role {user} may not look at them", f"grant execute on function {function} to {user}")
         return
     behind = connection.execute(text(f"select sequence, used from {function}")).all()  # noqa: S608 quoted above
     for sequence, used in behind:

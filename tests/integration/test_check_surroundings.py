@@ -162,3 +162,25 @@ def test_a_holder_of_the_horizon_is_seen_by_whoever_may_not_see_since_when(check
     (found,) = check(RELAY_DATABASE_URL=roles.url("worker"))["vacuum horizon"]
     assert "holds it for a time that this role may not see" in found["sentence"]
     assert "pg_read_all_stats" in found["sentence"]
+
+
+PARTS = {
+    "auditor": ("an auditor", 8),
+    "operator": ("an operator", 8),
+    "dashboard": ("a dashboard", 8),
+    "metrics": ("a collector of metrics", 13),
+    "app": ("an application", 13),
+}
+
+
+def test_whoever_is_no_worker_is_told_so_and_given_no_grant(check: Check, roles: Roles) -> None:
+    """A grant on the outbox would show an auditor every content."""
+    for part, (called, least) in PARTS.items():
+        facts = check(RELAY_DATABASE_URL=roles.url(part), RELAY_ARCHIVE_AFTER_DAYS="7")
+        (found,) = facts["rights"]
+        assert found["sentence"].endswith(f"has the rights of {called}; those of a worker were not looked for"), part
+        (unseen,) = facts["not looked at"]
+        assert len(unseen["sentence"].partition(": ")[2].split(", ")) >= least, unseen
+        assert not [fact for told in facts.values() for fact in told if "grant" in fact["hint"]]
+        assert {name for name, state in states(facts).items() if state != "ok"} == {"not looked at"}
+    assert "not looked at" not in check(RELAY_DATABASE_URL=roles.url("worker"))
