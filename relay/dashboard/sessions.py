@@ -1,7 +1,7 @@
 """Who has logged in, and who tried too often. Kept in this process alone: a restart logs everybody out.
 
 A session is a random token in a cookie, of which only the hash is kept here. Tries are counted by address and name, and
-all together, so that neither one password nor many people can be guessed at.
+by address, so that neither one password nor many people can be guessed at.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ _Clock = Callable[[], float]
 SESSION_SECONDS = 12 * 3600.0
 MOST_SESSIONS = 10_000
 TRY_SECONDS = 300.0
-TRIES_OF_ONE, TRIES_OF_ALL = 5, 100
+TRIES_OF_ONE, TRIES_OF_ADDRESS = 5, 30
+MOST_COUNTED = 10_000  # names from addresses, and addresses
 
 
 class Sessions:
@@ -54,39 +55,61 @@ class Sessions:
 
 
 class Tries:
-    """Wrong passwords of the last TRY_SECONDS."""
+    """Tries of the last TRY_SECONDS that were not right: those of a name from an address, and all from an address.
+
+    Not those of a name from anywhere: whoever knows a name could lock that person out.
+    """
 
     def __init__(self, clock: _Clock = time.monotonic) -> None:
         self._clock = clock
-        self._failed: OrderedDict[Hashable, deque[float]] = OrderedDict()
-        self._all: deque[float] = deque(maxlen=TRIES_OF_ALL)  # right ones, too
+        self._of_name = _Counted(TRIES_OF_ONE)
+        self._of_address = _Counted(TRIES_OF_ADDRESS)
         self._lock = threading.Lock()
 
-    def take(self, who: Hashable) -> float:
+    def take(self, address: str, name: str) -> float:
         """0: one try is taken, and counts as wrong until ``forget``. Else how many seconds until there is one.
 
         Taken before the password is looked at: many tries at once are no more than one after another.
         """
         with self._lock:
-            now, of_one = self._clock(), self._failed.get(who, deque())
-            waits = [
-                tries[0] + TRY_SECONDS - now
-                for tries, most in ((of_one, TRIES_OF_ONE), (self._all, TRIES_OF_ALL))
-                if len(tries) >= most
-            ]
-            if waits and max(waits) > 0:
-                return max(waits)
-            self._failed.setdefault(who, deque(maxlen=TRIES_OF_ONE)).append(now)
-            self._failed.move_to_end(who)
-            self._all.append(now)
-            while len(self._failed) > MOST_SESSIONS:
-                self._failed.popitem(last=False)
+            now = self._clock()
+            wait = max(self._of_name.wait((address, name), now), self._of_address.wait(address, now))
+            if wait > 0:
+                return wait
+            self._of_name.add((address, name), now)
+            self._of_address.add(address, now)
             return 0.0
 
-    def forget(self, who: Hashable) -> None:
-        """The right password was given."""
+    def forget(self, address: str, name: str) -> None:
+        """The right password was given: what this person tried from here counts no more."""
         with self._lock:
-            self._failed.pop(who, None)
+            for _ in range(self._of_name.remove((address, name))):
+                self._of_address.take_back(address)
+
+
+class _Counted:
+    """Moments of tries by whose they are; where there are too many, those who tried longest ago are forgotten."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._tried: OrderedDict[Hashable, deque[float]] = OrderedDict()
+
+    def wait(self, who: Hashable, now: float) -> float:
+        tries = self._tried.get(who)
+        return tries[0] + TRY_SECONDS - now if tries and len(tries) >= self._most else 0.0
+
+    def add(self, who: Hashable, now: float) -> None:
+        self._tried.setdefault(who, deque(maxlen=self._most)).append(now)
+        self._tried.move_to_end(who)
+        while len(self._tried) > MOST_COUNTED:
+            self._tried.popitem(last=False)
+
+    def remove(self, who: Hashable) -> int:
+        return len(self._tried.pop(who, ()))
+
+    def take_back(self, who: Hashable) -> None:
+        if tries := self._tried.get(who):
+            tries.pop()
 
 
 def _hash(token: str) -> bytes:

@@ -223,7 +223,6 @@ TEXTS = {
     "message.masked": (
         "Personal data is masked; relay show --reveal shows it to its owner, and leaves a row in the ledger."
     ),
-    "message.cut": "Its first {most} characters; relay show --reveal shows all.",
     "message.ledger": "What people did with it",
     "calls.caption": "The newest first",
     "calls.all": "All calls",

@@ -208,7 +208,6 @@ TEXTS = {
     "message.facts": "消息详情",
     "message.content": "内容",
     "message.masked": "个人信息已脱敏；所有者可用 relay show --reveal 查看，并留下操作记录。",
-    "message.cut": "只显示前 {most} 个字符；全文见 relay show --reveal。",
     "message.ledger": "人工操作",
     "calls.caption": "最新的在前",
     "calls.all": "全部调用",

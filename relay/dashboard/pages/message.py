@@ -8,7 +8,7 @@ from relay import reports
 from relay.dashboard.visit import NotFound, Page, PageVisit, command
 from relay.traces import trace_address, trace_id_of
 
-MOST_SHOWN, _MOST_GROWTH = 200_000, 4  # characters of a content; how much longer indented than as it is
+MOST_SHOWN, _MOST_GROWTH = 200_000, 4  # characters that indented ones have, and how many times those of the content
 SQL = """
 select * from {schema}.audit_message where id = <id>;
 select * from {schema}.audit_delivery where message_id = <id> order by call_id;
@@ -40,7 +40,6 @@ def message(visit: PageVisit) -> Page:
     values = {
         "message": found,
         "content": _shown(content.content) if content else None,
-        "most_shown": MOST_SHOWN,
         "traceparent": content.traceparent if content else None,
         "trace": _trace(visit, content.traceparent if content else None),
         "ledger": visit.ask(reports.ledger_of_message, number),
@@ -66,15 +65,15 @@ def _trace(visit: PageVisit, traceparent: str | None) -> str | None:
 def _shown(content: str) -> str:
     """For people: indented where that stays small, for brackets within brackets grow with the square of their depth.
 
-    What Python cannot read, or what would grow, stays as it is.
+    What Python cannot read, or what would grow, stays as it is, which the domain of contents bounds.
     """
     most, size, pieces = min(_MOST_GROWTH * len(content) + 100, MOST_SHOWN), 0, []
     try:
         for piece in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(json.loads(content)):
             size += len(piece)
             if size > most:
-                return content[:MOST_SHOWN]
+                return content
             pieces.append(piece)
     except (ValueError, RecursionError):
-        return content[:MOST_SHOWN]
+        return content
     return "".join(pieces)

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Coroutine, Iterator
 from html import unescape
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
+from threading import Event
+from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
+import httpx
 import pytest
 from starlette.requests import Request
 
 from relay.dashboard import create_app
 from relay.dashboard.access import Access, access
+from relay.dashboard.entrance import MOST_JUDGED_OF_ONE
 from relay.dashboard.pages.message import MOST_SHOWN
-from relay.dashboard.people import hashed
+from relay.dashboard.people import People, hashed
+from relay.dashboard.sessions import TRIES_OF_ADDRESS
 from relay.dashboard.visit import command, literal
 from relay.settings import load
 from tests.fixtures.dashboard import Browse, Browser, Seeded
@@ -86,13 +93,9 @@ def test_what_is_copied_from_a_page_does_what_it_says(browser: Browser, seeded: 
 
 def test_a_content_of_brackets_stays_as_small_as_it_is(browser: Browser, seeded: Seeded) -> None:
     deep = f'{{"a":{"[" * 900}{",".join("1" * 30_000)}{"]" * 900}}}'
-    large = json.dumps({"text": "x" * (MOST_SHOWN + 50_000)})
-    for content, shown in ((deep, "[[[[[[1,1,1"), (large, "first 200,000 characters"), ('{"a":{"b":1}}', '  "b')):
-        id_ = seeded.rows.one(
-            "insert into relay.outbox (topic, content) values ('t', cast(:content as json)) returning id",
-            content=content,
-        )
-        text = unescape(browser.get(f"/messages/{id_}").text)
+    for content, shown in ((deep, "[[[[[[1, 1, 1"), ('{"a":{"b":1}}', '  "b')):
+        insert = "insert into relay.outbox (topic, content) values ('t', cast(:content as json)) returning id"
+        text = unescape(browser.get(f"/messages/{seeded.rows.one(insert, content=content)}").text)
         assert shown in text
         assert len(text) < MOST_SHOWN + 20_000
 
@@ -129,6 +132,48 @@ def test_a_proxy_of_ipv4_is_known_on_a_socket_of_both_kinds() -> None:
         assert asked.origin(asks("::ffff:127.0.0.1", said)) == "192.0.2.7"
         assert asked.origin(asks("192.0.2.8", said)) == "192.0.2.8"
         assert asked.origin(asks("2001:db8::1")) == "2001:db8::/64"
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Event:
+    """A password is looked at until this is set; none is right but ``right``."""
+    go_on = Event()
+
+    def is_right(_: object, __: str, password: str) -> bool:
+        assert go_on.wait(30)
+        return password == "right"
+
+    monkeypatch.setattr(People, "is_right", is_right)
+    return go_on
+
+
+def test_a_burst_of_guesses_waits_for_nobody_and_locks_nobody_else_out(
+    browse: Browse, tmp_path: Path, slow: Event
+) -> None:
+    """Those that would queue are told to come again; the rest are no more than the tries of one address."""
+    (tmp_path / "users").write_text(f"ann:{hashed('correct horse')}\n")
+    app = browse(dashboard_users_file=tmp_path / "users").app
+
+    async def tried(peer: str, name: str, password: str = "wrong") -> int:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(peer, 1)), base_url="http://x") as one:
+            sent = {"name": name, "password": password}
+            answer = await one.post("/login", data=sent, headers={"sec-fetch-site": "same-origin"})
+            assert answer.status_code != 429 or int(answer.headers["retry-after"]) > 0
+            return answer.status_code
+
+    async def all_of(*tries: Coroutine[Any, Any, int]) -> list[int]:
+        begun = [asyncio.ensure_future(one) for one in tries]
+        for answered in islice(asyncio.as_completed(begun), len(begun) - MOST_JUDGED_OF_ONE):
+            await answered
+        slow.set()
+        return await asyncio.gather(*begun)
+
+    statuses = asyncio.run(all_of(*(tried("192.0.2.1", "ann") for _ in range(40))))
+    assert Counter(statuses) == {401: MOST_JUDGED_OF_ONE, 429: 40 - MOST_JUDGED_OF_ONE}
+    for name in range(TRIES_OF_ADDRESS):
+        asyncio.run(tried("192.0.2.1", f"n{name}"))
+    assert asyncio.run(tried("192.0.2.1", "zoe", "right")) == 429
+    assert asyncio.run(tried("192.0.2.2", "ann", "right")) == 303, "elsewhere nobody is locked out"
 
 
 def test_a_file_that_is_not_there_is_no_loop_and_has_its_style(

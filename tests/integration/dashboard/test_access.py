@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from relay.cli.verbs import relay as command
 from relay.dashboard import create_app
 from relay.dashboard.people import hashed
-from relay.dashboard.sessions import SESSION_SECONDS, TRIES_OF_ALL, TRIES_OF_ONE, TRY_SECONDS, Sessions, Tries
+from relay.dashboard.sessions import SESSION_SECONDS, TRIES_OF_ADDRESS, TRIES_OF_ONE, TRY_SECONDS, Sessions, Tries
 from relay.errors import ConfigurationError
 from relay.settings import load
 from tests.fixtures.dashboard import Browse, Browser, Seeded
@@ -141,20 +141,21 @@ def test_tries_and_sessions_are_over_after_their_time() -> None:
     now = [0.0]
     tries, sessions = Tries(lambda: now[0]), Sessions(lambda: now[0])
     token = sessions.begin("ann")
-    assert [tries.take(number) for number in range(TRIES_OF_ALL)] == [0.0] * TRIES_OF_ALL
-    assert tries.take("somebody else") == TRY_SECONDS
+    assert [tries.take("here", str(number)) for number in range(TRIES_OF_ADDRESS)] == [0.0] * TRIES_OF_ADDRESS
+    assert tries.take("here", "somebody else") == TRY_SECONDS
+    assert tries.take("elsewhere", "0") == 0
     assert (sessions.name(token), sessions.name("x")) == ("ann", None)
     now[0] = SESSION_SECONDS
-    assert tries.take("somebody else") == 0
+    assert tries.take("here", "somebody else") == 0
     assert sessions.name(token) is None
 
 
 def test_many_tries_at_once_are_no_more_than_one_after_another() -> None:
     """Each is taken before a password is looked at, which takes a tenth of a second."""
     tries = Tries()
-    assert [tries.take("ann") > 0 for _ in range(TRIES_OF_ONE + 2)] == [False] * TRIES_OF_ONE + [True] * 2
-    tries.forget("ann")
-    assert tries.take("ann") == 0
+    assert [tries.take("here", "ann") > 0 for _ in range(TRIES_OF_ONE + 2)] == [False] * TRIES_OF_ONE + [True] * 2
+    tries.forget("here", "ann")
+    assert tries.take("here", "ann") == 0
 
 
 def test_who_is_taken_out_of_the_file_is_out(browse: Browse, seeded: Seeded, tmp_path: Path) -> None:
