@@ -79,6 +79,7 @@ class Platform:
         self._calls_seen = 0
         self._last_id = 0
         self._script: dict[int, dict[int, ProduceResult]] = {}
+        self._passed_by: list[tuple[int, int]] = []
         self.set_faults(faults)
 
     def set_faults(self, texts: Iterable[str]) -> None:
@@ -94,6 +95,12 @@ class Platform:
     def script(self, index: int, result: ProduceResult, *, call: int | None = None) -> None:
         """Say this of the message at this index, from 0, of the next call, or of that call, counted from 1."""
         self._script.setdefault(call or self._calls_seen + 1, {})[index] = result
+
+    @property
+    def unused(self) -> list[tuple[int, int]]:
+        """Call and index of what was scripted and never said; also of calls that may come still."""
+        coming = [(call, index) for call, results in self._script.items() for index in results]
+        return sorted([*self._passed_by, *coming])
 
     def forget(self) -> None:
         """Drop all messages and calls; their numbers go on counting."""
@@ -156,6 +163,7 @@ class Platform:
             if result.accepted:
                 self._keep(request, request_id, index, element)
             results.append(result)
+        self._passed_by += [(self._calls_seen + 1, index) for index in scripted if index >= len(elements)]
         accepted = sum(result.accepted for result in results)
         answer = Produced(accepted == len(results), tuple(results))
         reply = self._shape(strikes.spoil(Reply(answer, request_id, request.form, request.simplify)))

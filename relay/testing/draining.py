@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from relay.sandbox.server import running_sandbox
 from relay.settings import Settings, load
 from relay.sql import SCHEMA
 from relay.testing.keeping import Kept
-from relay.testing.platform import ScriptedPlatform
+from relay.testing.platform import COMMITTED_ONLY, ScriptedPlatform
 from relay.worker import Report, Until
 
 _SHORT: dict[str, Any] = {
@@ -43,6 +44,19 @@ _SHORT: dict[str, Any] = {
 
 # With one of these it is the accounts of the options that count.
 _OF_ACCOUNTS = {"accounts_query", "accounts_dir", "accounts_database_url", *CREDENTIAL_OPTIONS}
+
+
+class _Idle(Report):
+    """A report of nothing, which a failing assertion shows with the likely reason."""
+
+    def __repr__(self) -> str:
+        plain = repr(Report(*_values(self)))
+        return f"{plain}, for there was nothing to send: {COMMITTED_ONLY}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Report) and _values(self) == _values(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as of any report: it counts
 
 
 class Drain:
@@ -63,7 +77,8 @@ class Drain:
         executor = background.Executor(1, name="drain")
         future = executor.submit(lambda: background.run(self._drained(within_seconds, options)))
         executor.shutdown()
-        return future.result()
+        report = future.result()
+        return report if report.calls or report.left else _Idle(*_values(report))
 
     async def _drained(self, within_seconds: float, options: dict[str, Any]) -> Report:
         nothing_given = Settings.model_construct(config=Path("no relay.toml is read"))
@@ -87,6 +102,10 @@ async def _drained(settings: Settings, means: Means) -> Report:
     """As ``relay.drain``, by means of our own."""
     async with assembled(settings, observer=LogRecords, warn=LOGGER.warning, means=means) as worker:
         return await worker.run(Until.DRAINED)
+
+
+def _values(report: Report) -> list[Any]:
+    return [getattr(report, field.name) for field in fields(Report)]
 
 
 def _untold(*_: object) -> None:

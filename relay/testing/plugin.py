@@ -95,11 +95,14 @@ def relay_clean(_relay_connections: Kept | None, relay_database_url: str, relay_
 
 
 @pytest.fixture
-def relay_platform() -> ScriptedPlatform:
+def relay_platform() -> Iterator[ScriptedPlatform]:
     """A platform of this test alone, which accepts everything until it is told otherwise."""
     from relay.testing import ScriptedPlatform
 
-    return ScriptedPlatform()
+    platform = ScriptedPlatform()
+    yield platform
+    if unused := platform.unused():
+        pytest.fail("\n".join(unused), pytrace=False)
 
 
 @pytest.fixture

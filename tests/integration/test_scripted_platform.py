@@ -12,6 +12,7 @@ from sqlalchemy import Engine, event
 import relay
 from relay.errors import ConfigurationError
 from relay.testing import Drain, ScriptedPlatform
+from relay.worker import Report
 from tests.fixtures.rows import Rows
 
 
@@ -50,6 +51,32 @@ def test_answers_by_index_and_what_arrived(rows: Rows, drain: Drain, platform: S
     with pytest.raises(AssertionError, match="no message was expected to be accepted"):
         platform.assert_nothing_arrived()
     assert [call.accepted for call in platform.calls] == [2, 0, 1]
+
+
+def test_answers_that_cannot_be_said_are_refused_or_told(rows: Rows, drain: Drain, platform: ScriptedPlatform) -> None:
+    rows.add(content='{"n": 1}')
+    assert drain().calls == 1
+    impossible = [(-1, "isv.x", None), (50, "isv.x", None), ("x", "isv.x", None), (0, " ", None), (0, "isv.x", 1)]
+    for index, code, call in impossible:
+        with pytest.raises(ValueError, match=r"is no (index|error code|call)"):
+            platform.answer(index, code, call=call)  # type: ignore[arg-type]
+    platform.answer(0, "isp.busy")
+    platform.answer(7, "isv.x")
+    platform.answer(0, "isv.x", call=9)
+    rows.add(content='{"n": 2}')
+    assert drain().calls == 2
+    assert platform.unused() == [
+        "relay_platform.answer(7, ..., call=2) was never said: call 2 carried 1",
+        "relay_platform.answer(0, ..., call=9) was never said: calls made: 3",
+    ]
+
+
+def test_who_did_not_commit_is_told_that_a_worker_sees_no_more(drain: Drain, platform: ScriptedPlatform) -> None:
+    report = drain()
+    assert "a worker sees committed messages only" in repr(report)
+    assert (report, report.done) == (Report(), 0)
+    with pytest.raises(AssertionError, match="no call was made: a worker sees committed messages only"):
+        platform.assert_arrived("t")
 
 
 def test_a_platform_that_is_down_fails_a_message_and_a_session_that_expired_ends_the_drain(

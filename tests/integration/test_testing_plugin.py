@@ -76,6 +76,9 @@ SLIPS = """
     class TestNothingSaid:
         def test_no_connection(self, relay_outbox): ...
 
+        def test_never_said(self, relay_platform):
+            relay_platform.answer(7, "isv.x", "m")
+
     class TestAsyncio:
         @pytest_asyncio.fixture
         async def relay_connection(self):
@@ -124,8 +127,9 @@ def test_asynchronous_tests_and_slips(database_url: str, tmp_path: Path) -> None
     plain = database_url.replace("postgresql+psycopg://", "postgresql://")
     (tmp_path / "test_it.py").write_text(dedent(SLIPS.format(url=database_url, asyncpg=plain)))
     ran = run_pytest("test_it.py", folder=tmp_path)
-    assert "4 passed, 2 errors" in ran.stdout, ran.stdout[-3000:]
+    assert "5 passed, 3 errors" in ran.stdout, ran.stdout[-3000:]
     assert "relay_connection: define a fixture of this name" in ran.stdout
+    assert "relay_platform.answer(7, ..., call=1) was never said: calls made: 0" in ran.stdout
     assert "nothing was asserted: await relay_outbox.assert_written(...)" in ran.stdout
 
 
