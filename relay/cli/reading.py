@@ -62,7 +62,7 @@ def _show_status(asked: tuple[Status, Throughput, Throughput], as_json: bool) ->
 
 
 @click.command()
-@click.option("--status", type=click.Choice(["pending", "done", "failed"]))
+@click.option("--status", type=click.Choice(["pending", "held", "done", "failed"]))
 @click.option("--topic")
 @click.option("--account")
 @click.option("--key", "ordering_key", help="The ordering key.")
@@ -83,8 +83,9 @@ def list_messages(limit: int, after: int | None, as_json: bool, **wanted: Any) -
     if as_json:
         print_json({"items": lines, "next": following})
         return
-    heads = [field.name for field in fields(reports.MessageLine)]
-    print_table(heads, (asdict(line).values() for line in lines))
+    heads = [field.name for field in fields(reports.MessageLine) if field.name != "held"]
+    rows = (asdict(line) | ({"status": "held"} if line.held else {}) for line in lines)
+    print_table(heads, ([row[name] for name in heads] for row in rows))
     if following is not None:
         say(f"more: --after {following}", err=True)
 
@@ -117,7 +118,7 @@ def show(message_id: int, reveal: bool, reason: str | None, actor: str | None, a
     if found is None:
         raise RelayError(f"There is no message {message_id}.", "relay list shows which there are.")
     found, texts = _revealed(settings, found, order) if order else (found, {})
-    facts = asdict(found) | {"trace_id": trace_id}
+    facts = asdict(found) | {"held_since": found.held_since, "trace_id": trace_id}
     if trace_id and settings.trace_url:
         facts["trace"] = trace_address(settings.trace_url, trace_id)
     if as_json:
@@ -211,6 +212,17 @@ def _print_texts(texts: Mapping[str, str]) -> None:
 
 def _print_message(facts: dict[str, Any]) -> None:
     calls, history = facts.pop("calls"), facts.pop("history")
+    pause, held, since = facts.pop("pause"), facts.pop("held"), facts.pop("held_since")
+    if held:
+        facts["status"] += f", held for a person since {shown(since)}: relay retry or relay discard {facts['id']}"
+    if pause:
+        until = shown(pause["until"]) if pause["until"] else "resumed"
+        facts = {
+            "id": facts.pop("id"),
+            "status": facts.pop("status"),
+            "paused": f"{pause['scope']} until {until}: ",
+        } | facts
+        facts["paused"] += pause["reason"]
     print_facts({name.replace("_", " "): value for name, value in facts.items()})
     for title, rows in (("attempts", history), ("calls", calls)):
         if rows:

@@ -100,14 +100,15 @@ def status(connection: Connection) -> Status:
     """The state of the relay now; the cost grows with the backlog, not with what is finished."""
     backlog: dict[str, Any] = dict(connection.execute(_backlog()).mappings().one())
     workers = all_of(connection, BusyWorker, _workers())
-    unresumed = or_(pause.c.until.is_(None), pause.c.until > func.now())
     failures = select(outbox.c.error_code, func.count()).where(STATUS["failed"])
     return Status(
         **backlog,
         in_flight_calls=sum(worker.calls for worker in workers),
         in_flight_messages=sum(worker.messages for worker in workers),
         failed=all_of(connection, FailedCode, failures.group_by(outbox.c.error_code).order_by(func.count().desc())),
-        pauses=all_of(connection, PauseListed, columns_of(PauseListed, pause).where(unresumed).order_by(pause.c.scope)),
+        pauses=all_of(
+            connection, PauseListed, columns_of(PauseListed, pause).where(_in_force()).order_by(pause.c.scope)
+        ),
         workers=workers,
         trouble=trouble(connection),
         lingering=lingering(connection, backlog["oldest_due_seconds"]),
@@ -133,6 +134,12 @@ def trouble(connection: Connection) -> Trouble | None:
     return Trouble(len(barren), barren[-1].settled_at, *barren[0][2:])
 
 
+def pause_of(connection: Connection, account: str) -> PauseListed | None:
+    """The pause in force of this account by its name, not that of its app key."""
+    lines = columns_of(PauseListed, pause).where(pause.c.scope == f"account:{account}", _in_force())
+    return next(iter(all_of(connection, PauseListed, lines)), None)
+
+
 def far_told(found: Status) -> str | None:
     """What is due so late that it may be a mistake, in words."""
     if found.farthest_due is None:
@@ -156,9 +163,8 @@ def _backlog() -> Select[Any]:
     due = and_(~pending.held, later.is_not(True))
     far = pending.available_at > func.now() + timedelta(days=366)
     since = func.greatest(pending.available_at, pending.created_at)
-    in_force = or_(pause.c.until.is_(None), pause.c.until > func.now())
     paused = pending.account.in_(
-        select(func.substr(pause.c.scope, 9)).where(pause.c.scope.startswith("account:"), in_force)
+        select(func.substr(pause.c.scope, 9)).where(pause.c.scope.startswith("account:"), _in_force())
     )
     numbers: tuple[ColumnElement[Any], ...] = (
         func.count().label("pending"),
@@ -172,6 +178,10 @@ def _backlog() -> Select[Any]:
         func.max(pending.available_at).filter(far).label("farthest_due"),
     )
     return select(*numbers)
+
+
+def _in_force() -> ColumnElement[bool]:
+    return or_(pause.c.until.is_(None), pause.c.until > func.now())
 
 
 def _seconds_since(moment: ColumnElement[datetime]) -> ColumnElement[float]:

@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Connection, Select, any_, func, literal, sele
 from sqlalchemy.sql import FromClause
 
 from relay.operators.actions import Texts
+from relay.reports.backlog import PauseListed, pause_of
 from relay.reports.columns import OPEN, all_of, columns_of
 from relay.sql import run
 from relay.traces import trace_id_of
@@ -58,7 +59,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class MessageReport:
-    """``content_sha256`` is the one of ``audit_message``; ``calls`` and ``attempts`` are in the order they happened."""
+    """``content_sha256`` is the one of ``audit_message``; ``calls`` and ``attempts`` are in the order they happened.
+
+    ``held``: for a person to decide. ``pause``: of its account, where it is pending and that one is paused by its name;
+    whose app key is paused is known to the workers alone.
+    """
 
     id: int
     status: str
@@ -84,6 +89,13 @@ class MessageReport:
     archived: bool
     history: tuple[Attempt, ...]
     calls: tuple[Call, ...]
+    held: bool = False
+    pause: PauseListed | None = None
+
+    @property
+    def held_since(self) -> datetime | None:
+        """When the attempt was recorded after which it is held; of one that never had any, when it was inserted."""
+        return (self.history[-1].at if self.history else self.created_at) if self.held else None
 
 
 _MAY_READ = "select has_table_privilege('{schema}.audit_message', 'select')"
@@ -134,7 +146,7 @@ def unmasked(found: MessageReport, texts: Texts) -> MessageReport:
 
 def _report(connection: Connection, message_id: int, place: _Place) -> MessageReport | None:
     messages, attempts = place.messages.c, place.attempts.c
-    asked = columns_of(MessageReport, place.messages, archived=literal(place is _ARCHIVE))
+    asked = columns_of(MessageReport, place.messages, archived=literal(place is _ARCHIVE), held=messages.held.is_(True))
     facts: dict[str, Any] | None = connection.execute(asked.where(messages.id == message_id)).mappings().one_or_none()  # type: ignore[assignment]
     if facts is None:
         return None
@@ -145,6 +157,7 @@ def _report(connection: Connection, message_id: int, place: _Place) -> MessageRe
             connection, Attempt, history.where(attempts.message_id == message_id).order_by(attempts.call_id)
         ),
         calls=all_of(connection, Call, _calls_of(message_id, place)),
+        pause=pause_of(connection, facts["account"]) if facts["status"] == "pending" else None,
     )
 
 

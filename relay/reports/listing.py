@@ -25,11 +25,12 @@ class MessageLine:
     created_at: datetime
     available_at: datetime | None
     finished_at: datetime | None
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which messages; None: all. ``since`` is the age of the oldest insert still wanted."""
+    """Which messages; None: all. ``status`` may be ``held`` too, which is a part of pending. ``since`` is the age of the oldest insert still wanted."""
 
     status: str | None = None
     topic: str | None = None
@@ -52,8 +53,10 @@ def messages(
         conditions.append(outbox.c.created_at >= func.now() - wanted.since)
     if after is not None:
         conditions.append(outbox.c.id < after)
+    if wanted.status == "held":
+        conditions.append(outbox.c.held)
     lines = columns_of(MessageLine, outbox).where(*conditions)
-    if wanted.status == "pending":
+    if wanted.status in ("pending", "held"):
         halves = PENDING if wanted.ordering_key is None else PENDING[1:]
         ends = (lines.where(half).order_by(outbox.c.id.desc()).limit(limit + 1) for half in halves)
         lines = select(union_all(*ends).subquery())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -284,6 +285,23 @@ def test_show_of_a_done_message_has_the_call_that_proves_it(run: Relay, engine: 
         insert(connection, status="'done'", finished_at="now()", call_id=str(call), result_index="0")
     found = json.loads(run("show", "1", "--json").stdout)
     assert [call["request_id"] for call in found["calls"]] == ["15r3nxoq4"]
+
+
+def test_what_a_pending_message_waits_for_is_told(run: Relay, engine: Engine) -> None:
+    with engine.begin() as connection:
+        for column in ({"account": "'shop'"}, {"available_at": "'infinity'", "error_code": "'relay.timeout'"}, {}):
+            insert(connection, **column)
+        connection.execute(text("insert into relay.pause (scope, reason, by) values ('account:shop', 'moving', 'ann')"))
+    paused, held, plain = (run("show", str(number)).stdout for number in (1, 2, 3))
+    assert re.search("^paused +account:shop until resumed: moving$", paused, re.M)
+    assert re.search("^status +pending, held for a person since .*: relay retry or relay discard 2$", held, re.M)
+    assert not re.search("^paused|held", plain, re.M)
+    told = json.loads(run("show", "1", "--json").stdout)
+    assert (told["pause"]["scope"], told["held"], told["held_since"]) == ("account:shop", False, None)
+    assert [line.split()[:2] for line in run("list").stdout.splitlines()[1:]] == [
+        ["3", "pending"], ["2", "held"], ["1", "pending"],
+    ]  # fmt: skip
+    assert [item["id"] for item in json.loads(run("list", "--status", "held", "--json").stdout)["items"]] == ["2"]
 
 
 def test_show_of_an_unknown_message_fails(run: Relay) -> None:

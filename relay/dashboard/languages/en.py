@@ -216,6 +216,8 @@ TEXTS = {
     "messages.caption": "The newest first",
     "messages.archived": "archived",
     "message.title": "Message {id}",
+    "message.held": "Held for a person to decide, since",
+    "message.paused": "It waits, for this is paused: {scope}. Because: {reason}.",
     "message.timeline": "From the insert to its end, with its calls",
     "message.calls": "Its calls, and what each meant for it",
     "message.facts": "The message itself",

@@ -203,6 +203,8 @@ TEXTS = {
     "messages.caption": "最新的在前",
     "messages.archived": "已归档",
     "message.title": "消息 {id}",
+    "message.held": "等待人工处理，开始于",
+    "message.paused": "该消息因暂停而等待：{scope}。原因：{reason}。",
     "message.timeline": "从写入到结束及其间的调用",
     "message.calls": "各次调用及结果",
     "message.facts": "消息详情",

@@ -216,3 +216,13 @@ def test_a_message_leads_to_its_trace(settings: Settings, seeded: Seeded) -> Non
     found = {link for page in pages for link in re.findall(r'href="(https://traces[^"]*)"', page)}
     assert found
     assert all(re.fullmatch(r"https://traces.example.com/t/[0-9a-f]{32}\?a=1&amp;b=2", link) for link in found)
+
+
+def test_what_a_pending_message_waits_for_is_on_its_page(browser: Browser, seeded: Seeded) -> None:
+    held = "".join(document(browser.get(f"/messages/{seeded.ids[6]}").text).itertext())
+    assert "Held for a person to decide" in held
+    assert f"relay discard {seeded.ids[6]} --reason ..." in held
+    paused = "".join(document(browser.get(f"/messages/{seeded.ids[12]}").text).itertext())
+    assert "this is paused: account:shop-2." in paused
+    assert "until resumed" in paused
+    assert "is paused" not in browser.get(f"/messages/{seeded.ids[8]}").text
