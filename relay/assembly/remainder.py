@@ -18,7 +18,7 @@ def why_left(report: Report, producer: str) -> RelayError:
     count = f"{report.left} message{'s are' if report.left > 1 else ' is'} left"
     endless = [pause for pause in report.pauses if pause.seconds_left is None]
     if not endless:
-        return RelayError(f"{count}, held for a person to decide.", "See: relay list --status pending")
+        return RelayError(f"{count}, held for a person to decide.", "See: relay list --status held")
     reasons = "; ".join(map(_told, endless[:_NAMED_PAUSES]))
     if (more := len(endless) - _NAMED_PAUSES) > 0:
         reasons += f"; {more} more pause{'s' if more > 1 else ''}"

@@ -138,7 +138,7 @@ def held(connection: Connection, settings: Settings) -> Iterator[Finding]:
     """Messages that wait for a person's decision: a warning, if there are any."""
     count = connection.scalar(statement(_HELD, settings.schema_name))
     if count:
-        yield warn(f"{count} held until a person decides", "relay list --status pending; then relay retry or discard")
+        yield warn(f"{count} held until a person decides", "relay list --status held; then relay retry or discard")
     else:
         yield ok("none")
 

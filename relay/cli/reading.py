@@ -217,12 +217,8 @@ def _print_message(facts: dict[str, Any]) -> None:
         facts["status"] += f", held for a person since {shown(since)}: relay retry or relay discard {facts['id']}"
     if pause:
         until = shown(pause["until"]) if pause["until"] else "resumed"
-        facts = {
-            "id": facts.pop("id"),
-            "status": facts.pop("status"),
-            "paused": f"{pause['scope']} until {until}: ",
-        } | facts
-        facts["paused"] += pause["reason"]
+        said = f"{pause['scope']} until {until}: {pause['reason']}"
+        facts = {name: facts.pop(name) for name in ("id", "status")} | {"paused": said} | facts
     print_facts({name.replace("_", " "): value for name, value in facts.items()})
     for title, rows in (("attempts", history), ("calls", calls)):
         if rows:

@@ -30,7 +30,10 @@ class MessageLine:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which messages; None: all. ``status`` may be ``held`` too, which is a part of pending. ``since`` is the age of the oldest insert still wanted."""
+    """Which messages; None: all. ``status`` may be ``held`` too, which is a part of pending.
+
+    ``since`` is the age of the oldest insert still wanted.
+    """
 
     status: str | None = None
     topic: str | None = None
