@@ -225,6 +225,16 @@ class ProducerFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ProducerRaised:
+    """Where the producer raised: ``frames``, the innermost last, each "file:line in function"; no text, no values."""
+
+    name: ClassVar[str] = "producer.raised"
+    call_id: int
+    error: str
+    frames: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Archived:
     """What one round of this worker moved to the archive."""
 
@@ -280,6 +290,7 @@ Event = (
     | LocksTaken
     | LocksSeen
     | ProducerFailed
+    | ProducerRaised
     | Archived
     | ArchivingFailed
     | WorkerStopping

@@ -30,6 +30,7 @@ _PLAIN = "\x1b[0m"
 
 _LEVELS: dict[type[Any], str] = {
     events.Claimed: "debug",
+    events.ProducerRaised: "debug",
     events.Warned: "warning",
     events.PollingOnly: "warning",
     events.CallLost: "warning",

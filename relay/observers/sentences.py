@@ -120,6 +120,7 @@ _SENTENCES: dict[str, Callable[[_Told], str]] = {
         f"{_count(told['sessions'], 'session')} and {_count(told['prepared'], 'prepared transaction')} "
         "may keep messages from being sent"
     ),
+    "producer.raised": lambda told: f"in call {told['call_id']} {told['error']}, {' > '.join(told['frames'])}",
     "producer.failed": lambda told: f"the producer {told['error']} in call {told['call_id']}, which is unknown now",
     "archived": _archived,
     "archiving.failed": lambda told: f"a round of archiving ended early: {told['error']}",

@@ -21,13 +21,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from relay.errors import UnreachableError
-from relay.events import DatabaseRefused, Events, ProducerFailed
+from relay.events import DatabaseRefused, Events, ProducerFailed, ProducerRaised
 from relay.message import Answer, Answered, Batch, CallKey, Fault, Refused
 from relay.outcomes import History, Policy, Settlement, decide, exhausted_ids, released, spared
 from relay.producers import NotSent
 from relay.store import told
 from relay.traces import TraceIds
 from relay.worker.deadlines import Deadlines
+from relay.worker.frames import frames_of
 from relay.worker.lanes import Lane, Lanes
 from relay.worker.pauses import Pauses
 from relay.worker.tracing import Tracing
@@ -286,6 +287,7 @@ class Flights:
         except asyncio.CancelledError:
             return Refused(Fault.UNKNOWN, "relay.stopped", message="the relay was stopped before the platform answered")
         except Exception as error:
+            self._events.emit(ProducerRaised(batch.call_id, f"raised {type(error).__name__}", frames_of(error)))
             return self._no_answer(batch, f"raised {type(error).__name__}")
         mistake = _mistake(answer, len(batch))
         return self._no_answer(batch, mistake) if mistake else answer

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from relay.errors import RefusedError, UnreachableError
-from relay.events import Event, Events, ProducerFailed
+from relay.events import Event, Events, ProducerFailed, ProducerRaised
 from relay.message import ACCEPTED, Answer, Answered, Batch, CallKey, Fault, Message, Outcome, Refused
 from relay.outcomes import PauseOrder, Policy
 from relay.producers import NotSent
@@ -167,8 +167,14 @@ async def test_a_producer_that_raises_leaves_an_unknown_and_says_so_without_the_
     finished = (await room.finished(1))[1]
     assert outcomes(finished) == [Outcome.UNKNOWN] * 2
     assert finished.settlement.error_code == "relay.producer_failed"
-    assert room.events == [ProducerFailed(1, "raised RuntimeError")]
-    assert "swordfish" not in repr(finished)
+    assert [event.name for event in room.events] == ["producer.raised", "producer.failed"]
+    raised, failed = room.events
+    assert failed == ProducerFailed(1, "raised RuntimeError")
+    assert isinstance(raised, ProducerRaised)
+    assert (raised.call_id, raised.error) == (1, "raised RuntimeError")
+    line = fail.__code__.co_firstlineno + 1
+    assert raised.frames[-1] == f"{__file__}:{line} in fail"
+    assert "swordfish" not in repr((finished, room.events))
 
 
 async def test_a_producer_that_cannot_reach_its_platform_has_sent_all_the_same(room: Room) -> None:

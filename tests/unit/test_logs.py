@@ -66,6 +66,7 @@ EVERY: list[tuple[events.Event, str]] = [
     (events.MessageUnreadable(9, "A text in the database is not UTF-8."), "error"),
     (events.DatabaseRefused("claim", "DataError (22003)"), "error"),
     (events.ProducerFailed(7, "raised ValueError"), "error"),
+    (events.ProducerRaised(7, "raised ValueError", ("a.py:3 in produce", "b.py:9 in read")), "debug"),
     (events.Archived(1000, 3, 20), "info"),
     (events.ArchivingFailed("permission denied"), "error"),
     (events.WorkerStopping(2, 25.0), "info"),
@@ -91,7 +92,7 @@ def test_each_event_is_one_line_with_its_key_and_fields(event: events.Event, lev
     assert (line.pop("event"), line.pop("level"), line.pop("worker")) == (event.name, level, "w")
     assert line.pop("timestamp").endswith("Z")
     told = {name: value for name, value in dataclasses.asdict(event).items() if value is not None and name != "worker"}
-    assert line == told
+    assert line == json.loads(json.dumps(told))
 
 
 def test_a_level_leaves_out_what_is_below_it() -> None:
