@@ -211,7 +211,7 @@ def _print_texts(texts: Mapping[str, str]) -> None:
 
 
 def _print_message(facts: dict[str, Any]) -> None:
-    calls, history = facts.pop("calls"), facts.pop("history")
+    calls, history, newest_only = facts.pop("calls"), facts.pop("history"), facts.pop("newest_only")
     pause, held, since = facts.pop("pause"), facts.pop("held"), facts.pop("held_since")
     if held:
         facts["status"] += f", held for a person since {shown(since)}: relay retry or relay discard {facts['id']}"
@@ -224,3 +224,5 @@ def _print_message(facts: dict[str, Any]) -> None:
         if rows:
             say(f"\n{title}")
             print_table([name.replace("_", " ") for name in rows[0]], (row.values() for row in rows))
+    if newest_only:
+        say(f"\nThe newest {max(len(calls), len(history))} only; there are more: see relay.audit_delivery")

@@ -21,11 +21,18 @@ from relay.dashboard.viewer import ZONES, Viewer
 from relay.dashboard.visit import Page, PageVisit, position
 from relay.showing import escaped
 
+MOST_IN_A_CELL = 300
+
 
 def _shown(value: Any) -> Any:
     if isinstance(value, Markup) or not isinstance(value, str):
         return "-" if value is None else value
     return escaped(value, keep="\n")
+
+
+def _brief(value: Any) -> Any:
+    """For a cell of a list: a name may be as long as whoever gave it liked."""
+    return value[:MOST_IN_A_CELL] + "…" if isinstance(value, str) and len(value) > MOST_IN_A_CELL else value
 
 
 def templates() -> Environment:
@@ -39,6 +46,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     made.globals.update(version=__version__, span=span, position=position, zones=ZONES, **PICTURES)
+    made.filters["brief"] = _brief
     made.filters["count"] = lambda number: f"{number:,}"
     return made
 

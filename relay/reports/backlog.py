@@ -74,6 +74,7 @@ class Status:
 
     ``oldest_due_seconds`` counts from the time the message was allowed to go; None when none is due. ``far``: of those
     that wait, how many will for more than a year, and ``farthest_due`` until when: milliseconds were taken for seconds.
+    ``paused`` and ``busy_workers``: how many pauses are in force and workers busy, where not all of them are listed.
     ``due_paused``: of those that are due, how many belong to an account that is paused by its name, and
     ``oldest_free_seconds`` for how long the oldest of the others is due. Whose app key is paused is not known here.
     """
@@ -93,23 +94,30 @@ class Status:
     trouble: Trouble | None = None  # of the platform, or of the way to it
     lingering: tuple[Lingering, ...] = ()  # who may have locked messages, while some have been due for long
     due_paused: int = 0
+    paused: int = 0
+    busy_workers: int = 0
     oldest_free_seconds: float | None = None
 
 
-def status(connection: Connection) -> Status:
-    """The state of the relay now; the cost grows with the backlog, not with what is finished."""
+def status(connection: Connection, *, most: int | None = None) -> Status:
+    """The state of the relay now; the cost grows with the backlog, not with what is finished.
+
+    ``most``: how many pauses and workers are listed at most; of accounts without credentials last.
+    """
     backlog: dict[str, Any] = dict(connection.execute(_backlog()).mappings().one())
-    workers = all_of(connection, BusyWorker, _workers())
+    workers = _workers()
+    busy = workers.subquery().c
+    flying = connection.execute(select(func.count(), func.sum(busy.calls), func.sum(busy.messages))).one()
     failures = select(outbox.c.error_code, func.count()).where(STATUS["failed"])
     return Status(
         **backlog,
-        in_flight_calls=sum(worker.calls for worker in workers),
-        in_flight_messages=sum(worker.messages for worker in workers),
+        in_flight_calls=int(flying[1] or 0),
+        in_flight_messages=int(flying[2] or 0),
         failed=all_of(connection, FailedCode, failures.group_by(outbox.c.error_code).order_by(func.count().desc())),
-        pauses=all_of(
-            connection, PauseListed, columns_of(PauseListed, pause).where(_in_force()).order_by(pause.c.scope)
-        ),
-        workers=workers,
+        pauses=all_of(connection, PauseListed, _listed(most)),
+        workers=all_of(connection, BusyWorker, workers.limit(most)),
+        paused=connection.execute(select(func.count()).select_from(pause).where(_in_force())).scalar_one(),
+        busy_workers=flying[0],
         trouble=trouble(connection),
         lingering=lingering(connection, backlog["oldest_due_seconds"]),
     )
@@ -188,7 +196,19 @@ def _seconds_since(moment: ColumnElement[datetime]) -> ColumnElement[float]:
     return cast(func.extract("epoch", func.now() - moment), Double)
 
 
+def _listed(most: int | None) -> Select[Any]:
+    listed = columns_of(PauseListed, pause).where(_in_force())
+    if most is None:
+        return listed.order_by(pause.c.scope)
+    return listed.order_by(pause.c.error_code.is_not_distinct_from(NO_CREDENTIALS), pause.c.scope).limit(most)
+
+
 def _workers() -> Select[Any]:
     size = func.cardinality(call.c.message_ids)
-    summary = select(call.c.worker, func.count(), func.sum(size), func.min(call.c.lease_until))
+    summary = select(
+        call.c.worker,
+        func.count().label("calls"),
+        func.sum(size).label("messages"),
+        func.min(call.c.lease_until).label("lease_until"),
+    )
     return summary.where(OPEN).group_by(call.c.worker).order_by(call.c.worker)

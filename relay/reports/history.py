@@ -59,10 +59,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class MessageReport:
-    """``content_sha256`` is the one of ``audit_message``; ``calls`` and ``attempts`` are in the order they happened.
+    """``content_sha256`` is the one of ``audit_message``; ``calls`` and ``history`` are in the order they happened.
 
     ``held``: for a person to decide. ``pause``: of its account, where it is pending and that one is paused by its name;
     whose app key is paused is known to the workers alone.
+    ``newest_only``: of them the newest NEWEST_CALLS are here, and there are more.
     """
 
     id: int
@@ -91,6 +92,7 @@ class MessageReport:
     calls: tuple[Call, ...]
     held: bool = False
     pause: PauseListed | None = None
+    newest_only: bool = False
 
     @property
     def held_since(self) -> datetime | None:
@@ -98,6 +100,8 @@ class MessageReport:
         return (self.history[-1].at if self.history else self.created_at) if self.held else None
 
 
+NEWEST_CALLS = 100
+_MOST_LINES = 10 * NEWEST_CALLS
 _MAY_READ = "select has_table_privilege('{schema}.audit_message', 'select')"
 _TRACEPARENT = "select traceparent from {schema}.audit_message where id = :id"
 
@@ -150,26 +154,27 @@ def _report(connection: Connection, message_id: int, place: _Place) -> MessageRe
     facts: dict[str, Any] | None = connection.execute(asked.where(messages.id == message_id)).mappings().one_or_none()  # type: ignore[assignment]
     if facts is None:
         return None
-    history = columns_of(Attempt, place.attempts).where(attempts.message_id == message_id).order_by(attempts.call_id)
+    tried = columns_of(Attempt, place.attempts).where(attempts.message_id == message_id)
+    history = all_of(connection, Attempt, tried.order_by(attempts.call_id.desc()).limit(NEWEST_CALLS + 1))
+    calls = all_of(connection, Call, _calls_of(message_id, place).limit(NEWEST_CALLS + 1))
     return MessageReport(
         **facts,
-        history=all_of(
-            connection, Attempt, history.where(attempts.message_id == message_id).order_by(attempts.call_id)
-        ),
-        calls=all_of(connection, Call, _calls_of(message_id, place)),
+        history=history[:NEWEST_CALLS][::-1],
+        calls=calls[:NEWEST_CALLS][::-1],
+        newest_only=max(len(history), len(calls)) > NEWEST_CALLS,
         pause=pause_of(connection, facts["account"]) if facts["status"] == "pending" else None,
     )
 
 
 def _calls_of(message_id: int, place: _Place) -> Select[Any]:
-    """Calls are found by what names them, for no index leads from a message to all of its calls.
+    """The newest first. Calls are found by what names them, for no index leads from a message to all of its calls.
 
     Each is looked up by its id (an array, a lateral): as joins, the planner would rather read all calls of the archive.
     """
     named = union(
-        select(place.attempts.c.call_id).where(place.attempts.c.message_id == message_id),
+        _newest(select(place.attempts.c.call_id.label("id")).where(place.attempts.c.message_id == message_id)),
         select(place.messages.c.call_id).where(place.messages.c.id == message_id),
-        select(call.c.id).where(OPEN, any_(call.c.message_ids) == message_id),
+        _newest(select(call.c.id).where(OPEN, any_(call.c.message_ids) == message_id)),
     )
     calls = place.calls.c
     first = select(calls.id, calls.parent_id).where(calls.id == any_(func.array(named.scalar_subquery())))
@@ -178,4 +183,10 @@ def _calls_of(message_id: int, place: _Place) -> Select[Any]:
     line = line.union(select(parent.c.id, parent.c.parent_id).select_from(line).join(parent, literal(True)))
     position = func.array_position(calls.message_ids, literal(message_id, BigInteger)) - 1
     shown = columns_of(Call, place.calls, result_index=position, messages=func.cardinality(calls.message_ids))
-    return shown.where(calls.id == any_(func.array(select(line.c.id).scalar_subquery()))).order_by(calls.id)
+    lines = select(line.c.id).limit(_MOST_LINES)  # a recursion goes on for as long as somebody reads it
+    return shown.where(calls.id == any_(func.array(lines.scalar_subquery()))).order_by(calls.id.desc())
+
+
+def _newest(ids: Select[Any]) -> Select[Any]:
+    """Some more than are shown: what they were split off from is among the shown ones, too."""
+    return select(ids.order_by(ids.selected_columns.id.desc()).limit(NEWEST_CALLS + 1).subquery())

@@ -26,6 +26,7 @@ TEXTS = {
     "list.older": "Older →",
     "list.onward": "Go on looking →",
     "list.first": "Back to the newest",
+    "list.more": "… and {more} more:",
     "list.nothing": "Nothing.",
     "came.done": "done",
     "came.retry": "retry",
@@ -225,6 +226,7 @@ TEXTS = {
     "message.masked": (
         "Personal data is masked; relay show --reveal shows it to its owner, and leaves a row in the ledger."
     ),
+    "message.newest": "The newest {most} calls; there are more.",
     "message.ledger": "What people did with it",
     "calls.caption": "The newest first",
     "calls.all": "All calls",

@@ -9,6 +9,7 @@ from relay import reports
 from relay.dashboard.concerns import FAR_SECONDS, LAPSED_SECONDS, OLD_SECONDS, Situation, concerns
 from relay.dashboard.visit import Page, PageVisit
 
+MOST_LISTED, MOST_SHOWN = 1_000, 50  # of pauses and of workers: read, and shown
 KEPT_SECONDS, SERIES_SECONDS = 2.0, 20.0
 PIECES = {"hour": (reports.HOUR, 30), "day": (reports.DAY, 48)}
 SQL = """
@@ -30,6 +31,7 @@ def overview(visit: PageVisit) -> Page:
         "failed_hour": sum(code.hour for code in known.failures),
         "failed_all": sum(code.messages for code in known.status.failed),
         "pauses": reports.foremost(known.status.pauses, 10),
+        "workers": known.status.workers[:MOST_SHOWN],
         "hour": visit.ask_once("hour", SERIES_SECONDS, reports.throughput, reports.HOUR),
         "day": visit.ask_once("day", SERIES_SECONDS, reports.throughput, reports.DAY),
         "span_chosen": span,
@@ -56,7 +58,7 @@ def situation(connection: Any) -> Situation:
     """What the reports find at this moment."""
     return Situation(
         reports.now(connection),
-        reports.status(connection),
+        reports.status(connection, most=MOST_LISTED),
         reports.open_calls(connection, LAPSED_SECONDS),
         reports.blocked_counts(connection, OLD_SECONDS),
         reports.failures(connection),

@@ -17,8 +17,10 @@ from urllib.parse import quote, unquote, urlencode
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from starlette.requests import Request
 
+from relay.cli.verbs import relay
 from relay.dashboard import create_app
 from relay.dashboard.access import Access, access
 from relay.dashboard.entrance import MOST_JUDGED_OF_ONE
@@ -186,3 +188,31 @@ def test_a_file_that_is_not_there_is_no_loop_and_has_its_style(
         answer = browser.get(path)
         assert answer.status_code == 404, path
         assert 'href="/static/dashboard.css?' in answer.text
+
+
+MANY = """
+insert into relay.pause (scope, reason, by)
+    select 'account:' || n || repeat('x', 450), repeat('r', 900), 'b' from generate_series(1, 1500) n;
+insert into relay.call (account, worker, message_ids, lease_until)
+    select 'default', 'w' || n || repeat('y', 900), '{16}', now() + interval '1 hour' from generate_series(1, 1500) n;
+insert into relay.attempt (message_id, call_id, result_index, outcome, error_code)
+    select 16, id, 0, 'retry', 'isp.x' from relay.call where worker like '%yyy'
+"""
+
+
+def test_no_list_is_longer_than_a_page(seeded: Seeded, browse: Browse) -> None:
+    """However many pauses, workers and calls there are, and however long their names."""
+    id_ = seeded.ids[16]
+    for statement in MANY.replace("16", str(id_)).split(";\n"):
+        seeded.rows.run(statement)
+    fresh = browse(seeded.url)
+    sizes = {path: len(fresh.get(path).content) for path in ("/", f"/messages/{id_}", "/calls", "/pauses")}
+    assert max(sizes.values()) < 250_000, sizes
+    first, message = fresh.get("/").text, fresh.get(f"/messages/{id_}").text
+    assert "and 1,492 more" in first
+    assert "and 1,45" in first
+    assert "The newest 100 calls; there are more." in message
+    env = {"RELAY_DATABASE_URL": seeded.rows.engine.url.render_as_string(hide_password=False)}
+    shown = CliRunner().invoke(relay, ["show", str(id_)], env=env)
+    assert "The newest 100 only; there are more" in shown.stdout
+    assert len(shown.stdout) < 400_000
