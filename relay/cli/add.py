@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -33,6 +34,7 @@ def add(topic: str, content: str, as_json: bool, **columns: Any) -> None:
     settings = load_for(FOR_TABLES)
     data = _standard_input() if content == "-" else content
     given = {name: value for name, value in columns.items() if value is not None}
+    _refuse_late(given.get("deliver_before"))
     with opened(settings, who=verb_in_use()) as database, database.acting() as engine, engine.begin() as connection:
         message_id = insert(connection, topic, data, schema=settings.schema_name, **given)
     if as_json:
@@ -41,6 +43,15 @@ def add(topic: str, content: str, as_json: bool, **columns: Any) -> None:
         say(message_id)
     if message_id is None:
         say("a message with this dedupe key is already there: nothing was inserted", err=True)
+
+
+def _refuse_late(deliver_before: datetime | None) -> None:
+    """By hand it is a mistake; what an application inserts late is taken, and fails with relay.expired."""
+    if deliver_before is not None and deliver_before <= datetime.now(UTC):
+        raise click.BadParameter(
+            f"{deliver_before.isoformat()} has passed, so the message could never be sent. Look at the time zone.",
+            param_hint="--deliver-before",
+        )
 
 
 def _standard_input() -> str:

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 
 from relay import reports
 from relay.cli.verbs import relay
+from relay.outbox import add
 from relay.reports import Filter
 from relay.revisions import HEAD, REVISIONS
 
@@ -327,6 +328,13 @@ def test_add_prints_the_id_and_only_that(run: Relay, engine: Engine) -> None:
             text("select available_at = '2026-11-10T16:00:00Z' from relay.outbox where id = :id"), {"id": id_}
         )
     assert due is True
+
+
+def test_by_hand_no_message_is_added_whose_time_has_passed(run: Relay, engine: Engine) -> None:
+    refused = run("add", "t", "{}", "--deliver-before", "2026-01-01T00:00:00Z", code=2)
+    assert "2026-01-01T00:00:00+00:00 has passed" in refused.stderr
+    with engine.begin() as connection:  # an application that comes late loses nothing by it but the message
+        assert add(connection, "t", "{}", deliver_before=datetime(2026, 1, 1, tzinfo=UTC)) == 1
 
 
 def test_add_of_a_duplicate_succeeds_and_says_so(run: Relay) -> None:

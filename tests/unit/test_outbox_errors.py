@@ -44,7 +44,6 @@ def kind(cls: type[Any]) -> Any:
         ({"json_ex_content": {"a": {1}}}, "json_ex_content.a is of type set"),
         ({"available_at": datetime(2026, 1, 1)}, "available_at has no time zone"),
         ({"deliver_before": date(2026, 1, 1)}, "deliver_before is of type date"),
-        ({"deliver_before": datetime(2026, 1, 1, tzinfo=UTC)}, "deliver_before (2026-01-01T00:00:00+00:00) has passed"),
         (
             {"available_at": datetime(2222, 1, 2, tzinfo=UTC), "deliver_before": datetime(2222, 1, 1, tzinfo=UTC)},
             "(2222-01-01T00:00:00+00:00) is not after available_at (2222-01-02T00:00:00+00:00)",
