@@ -37,6 +37,7 @@ from relay.worker.stopping import Stopping
 from relay.worker.tasks import cancel, until_first, within
 from relay.worker.threads import Outage, Threads, retry_seconds
 from relay.worker.tracing import Spans, Tracing
+from relay.worker.waiting import Waiting
 
 _PATIENCE_SECONDS = 10.0  # a transaction without an answer for this long (or a third of the lease) is cut off
 _LOOK_AGAIN_SECONDS = 0.25
@@ -65,8 +66,7 @@ class Worker:
         rng: random.Random | None = None,
         started: WorkerStarted | None = None,
     ) -> None:
-        rng = rng or random.Random()  # noqa: S311 jitter, not secrets
-        lease = options.lease_seconds
+        rng, lease = rng or random.Random(), options.lease_seconds  # noqa: S311 jitter, not secrets
         self._store = store
         self._producer = producer
         self._started = started or WorkerStarted(name, options.producer, options.concurrency)
@@ -102,6 +102,7 @@ class Worker:
             rng=rng,
         )
         self._isolation = Isolation(store, self._threads, events=events, report=self._report)
+        self._waiting = Waiting(store, self._threads, events)
         self._stranger = self._claims_fail = ""
         self._stopping = Stopping(self._flights, events, grace_seconds=options.grace_seconds)
         self.readiness = Readiness(
@@ -197,9 +198,13 @@ class Worker:
                 claim = await self._claim(1 if until is Until.ONE_BATCH else self._limits.portion(self._flights.free))
                 news = self._acquaintance.offer(claim.unmet)
                 if until is Until.ONE_BATCH and (claim.batches or claim.exhausted):
+                    if not claim.batches:
+                        await self._waiting.tell()
                     return await self._until_idle()
-                if claim.exhausted and until is Until.DRAINED and await self._drained():
-                    return None
+                if claim.exhausted and until is Until.DRAINED:
+                    if await self._drained():
+                        return None
+                    await self._wait_told(claim)
                 outage.over()
                 if claim.batches or claim.expired or not self._store.aside:
                     refusals, self._claims_fail = 0, ""
@@ -223,6 +228,12 @@ class Worker:
             ):  # they are being looked up; an account nobody has met yet is no reason to wait
                 await self._flights.change(self._poll_seconds())
         return None
+
+    async def _wait_told(self, claim: Claim) -> None:
+        if claim.batches or not self._flights.idle:
+            self._waiting.over()
+        else:
+            await self._waiting.goes_on()
 
     async def _refused(self, error: RefusedError, failures: int) -> int:
         """A claim was refused: leave out the reason, or wait; the failures in a row that this makes."""

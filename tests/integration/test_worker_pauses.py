@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ from sqlalchemy import Engine
 
 from relay import events
 from relay.message import Answer, Answered, Batch, Fault, Refused, Result, Scope
+from relay.worker import Until
+from relay.worker.waiting import Waiting
 from tests.fixtures.rows import Rows
 from tests.fixtures.scripted import Bench, Phonebook, Scripted, accept
 from tests.fixtures.waiting import eventually_async
@@ -246,3 +249,30 @@ async def test_trouble_with_credentials_is_told_once_and_when_it_is_over(rows: R
     bench = Bench(engine, Scripted(mended), concurrency=1, directory=directory)
     await bench.drain()
     assert bench.told(events.AccountsTroubled) == [events.AccountsTroubled("RELAY_ACCOUNTS_DIR cannot be read")]
+
+
+async def test_a_run_that_ends_by_itself_says_what_it_waits_for(
+    rows: Rows, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows.add(2, account="shop")
+    rows.run("insert into relay.pause (scope, until, reason, by) values ('account:shop', now() + '1 hour', 'r', 'ann')")
+    once = Bench(engine, Scripted())
+    await once.drain(Until.ONE_BATCH)
+    (told,) = once.told(events.Warned)
+    assert re.fullmatch(
+        r"2 pending messages, none to be sent now; paused: account:shop until \d{4}-.* UTC", told.reason
+    )
+    monkeypatch.setattr(Waiting.__init__, "__kwdefaults__", {"tell_seconds": 0.0})
+
+    def freed(event: object) -> None:
+        if isinstance(event, events.Warned):
+            rows.run("delete from relay.pause")
+
+    drain = Bench(engine, Scripted(), observers=[freed])
+    assert (await drain.drain()).done == 2
+    assert [told.reason.partition(" until")[0] for told in drain.told(events.Warned)] == [
+        "2 pending messages, none to be sent now; paused: account:shop"
+    ]
+    nothing = Bench(engine, Scripted())
+    await nothing.drain(Until.ONE_BATCH)
+    assert nothing.told(events.Warned) == []
