@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relay.cli.acting import ordered
+from relay.cli.acting import count, ordered
 from relay.cli.options import duration, json_option, verb_in_use
 from relay.cli.printing import print_facts, print_json, print_table, say, shown
 from relay.cli.watching import watch_option, watched
@@ -140,7 +140,7 @@ def _print_status(found: Status, hour: Throughput, day: Throughput) -> None:
             "  held": found.held,
             "oldest due": None if oldest is None else timedelta(seconds=oldest),
             "  far off": far_told(found),
-            "in flight": f"{found.in_flight_messages} messages in {found.in_flight_calls} calls",
+            "in flight": f"{count(found.in_flight_messages, 'message')} in {count(found.in_flight_calls, 'call')}",
             "failed": _failed(found),
             "last hour": _throughput(hour),
             "last day": _throughput(day),
@@ -173,9 +173,10 @@ def _throughput(found: Throughput) -> str | None:
     """``None`` where nothing was done; the second number of two is what 95 of 100 are within."""
     if not found.done:
         return None
-    said = [f"{found.done:,} done in {found.calls:,} calls, {found.done_per_second:.3g} a second"]
+    said = [f"{found.done:,} done in {count(found.calls, 'call')}, {found.done_per_second:.3g} a second"]
     if found.call_ms:
-        said.append(f"a call takes {found.call_ms.half:.0f} to {found.call_ms.most:.0f} ms")
+        half, most = f"{found.call_ms.half:.0f}", f"{found.call_ms.most:.0f}"
+        said.append(f"a call takes {half if half == most else f'{half} to {most}'} ms")
     if found.message_seconds:
         said.append(f"a message {found.message_seconds.half:.3g} to {found.message_seconds.most:.3g} s")
     return "; ".join(said)

@@ -164,7 +164,7 @@ def test_status_for_people(run: Relay, engine: Engine) -> None:
     lines = run("status").stdout.splitlines()
     assert lines[0].split() == ["pending", "1"]
     assert any(line.startswith("oldest due  1:01:0") for line in lines)
-    assert "in flight   1 messages in 1 calls" in lines
+    assert "in flight   1 message in 1 call" in lines
     assert any(line.split()[:3] == ["w1", "1", "1"] for line in lines)
 
 
