@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from relay.background import in_thread
@@ -24,13 +24,13 @@ async def fields(request: Request) -> dict[str, str] | None:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         return None
     body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > _MOST_BYTES:
-            return None
     try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > _MOST_BYTES:
+                return None
         return dict(parse_qsl(body.decode("utf-8"), max_num_fields=10))
-    except ValueError:
+    except (ValueError, ClientDisconnect):
         return None
 
 

@@ -1,4 +1,8 @@
-"""The dashboard on a socket of its own, until SIGINT or SIGTERM. Requests in flight may end, for a few seconds."""
+"""The dashboard on a socket of its own, until SIGINT or SIGTERM. Requests in flight may end, for a few seconds.
+
+Who does not send a whole request within some seconds is hung up on: uvicorn would wait for ever, and connections are
+few.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from contextlib import contextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from relay import background
 from relay.dashboard.access import access, is_this_machine
@@ -18,6 +23,8 @@ from relay.settings import Settings
 
 STOP_SECONDS = 3
 MOST_CONNECTIONS = 200
+_UNFINISHED = ("IDLE", "SEND_BODY")  # of h11, which is uvicorn's: no whole head yet, no whole body
+REQUEST_SECONDS = 10.0  # for a head, and for a body: at most twice that
 
 
 def refuse_strangers(settings: Settings, host: str) -> None:
@@ -43,28 +50,54 @@ async def _serve(app: ASGIApp, host: str, port: int, root_path: str, on_ready: C
             f"The dashboard cannot listen on {host} port {port}: {error.strerror}.",
             "Choose another with --port; 0 takes any.",
         ) from error
-    server = _Server(
-        uvicorn.Config(
-            app,
-            root_path=root_path,
-            ws="none",
-            lifespan="on",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,  # who sent a request is decided by whom it comes from
-            limit_concurrency=MOST_CONNECTIONS,
-            timeout_graceful_shutdown=STOP_SECONDS,
-        ),
-        lambda: on_ready(url_of(listening)),
-    )
+    server = Server(configured(app, root_path), lambda: on_ready(url_of(listening)))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, server.stop)
     await server.serve([listening])
 
 
-class _Server(uvicorn.Server):
+def configured(app: ASGIApp, root_path: str = "") -> uvicorn.Config:
+    """What uvicorn has to know."""
+    return uvicorn.Config(
+        app,
+        root_path=root_path,
+        http=_Impatient,
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,  # who sent a request is decided by whom it comes from
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+
+
+class _Impatient(H11Protocol):
+    """uvicorn's protocol, which closes a connection on which no request comes to its end."""
+
+    _watch: asyncio.TimerHandle | None = None
+    _seen: object = None  # the request at the last look
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch = self.loop.call_later(REQUEST_SECONDS, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        super().connection_lost(exc)
+
+    def _look(self) -> None:
+        if self.conn.their_state.__name__ in _UNFINISHED and self.cycle is self._seen:
+            self.transport.abort()
+            return
+        self._seen = self.cycle
+        self._watch = self.loop.call_later(REQUEST_SECONDS, self._look)
+
+
+class Server(uvicorn.Server):
     """uvicorn's server, whose signals are those of the loop."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
@@ -73,9 +106,11 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Takes none."""
         yield
 
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        """Tells that pages are answered from now on."""
         await super().startup(sockets)  # type: ignore[arg-type]
         self._on_ready()
 

@@ -13,8 +13,10 @@ from click.testing import CliRunner
 from relay.cli.verbs import relay as command
 from relay.dashboard import create_app
 from relay.dashboard.people import hashed
+from relay.dashboard.serving import Server, configured
 from relay.dashboard.sessions import SESSION_SECONDS, TRIES_OF_ADDRESS, TRIES_OF_ONE, TRY_SECONDS, Sessions, Tries
 from relay.errors import ConfigurationError
+from relay.listeners import listener
 from relay.settings import load
 from tests.fixtures.dashboard import Browse, Browser, Seeded
 from tests.fixtures.processes import StartRelay
@@ -229,6 +231,41 @@ def test_the_command_serves_until_it_is_told_to_stop(seeded: Seeded, start_relay
     served.terminate()
     assert served.wait() == 0
     assert served.stdout == []
+
+
+def test_who_sends_no_whole_request_is_hung_up_on(users: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing, half a head, half a body, half a second head; whoever asks properly is answered."""
+    monkeypatch.setattr("relay.dashboard.serving.REQUEST_SECONDS", 0.3)
+    app = create_app(load(database_url=NOWHERE, dashboard_users_file=users))
+    page = b"GET /login HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    form = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    form += b"Content-Length: 99\r\nSec-Fetch-Site: same-origin\r\n\r\nname="
+    halves = (b"", b"GET / HTTP/1.1\r\n", form, page + b"GET /")
+
+    async def answered(port: int, sent: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        try:
+            return await asyncio.wait_for(reader.read(), 4)  # uvicorn ends a kept connection after five
+        except ConnectionResetError:
+            return b""
+        finally:
+            writer.close()
+
+    async def all_of() -> list[bytes]:
+        ready = asyncio.Event()
+        server = Server(configured(app), ready.set)
+        with listener("127.0.0.1", 0) as listening:
+            serving = asyncio.create_task(server.serve([listening]))
+            await ready.wait()
+            port = listening.getsockname()[1]
+            found = await asyncio.gather(*(answered(port, sent) for sent in halves))
+            found.append(await answered(port, page.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")))
+            server.stop()
+            await serving
+        return found
+
+    assert [text[:12] for text in asyncio.run(all_of())] == [b"", b"", b"", b"HTTP/1.1 200", b"HTTP/1.1 200"]
 
 
 def test_hashes_that_others_may_read_are_told(users: Path, monkeypatch: pytest.MonkeyPatch) -> None:
