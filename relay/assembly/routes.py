@@ -102,5 +102,9 @@ class Routes:
         except ConfigurationError as error:
             prefix = f"RELAY_{name}_".upper()
             lines = [line.partition(": ") for line in str(error).splitlines()]
-            told = [f"{said.where}: {given.removeprefix(prefix).lower()}: {rest}" for given, _, rest in lines]
+            told = []
+            for given, _, rest in lines:
+                option = given.removeprefix(prefix).lower()
+                # Whoever reads this has given it beside the account, under its own name.
+                told.append(f"{said.where}: {option}: {rest.removesuffix(f' (given as {name}_{option})')}")
             raise ConfigurationError("\n".join(told), error.hint) from None

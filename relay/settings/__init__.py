@@ -16,12 +16,12 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from relay.errors import ConfigurationError, needs
 
 with needs("worker", "relay.settings"):
-    from pydantic import PrivateAttr, ValidationError
+    from pydantic import PrivateAttr, ValidationError, ValidationInfo, field_validator
 
 from relay.addresses import normalized_url
 from relay.settings import sources
@@ -89,6 +89,15 @@ class Settings(DashboardSettings, ObservingSettings, CycleSettings, AccountSetti
 
     _sections: Sections = PrivateAttr(default_factory=Sections)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Of TOML and Python, where pydantic would take true for 1."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and {int, float} & {kind, *get_args(kind)}:
+            raise ValueError("must be a number")
+        return value
+
     @property
     def file(self) -> Path:
         """The TOML file; unless RELAY_CONFIG names it, there may be none."""
@@ -128,15 +137,25 @@ def _loaded(base: Settings | None, secrets: Collection[str], flags: dict[str, An
         found = sources.gathered(sources.environment(), variables(), SECRETS, read=secrets)
         problems += [line for _, line in found.problems]
         values = {variable: each.value for variable, each in found.given.items()}
+        stood = {variable: each.place for variable, each in found.given.items() if each.source == sources.FILE}
         sections = Sections({}, found.producer_variables, found.producer_tables)
     else:  # and nothing else is asked
         values = {variable: getattr(base, name) for variable, name in variables().items()}
+        stood = {}
         sections = base.sections
     settings, wrong = made(values | given, sections.with_overrides(producers))
-    problems += [line for _, line in wrong]
+    problems += [line + _place_of(variable, given, stood) for variable, line in wrong]
     if settings is None or problems:
         raise ConfigurationError("\n".join(problems), SEE)
     return settings
+
+
+def _place_of(variable: str, given: Mapping[str, Any], stood: Mapping[str, str]) -> str:
+    """Where a value that is wrong was given, if it was not by the variable that the error names."""
+    option = sources.option_of(variable)
+    if variable in given:
+        return f" (given as {option})"
+    return f" ({option} in {stood[variable]})" if variable in stood else ""
 
 
 def made(values: Mapping[str, Any], sections: Sections) -> tuple[Settings | None, list[tuple[str, str]]]:

@@ -121,6 +121,22 @@ def test_unknown_keys_of_the_file_are_reported_with_the_nearest(empty_place: Pat
     ]
 
 
+def test_where_a_value_that_is_wrong_was_given_is_said(empty_place: Path) -> None:
+    written = 'concurrency = true\nlog_level = "loud"\nlinger_ms = false\n[producers.tmc]\nfoo = 1\nsesion = "x"\n'
+    (empty_place / "relay.toml").write_text(written)
+    said = refusal(batch_size=0).splitlines()
+    assert said[:2] == [
+        "relay.toml: unknown key foo in [producers.tmc]",
+        "relay.toml: unknown key sesion in [producers.tmc]; did you mean session?",
+    ]
+    assert set(said[2:]) == {
+        "RELAY_LOG_LEVEL: must be 'debug', 'info', 'warning' or 'error', got loud (log_level in relay.toml)",
+        "RELAY_BATCH_SIZE: must be between 1 and 50, got 0 (given as batch_size)",
+        "RELAY_CONCURRENCY: must be a number, got True (concurrency in relay.toml)",
+        "RELAY_LINGER_MS: must be a number, got False (linger_ms in relay.toml)",
+    }
+
+
 def test_a_file_that_is_no_toml_is_refused_without_quoting_it(empty_place: Path) -> None:
     (empty_place / "relay.toml").write_text(f'tmc_app_secret = "{SECRET}')
     report = refusal()
@@ -254,6 +270,7 @@ def test_a_wrong_url_is_refused_without_showing_it(url: str) -> None:
 def test_a_password_with_an_at_is_refused_without_a_part_of_it(flag: str, part: str) -> None:
     assert refusal(**{flag: f"postgresql://u:{part}@127.0.0.1:1/d"}) == (
         f"RELAY_{flag.upper()}: The database URL must have one @, before the host: write @ in a password as %40"
+        f" (given as {flag})"
     )
 
 
@@ -284,6 +301,7 @@ def test_a_lease_outlasts_its_call(lease: float, timeout: float, least: str | No
     else:
         expected = (
             f"RELAY_LEASE_SECONDS: must be at least {least} with RELAY_TMC_TIMEOUT_SECONDS {timeout:g}, got {lease}"
+            " (given as lease_seconds)"
         )
         assert refusal(lease_seconds=lease, tmc_timeout_seconds=timeout) == expected
 
@@ -335,7 +353,7 @@ def test_plain_http_can_be_allowed() -> None:
 def test_a_wake_up_of_a_later_version_is_refused() -> None:
     assert load(wakeup="poll").wakeup == "poll"
     assert load(wakeup="notify").wakeup == "notify"
-    assert refusal(wakeup="never") == "RELAY_WAKEUP: must be 'auto', 'poll' or 'notify', got never"
+    assert refusal(wakeup="never") == "RELAY_WAKEUP: must be 'auto', 'poll' or 'notify', got never (given as wakeup)"
 
 
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
