@@ -39,7 +39,7 @@ def migrate(
     from relay.assembly.database import opened
     from relay.checks.server import encoding_trouble
     from relay.database import server_encoding
-    from relay.revisions import HEAD, migrating, require_head
+    from relay.revisions import HEAD, migrating, refuse_way_back, require_head
     from relay.settings import FOR_TABLES, load_for
 
     if start and not sql:
@@ -78,6 +78,9 @@ def migrate(
             lock_timeout_seconds=lock_timeout.total_seconds(),
             tell=lambda sentence: say(sentence, err=True),
         )
+        if not applied:
+            with database.engine.connect() as connection:
+                refuse_way_back(connection, settings.schema_name, to)
     for revision in applied:
         say(f"applied revision {revision}", err=True)
     if not applied:

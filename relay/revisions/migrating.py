@@ -18,7 +18,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine
 
 from relay.addresses import normalized_url
 from relay.errors import ConfigurationError
-from relay.revisions import downgrade, is_at, refuse_way_back, upgrade
+from relay.revisions import downgrade, is_at, upgrade
 from relay.revisions.catching_up import catch_up
 from relay.revisions.locks import TABLES_SECONDS
 from relay.revisions.patience import WAIT_SECONDS, in_turns, turn
@@ -49,7 +49,7 @@ def migrate(
     does it with ``await connection.run_sync(relay.migrate)``. An AsyncEngine says where the database is; the migration
     connects by psycopg and blocks, so call it as ``await asyncio.to_thread(relay.migrate, engine)``.
 
-    Tables that are beyond ``to`` already are a ConfigurationError: the way back is :func:`relay.downgrade`.
+    Tables that are beyond ``to`` already stay as they are: the way back is :func:`relay.downgrade`.
 
     Nobody's insert is held up for much longer than ``lock_timeout_seconds``. If the tables are in use for so long,
     nothing is changed and it is tried again for ``wait_seconds`` (in a caller's transaction it is tried once); then
@@ -58,7 +58,6 @@ def migrate(
 
     def work(connection: Connection) -> list[str]:
         if is_at(connection, schema, to):
-            refuse_way_back(connection, schema, to)
             return []
         with as_owner(connection, schema):
             return upgrade(Operations(MigrationContext.configure(connection)), to=to, schema=schema)

@@ -11,7 +11,7 @@ and ``[producers.tmc]`` is ``[tmc]``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +52,19 @@ def take_tables(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
         if isinstance(beside, dict):  # else it is an unknown key, and told as one
             given[OURS] = {**found.pop(OURS), **beside}
     return found
+
+
+def written_apart(given: Mapping[str, Any], options: Collection[str]) -> dict[str, tuple[str, str, list[str]]]:
+    """A key as it is called among ours -> as it stands below ``[producers]``, in which section, and what may be there.
+
+    To be asked before the tables are taken.
+    """
+    producers = given.get("producers")
+    written = producers.get(OURS) if isinstance(producers, dict) else None
+    if not isinstance(written, dict):
+        return {}
+    known = [option.removeprefix(f"{OURS}_") for option in options if option.startswith(f"{OURS}_")]
+    return {f"{OURS}_{key}": (key, f"producers.{OURS}", known) for key in written}
 
 
 def with_ours(environment: Mapping[str, str]) -> dict[str, str]:

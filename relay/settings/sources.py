@@ -16,8 +16,7 @@ from typing import Any
 from relay.errors import ConfigurationError
 from relay.settings.files import DEFAULT_FILE, flattened, is_there, read_toml, take_accounts
 from relay.settings.producers import PREFIX as PRODUCER_PREFIX
-from relay.settings.producers import take_tables, with_ours
-from relay.settings.tmc import OURS
+from relay.settings.producers import take_tables, with_ours, written_apart
 from relay.settings.values import PREFIX, variable_of
 from relay.texts import UnusableText, read_value
 from relay.wording import nearest
@@ -126,22 +125,15 @@ def _take_table(found: Gathered, environment: Mapping[str, str], variables: Coll
         found.problems.append((variable_of("config"), str(error)))
         return
     take_accounts(table)
-    apart = _ours_below_producers(table)
-    found.producer_tables = take_tables(table)
     options = options_of(variables)
+    apart = written_apart(table, options)
+    found.producer_tables = take_tables(table)
     for key, value in flattened(table):
         if key in options:
             found.given.setdefault(variable_of(key), GivenValue(value, FILE, str(path)))
         elif key in apart:
-            own = [option.removeprefix(f"{OURS}_") for option in options if option.startswith(f"{OURS}_")]
-            said = f"unknown key {apart[key]} in [producers.{OURS}]{nearest(apart[key], own)}"
+            written, section, known = apart[key]
+            said = f"unknown key {written} in [{section}]{nearest(written, known)}"
             found.problems.append(("", f"{path}: {said}"))
         else:
             found.problems.append(("", f"{path}: unknown key {key}{nearest(key, options)}"))
-
-
-def _ours_below_producers(table: Mapping[str, Any]) -> dict[str, str]:
-    """How an option of ``[producers.tmc]`` is called among ours -> as it is written there."""
-    producers = table.get("producers")
-    written = producers.get(OURS) if isinstance(producers, dict) else None
-    return {f"{OURS}_{key}": key for key in written} if isinstance(written, dict) else {}

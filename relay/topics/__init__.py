@@ -41,6 +41,9 @@ def found(place: str, folder: str) -> list[type[Topic]]:
             raise RelayError(f"{module_name} imports {error.name}, which is not installed.", hint) from error
         hint = "Name it as import does, from the folder you are in: shop.messages, or shop.messages:TOPICS"
         raise RelayError(f"There is no module {error.name}.", hint) from None
+    except Exception as error:
+        hint = f"It is imported for its topics: python -c 'import {module_name}' shows where it raises."
+        raise RelayError(f"The module {module_name} raises {type(error).__name__} when imported.", hint) from error
     if name and not hasattr(module, name):
         raise RelayError(f"The module {module_name} has no {name}.", "Leave it out, to have all topics of the module.")
     held = _classes(getattr(module, name) if name else vars(module))

@@ -18,6 +18,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from click.testing import CliRunner
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -25,6 +26,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import NullPool
 
 import relay
+from relay.cli.verbs import relay as verbs
 from relay.errors import ConfigurationError, SchemaError
 from relay.revisions import HEAD, REVISIONS, current_revision, require_head
 from relay.revisions.migrating import migration_sql
@@ -365,12 +367,22 @@ def test_a_newer_revision_is_left_alone(empty: Engine) -> None:
             relay.migrate(connection)
 
 
-def test_going_back_is_refused_with_the_function_that_does_it(empty: Engine) -> None:
+def test_going_back_is_no_migration_and_the_command_says_what_is(
+    empty_url: str, empty: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     relay.migrate(empty)
-    assert relay.migrate(empty, to=ALL[-1]) == []
-    with pytest.raises(ConfigurationError, match="does not go back to 0007: nothing was changed") as refused:
-        relay.migrate(empty, to="0007")
-    assert 'relay.downgrade(url, to="0007")' in str(refused.value.hint)
+    assert relay.migrate(empty, to="0007") == []  # as a host's migration says it: at least this one
+    monkeypatch.setenv("RELAY_DATABASE_URL", empty_url)
+    assert CliRunner().invoke(verbs, ["migrate", "--to", ALL[-1]]).stderr == "nothing to do\n"
+    refused = CliRunner().invoke(verbs, ["migrate", "--to", "0007"])
+    assert (refused.exit_code, current_revision_of(empty)) == (78, ALL[-1])
+    assert "does not go back to 0007: nothing was changed" in refused.stderr
+    assert 'relay.downgrade(url, to="0007")' in refused.stderr
+
+
+def current_revision_of(engine: Engine) -> str | None:
+    with engine.connect() as connection:
+        return current_revision(connection, "relay")
 
 
 def test_an_unknown_target_names_the_known_ones(empty: Engine) -> None:

@@ -108,6 +108,9 @@ def test_a_module_that_is_not_there_and_one_that_lacks_something(folder: Path) -
     missing = CliRunner().invoke(relay, ["topics", "--schema", "shop_nowhere.messages"])
     assert missing.exit_code == 1
     assert "There is no module shop_nowhere" in missing.stderr
+    broken = run(folder, "1 / 0", "shop_broken")
+    assert (broken.exit_code, broken.stdout) == (1, "")
+    assert "The module shop_broken raises ZeroDivisionError when imported." in broken.stderr
     inner = run(folder, "import not_installed_here\n", "shop_lacking")
     assert inner.exit_code == 1
     assert "shop_lacking imports not_installed_here, which is not installed" in inner.stderr
