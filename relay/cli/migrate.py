@@ -81,6 +81,10 @@ def migrate(
         if not applied:
             with database.engine.connect() as connection:
                 refuse_way_back(connection, settings.schema_name, to)
+    _tell(applied)
+
+
+def _tell(applied: list[str]) -> None:
     for revision in applied:
         say(f"applied revision {revision}", err=True)
     if not applied:
