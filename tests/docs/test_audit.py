@@ -269,8 +269,9 @@ def test_every_right_that_was_given_aside_is_told(superuser: Engine, roles: Role
         connection.execute(text(f"alter role {mallory} createrole replication"))
         connection.execute(text("create function relay.anybodys() returns int language sql return 1"))
         me = connection.execute(text("select current_user")).scalar_one()
-    told = rights(roles)
-    assert told - before == {
+    ours = roles.names.app.removesuffix("_app")
+    told = {row for row in rights(roles) if not str(row[0]).startswith("relay_test_") or str(row[0]).startswith(ours)}
+    assert told - before == {  # others who test on this server make roles of their own meanwhile
         (mallory, "schema", "relay", "USAGE"),
         (mallory, "column", "outbox.content", "UPDATE"),
         (auditor, "column", "outbox.content", "SELECT"),
