@@ -170,6 +170,10 @@ Answer = Answered | Refused
 
 
 NO_CREDENTIALS = "relay.no_credentials"
+# How the reason of a worker's pause begins, before the platform's own words; metrics tell pauses apart by it.
+THROTTLED = "throttled by the platform: "
+CREDENTIALS_REFUSED = "credentials refused: "
+UNREADABLE_REQUESTS = "the platform cannot read our requests: "
 
 
 def no_credentials(account: str) -> Refused:

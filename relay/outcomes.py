@@ -31,7 +31,10 @@ from dataclasses import dataclass, replace
 
 from relay.backoff import delay_seconds
 from relay.message import (
+    CREDENTIALS_REFUSED,
     NO_CREDENTIALS,
+    THROTTLED,
+    UNREADABLE_REQUESTS,
     Answer,
     Answered,
     Batch,
@@ -381,14 +384,13 @@ def _pause(account: str, answer: Refused) -> PauseOrder | None:
     said = answer.message or "no reason given"
     match answer.fault:
         case Fault.THROTTLED:
-            seconds = _throttle_seconds(answer.pause_seconds)
-            return PauseOrder(scope, seconds, f"throttled by the platform: {said}", code)
+            return PauseOrder(scope, _throttle_seconds(answer.pause_seconds), THROTTLED + said, code)
         case Fault.CREDENTIALS:
             fingerprint = answer.credential or NO_CREDENTIAL
-            return PauseOrder(scope, None, f"credentials refused: {said}", code, fingerprint)
+            return PauseOrder(scope, None, CREDENTIALS_REFUSED + said, code, fingerprint)
         case Fault.OURS:
             seconds = OUR_FAULT_SECONDS if answer.pause_seconds is None else _throttle_seconds(answer.pause_seconds)
-            return PauseOrder(scope, seconds, f"the platform cannot read our requests: {said}", code)
+            return PauseOrder(scope, seconds, UNREADABLE_REQUESTS + said, code)
         case _:
             return None
 

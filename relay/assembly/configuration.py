@@ -13,6 +13,7 @@ from typing import Any
 
 from relay.accounts import DEFAULT, Accounts, Found, Source
 from relay.accounts.sources import Folder, Given, TomlFile
+from relay.assembly.accounts import MOST_LISTED
 from relay.assembly.producers import GivenOptions, given_options, has_ours, variable, wants_credentials
 from relay.assembly.routes import Routes
 from relay.credential import Credential
@@ -25,8 +26,6 @@ from relay.settings.inspection import Inspected, Option, inspected
 from relay.settings.sources import ENVIRONMENT, FILE, SECRET_FILE
 from relay.settings.values import unit_of
 from relay.wording import nearest
-
-MOST_LISTED = 1000  # accounts of a folder
 
 
 @dataclass(frozen=True, slots=True)

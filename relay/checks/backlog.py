@@ -83,22 +83,9 @@ select count(*) as messages, mode() within group (order by error_code) as often
 from {schema}.outbox where status = 'failed' and finished_at > now() - interval '1 hour'
     and error_code is distinct from 'relay.discarded'
 """
-_OPEN = """
-select count(*) filter (where lease_until >= now()) as flying,
-    count(*) filter (where lease_until < now() - make_interval(secs => :lapsed_seconds)) as lapsed,
-    min(lease_until) as since
-from {schema}.call where settled_at is null
-"""
 _UNSOUND = """
 select c.id, c.worker, c.created_by from {schema}.call c where c.settled_at is null and not {sound} order by c.id
 """.replace("{sound}", SOUND)
-
-# More messages than any fleet has in flight, by one login: every claim reads the ids of all open calls.
-_FLOOD = """
-select created_by, count(*) as calls, sum(cardinality(message_ids)) as messages from {schema}.call
-where settled_at is null group by created_by having sum(cardinality(message_ids)) > :most order by messages desc limit 1
-"""
-_MOST_IN_FLIGHT = 100_000
 
 
 def backlog(connection: Connection, settings: Settings) -> Iterator[Finding]:
@@ -239,20 +226,21 @@ def open_calls(connection: Connection, settings: Settings) -> Iterator[Finding]:
         )
         hint = "It ends when its lease does, as relay.unsound_call. Ask who has that login."
         yield fail(said, hint)
-    flood = connection.execute(statement(_FLOOD, settings.schema_name), {"most": _MOST_IN_FLIGHT}).one_or_none()
-    if flood is not None:
-        who = f"the login {flood.created_by}" if flood.created_by else "a version before 0008"
-        said = f"{flood.calls:,} by {who} name {flood.messages:,} messages: no relay has so many in flight"
+    found = reports.open_calls(connection, LAPSED_SECONDS)
+    if found.flood is not None:
+        who = f"the login {found.flood.login}" if found.flood.login else "a version before 0008"
+        said = (
+            f"{found.flood.calls:,} by {who} name {found.flood.messages:,} messages: no relay has so many in flight, "
+            "and every claim reads them all"
+        )
         hint = (
-            "Every claim reads them all. Ask who has that login, and end them as the owner: update call set "
-            "lease_until = now() where settled_at is null and created_by = 'that login'"
+            "Ask who has that login, and end them as the owner: update call set lease_until = now() "
+            "where settled_at is null and created_by = 'that login'"
         )
         yield fail(said, hint)
-    flying, lapsed, since = connection.execute(
-        statement(_OPEN, settings.schema_name), {"lapsed_seconds": LAPSED_SECONDS}
-    ).one()
-    if lapsed:
-        said = f"{lapsed} whose lease ran out, the oldest at {since.isoformat(' ', 'seconds')}, and nobody settles them"
+    if found.lapsed and found.since is not None:
+        since = found.since.isoformat(" ", "seconds")
+        said = f"{found.lapsed} whose lease ran out, the oldest at {since}, and nobody settles them"
         yield warn(said, "Start a worker: relay run")
     else:
-        yield ok(f"{flying} in flight" if flying else "none")
+        yield ok(f"{found.flying} in flight" if found.flying else "none")

@@ -67,6 +67,9 @@ def _stuck(known: Situation) -> Iterator[Concern]:
         )  # fmt: skip
     if calls.unsound is not None:
         yield Concern("unsound_calls", STUCK, {"call": calls.unsound}, None, f"/calls/{calls.unsound}")
+    if calls.flood is not None:
+        flood = {"calls": calls.flood.calls, "messages": calls.flood.messages, "login": calls.flood.login or "-"}
+        yield Concern("too_many_calls", STUCK, flood, None, "/calls", {"state": "open"}, "relay check")
     if calls.lapsed:
         yield Concern(
             "open_calls", STUCK, {"calls": calls.lapsed}, calls.since, "/calls", {"state": "open"}, "relay run"

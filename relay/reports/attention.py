@@ -15,6 +15,12 @@ select count(*) filter (where lease_until >= now()) as flying,
     min(lease_until) as since, min(id) filter (where not {sound}) as unsound
 from {schema}.read_call c where settled_at is null
 """.replace("{sound}", SOUND)
+_FLOOD = """
+select created_by as login, count(*) as calls, cast(sum(cardinality(message_ids)) as bigint) as messages
+from {schema}.read_call where settled_at is null
+group by created_by having sum(cardinality(message_ids)) > :most order by messages desc limit 1
+"""
+MOST_IN_FLIGHT = 100_000  # messages in the open calls of one login; more than any fleet has
 _PACES = """
 select right(app_key, 4) as tail, next_at, db_user
 from {schema}.read_pace where next_at > clock_timestamp() + make_interval(secs => :far_seconds)
@@ -26,6 +32,18 @@ select cast(content as text) as content, traceparent from {schema}.audit_message
 
 
 @dataclass(frozen=True, slots=True)
+class CallFlood:
+    """Open calls of one login that name more messages than any fleet has in flight: each claim reads all of them.
+
+    ``login`` None: they are of a version that did not write it down.
+    """
+
+    login: str | None
+    calls: int
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
 class OpenCalls:
     """``lapsed``: whose lease ran out, the first at ``since``. ``unsound``: the first that no relay can have made."""
 
@@ -33,6 +51,7 @@ class OpenCalls:
     lapsed: int
     since: datetime | None
     unsound: int | None
+    flood: CallFlood | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +73,11 @@ class MaskedContent:
 
 def open_calls(connection: Connection, lapsed_seconds: float) -> OpenCalls:
     """Calls that are not settled: a worker that runs settles lapsed ones within moments."""
-    return OpenCalls(*run(connection, _OPEN, lapsed_seconds=lapsed_seconds).one())
+    found = run(connection, _OPEN, lapsed_seconds=lapsed_seconds).one()
+    flood = run(connection, _FLOOD, most=MOST_IN_FLIGHT).one_or_none()
+    return OpenCalls(
+        found.flying, found.lapsed, found.since, found.unsound, None if flood is None else CallFlood(*flood)
+    )
 
 
 def put_off(connection: Connection, far_seconds: float) -> tuple[PutOffPace, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from relay.reports.backlog import PauseListed
 from relay.reports.stretches import NEWEST, Cursor, Stretch, cut
 from relay.sql import run
 
@@ -35,29 +36,16 @@ where message_ids @> array[cast(:id as bigint)] order by id limit 50
 
 
 @dataclass(frozen=True, slots=True)
-class PauseLine:
-    """``until`` None: until a person resumes it. ``db_user``: the login; ``by`` is what it calls itself."""
+class PauseLine(PauseListed):
+    """``db_user``: the login; ``by`` is what it calls itself."""
 
-    scope: str
-    until: datetime | None
-    reason: str
-    error_code: str | None
-    since: datetime
-    by: str
     db_user: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class PastPause:
+class PastPause(PauseLine):
     """``ended``: ``by itself``, ``lifted`` or ``replaced``, by the login ``ended_by``."""
 
-    scope: str
-    until: datetime | None
-    reason: str
-    error_code: str | None
-    since: datetime
-    by: str
-    db_user: str | None
     ended_at: datetime
     ended_by: str
     ended: str

@@ -8,12 +8,13 @@ its ids while it lasts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
 
+from relay.reports.listing import MessageLine
 from relay.reports.stretches import NEWEST, Cursor, Stretch, cut
 from relay.sql import run
 
@@ -36,24 +37,13 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundMessage:
+class FoundMessage(MessageLine):
     """``available_at`` None: held, or due since ever. ``archived``: moved out of the outbox."""
 
-    id: int
-    status: str
-    topic: str
-    account: str
-    ordering_key: str | None
-    attempts: int
-    error_code: str | None
-    created_at: datetime
-    available_at: datetime | None
-    held: bool
-    finished_at: datetime | None
-    archived: bool
+    archived: bool = False
 
 
-_COLUMNS = "id, status, topic, account, ordering_key, attempts, error_code, created_at, available_at, held, finished_at"
+_COLUMNS = ", ".join(field.name for field in fields(MessageLine))
 _LINES = """
 select <columns>, false as archived from {schema}.read_outbox where id = any (cast(:ids as bigint[]))
 union all

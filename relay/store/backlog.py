@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 
 from relay.errors import UnreachableError
 from relay.gauges import AccountBacklog, Backlog
+from relay.message import CREDENTIALS_REFUSED, NO_CREDENTIALS, THROTTLED, UNREADABLE_REQUESTS
 from relay.store.claim.memory import Memory
 from relay.store.running import fetch
 
@@ -181,17 +182,23 @@ from (select lease_until, message_ids from {schema}.call
 """
 
 # A closed list, of what the relay itself writes; a person's reason is a person's.
-PAUSES = """
+PAUSES = _filled(
+    """
 select scope, reason, count(*) as pauses
 from (select split_part(scope, ':', 1) as scope, case
-          when error_code = 'relay.no_credentials' then 'no_credentials'
-          when starts_with(reason, 'credentials refused: ') then 'credentials'
-          when starts_with(reason, 'throttled by the platform: ') then 'throttled'
-          when starts_with(reason, 'the platform cannot read our requests: ') then 'requests'
+          when error_code = '{no_credentials}' then 'no_credentials'
+          when starts_with(reason, '{refused}') then 'credentials'
+          when starts_with(reason, '{throttled}') then 'throttled'
+          when starts_with(reason, '{unreadable}') then 'requests'
           when error_code is null then 'person' else 'other' end as reason
       from {schema}.pause p where until is null or until > now() order by p.scope limit 10000) as pause
 group by 1, 2
-"""
+""",
+    no_credentials=NO_CREDENTIALS,
+    refused=CREDENTIALS_REFUSED,
+    throttled=THROTTLED,
+    unreadable=UNREADABLE_REQUESTS,
+)
 
 # Ids and ends go together, more or less: the oldest finished message is among the first ids.
 ARCHIVE_LAG = """

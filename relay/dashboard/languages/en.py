@@ -92,6 +92,10 @@ TEXTS = {
     "concern.code": "What it means:",
     "concern.answers": "The last {calls} calls came to nothing. The last one said: {code}: {message}",
     "press.answers": "Nothing fails by an outage; read what the code means, and mend the way to the platform.",
+    "concern.too_many_calls": (
+        "{calls} open calls of the login {login} name {messages} messages: no relay made them, and claims read all."
+    ),
+    "press.too_many_calls": "Ask who has that login, and end them as relay check says.",
     "concern.unsound_calls": "Call {call} is open and was made by no relay.",
     "press.unsound_calls": "It ends when its lease does. Ask who has that login.",
     "concern.open_calls": "Open calls whose lease ran out, and that nobody settles: {calls}. Their worker died.",

@@ -88,6 +88,10 @@ TEXTS = {
     "concern.code": "含义：",
     "concern.answers": "最近 {calls} 次调用均无结果，最后一次：{code}：{message}",
     "press.answers": "平台中断不会导致消息失败；请查看错误码含义并修复到平台的连接。",
+    "concern.too_many_calls": (
+        "数据库用户 {login} 的 {calls} 个未结束的调用列出了 {messages} 条消息：并非本程序所建，每次领取都要读一遍。"
+    ),
+    "press.too_many_calls": "请查明该数据库用户的使用者，并按 relay check 的提示结束这些调用。",
     "concern.unsound_calls": "调用 {call} 未结束，且并非本程序所建。",
     "press.unsound_calls": "租约到期后自动结束。请查明该数据库用户的使用者。",
     "concern.open_calls": "租约已到期而无人登记结果的调用：{calls}。其 worker 已停止。",

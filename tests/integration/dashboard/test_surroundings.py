@@ -47,7 +47,12 @@ insert into relay.call (account, worker, message_ids, lease_until, settled_at, o
     select 'default', 'w', array[n], now(), now(), 'unknown', 'relay.timeout' from generate_series(1, 5) n
 """
 CHEAP = {"answers", "open calls", "backlog", "pauses", "held", "blocked keys", "failed", "due times", "pace"}
-AS_CHECKED = {"backlog_no_worker": "backlog", "unsound_calls": "open calls", "pauses_for_credentials": "pauses"}
+AS_CHECKED = {
+    "backlog_no_worker": "backlog",
+    "unsound_calls": "open calls",
+    "too_many_calls": "open calls",
+    "pauses_for_credentials": "pauses",
+}
 
 
 PAUSED_AND_DISCARDED = f"""
@@ -57,6 +62,11 @@ insert into relay.outbox (topic, content, status, finished_at, error_code)
     values ('t', '{{}}', 'failed', now(), 'relay.discarded');
 insert into relay.pause (scope, reason, by) values ('account:shop 2', 'moving', 'ann');
 insert into relay.pause (scope, reason, error_code, credential, by) values ('app:123', 'refused', '27', 'f', 'w')
+"""
+FLOOD = """
+insert into relay.call (account, worker, message_ids, lease_until)
+select 'default', 'w', array(select -(1000 * g + i) from generate_series(1, 1000) i), now() + interval '1 hour'
+from generate_series(1, 101) g
 """
 FREE = f"insert into relay.outbox (topic, content, available_at, created_at) values ('t', '{{}}', {OLD}, {OLD})"
 
@@ -109,6 +119,13 @@ def test_page_one_says_what_relay_check_warns_of(check: Check, engine: Engine) -
             connection.exec_driver_sql(statement)
     warned = {name for name, state in states(check()).items() if state != "ok"}
     assert said(engine) == warned & CHEAP == CHEAP
+
+
+def test_page_one_tells_a_login_whose_calls_name_more_than_any_fleet_has(check: Check, engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql(FLOOD)
+    assert said(engine) == {"open calls"}
+    assert {fact["state"] for fact in check(code=1)["open calls"]} == {"fail", "ok"}
 
 
 @needs_pgbouncer
