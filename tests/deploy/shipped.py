@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pkgutil
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 import click
+import pytest
 
 from relay.cli.verbs import VERBS
 from relay.settings import SECRETS, Settings
@@ -34,3 +36,11 @@ def assert_runs(arguments: list[str]) -> None:
     command = pkgutil.resolve_name(VERBS[verb][0])
     assert isinstance(command, click.Command)
     command.make_context(verb, rest)
+
+
+def promtool() -> str:
+    """The program, wherever it is; without it the test is skipped."""
+    found = shutil.which("promtool")
+    if found is None:
+        pytest.skip("promtool is not on this machine; Debian has it in its package prometheus, .ci/run takes it out")
+    return found

@@ -50,6 +50,7 @@ def helm(name: str) -> list[Document]:
     """What Helm renders, by whichever is here: the program, or its library as a package for Python."""
     if shutil.which("helm"):
         given = [] if name == "default" else ["--values", str(HERE / f"{name}.yaml")]
+        subprocess.run(["helm", "lint", "--quiet", str(CHART), *given], check=True)
         made = ["helm", "template", "relay", str(CHART), "--namespace", "shop", *given]
         texts = [subprocess.run(made, check=True, capture_output=True, text=True).stdout]
     elif importlib.util.find_spec("helm_python"):

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from itertools import product
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from relay.observers.figures import FIGURES, Figure, MetricKind
-from tests.deploy.shipped import DEPLOY, ROOT
+from tests.deploy.shipped import DEPLOY, ROOT, promtool
 from tests.docs.markdown import anchors
+from tests.fixtures.processes import StartRelay
 from tests.fixtures.roles import Roles
 
 RULES = DEPLOY / "prometheus" / "rules.yaml"
@@ -82,9 +83,7 @@ def test_whatever_is_of_all_is_no_sum_over_workers() -> None:
 
 
 def test_promtool_finds_no_fault() -> None:
-    if shutil.which("promtool") is None:
-        pytest.skip("promtool is not on this machine (Debian: apt-get install prometheus)")
-    said = subprocess.run(["promtool", "check", "rules", str(RULES)], capture_output=True, text=True)
+    said = subprocess.run([promtool(), "check", "rules", str(RULES)], capture_output=True, text=True)
     assert said.returncode == 0, said.stdout + said.stderr
 
 
@@ -137,3 +136,20 @@ def test_the_newest_calls_are_found_without_the_others(roles: Roles) -> None:
         for sql in of_calls:
             plan = "\n".join(connection.exec_driver_sql(f"explain {sql}").scalars())
             assert "Index Scan Backward using call_pkey" in plan, plan
+
+
+@pytest.mark.parametrize("archiving", ["1", ""])
+def test_promtool_reads_what_a_worker_tells(
+    archiving: str, database_url: str, start_relay: StartRelay, free_port: int
+) -> None:
+    """The format and its conventions, of a worker that has sent something. OpenMetrics it does not read: the parser of
+    ``tests/unit/test_metrics.py`` does.
+    """
+    program = promtool()
+    env = {"RELAY_DATABASE_URL": database_url, "RELAY_PRODUCER": "stdout", "RELAY_METRICS_PORT": str(free_port)}
+    assert start_relay("add", "t", "{}", env=env).wait() == 0
+    worker = start_relay("run", env={**env, "RELAY_ARCHIVE_AFTER_DAYS": archiving})
+    worker.wait_for_line('"event": "call"')
+    told = httpx.get(f"http://127.0.0.1:{free_port}/metrics").text
+    said = subprocess.run([program, "check", "metrics"], input=told, capture_output=True, text=True)
+    assert (said.returncode, said.stdout + said.stderr) == (0, "")
