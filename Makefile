@@ -1,4 +1,5 @@
 # make demo    everything on an embedded PostgreSQL and a local platform, in one command
+# make dashboard    the same, then its pages until Ctrl-C
 # make test    the whole suite                make lint    style, types, floors
 # make test T=tests/unit/test_outcomes.py      one file, folder or test; T='... -k word --update-golden' takes options
 # make test-fast    what needs no process and hardly a database: about a minute
@@ -20,10 +21,13 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 USABLE := import sys, ensurepip; v = sys.version_info; v >= (3, 11) and print(f"{v[0]}{v[1]:03}", sys.executable)
 MAKEFLAGS += --no-print-directory
 
-.PHONY: demo test test-fast lint bench bench-figures wheel clean
+.PHONY: demo dashboard test test-fast lint bench bench-figures wheel clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/relay demo
+
+dashboard: $(VENV)/.dashboard
+	@$(BIN)/relay demo --dashboard
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(or $(T),-n 2)
@@ -63,10 +67,15 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	@$(PIP) install --editable '.[demo]'
 	@touch $@
 
+$(VENV)/.dashboard: pyproject.toml | $(BIN)/python
+	@echo "installing the relay and its pages into $(VENV) ..." >&2
+	@$(PIP) install --editable '.[demo,dashboard]'
+	@touch $(VENV)/.demo $@
+
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "installing the relay and its tools into $(VENV) ..." >&2
 	@$(PIP) install --editable '.[dev]'
-	@touch $(VENV)/.demo $@
+	@touch $(VENV)/.demo $(VENV)/.dashboard $@
 
 $(BIN)/python:
 	@python=$$(for name in $(PYTHON); do "$$name" -c '$(USABLE)' 2>/dev/null; done | sort -r | head -n 1 | cut -d ' ' -f 2-); \

@@ -10,6 +10,7 @@ say separately must add up, or the demo fails: that makes it a smoke test of the
     books            what shop, tables and platform say
     reconciliation   the sums that must hold
     queries          the same for people who trust nothing but SQL
+    tour             the same in the pages of the dashboard
     telling          how it looks
 """
 

@@ -13,10 +13,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from relay.demo.telling import indented, say, shell_line
 from relay.errors import RelayError
 
 T = TypeVar("T")
@@ -26,6 +28,18 @@ _PACKAGE_FOLDER = Path(__file__).parents[2]
 _BASE = {"PATH": os.defpath, "LC_ALL": "C", "PYTHONPATH": str(_PACKAGE_FOLDER), "PYTHONUTF8": "1"}
 _EXPORT = re.compile(r"^export (RELAY_\w+)=(.+)$", re.MULTILINE)
 _ANNOUNCED = re.compile(r"^What arrives is shown at (\S+)/ ", re.MULTILINE)
+
+
+def started(arguments: list[str], settings: Mapping[str, str], folder: Path, log_name: str | None = None) -> Service:
+    """Told as it would be typed, and begun."""
+    say(shell_line(arguments, background=True))
+    return Service(arguments, settings, folder, log_name)
+
+
+def finished(arguments: list[str], settings: Mapping[str, str], folder: Path) -> None:
+    """Told as it would be typed, run to its end, and what it said told too."""
+    say(shell_line(arguments))
+    say(indented(run(arguments, settings, folder)))
 
 
 def run(arguments: list[str], settings: Mapping[str, str], folder: Path) -> str:
@@ -38,11 +52,13 @@ def run(arguments: list[str], settings: Mapping[str, str], folder: Path) -> str:
 
 
 class Service:
-    """A command that runs until it is stopped. What it says is in ``log``."""
+    """A command that runs until it is stopped. What it says is in ``log``, by default the file of its verb."""
 
-    def __init__(self, arguments: list[str], settings: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, arguments: list[str], settings: Mapping[str, str], folder: Path, log_name: str | None = None
+    ) -> None:
         self.name = f"relay {arguments[0]}"
-        self.log = folder / f"{arguments[0]}.log"
+        self.log = folder / f"{log_name or arguments[0]}.log"
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(**_call(arguments, settings, folder), stdout=log, stderr=log)
         # The pipe closes when we die, however we die; a line through it means that all is well.
@@ -64,6 +80,12 @@ class Service:
         """Raises RelayError, which names the log, when the process has ended."""
         if (code := self._process.poll()) is not None:
             raise RelayError(f"{self.name} ended with {code} before its time.", f"See {self.log}")
+
+    def stay(self) -> None:
+        """Until Ctrl-C; a session of its own keeps that from the command. RelayError when it ends by itself."""
+        with suppress(KeyboardInterrupt):
+            self._process.wait()
+            self.require_running()
 
     def announced(self) -> tuple[str, dict[str, str]]:
         """The URL and the ``export`` lines that the sandbox says it is reached by."""

@@ -13,11 +13,12 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from relay.demo.books import Books, count_by_status, held_by, read_books
-from relay.demo.commands import PATIENCE_SECONDS, Service, run
+from relay.demo.commands import PATIENCE_SECONDS, Service, finished, started
 from relay.demo.queries import QUERIES
-from relay.demo.reconciliation import reconcile
+from relay.demo.reconciliation import BookCheck, reconcile
 from relay.demo.shop import NO_SUCH_STATUS, Shop
-from relay.demo.telling import counted, indented, progress, say, shell_line, table, title
+from relay.demo.telling import counted, indented, progress, say, table, title
+from relay.demo.tour import deliver_rush, require_pages, show_pages
 from relay.embedded import EmbeddedPostgres
 from relay.errors import RelayError
 
@@ -31,18 +32,21 @@ FAULTS = [f"refuse={NO_SUCH_STATUS}", "throttle=1@#6", "cut-after@#12", "cut-bef
 SETTINGS = {"RELAY_METRICS_PORT": "0", "RELAY_RETRY_BASE_SECONDS": "0.2", "RELAY_RETRY_MAX_SECONDS": "1"}
 
 
-def run_demo(folder: Path = Path(".relay-demo"), *, psql: bool = False) -> None:
+def run_demo(folder: Path = Path(".relay-demo"), *, psql: bool = False, dashboard: bool = False) -> None:
     """Run the demo in ``folder``, or with ``psql`` look into what the last one left there.
 
-    Raises RelayError when anything does not add up; whatever was started is ended then too.
+    With ``dashboard`` there is a rush more, and the pages stay until Ctrl-C. Raises RelayError when anything does not
+    add up; whatever was started is ended then too.
     """
     folder = folder.resolve()
     if psql:
         return _look_inside(folder)
-    return _run(folder)
+    if dashboard:
+        require_pages()
+    return _run(folder, dashboard=dashboard)
 
 
-def _run(folder: Path) -> None:
+def _run(folder: Path, *, dashboard: bool) -> None:
     with ExitStack() as stack:
         title("PostgreSQL, a platform in trouble, a relay")
         server = stack.enter_context(EmbeddedPostgres(folder))
@@ -53,24 +57,32 @@ def _run(folder: Path) -> None:
         stack.callback(engine.dispose)
         say("\n".join(f"  export {name}={shlex.quote(value)}" for name, value in settings.items()))
         faults = [part for fault in FAULTS for part in ("--fault", fault)]
-        platform = stack.enter_context(_started(["sandbox", "--port", "0", *faults], settings, folder))
-        _finished(["migrate"], settings, folder)
+        platform = stack.enter_context(started(["sandbox", "--port", "0", *faults], settings, folder))
+        finished(["migrate"], settings, folder)
         url, exports = platform.announced()
         say("\n".join(f"  export {name}={value}" for name, value in exports.items()))
         settings |= exports
-        worker = stack.enter_context(_started(RUN, settings, folder))
+        worker = stack.enter_context(started(RUN, settings, folder))
 
         shop = Shop(engine)
         _trade(shop, engine, url, [platform, worker])
         worker.stop()
+        begun = deliver_rush(shop, settings, folder, TRANSACTIONS) if dashboard else TRANSACTIONS
         books = read_books(engine, url)
-        platform.stop()
-        say("  The worker and the platform were sent SIGTERM: both ended with 0.")
-        _finished(["status"], settings, folder)
-        _show_checks(shop, books)
+        if not dashboard:
+            platform.stop()
+            say("  The worker and the platform were sent SIGTERM: both ended with 0.")
+        finished(["status"], settings, folder)
+        checks = reconcile(shop, books, begun)
+        _show_checks(checks, books)
         _show_queries(engine, books)
         _show_the_way(folder)
-        _require(shop, books)
+        _require(checks)
+        if dashboard:
+            show_pages(shop, engine, settings, folder, begun)
+            platform.stop()
+        else:
+            say(f"See it in a browser: relay demo --dashboard{_folder_option(folder)}")
 
 
 def _recreate_database(server: EmbeddedPostgres) -> str:
@@ -80,16 +92,6 @@ def _recreate_database(server: EmbeddedPostgres) -> str:
         connection.execute(text(f"drop database if exists {DATABASE} with (force)"))
         connection.execute(text(f"create database {DATABASE}"))
     return server.url(DATABASE)
-
-
-def _started(arguments: list[str], settings: dict[str, str], folder: Path) -> Service:
-    say(shell_line(arguments, background=True))
-    return Service(arguments, settings, folder)
-
-
-def _finished(arguments: list[str], settings: dict[str, str], folder: Path) -> None:
-    say(shell_line(arguments))
-    say(indented(run(arguments, settings, folder)))
 
 
 def _trade(shop: Shop, engine: Engine, url: str, services: list[Service]) -> None:
@@ -122,9 +124,8 @@ def _report(shop: Shop, engine: Engine, url: str, services: list[Service]) -> in
     return pending
 
 
-def _show_checks(shop: Shop, books: Books) -> None:
+def _show_checks(checks: list[BookCheck], books: Books) -> None:
     title("Does it add up?")
-    checks = reconcile(shop, books, TRANSACTIONS)
     rows = ((check.what, check.sums, "ok" if check.holds else "WRONG") for check in checks)
     say(indented(table(("what", "in numbers", ""), rows)))
     unknown, twice = books.touched("unknown"), books.twice()
@@ -151,13 +152,16 @@ def _show_queries(engine: Engine, books: Books) -> None:
 
 def _show_the_way(folder: Path) -> None:
     title("Look for yourself")
-    here = "" if folder == Path(".relay-demo").resolve() else f" --folder {shlex.quote(str(folder))}"
-    say(f"  relay demo --psql{here}")
+    say(f"  relay demo --psql{_folder_option(folder)}")
     say(f"  What the processes said: {folder}/run.log, sandbox.log")
 
 
-def _require(shop: Shop, books: Books) -> None:
-    wrong = [check for check in reconcile(shop, books, TRANSACTIONS) if not check.holds]
+def _folder_option(folder: Path) -> str:
+    return "" if folder == Path(".relay-demo").resolve() else f" --folder {shlex.quote(str(folder))}"
+
+
+def _require(checks: list[BookCheck]) -> None:
+    wrong = [check for check in checks if not check.holds]
     if wrong:
         raise RelayError("It does not add up: " + "; ".join(f"{check.what}: {check.sums}" for check in wrong))
     say("\nEverything adds up.")

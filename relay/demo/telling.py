@@ -43,6 +43,11 @@ def indented(text: str, by: int = 2) -> str:
     return "\n".join(f"{' ' * by}{line}".rstrip() for line in text.strip("\n").splitlines())
 
 
+def folded(text: str) -> str:
+    """The text in lines that fit a terminal."""
+    return textwrap.fill(text, 96, break_on_hyphens=False)
+
+
 def counted(number: int, what: str) -> str:
     """ "1 call", "3 calls"."""
     return f"{number} {what}{'' if number == 1 else 's'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 from sqlalchemy import create_engine, text
 
@@ -70,7 +72,8 @@ def require_good_end(demo: RelayProcess) -> None:
     assert twice is not None
     assert int(twice[1]) - 267 == int(twice[2]) == int(twice[3]) > 0
     assert len(re.findall(r" ok$", said, re.MULTILINE)) == CHECKS
-    assert demo.stdout[-1] == "Everything adds up."
+    assert demo.stdout[-2] == "Everything adds up."
+    assert re.fullmatch(r"See it in a browser: relay demo --dashboard --folder \S+", demo.stdout[-1])
     assert "\x1b" not in said
 
 
@@ -103,6 +106,39 @@ def test_ctrl_c_ends_everything_that_was_started(execute_relay: StartRelay, fold
     assert len(processes_of(folder)) > 3
     demo.send_signal(signal.SIGINT)
     assert demo.wait() == 130, demo.report()
+    assert processes_of(folder) == []
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_the_dashboard_shows_the_story_and_what_is_left_can_be_done(execute_relay: StartRelay, folder: Path) -> None:
+    demo = execute_relay("demo", "--dashboard", "--folder", str(folder))
+    url = demo.wait_for_line(r"^(http://127\.0\.0\.1:\d+)/$", "stdout", 60)[1]
+    said = "\n".join(demo.stdout)
+    assert "416 done + 4 failed = 420" in said
+    assert len(re.findall(r" ok$", said, re.MULTILINE)) == CHECKS
+    links = {link.removeprefix(url) for link in re.findall(r"^    (http\S+)$", said, re.MULTILINE)}
+    assert {"/", "/failures", "/pauses", "/duplicates"} < links
+    with httpx.Client(base_url=url, trust_env=False) as browser:
+        pages = {link: browser.get(link) for link in links}
+        assert {page.status_code for page in pages.values()} == {200}
+        calls = [browser.get(f"/api{link}").json()["call"] for link in links if link.startswith("/calls/")]
+        assert {call["line"]["outcome"] for call in calls} == {"rejected", "unknown", "partial"}
+        assert max(len(call["positions"]) for call in calls) == 50
+        assert "relay resume --account default" in pages["/"].text
+        exports = re.findall(r"^  export (RELAY_DATABASE_URL)=(\S+)$", said, re.MULTILINE)
+        resumed = execute_relay(
+            "resume",
+            "--account",
+            "default",
+            "--reason",
+            "counted",
+            env={name: shlex.split(value)[0] for name, value in exports},
+        )
+        assert resumed.wait() == 0, resumed.report()
+        eventually(lambda: browser.get("/api/messages?state=pending").json()["items"] == [], 20)
+    demo.send_signal(signal.SIGINT)
+    assert demo.wait() == 0, demo.report()
+    assert demo.stdout[-1] == f"{url}/"
     assert processes_of(folder) == []
 
 
