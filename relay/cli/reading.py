@@ -71,7 +71,9 @@ def _show_status(asked: tuple[Status, Throughput, Throughput], as_json: bool) ->
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @click.option("--after", type=click.IntRange(1, _LARGEST_ID), metavar="ID", help="Go on below this message.")
 @json_option
-def list_messages(limit: int, after: int | None, as_json: bool, **wanted: Any) -> None:
+def list_messages(
+    status: str | None, since: timedelta | None, limit: int, after: int | None, as_json: bool, **wanted: Any
+) -> None:
     """List messages, the newest first."""
     from relay import reports
     from relay.assembly.database import opened
@@ -79,14 +81,22 @@ def list_messages(limit: int, after: int | None, as_json: bool, **wanted: Any) -
 
     settings = load_for(FOR_TABLES)
     with opened(settings, who=verb_in_use(), any_text=True) as database, database.reading() as connection:
-        lines, following = reports.messages(connection, reports.Filter(**wanted), limit=limit, after=after)
+        begins = None if since is None else reports.now(connection) - since
+        search = reports.Search(status, since=begins, **wanted)
+        found = reports.find(connection, search, reports.Cursor((after,) if after else None), limit=limit)
+    following = found.older[0] if found.older else None
     if as_json:
-        print_json({"items": lines, "next": following})
+        print_json({"items": found.lines, "next": following})
         return
-    heads = [field.name for field in fields(reports.MessageLine) if field.name != "held"]
-    rows = (asdict(line) | ({"status": "held"} if line.held else {}) for line in lines)
+    heads = [field.name for field in fields(reports.FoundMessage) if field.name not in ("held", "archived")]
+    rows = (asdict(line) | ({"status": "held"} if line.held else {}) for line in found.lines)
     print_table(heads, ([row[name] for name in heads] for row in rows))
-    if following is not None:
+    if found.looked_to is not None:
+        say(
+            f"looked at {reports.MOST_LOOKED:,} messages, down to {following}; to look at more: --after {following}",
+            err=True,
+        )
+    elif following is not None:
         say(f"more: --after {following}", err=True)
 
 

@@ -58,7 +58,6 @@ from relay.reports.keys import (
     blocked_counts,
     blocked_keys,
 )
-from relay.reports.listing import Filter, MessageLine, messages
 from relay.reports.past import (
     LedgerLine,
     PastPause,
@@ -117,11 +116,9 @@ __all__ = [
     "Cursor",
     "FailedCode",
     "FailureCount",
-    "Filter",
     "FoundMessage",
     "LedgerLine",
     "MaskedContent",
-    "MessageLine",
     "MessageReport",
     "OpenCalls",
     "PastPause",
@@ -151,7 +148,6 @@ __all__ = [
     "ledger_of_message",
     "masked_content",
     "message",
-    "messages",
     "now",
     "of_dedupe_key",
     "one_call",

@@ -14,7 +14,6 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from relay.reports.listing import MessageLine
 from relay.reports.stretches import NEWEST, Cursor, Stretch, cut
 from relay.sql import run
 
@@ -37,13 +36,24 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundMessage(MessageLine):
+class FoundMessage:
     """``available_at`` None: held, or due since ever. ``archived``: moved out of the outbox."""
 
+    id: int
+    status: str
+    topic: str
+    account: str
+    ordering_key: str | None
+    attempts: int
+    error_code: str | None
+    created_at: datetime
+    available_at: datetime | None
+    finished_at: datetime | None
+    held: bool = False
     archived: bool = False
 
 
-_COLUMNS = ", ".join(field.name for field in fields(MessageLine))
+_COLUMNS = ", ".join(field.name for field in fields(FoundMessage) if field.name != "archived")
 _LINES = """
 select <columns>, false as archived from {schema}.read_outbox where id = any (cast(:ids as bigint[]))
 union all

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from relay import reports
 from relay.operators import archive
-from relay.reports import Filter
+from relay.reports import Cursor, Search
 from tests.docs.markdown import ROOT, blocks
 from tests.fixtures.database import Server
 from tests.fixtures.hostile import PLANS
@@ -138,17 +139,21 @@ def operators(full: Connection, postgres: Server) -> Iterator[Engine]:
     roles.drop()
 
 
-FILTERS = [
-    Filter(),
-    Filter(status="pending"),
-    Filter(status="pending", account="default", ordering_key="60"),
-    Filter(status="pending", topic="other"),
-    Filter(status="failed"),
-    Filter(status="failed", error_code="isv.x"),
-    Filter(status="failed", topic="other", account="shop"),
-    Filter(status="done"),
-    Filter(since=timedelta(minutes=10)),
-    Filter(since=timedelta(minutes=10), topic="other"),
+SEARCHES = [
+    Search(),
+    Search("pending"),
+    Search("pending", account="default", ordering_key="60"),
+    Search("pending", topic="other"),
+    Search("held"),
+    Search("failed"),
+    Search("failed", error_code="isv.x"),
+    Search("failed", topic="other", account="shop"),
+    Search("failed", ordering_key="order-50"),
+    Search("done"),
+    Search("done", topic="other"),
+    Search(topic="other"),
+    Search(account="shop", ordering_key="order-50"),
+    Search(error_code="isv.x"),
 ]
 ASKED: dict[str, Callable[[Connection], Any]] = {
     "status": reports.status,
@@ -157,15 +162,26 @@ ASKED: dict[str, Callable[[Connection], Any]] = {
         connection, connection.scalar(text("select max(id) from relay.audit_failure"))
     ),
     "show, pending": lambda connection: reports.message(connection, FINISHED + 1),
-} | {
-    f"list {wanted}": lambda connection, wanted=wanted: reports.messages(connection, wanted, limit=50)
-    for wanted in FILTERS
-}
+    "list --since": lambda connection: _listed(connection, _lately(connection)),
+    "list --since --topic": lambda connection: _listed(connection, replace(_lately(connection), topic="other")),
+} | {f"list {wanted}": lambda connection, wanted=wanted: _listed(connection, wanted) for wanted in SEARCHES}
+
+
+def _listed(connection: Connection, wanted: Search) -> Any:
+    """As relay list asks, whatever --after says."""
+    return [reports.find(connection, wanted, at) for at in (Cursor(), Cursor((FINISHED // 2,)))]
+
+
+def _lately(connection: Connection) -> Search:
+    return Search(since=reports.now(connection) - timedelta(minutes=10))
 
 
 @pytest.mark.parametrize("asked", ASKED)
-def test_what_an_operator_asks_leaves_finished_rows_alone(operators: Engine, asked: str) -> None:
+def test_what_an_operator_asks_leaves_finished_rows_alone(
+    operators: Engine, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each statement is explained as this login, where it is run."""
+    monkeypatch.setattr("relay.reports.search.MOST_LOOKED", FEW // 2)
     plans: list[dict[str, Any]] = []
 
     def explain(_: Any, cursor: Any, statement: str, parameters: Any, *__: Any) -> None:

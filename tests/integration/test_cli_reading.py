@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from relay import reports
 from relay.cli.verbs import relay
 from relay.outbox import add
-from relay.reports import Filter
+from relay.reports import Search
 from relay.revisions import HEAD, REVISIONS
 
 Relay = Callable[..., Result]
@@ -197,16 +197,16 @@ def test_list_goes_through_pages_newest_first(run: Relay, engine: Engine) -> Non
 @pytest.mark.parametrize(
     ("wanted", "found"),
     [
-        (Filter(), [4, 3, 2, 1]),
-        (Filter(status="failed"), [4]),
-        (Filter(topic="b"), [2]),
-        (Filter(account="shop"), [3]),
-        (Filter(ordering_key="k"), [3, 2]),
-        (Filter(error_code="isv.x"), [4]),
-        (Filter(status="pending", ordering_key="k", topic="b"), [2]),
+        (Search(), [4, 3, 2, 1]),
+        (Search("failed"), [4]),
+        (Search(topic="b"), [2]),
+        (Search(account="shop"), [3]),
+        (Search(ordering_key="k"), [3, 2]),
+        (Search(error_code="isv.x"), [4]),
+        (Search("pending", ordering_key="k", topic="b"), [2]),
     ],
 )
-def test_list_filters(engine: Engine, wanted: Filter, found: list[int]) -> None:
+def test_list_filters(engine: Engine, wanted: Search, found: list[int]) -> None:
     with engine.begin() as connection:
         ids = [
             insert(connection),
@@ -214,9 +214,9 @@ def test_list_filters(engine: Engine, wanted: Filter, found: list[int]) -> None:
             insert(connection, account="'shop'", ordering_key="'k'"),
             insert(connection, status="'failed'", finished_at="now()", error_code="'isv.x'"),
         ]
-        lines, following = reports.messages(connection, wanted, limit=10)
-    assert [line.id for line in lines] == [ids[number - 1] for number in found]
-    assert following is None
+        listed = reports.find(connection, wanted, limit=10)
+    assert [line.id for line in listed.lines] == [ids[number - 1] for number in found]
+    assert listed.older is None
 
 
 def test_list_since(run: Relay, engine: Engine) -> None:
@@ -225,6 +225,21 @@ def test_list_since(run: Relay, engine: Engine) -> None:
         insert(connection, created_at="now() - interval '1 hour'")
     items = json.loads(run("list", "--since", "2h", "--json").stdout)["items"]
     assert [item["id"] for item in items] == ["2"]
+
+
+def test_list_says_how_far_it_looked_where_no_index_leads(
+    run: Relay, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.reports.search.MOST_LOOKED", 2)
+    monkeypatch.setattr(reports, "MOST_LOOKED", 2)
+    with engine.begin() as connection:
+        rare, *_ = [insert(connection, topic=topic) for topic in ("'rare'", "'t'", "'t'", "'t'")]
+    first = json.loads(run("list", "--topic", "rare", "--json").stdout)
+    assert first == {"items": [], "next": "3"}
+    said = run("list", "--topic", "rare").stderr
+    assert said == "looked at 2 messages, down to 3; to look at more: --after 3\n"
+    second = json.loads(run("list", "--topic", "rare", "--after", "3", "--json").stdout)
+    assert [item["id"] for item in second["items"]] == [str(rare)]
 
 
 def test_list_for_people_is_aligned_and_says_how_to_go_on(run: Relay, engine: Engine) -> None:

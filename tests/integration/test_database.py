@@ -42,7 +42,7 @@ def test_reports_and_actions_are_about_the_schema_that_was_said_once(host: Engin
     ours, other = Database(host, SCHEMA), Database(host)
     with ours.reading() as connection:
         assert reports.status(connection).pending == 1
-        assert [line.id for line in reports.messages(connection, reports.Filter(), limit=5)[0]] == [2, 1]
+        assert [line.id for line in reports.find(connection, reports.Search()).lines] == [2, 1]
     moved = archive.archive(ours.engine.begin, timedelta(0), actor="a", reason="r")
     assert sum(one.messages for one in moved) == 1
     with ours.operating() as engine, engine.begin() as connection:
@@ -50,7 +50,7 @@ def test_reports_and_actions_are_about_the_schema_that_was_said_once(host: Engin
     with ours.snapshot() as connection:
         assert len(list(archive.months(connection))) == 1
     with other.reading() as connection:
-        assert reports.messages(connection, reports.Filter(), limit=5) == ([], None)
+        assert reports.find(connection, reports.Search()).lines == ()
         assert list(archive.months(connection)) == []
 
 
