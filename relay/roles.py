@@ -211,8 +211,10 @@ grant execute on function {schema}.latest_messages(integer) to {auditor}, {opera
 grant execute on function {schema}.retry(bigint[], text), {schema}.discard(bigint[], text),
     {schema}.pause_scope(text, timestamptz, text), {schema}.resume_scope(text, text),
     {schema}.find(text, text, text, text, text, text, interval, interval, bigint), {schema}.why_not(text, bigint[]),
-    {schema}.retry(bigint[], text, text, json, double precision), {schema}.discard(bigint[], text, text, json),
-    {schema}.pause_scope(text, timestamptz, text, text, json), {schema}.resume_scope(text, text, text, json)
+    {schema}.retry(bigint[], text, text, json, double precision, bigint[]),
+    {schema}.discard(bigint[], text, text, json, bigint[]),
+    {schema}.pause_scope(text, timestamptz, text, text, json, timestamptz),
+    {schema}.resume_scope(text, text, text, json, timestamptz)
     to {operator};
 
 grant select on {schema}.audit_backlog to {metrics};

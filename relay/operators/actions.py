@@ -8,7 +8,9 @@ who may call those needs no right on a table. What stays true:
 - done is final, and nothing is marked done here: only an answer of the platform proves that;
 - what is archived stays as it is, but that its content can be removed and read like any other;
 - a message without its content is never sent;
-- whatever is not changed is named, with the reason why not; where nothing was changed, nothing is recorded.
+- whatever is not changed is named, with the reason why not; where nothing was changed, nothing is recorded;
+- who gives back what was seen (``versions`` of messages, the ``since`` of a pause) changes that or nothing: what
+  somebody else has changed meanwhile is left alone, and an attempt at messages is recorded all the same.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row
 
@@ -33,6 +35,8 @@ from relay.sql import run
 from relay.texts import UnusableText, secret
 
 Verb = Literal["retry", "discard", "redact"]
+Seen = datetime | Literal["-infinity"]
+SAW_NONE: Final = "-infinity"  # as the ``seen`` of a pause: none was in force
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +55,24 @@ class ActionFilter:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What would be changed. ``oldest_seconds`` counts from the insert."""
+    """What would be changed. ``oldest_seconds`` counts from the insert.
+
+    ``versions``: of each of ``changing``, in its order. Given back with these ids, they are changed as they were seen.
+    """
 
     changing: tuple[int, ...]
     skipped: Mapping[int, str]
     oldest_seconds: float | None
     ordering_keys: int
+    versions: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """``skipped``: message id → why not. ``action``: id of the ledger row, None where nothing was changed."""
+    """``skipped``: message id → why not. ``action``: id of the ledger row.
+
+    None where nothing was changed, unless by versions: that somebody else came first is in the ledger, too.
+    """
 
     changed: tuple[int, ...]
     skipped: Mapping[int, str]
@@ -70,11 +81,15 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class PauseInForce:
-    """``until`` None: until a person resumes it. In the reason personal data is masked."""
+    """``until`` None: until a person resumes it. In the reason personal data is masked.
+
+    ``since`` tells it from any other pause of the scope.
+    """
 
     until: datetime | None
     reason: str
     by: str
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,31 +124,44 @@ def preview(connection: Connection, verb: Verb, ids: Sequence[int]) -> Preview:
     skipped = {one.id: one.why_not for one in seen if one.why_not is not None}
     keys = {(one.account, one.ordering_key) for one in rest if one.ordering_key is not None}
     oldest = max((one.age_seconds for one in rest), default=None)
-    return Preview(tuple(one.id for one in rest), skipped, oldest, len(keys))
+    versions = tuple(one.version for one in rest)
+    return Preview(tuple(one.id for one in rest), skipped, oldest, len(keys), versions)
 
 
-def retry(connection: Connection, ids: Sequence[int], order: Order, *, per_second: float | None = None) -> Changed:
+def retry(
+    connection: Connection,
+    ids: Sequence[int],
+    order: Order,
+    *,
+    per_second: float | None = None,
+    versions: Sequence[int] | None = None,
+) -> Changed:
     """Make failed and held messages due: now, or spread over time in id order, ``per_second`` of them a second.
 
     ``attempts`` starts at 0 again, so that the whole schedule of retries lies before the message; what happened before
     stays in ``relay.attempt``. A message with an ordering key may be accepted after later ones of its key.
+    ``versions``: those of the ids, in their order, as :func:`preview` gave them; what has another one is left alone.
     """
     if per_second is not None and not 0 < per_second < math.inf:
         raise RelayError(
             f"{per_second:g} messages a second is no rate.", "Give a number above 0, or None: all at once."
         )
-    told = {"ids": list(ids), "per_second": per_second, **parameters(order)}
+    told = {**_seen(ids, versions), "per_second": per_second, **parameters(order)}
     with acting(connection, "no message is retried, nothing was changed"):
         return _changed(run(connection, sql.RETRY, **told).one())
 
 
-def discard(connection: Connection, ids: Sequence[int], order: Order) -> Changed:
+def discard(
+    connection: Connection, ids: Sequence[int], order: Order, *, versions: Sequence[int] | None = None
+) -> Changed:
     """Close messages as failed with ``relay.discarded`` and the reason; those that had failed keep when they did.
 
     This is also how a held message ends that the platform turned out to have: ``done`` needs the platform's own proof.
+    ``versions`` as for :func:`retry`.
     """
+    told = {**_seen(ids, versions), **parameters(order)}
     with acting(connection, "no message is discarded, nothing was changed"):
-        return _changed(run(connection, sql.DISCARD, ids=list(ids), **parameters(order)).one())
+        return _changed(run(connection, sql.DISCARD, **told).one())
 
 
 def redact(connection: Connection, ids: Sequence[int], order: Order) -> Changed:
@@ -199,17 +227,21 @@ def pauses_in_force(
 
 
 def pause(
-    connection: Connection, scope: str, order: Order, *, lasting: timedelta | None = None
-) -> tuple[datetime | None, int]:
+    connection: Connection, scope: str, order: Order, *, lasting: timedelta | None = None, seen: Seen | None = None
+) -> tuple[datetime | None, int | None]:
     """Pause ``account:NAME`` or ``app:KEY``, for that long or until resumed, instead of any pause there is.
 
     Gives back when it ends and the id of the ledger row. Calls in flight go on. Raises RelayError for what no message
     can have, which would be paused for nothing.
+
+    ``seen``: the ``since`` of the pause that shall be replaced, or SAW_NONE. Does another one stand there, or has
+    somebody ended that one, nothing is done, and None is given back twice.
     """
     require_possible(scope)
+    told = {"scope": scope, "lasting": lasting, "seen": seen, **parameters(order)}
     with acting(connection, f"{escaped(scope)} is not paused by this, nothing was changed"):
-        row = run(connection, sql.PAUSE, scope=scope, lasting=lasting, **parameters(order)).one()
-    return row.until, row.action
+        row = run(connection, sql.PAUSE, **told).one()
+    return (None, None) if row.action is None else (row.until, row.action)
 
 
 def require_possible(scope: str) -> None:
@@ -226,17 +258,41 @@ def require_possible(scope: str) -> None:
         raise RelayError(f"{json.dumps(scope)} names no app key.", "Look it up: relay status, or your settings.")
 
 
-def resume(connection: Connection, scope: str, order: Order) -> int | None:
-    """End a pause, a person's or a worker's; the id of the ledger row, or None where nothing was paused."""
-    return resume_all(connection, [scope], order).get(scope)
+def resume(connection: Connection, scope: str, order: Order, *, seen: datetime | None = None) -> int | None:
+    """End a pause, a person's or a worker's; the id of the ledger row, or None where nothing was paused.
+
+    ``seen``: the ``since`` of the pause that is meant; None also where another one stands there now.
+    """
+    return resume_all(connection, [scope], order, seen=None if seen is None else {scope: seen}).get(scope)
 
 
-def resume_all(connection: Connection, scopes: Sequence[str], order: Order) -> dict[str, int]:
-    """The same of many, all or none: scope → id of its ledger row. What was not paused is left out."""
+def resume_all(
+    connection: Connection, scopes: Sequence[str], order: Order, *, seen: Mapping[str, datetime] | None = None
+) -> dict[str, int]:
+    """The same of many, all or none: scope → id of its ledger row. What was not paused is left out.
+
+    ``seen``: of each scope the ``since`` of the pause that is meant; what is paused anew is left out as well.
+    """
+    named = list(dict.fromkeys(scopes))
+    if seen is not None and (unseen := [scope for scope in named if scope not in seen]):
+        raise RelayError(
+            f"Of {escaped(unseen[0])} is not said which pause was seen.",
+            "Give the since of each pause, as pauses_in_force tells it; or no seen at all.",
+        )
+    told = {"scopes": named, "seen": [seen[scope] if seen is not None else None for scope in named]}
     alone = f"{escaped(scopes[0])} is not resumed, nothing was changed" if len(scopes) == 1 else None
     with acting(connection, alone or "no more is resumed, nothing was changed but what is in the ledger"):
-        rows = run(connection, sql.RESUME, scopes=list(scopes), **parameters(order)).all()
+        rows = run(connection, sql.RESUME, **told, **parameters(order)).all()
     return {row.scope: row.action for row in rows if row.action is not None}
+
+
+def _seen(ids: Sequence[int], versions: Sequence[int] | None) -> dict[str, list[int] | None]:
+    if versions is not None and len(versions) != len(ids):
+        raise RelayError(
+            f"{len(ids)} ids and {len(versions)} versions were given.",
+            "Give the changing and the versions of one preview; or no versions at all.",
+        )
+    return {"ids": list(ids), "versions": None if versions is None else list(versions)}
 
 
 def _changed(row: Row[Any]) -> Changed:

@@ -14,36 +14,40 @@ select {schema}.find(:verb, :status, :error_code, :topic, :account, :ordering_ke
 
 # One row for each id given, also for those that nobody knows.
 WHY_NOT = """
-select id, why_not, account, ordering_key, age_seconds from {schema}.why_not(:verb, cast(:ids as bigint[]))
+select id, why_not, account, ordering_key, age_seconds, version from {schema}.why_not(:verb, cast(:ids as bigint[]))
 """
 
 RETRY = """
 select changed, left_alone, why_not, action
-from {schema}.retry(cast(:ids as bigint[]), :reason, :actor, cast(:selection as json), :per_second)
+from {schema}.retry(cast(:ids as bigint[]), :reason, :actor, cast(:selection as json), :per_second,
+    cast(:versions as bigint[]))
 """
 
 DISCARD = """
 select changed, left_alone, why_not, action
-from {schema}.discard(cast(:ids as bigint[]), :reason, :actor, cast(:selection as json))
+from {schema}.discard(cast(:ids as bigint[]), :reason, :actor, cast(:selection as json), cast(:versions as bigint[]))
 """
 
 # Through the view, for logins that may read no table.
 PAUSES_IN_FORCE = """
-select scope, until, reason, by from {schema}.audit_pause
+select scope, until, reason, by, since from {schema}.audit_pause
 where in_force and (cast(:scopes as text[]) is null or scope = any (cast(:scopes as text[])))
   and (cast(:error_code as text) is null or error_code = cast(:error_code as text))
 order by scope
 """
 
 PAUSE = """
-select until, {schema}.pause_scope(:scope, until, :reason, :actor, cast(:selection as json)) as action
+select until, {schema}.pause_scope(:scope, until, :reason, :actor, cast(:selection as json),
+    cast(:seen as timestamptz)) as action
 from (select now() + cast(:lasting as interval) as until) as pause
 """
 
 # In an order that all keep, so that nobody waits for who waits for them.
 RESUME = """
-select scope, {schema}.resume_scope(scope, :reason, :actor, cast(:selection as json)) as action
-from (select distinct scope from unnest(cast(:scopes as text[])) as v (scope) order by scope offset 0) as named
+select scope, {schema}.resume_scope(scope, :reason, :actor, cast(:selection as json), seen) as action
+from (
+    select scope, seen from unnest(cast(:scopes as text[]), cast(:seen as timestamptz[])) as v (scope, seen)
+    order by scope offset 0) as named
 """
 
 # The messages that may be redacted, locked, and those that are left alone.

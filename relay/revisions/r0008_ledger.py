@@ -1,15 +1,15 @@
 """Revision 0008, a ledger that cannot be talked into anything. Frozen once released: never edit, add one.
 
 What an act was comes from the act itself: its time, its scope, its end, how many messages were named and which were
-left alone. The words of the caller are kept beside it, as ``stated``. All ids are kept, ten thousand a row. Masks leave
-a row whoever changes them, and so does each start of a worker; a pause that ended or was replaced is kept in
-``pause_past``, which nobody writes but the trigger. Transactions of the ledger are known, so that what was committed
-late is found by whoever looked before.
+left alone (the acts on messages and pauses are in ``r0008_orders``). The words of the caller are kept beside it, as
+``stated``. All ids are kept, ten thousand a row. Masks leave a row whoever changes them, and so does each start of a
+worker; a pause that ended or was replaced is kept in ``pause_past``, which nobody writes but the trigger. Transactions
+of the ledger are known, so that what was committed late is found by whoever looked before.
 """
 
 from __future__ import annotations
 
-from relay.revisions import r0004_views, r0007_orders, r0007_rules
+from relay.revisions import r0004_views, r0007_rules
 
 LEDGER = (
     "alter table {schema}.action alter column at set default clock_timestamp()",
@@ -67,129 +67,6 @@ LEDGER = (
     $body$
     """,
     "revoke execute on function {schema}.true_selection(text[], json[], json) from public",
-)
-
-_TRUE_MESSAGES = """true_selection(
-            array['given', 'changed', 'left_alone', <name>],
-            array[to_json(cardinality(ids)), to_json(cardinality(changed)),
-                to_json(nullif(left_alone[1 : 10000], '{}')), <fact>],
-            selection)"""
-# Why a message had failed goes with its error; one that was never in a call has no attempt that tells it.
-_TRUE_RETRY = _TRUE_MESSAGES.replace("<name>", "'per_second'").replace("<fact>", "to_json(per_second)")
-_TRUE_DISCARD = _TRUE_MESSAGES.replace("<name>", "'was'").replace("<fact>", "was")
-
-ORDERS = (
-    r"""
-    create or replace function {schema}.retry(
-        ids bigint[], reason text, actor text, selection json, per_second double precision,
-        out changed bigint[], out left_alone bigint[], out why_not text[], out action bigint
-    ) language plpgsql security definer set search_path = pg_catalog, {schema}, pg_temp as $body$
-    declare
-        moment timestamptz;
-    begin
-        if per_second <= 0 or per_second >= 'infinity' then
-            raise exception using
-                errcode = 'invalid_parameter_value',
-                message = 'per_second must be a number and more than 0';
-        end if;
-        if per_second * 3155760000.0 < cardinality(ids) then
-            raise exception using
-                errcode = 'invalid_parameter_value',
-                message = 'with so low a per_second the last message would be due in more than a hundred years';
-        end if;
-        select m.chosen, m.left_alone, m.why_not into changed, left_alone, why_not
-        from lock_messages('retry', ids) as m;
-        if changed = '{}' then
-            return;
-        end if;
-        moment := clock_timestamp();
-        update outbox o set status = 'pending', attempts = 0, call_id = null, result_index = null, finished_at = null,
-            available_at = moment + make_interval(secs => coalesce((named.position - 1) / per_second, 0))
-        from unnest(changed) with ordinality as named (id, position)
-        where o.id = named.id;
-        action := record_action('retry', actor, reason, <true>, changed, cardinality(changed));
-    end
-    $body$
-    """.replace("<true>", _TRUE_RETRY),
-    r"""
-    create or replace function {schema}.discard(
-        ids bigint[], reason text, actor text, selection json,
-        out changed bigint[], out left_alone bigint[], out why_not text[], out action bigint
-    ) language plpgsql security definer set search_path = pg_catalog, {schema}, pg_temp as $body$
-    declare
-        moment timestamptz;
-        was json;
-    begin
-        select m.chosen, m.left_alone, m.why_not into changed, left_alone, why_not
-        from lock_messages('discard', ids) as m;
-        if changed = '{}' then
-            return;
-        end if;
-        moment := clock_timestamp();
-        select json_object_agg(w.code, w.ids order by w.code) into was
-        from (
-            select left(o.error_code, 200) as code, json_agg(o.id order by o.id) as ids
-            from outbox o
-            where o.id = any (changed[1 : 10000]) and o.error_code is not null
-            group by 1) as w;
-        update outbox o set status = 'failed', error_code = 'relay.discarded', error_message = reason,
-            finished_at = coalesce(o.finished_at, moment)
-        where o.id = any (changed);
-        action := record_action('discard', actor, reason, <true>, changed, cardinality(changed));
-    end
-    $body$
-    """.replace("<true>", _TRUE_DISCARD),
-    r"""
-    create or replace function {schema}.pause_scope(
-        scope text, until timestamptz, reason text, actor text, selection json
-    ) returns bigint language plpgsql security definer set search_path = pg_catalog, {schema}, pg_temp as $body$
-    begin
-        if until = 'infinity' then
-            until := null;
-        end if;
-        if until < now() or until >= timestamp '9999-12-31' at time zone 'UTC' then
-            raise exception using
-                errcode = 'invalid_parameter_value',
-                message = 'a pause must end between now and the year 9999',
-                hint = 'null: until somebody resumes it.';
-        end if;
-        insert into pause (scope, until, reason, by) values (scope, until, reason, actor)
-        on conflict on constraint pause_pkey do update set until = excluded.until, reason = excluded.reason,
-            error_code = null, credential = null, since = excluded.since, by = excluded.by;
-        return record_action('pause', actor, reason,
-            true_selection(array['scope', 'until'], array[to_json(scope), to_json(until)], selection), null, 0);
-    end
-    $body$
-    """,
-    r"""
-    create or replace function {schema}.resume_scope(scope text, reason text, actor text, selection json)
-        returns bigint language plpgsql security definer set search_path = pg_catalog, {schema}, pg_temp as $body$
-    declare
-        ended pause;
-    begin
-        delete from pause p where p.scope = resume_scope.scope and (p.until is null or p.until > now())
-        returning * into ended;
-        if not found then
-            return null;
-        end if;
-        return record_action('resume', actor, reason,
-            true_selection(array['scope', 'until', 'since', 'by'],
-                array[to_json(scope), to_json(ended.until), to_json(ended.since), to_json(ended."by")], selection),
-            null, 0);
-    end
-    $body$
-    """,
-    # The short forms have nothing to state.
-    *(
-        text.replace(stated, "null")
-        for text in r0007_orders.UPGRADE
-        for stated in (
-            "json_build_object('ids', ids)",
-            "json_build_object('scope', scope, 'until', until)",
-            "json_build_object('scope', scope)",
-        )
-        if stated in text
-    ),
 )
 
 # A pause that goes on longer by the same word of the same login is still that pause.
@@ -365,7 +242,7 @@ VIEWS = (
     *(f"comment on column {{schema}}.audit_pause.{name} is '{words}'" for name, words in _PAUSE_COMMENTS.items()),
 )
 
-UPGRADE: tuple[str, ...] = (*LEDGER, *ORDERS, *PAST, *MASKS, *STARTS, *VIEWS)
+UPGRADE: tuple[str, ...] = (*LEDGER, *PAST, *MASKS, *STARTS, *VIEWS)
 
 
 def _as_before(begin: str, statements: tuple[str, ...]) -> str:
@@ -387,8 +264,6 @@ DOWNGRADE: tuple[str, ...] = (
     "drop trigger pause_is_remembered on {schema}.pause",
     "drop function {schema}.remember_pause()",
     "drop table {schema}.pause_past",
-    *(text for text in r0007_orders.UPGRADE if "create or replace function" in text),
-    *(_as_before(f"create function {{schema}}.{name}(", r0007_orders.UPGRADE) for name in ("discard", "resume_scope")),
     _as_before("create function {schema}.record_action(", r0007_rules.UPGRADE),
     "drop function {schema}.true_selection(text[], json[], json)",
     "alter table {schema}.action drop column created_xid",

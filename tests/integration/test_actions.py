@@ -397,7 +397,8 @@ def test_the_operators_pause_takes_the_place_of_any_other(engine: Engine, db: Co
     with engine.begin() as connection:
         before = actions.pause_in_force(connection, "account:shop")
         actions.pause(connection, "account:shop", ORDER, lasting=timedelta(minutes=30))
-    assert before == actions.PauseInForce(None, "credentials refused", "w1")
+    since = db.execute(text("select since from relay.pause_past")).scalar_one()
+    assert before == actions.PauseInForce(None, "credentials refused", "w1", since)
     (found,) = store.pauses()
     assert found.seconds_left == pytest.approx(1800, abs=60)
     assert (found.reason, found.error_code, found.fingerprint) == (ORDER.reason, None, None)

@@ -9,7 +9,7 @@ begin
 end
 $function$;
 
-CREATE OR REPLACE FUNCTION relay.discard(ids bigint[], reason text, actor text, selection json, OUT changed bigint[], OUT left_alone bigint[], OUT why_not text[], OUT action bigint)
+CREATE OR REPLACE FUNCTION relay.discard(ids bigint[], reason text, actor text, selection json, versions bigint[] DEFAULT NULL::bigint[], OUT changed bigint[], OUT left_alone bigint[], OUT why_not text[], OUT action bigint)
  RETURNS record
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -20,8 +20,8 @@ declare
     was json;
 begin
     select m.chosen, m.left_alone, m.why_not into changed, left_alone, why_not
-    from lock_messages('discard', ids) as m;
-    if changed = '{}' then
+    from lock_messages('discard', ids, versions) as m;
+    if changed = '{}' and (versions is null or left_alone = '{}') then
         return;
     end if;
     moment := clock_timestamp();
@@ -35,9 +35,15 @@ begin
         finished_at = coalesce(o.finished_at, moment)
     where o.id = any (changed);
     action := record_action('discard', actor, reason, true_selection(
-        array['given', 'changed', 'left_alone', 'was'],
+        array['given', 'changed', 'left_alone', 'left_alone_why', 'was'],
         array[to_json(cardinality(ids)), to_json(cardinality(changed)),
-            to_json(nullif(left_alone[1 : 10000], '{}')), was],
+            to_json(nullif(left_alone[1 : 10000], '{}')),
+            (select json_object_agg(w.why, w.number order by w.why)
+            from (
+                select case when told.why like 'it is in flight%' then 'it is in flight' else told.why end as why,
+                    count(*) as number
+                from unnest(why_not) as told (why) group by 1) as w),
+            was],
         selection), changed, cardinality(changed));
 end
 $function$;

@@ -1,4 +1,4 @@
-CREATE OR REPLACE FUNCTION relay.lock_messages(verb text, ids bigint[], OUT chosen bigint[], OUT left_alone bigint[], OUT why_not text[])
+CREATE OR REPLACE FUNCTION relay.lock_messages(verb text, ids bigint[], versions bigint[] DEFAULT NULL::bigint[], OUT chosen bigint[], OUT left_alone bigint[], OUT why_not text[])
  RETURNS record
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'relay', 'pg_temp'
@@ -11,6 +11,13 @@ begin
         raise exception using
             errcode = 'invalid_transaction_state',
             message = 'this needs a transaction in READ COMMITTED';
+    end if;
+    if cardinality(versions) <> coalesce(cardinality(ids), 0) then
+        raise exception using
+            errcode = 'invalid_parameter_value',
+            message = format('there must be a version for each id: %s ids and %s versions were given',
+                coalesce(cardinality(ids), 0), cardinality(versions)),
+            hint = 'Take both from why_not(verb, ids), in one order; or leave versions out.';
     end if;
     locked := array(
         select o.id from outbox o
@@ -30,9 +37,15 @@ begin
     from (
         select looked.id, case
             when looked.why_not is not null then looked.why_not
+            when versions is not null and seen.looks is distinct from array[looked.version] then
+                'it has changed since you looked'
             when looked.id not in (select unnest(locked)) then 'it is just changing: try again'
         end as reason
         from why_not(verb, ids) as looked
+        left join (
+            select given.id, array_agg(distinct given.version) as looks
+            from unnest(ids, versions) as given (id, version)
+            group by given.id) as seen on seen.id = looked.id
     ) as m;
 end
 $function$;

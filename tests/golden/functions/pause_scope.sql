@@ -9,7 +9,7 @@ begin
 end
 $function$;
 
-CREATE OR REPLACE FUNCTION relay.pause_scope(scope text, until timestamp with time zone, reason text, actor text, selection json)
+CREATE OR REPLACE FUNCTION relay.pause_scope(scope text, until timestamp with time zone, reason text, actor text, selection json, seen timestamp with time zone DEFAULT NULL::timestamp with time zone)
  RETURNS bigint
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -25,9 +25,19 @@ begin
             message = 'a pause must end between now and the year 9999',
             hint = 'null: until somebody resumes it.';
     end if;
-    insert into pause (scope, until, reason, by) values (scope, until, reason, actor)
-    on conflict on constraint pause_pkey do update set until = excluded.until, reason = excluded.reason,
-        error_code = null, credential = null, since = excluded.since, by = excluded.by;
+    if seen > '-infinity' then
+        update pause p set until = pause_scope.until, reason = pause_scope.reason, error_code = null,
+            credential = null, since = clock_timestamp(), by = actor
+        where p.scope = pause_scope.scope and p.since = seen;
+    else
+        insert into pause (scope, until, reason, by) values (scope, until, reason, actor)
+        on conflict on constraint pause_pkey do update set until = excluded.until, reason = excluded.reason,
+            error_code = null, credential = null, since = excluded.since, by = excluded.by
+            where seen is null or pause.until <= now();
+    end if;
+    if not found then
+        return null;
+    end if;
     return record_action('pause', actor, reason,
         true_selection(array['scope', 'until'], array[to_json(scope), to_json(until)], selection), null, 0);
 end

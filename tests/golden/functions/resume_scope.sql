@@ -9,7 +9,7 @@ begin
 end
 $function$;
 
-CREATE OR REPLACE FUNCTION relay.resume_scope(scope text, reason text, actor text, selection json)
+CREATE OR REPLACE FUNCTION relay.resume_scope(scope text, reason text, actor text, selection json, seen timestamp with time zone DEFAULT NULL::timestamp with time zone)
  RETURNS bigint
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -18,7 +18,9 @@ AS $function$
 declare
     ended pause;
 begin
-    delete from pause p where p.scope = resume_scope.scope and (p.until is null or p.until > now())
+    delete from pause p
+    where p.scope = resume_scope.scope and (p.until is null or p.until > now())
+      and (seen is null or p.since = seen)
     returning * into ended;
     if not found then
         return null;

@@ -1,4 +1,4 @@
-CREATE OR REPLACE FUNCTION relay.why_not(verb text, ids bigint[], OUT id bigint, OUT why_not text, OUT account text, OUT ordering_key text, OUT age_seconds double precision)
+CREATE OR REPLACE FUNCTION relay.why_not(verb text, ids bigint[], OUT id bigint, OUT why_not text, OUT account text, OUT ordering_key text, OUT age_seconds double precision, OUT version bigint)
  RETURNS SETOF record
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
@@ -35,15 +35,15 @@ begin
             end
             else 'there is no such verb'
         end,
-        m.account, m.ordering_key, cast(extract(epoch from now() - m.created_at) as double precision)
+        m.account, m.ordering_key, cast(extract(epoch from now() - m.created_at) as double precision), cast(cast(m.xmin as text) as bigint)
     from (select distinct given.id from unnest(ids) as given (id)) as named
     left join lateral (
         select o.status, o.account, o.ordering_key, o.error_code, o.available_at, o.deliver_before, o.content,
-            o.created_at, false as archived
+            o.created_at, o.xmin, false as archived
         from outbox o where o.id = named.id
         union all
         select a.status, a.account, a.ordering_key, a.error_code, a.available_at, a.deliver_before, a.content,
-            a.created_at, true
+            a.created_at, a.xmin, true
         from outbox_archive a where a.id = named.id
         limit 1
     ) as m on true
