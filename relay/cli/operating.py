@@ -1,12 +1,13 @@
 """``relay retry`` and ``relay discard``: what becomes of messages that failed or wait for a person.
 
-Messages are chosen by id, or by filters. What filters find is shown first and, if it is more than one message, has to
-be confirmed; then exactly those are changed, and what has changed by itself meanwhile is left alone.
+Messages are chosen by id, or by filters. What filters find is counted first and, if it is more than one message, has to
+be confirmed; then exactly those are changed, and what somebody or something has changed meanwhile is left alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -67,10 +68,10 @@ def retry(rate: float | None, **chosen: Any) -> None:
     Discarded messages are chosen by id or by --error relay.discarded only.
     """
 
-    def act(connection: Connection, ids: Sequence[int], order: Order) -> Changed:
+    def act(connection: Connection, ids: Sequence[int], order: Order, versions: Sequence[int] | None) -> Changed:
         from relay.operators import actions
 
-        return actions.retry(connection, ids, order, per_second=rate)
+        return actions.retry(connection, ids, order, per_second=rate, versions=versions)
 
     _operate("retry", act, "made pending again", {"rate": rate}, **chosen)
 
@@ -86,17 +87,17 @@ def discard(**chosen: Any) -> None:
     have. What is in flight cannot be discarded.
     """
 
-    def act(connection: Connection, ids: Sequence[int], order: Order) -> Changed:
+    def act(connection: Connection, ids: Sequence[int], order: Order, versions: Sequence[int] | None) -> Changed:
         from relay.operators import actions
 
-        return actions.discard(connection, ids, order)
+        return actions.discard(connection, ids, order, versions=versions)
 
     _operate("discard", act, "discarded", {}, **chosen)
 
 
 def _operate(
     verb: Verb,
-    act: Callable[[Connection, Sequence[int], Order], Changed],
+    act: Callable[[Connection, Sequence[int], Order, Sequence[int] | None], Changed],
     done: str,
     manner: dict[str, object],
     *,
@@ -118,15 +119,18 @@ def _operate(
     settings = load_for(FOR_TABLES)
     with opened(settings, who=verb_in_use()) as database, database.operating() as engine:
         with engine.connect() as connection:
-            named = ids or actions.find(connection, actions.ActionFilter(**filters), verb=verb)
-            expected = actions.preview(connection, verb, named)
+            found = ids or actions.find(connection, actions.ActionFilter(**filters), verb=verb)
+            expected = actions.preview(connection, verb, found)
         if dry_run:
             tell_preview(expected, as_json=as_json)
             return
         if not ids and not yes:
             confirm(verb, len(expected.changing), "message")
+        named, versions = (ids, None) if ids else (expected.changing, expected.versions)
         with engine.begin() as connection:
-            result = act(connection, named, order)
+            result = act(connection, named, order, versions)
+    if not ids:
+        result = replace(result, skipped=dict(sorted({**expected.skipped, **result.skipped}.items())))
     tell_changed(result, as_json=as_json, done=done)
 
 

@@ -112,9 +112,10 @@ def resume(
         if not (dry_run or scopes or yes):
             confirm("resume", len(found), "pause")
         ended: dict[str, int | None] = dict.fromkeys(found) if dry_run else {}
+        seen = None if scopes else {scope: one.since for scope, one in found.items()}
         for some in () if dry_run else _batched(found, _AT_ONCE):
             with engine.begin() as connection:
-                ended |= actions.resume_all(connection, some, order)
+                ended |= actions.resume_all(connection, some, order, seen=seen)
     if len(scopes) == 1:
         _tell_resumed(scopes[0], found, ended, dry_run=dry_run, as_json=as_json)
     else:
@@ -143,7 +144,10 @@ def _tell_all_resumed(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Scopes on stdout, one a line, so that they can be piped on; exits with 1 where one that was named was left."""
+    """Scopes on stdout, one a line, so that they can be piped on; exits with 1 where one was left.
+
+    Without a name those are meant that were found: one that is no more as it was then is left alone.
+    """
     missing = [scope for scope in scopes or found if scope not in ended]
     if as_json:
         rows = [
@@ -163,7 +167,7 @@ def _tell_all_resumed(
     elif not missing:
         say("no pause fits: nothing was changed", err=True)
     for scope in missing:
-        say(f"{shown(scope)} is not paused", err=True)
+        say(f"{shown(scope)} is {'not paused' if scopes else 'left alone: it has changed since you looked'}", err=True)
     if missing:
         raise click.exceptions.Exit(NOT_ALL)
 
