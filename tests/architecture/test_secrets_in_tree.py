@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NOT_OURS = {".git", ".venv", ".relay-demo", "__pycache__", "build", "dist"}
+NOT_OURS = {".git", ".venv", ".postgres", ".relay-demo", "__pycache__", "build", "dist"}
 COMMON_PLACES = ("/usr", "/opt", "/app", "/srv", "/code", "/src")  # a container file may name these with good reason
 
 SUSPICIOUS = {
@@ -31,7 +31,12 @@ def files() -> list[Path]:
         found = [ROOT / name for name in listing.stdout.split("\0") if name]
     else:
         found = list(ROOT.rglob("*"))
-    return [path for path in found if path.is_file() and not NOT_OURS & set(path.relative_to(ROOT).parts)]
+    return [
+        path
+        for path in found
+        if path.is_file()
+        and not any(part in NOT_OURS or part.startswith(".venv-") for part in path.relative_to(ROOT).parts)
+    ]
 
 
 def text_of(path: Path) -> str:

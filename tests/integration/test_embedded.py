@@ -19,9 +19,10 @@ import pytest
 from relay import embedded
 from relay.embedded import EmbeddedPostgres, find_binaries
 from relay.errors import ConfigurationError, UnreachableError
-from tests.fixtures.database import begin_as_copy
+from tests.fixtures.database import PROGRAMS, begin_as_copy
 from tests.fixtures.waiting import eventually
 
+pytestmark = pytest.mark.skipif(PROGRAMS is not None, reason="it is about the server of the wheel")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become another user")
 
 # Starts a server, prints the process ids of server and watchdog, and then waits to be killed.

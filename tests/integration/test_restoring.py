@@ -46,7 +46,10 @@ def opened(server: EmbeddedPostgres, database: str) -> Iterator[Engine]:
 
 def run(server: EmbeddedPostgres, program: str, database: str, *options: str, given: str | None = None) -> str:
     url = _conninfo(make_url(server.url(database)).set(username=OWNER).render_as_string(hide_password=False))
-    command = [str(server.psql.parent / program), "--no-psqlrc", f"--dbname={url}", *options]
+    found = server.psql.with_name(program)
+    if not found.exists():
+        pytest.skip(f"{program} did not come with this server")
+    command = [str(found), "--no-psqlrc", f"--dbname={url}", *options]
     if program == "pg_dump":
         command.remove("--no-psqlrc")
     done = subprocess.run(command, input=given, capture_output=True, text=True)
