@@ -35,7 +35,8 @@ MAY = {
     "auditor": "read the views, in which personal data is masked: relay status, list, show, export",
     "operator": "the same, and relay retry, discard, pause, resume or the functions behind them",
     "metrics": "read the view audit_backlog",
-    "dashboard": "read the views, as an auditor does, and call nothing: relay dashboard, status, list, show",
+    "dashboard": "read the views, as an auditor does, and call nothing: relay dashboard, status, list, show; "
+    "with operator, a login of both: relay dashboard --allow-actions",
 }
 # What a worker reads beside what an application inserts: all but the salt, with which hashes answer guesses. By xmax a
 # claim tells a row that nobody has locked yet.

@@ -22,6 +22,7 @@ pytest_plugins = [
     "tests.fixtures.recorded",
     "tests.fixtures.roles",
     "tests.fixtures.dashboard",
+    "tests.fixtures.acting",
     "tests.fixtures.distribution",
     "tests.fixtures.wheel",
 ]

@@ -6,9 +6,6 @@ and why. A verb that left anything alone exits with 1.
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -53,11 +50,12 @@ def ledger_options_with(when: str) -> Callable[[F], F]:
 
 def ordered(reason: str | None, actor: str | None, dry_run: bool, selection: Mapping[str, object]) -> Order:
     """What the ledger is to say; without a reason only a dry run goes on."""
+    from relay.assembly.people import user_at_host
     from relay.operators.ledger import Order
 
     if not dry_run and not (reason or "").strip():
         raise click.UsageError("--reason is missing: say why, it is kept in the ledger")
-    return Order(actor or _user_at_host(), reason or "", {k: _told(v) for k, v in selection.items() if v is not None})
+    return Order(actor or user_at_host(), reason or "", {k: _told(v) for k, v in selection.items() if v is not None})
 
 
 def tell_preview(found: Preview, *, as_json: bool) -> None:
@@ -144,11 +142,3 @@ def _tell_skipped(skipped: Mapping[int, str]) -> None:
 
 def _told(value: object) -> object:
     return f"{value.total_seconds():.0f}s" if isinstance(value, timedelta) else value
-
-
-def _user_at_host() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container whose user has no name
-        user = f"uid {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"

@@ -2,18 +2,19 @@
 
     guards ─> who ─> thread ─> snapshot of the database ─> page (asks reports) ─> template
 
-A page runs in one of a few threads, in one read-only transaction with a time-out. It never writes: the login may not.
-Pages are a table here; what acts would be a second one, behind a right of its own.
+A page runs in one of a few threads, in one read-only transaction with a time-out. It never writes. What people do on
+the pages is a second table: its paths are there only where the settings allow it (see ``relay.dashboard.acting``), and
+its rights are those of the login.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from functools import cache
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -25,9 +26,13 @@ from starlette.staticfiles import StaticFiles
 from relay.assembly.dashboard import THREADS, Reading, open_reading
 from relay.background import Executor
 from relay.dashboard.access import Access, NameOf, NotAdmitted, access
+from relay.dashboard.acting import ACTOR_COOKIE, Action, Actors, actors, prepared, remembered, verbs
+from relay.dashboard.actions import choosing, pausing, revealing
+from relay.dashboard.actions.messages import discard, look_at_discard, look_at_retry, retry
 from relay.dashboard.documents import PREFIX, document, is_wanted
 from relay.dashboard.entrance import Entrance
-from relay.dashboard.guards import Guarded
+from relay.dashboard.filters import FILTERS
+from relay.dashboard.guards import SAFE, Guarded
 from relay.dashboard.pages.call import call
 from relay.dashboard.pages.calls import calls
 from relay.dashboard.pages.codes import code
@@ -42,23 +47,34 @@ from relay.dashboard.pages.past import ledger, pauses
 from relay.dashboard.recent import Recent
 from relay.dashboard.rendering import rendered, templates
 from relay.dashboard.viewer import LANGUAGE_COOKIE, LANGUAGES, ZONE_COOKIE, known_zone, viewer
-from relay.dashboard.visit import Elsewhere, NotFound, NotUnderstood, Page, PageVisit
+from relay.dashboard.visit import PREFERENCES, Elsewhere, NotAllowed, NotFound, NotUnderstood, Page, PageVisit
 from relay.errors import RelayError, UnreachableError
 from relay.settings import Settings, load
 
-PAGES: dict[str, Callable[[PageVisit], Page | Elsewhere]] = {
-    "/": overview,
-    "/messages": messages,
-    "/messages/{part}": message,
-    "/calls": calls,
-    "/calls/{part}": call,
-    "/failures": failures,
-    "/duplicates": duplicates,
-    "/keys": keys,
-    "/pauses": pauses,
-    "/ledger": ledger,
-    "/days": days,
-    "/codes/{part:path}": code,
+PageOf = Callable[[PageVisit], Page | Elsewhere]
+TURNING = ("older", "newer")
+# The page of a path, and the names it may be asked under.
+PAGES: dict[str, tuple[PageOf, tuple[str, ...]]] = {
+    "/": (overview, ("span",)),
+    "/messages": (messages, (*FILTERS, "id", "request", "dedupe", *TURNING)),
+    "/messages/{part}": (message, ()),
+    "/calls": (calls, ("state", "request", *TURNING)),
+    "/calls/{part}": (call, ()),
+    "/failures": (failures, ()),
+    "/duplicates": (duplicates, TURNING),
+    "/keys": (keys, TURNING),
+    "/pauses": (pauses, ("kind", *TURNING)),
+    "/ledger": (ledger, TURNING),
+    "/days": (days, ()),
+    "/codes/{part:path}": (code, ()),
+}
+# What people may do, each by a preview and the form in it.
+ACTIONS = {
+    "/act/retry": Action("retry", choosing.NAMES, look_at_retry, retry),
+    "/act/discard": Action("discard", choosing.NAMES, look_at_discard, discard),
+    "/act/pause": Action("pause", pausing.NAMES, pausing.look_at_pause, pausing.pause),
+    "/act/resume": Action("resume", pausing.NAMES, pausing.look_at_resume, pausing.resume),
+    "/act/reveal": Action("reveal", revealing.NAMES, revealing.look_at_reveal, revealing.reveal),
 }
 _FILES = StaticFiles(packages=[("relay.dashboard", "static")])
 _A_YEAR = 365 * 86_400
@@ -77,9 +93,12 @@ def create_app(settings: Settings | None = None, *, user: NameOf | None = None, 
     Raises ConfigurationError.
     """
     chosen = load(settings, **overrides)
-    site = _Site(access(chosen, user), open_reading(chosen), chosen.dashboard_zone, chosen.trace_url)
+    admitted = access(chosen, user)
+    site = _Site(admitted, actors(chosen, admitted), open_reading(chosen), chosen.dashboard_zone, chosen.trace_url)
     entrance = Entrance(site.access, site.login_page)
-    routes = [Route(at + path, site.endpoint(page)) for at in ("", PREFIX) for path, page in PAGES.items()]
+    routes = [Route(at + path, site.endpoint(*page)) for at in ("", PREFIX) for path, page in PAGES.items()]
+    if site.actors.allowed:
+        routes += [Route(path, site.acting(one), methods=["GET", "POST"]) for path, one in ACTIONS.items()]
     return Starlette(
         routes=[
             *routes,
@@ -97,8 +116,9 @@ def create_app(settings: Settings | None = None, *, user: NameOf | None = None, 
 class _Site:
     """What all requests share: who may look, the database, the templates, and what was read a moment ago."""
 
-    def __init__(self, access: Access, reading: Reading, zone: str, trace_url: str | None) -> None:
+    def __init__(self, access: Access, actors: Actors, reading: Reading, zone: str, trace_url: str | None) -> None:
         self.access = access
+        self.actors = actors
         self._reading = reading
         self._zone = zone
         self._trace_url = trace_url
@@ -113,13 +133,30 @@ class _Site:
         self._threads.shutdown(cancel_futures=True)
         self._reading.close()
 
-    def endpoint(self, page: Callable[[PageVisit], Page | Elsewhere]) -> Callable[[Request], Any]:
-        """The page for whoever may see it, worked out in a thread."""
+    def endpoint(self, page: PageOf, names: Sequence[str] | None = None) -> Callable[[Request], Any]:
+        """The page for whoever may see it, worked out in a thread. ``names`` None: it is asked under any."""
+
+        def known(visit: PageVisit) -> Page | Elsewhere:
+            if names is not None:
+                visit.require_known(names)
+            return page(visit)
 
         async def answer(request: Request) -> Response:
             who = self.access.who(request)
             if isinstance(who, NotAdmitted):
                 return await self._refused(request, who)
+            return await self._in_thread(lambda: self._answered(request, known, who))
+
+        return answer
+
+    def acting(self, action: Action) -> Callable[[Request], Any]:
+        """The preview of an act for whoever may act, and what its form does."""
+
+        async def answer(request: Request) -> Response:
+            who = self.access.who(request)
+            if isinstance(who, NotAdmitted):
+                return await self._refused(request, who)
+            page = await prepared(action, request, self.actors, self._reading)
             return await self._in_thread(lambda: self._answered(request, page, who))
 
         return answer
@@ -146,65 +183,76 @@ class _Site:
     async def login_page(self, request: Request, wrong: str | None, status: int, values: dict[str, object]) -> Response:
         """The form, and what went wrong before."""
         asked = {"next": request.query_params.get("next", ""), "wrong": wrong, "given": values}
-        page = Page("login.html", asked)
-        return await self._in_thread(lambda: self._html(self._look(request, None), page, status))
+        page = Page("login.html", asked, status=status)
+        return await self._in_thread(lambda: self._html(self._look(request, None), page))
 
     async def _refused(self, request: Request, refusal: NotAdmitted) -> Response:
         visit = self._look(request, None)
         if refusal.log_in and not is_wanted(visit.path):
-            root, path = visit.root, request.url.path
-            back = path + (f"?{request.url.query}" if request.url.query else "")
+            root, path = visit.root, request.url.path if request.method in SAFE else visit.root + "/"
+            query = request.url.query if request.method in SAFE else ""
+            back = path + (f"?{query}" if query else "")
             return RedirectResponse(f"{root}/login?{urlencode({'next': back})}", 303)
-        page = Page("trouble.html", {"key": refusal.key, "given": {}, "detail": "", "hint": ""})
-        return await self._in_thread(lambda: self._html(visit, page, 401 if refusal.log_in else 403))
+        page = trouble(refusal.key, {}, 401 if refusal.log_in else 403)
+        return await self._in_thread(lambda: self._html(visit, page))
 
     async def _in_thread(self, work: Callable[[], Response]) -> Response:
         answer: Response = await asyncio.get_running_loop().run_in_executor(self._threads, work)
         return answer
 
-    def _answered(self, request: Request, page: Callable[[PageVisit], Page | Elsewhere], who: str | None) -> Response:
+    def _answered(self, request: Request, page: PageOf, who: str | None) -> Response:
+        visit = self._look(request, who)
         try:
             with ExitStack() as stack:
                 visit = self._look(request, who, cache(lambda: stack.enter_context(self._reading.snapshot())))
                 found = page(visit)
+                shown = frozenset[str]() if is_wanted(visit.path) else verbs(visit, self.actors)
             if isinstance(found, Elsewhere):
                 at = PREFIX if is_wanted(visit.path) else ""
                 return RedirectResponse(visit.link(at + found.path, found.query), 303)
-            return self._html(visit, found)
-        except NotFound as error:
-            return self._trouble(request, who, 404, error.key, error.values)
-        except NotUnderstood as error:
-            return self._trouble(request, who, 400, "trouble.not_understood", {"name": error.name})
-        except RelayError as error:
-            away = isinstance(error, UnreachableError)
-            slow = self._reading.took_too_long(error)
-            key = "trouble.away" if away else "trouble.slow" if slow else "trouble.refused"
-            return self._trouble(request, who, 503, key, {}, "" if slow else str(error), error.hint)
+            return self._html(visit, found, shown)
+        except (NotFound, NotUnderstood, NotAllowed, RelayError) as error:
+            return self._html(visit, self._trouble(error, posted=request.method not in SAFE))
 
-    def _trouble(
-        self, request: Request, who: str | None, status: int, key: str, given: Any, detail: str = "", hint: str = ""
-    ) -> Response:
-        values = {"key": key, "given": given, "detail": detail, "hint": hint}
-        answer = self._html(self._look(request, who), Page("trouble.html", values), status)
-        if status == 503:
-            answer.headers["retry-after"] = "5"
-        return answer
+    def _trouble(self, error: Exception, *, posted: bool) -> Page:
+        match error:
+            case NotFound():
+                return trouble(error.key, error.values, 404)
+            case NotUnderstood():
+                return trouble(error.key, error.values, error.status)
+            case NotAllowed():
+                return trouble(error.key, error.values, 403, command=error.command)
+        away, slow = isinstance(error, UnreachableError), self._reading.took_too_long(error)
+        key = "trouble.away" if away else "trouble.slow" if slow else "trouble.refused"
+        detail, hint = "" if slow else str(error), getattr(error, "hint", "")
+        return trouble(f"{key}_acting" if posted else key, {}, 503, detail=detail, hint=hint)
 
-    def _html(self, visit: PageVisit, page: Page, status: int = 200) -> Response:
+    def _html(self, visit: PageVisit, page: Page, shown: frozenset[str] = frozenset()) -> Response:
         if is_wanted(visit.path):
-            return Response(document(page), status, media_type="application/json")
-        answer = HTMLResponse(rendered(self._templates, visit, page), status)
-        answer.headers["vary"] = "Cookie, Accept-Language"
-        answer.headers["content-language"] = visit.viewer.language
+            answer = Response(document(page), page.status, media_type="application/json")
+        else:
+            answer = HTMLResponse(rendered(self._templates, visit, page, shown), page.status)
+            answer.headers["vary"] = "Cookie, Accept-Language"
+            answer.headers["content-language"] = visit.viewer.language
+        if page.status == 503:
+            answer.headers["retry-after"] = "5"
+        if page.remember:
+            answer.set_cookie(
+                ACTOR_COOKIE, quote(page.remember), max_age=_A_YEAR, path=visit.root + "/", httponly=True,
+                samesite="strict",
+            )  # fmt: skip
         return answer
 
     def _look(self, request: Request, who: str | None, connected: Callable[[], Any] = _unconnected) -> PageVisit:
         root = str(request.scope.get("root_path", ""))
+        cookies = dict(request.cookies)
+        for name, cookie in zip(PREFERENCES, (LANGUAGE_COOKIE, ZONE_COOKIE), strict=True):
+            cookies[cookie] = request.query_params.get(name) or cookies.get(cookie, "")
         return PageVisit(
             path=request.url.path.removeprefix(root) or "/",
             asked=request.query_params,
             part=str(request.path_params.get("part", "")),
-            viewer=viewer(request.cookies, request.headers.get("accept-language", ""), self._zone, who),
+            viewer=viewer(cookies, request.headers.get("accept-language", ""), self._zone, who),
             schema=self._reading.schema,
             root=root,
             recent=self._recent,
@@ -212,6 +260,7 @@ class _Site:
             connected=connected,
             can_log_out=self.access.people is not None,
             trace_url=self._trace_url,
+            actor=remembered(cookies),
         )
 
 
@@ -222,6 +271,14 @@ async def _static(request: Request) -> Response:
 
 def _nowhere(visit: PageVisit) -> Page:
     raise NotFound("not_found.page", path=visit.path[:80])
+
+
+def trouble(
+    key: str, given: Mapping[str, object], status: int, *, detail: str = "", hint: str = "", command: str = ""
+) -> Page:
+    """The page that says what is wrong: the sentence of ours, what PostgreSQL said, what to do, what to run."""
+    values = {"key": key, "given": given, "detail": detail, "hint": hint, "command": command}
+    return Page("trouble.html", values, status=status)
 
 
 def _unexpected(_request: Request, error: Exception) -> Response:

@@ -34,10 +34,19 @@ class Situation:
 
 
 @dataclass(frozen=True, slots=True)
+class Press:
+    """What a person who may act would do about it: the verb, and what its preview is asked."""
+
+    verb: str
+    query: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Concern:
     """``level``: ``stuck``, nothing goes on by itself; ``look``, a person should. ``link``: path and query of the list.
 
     ``command``: what to type where pressing is not enough. ``code``: one that ``relay explain`` knows.
+    ``acts``: what a page offers to whoever may.
     """
 
     name: str
@@ -48,6 +57,7 @@ class Concern:
     query: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     code: str | None = None
+    acts: Sequence[Press] = ()
 
 
 def concerns(known: Situation) -> tuple[Concern, ...]:
@@ -93,8 +103,9 @@ def _waiting_for_a_person(known: Situation) -> Iterator[Concern]:
             yield _paused(name, pauses, status.due_paused)
     if status.held:
         yield Concern(
-            "held", LOOK, {"held": status.held}, None, "/messages", {"state": "held"}, "relay retry ID --reason ..."
-        )
+            "held", LOOK, {"held": status.held}, None, "/messages", {"state": "held"}, "relay retry ID --reason ...",
+            acts=_both({"state": "held"}),
+        )  # fmt: skip
 
 
 def _paused(name: str, pauses: Sequence[PauseListed], due: int) -> Concern:
@@ -104,7 +115,14 @@ def _paused(name: str, pauses: Sequence[PauseListed], due: int) -> Concern:
     said = {"pauses": len(pauses), "named": named + (f" … +{more}" if more > 0 else ""), "why": first.reason}
     kind, _, scope = first.scope.partition(":")
     pressed = command("resume", **{kind: scope}, reason="...")
-    return Concern(name, LOOK, {**said, "due": due}, first.since, "/pauses", command=pressed, code=first.error_code)
+    resumes = [Press("resume", {"scope": pause.scope}) for pause in pauses[:_MOST_NAMED]]
+    return Concern(
+        name, LOOK, {**said, "due": due}, first.since, "/pauses", command=pressed, code=first.error_code, acts=resumes
+    )
+
+
+def _both(query: Mapping[str, str]) -> tuple[Press, Press]:
+    return Press("retry", query), Press("discard", query)
 
 
 def _worth_a_look(known: Situation) -> Iterator[Concern]:
@@ -118,6 +136,7 @@ def _worth_a_look(known: Situation) -> Iterator[Concern]:
         yield Concern(
             "failed", LOOK, {"failed": hour, "code": often.error_code or "-"}, None, "/failures",
             command=_explain(often.error_code), code=often.error_code,
+            acts=_both({"state": "failed", "code": often.error_code} if often.error_code else {"state": "failed"}),
         )  # fmt: skip
     if status.far:
         year = status.farthest_due.isoformat().partition("-")[0] if status.farthest_due else "-"

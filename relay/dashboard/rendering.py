@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from relay import __version__
 from relay.dashboard.languages import told
@@ -35,6 +35,11 @@ def _brief(value: Any) -> Any:
     return value[:MOST_IN_A_CELL] + "…" if isinstance(value, str) and len(value) > MOST_IN_A_CELL else value
 
 
+def _exactly(value: str) -> Markup:
+    """For a field of a form, which gives back what it was given."""
+    return escape(value)
+
+
 def templates() -> Environment:
     """The templates of the package; made once for an application."""
     made = Environment(
@@ -46,13 +51,13 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     made.globals.update(version=__version__, span=span, position=position, zones=ZONES, **PICTURES)
-    made.filters["brief"] = _brief
+    made.filters.update(brief=_brief, exactly=_exactly)
     made.filters["count"] = lambda number: f"{number:,}"
     return made
 
 
-def rendered(environment: Environment, visit: PageVisit, page: Page) -> str:
-    """The whole document."""
+def rendered(environment: Environment, visit: PageVisit, page: Page, verbs: frozenset[str] = frozenset()) -> str:
+    """The whole document. ``verbs``: what this person may do on it."""
     values = {
         **spoken(visit.viewer),
         "visit": visit,
@@ -60,6 +65,7 @@ def rendered(environment: Environment, visit: PageVisit, page: Page) -> str:
         "commands": page.commands,
         "sql": page.sql,
         "name": visit.viewer.name,
+        "verbs": verbs,
         "can_log_out": visit.can_log_out,
         "here": visit.here(),
         **page.values,

@@ -9,20 +9,27 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
+
+from starlette.datastructures import ImmutableMultiDict
 
 from relay.dashboard.recent import Recent
 from relay.dashboard.viewer import Viewer
 from relay.reports import NEWEST, Cursor, Position
 from relay.sql import quoted
 
+Acting = Callable[[], AbstractContextManager[Any]]  # a transaction in which a person acts, when it is entered
 P = ParamSpec("P")
 T = TypeVar("T")
 
 LARGEST_ID = 2**63 - 1
+PREFERENCES = ("lang", "zone")  # of a link to any page
+_NOT_OF_HERE = ("next", *PREFERENCES)
 MOST_CHARACTERS = 1_000  # of a value asked for: keys have 512 bytes, and other texts no more
 _YEARS = range(2, 9_999)  # in any zone, and some days around it, Python has these times
 _WRITTEN_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?[+-]\d\d:\d\d(:\d\d)?", re.ASCII)
@@ -38,18 +45,33 @@ class NotFound(Exception):  # noqa: N818 the name says what is the case
 
 
 class NotUnderstood(Exception):  # noqa: N818 the name says what is the case
-    """What was asked for cannot be: ``name`` of the value that is wrong."""
+    """What was asked for cannot be: ``key`` of the sentence that says so, with its values, ``name`` among them."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self, name: str, key: str = "trouble.not_understood", /, *, status: int = 400, **values: object
+    ) -> None:
         super().__init__(name)
-        self.name = name
+        self.key = key
+        self.values = {"name": name, **values}
+        self.status = status
+
+
+class NotAllowed(Exception):  # noqa: N818 the name says what is the case
+    """This person, or the dashboard's login, may not: ``key`` of the sentence. ``command``: what would help."""
+
+    def __init__(self, key: str, /, *, command: str = "", **values: object) -> None:
+        super().__init__(key)
+        self.key = key
+        self.values = values
+        self.command = command
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """What a template is given. ``commands`` and ``sql``: how to ask the same elsewhere.
 
-    ``document``: the read models by name, for programs; None: it tells of trouble.
+    ``document``: the read models by name, for programs; None: it tells of trouble. ``remember``: the name that somebody
+    acted under who need not log in.
     """
 
     template: str
@@ -57,6 +79,8 @@ class Page:
     commands: Sequence[str] = ()
     sql: str = ""
     document: Mapping[str, Any] | None = None
+    status: int = 200
+    remember: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +95,12 @@ class Elsewhere:
 class PageVisit:
     """``asked``: the query of the request; ``part``: what stands in its path for an id or a code.
 
-    ``connected`` gives the connection of this visit, opened when the first report is asked.
+    ``connected`` gives the connection of this visit, opened when the first report is asked. ``actor``: how the ledger
+    is to call a person who need not say a name.
     """
 
     path: str
-    asked: Mapping[str, str]
+    asked: ImmutableMultiDict[str, str]
     part: str
     viewer: Viewer
     schema: str
@@ -85,11 +110,20 @@ class PageVisit:
     connected: Callable[[], Any]
     can_log_out: bool = False
     trace_url: str | None = None
+    actor: str = ""
 
     def here(self) -> str:
-        """This page as it was asked for, inside the dashboard."""
-        given = urlencode({name: value for name, value in self.asked.items() if name != "next"})
+        """This page as it was asked for, inside the dashboard, in whatever language and zone."""
+        given = urlencode([(name, value) for name, value in self.asked.multi_items() if name not in _NOT_OF_HERE])
         return self.path + (f"?{given}" if given else "")
+
+    def require_known(self, names: Sequence[str]) -> None:
+        """Raises NotUnderstood where something was asked under a name that this page does not know."""
+        for name in self.asked:
+            if name not in names and name not in PREFERENCES:
+                near = get_close_matches(name, names, n=1, cutoff=0.6)
+                key = "trouble.unknown_name_near" if near else "trouble.unknown_name"
+                raise NotUnderstood(name[:80], key, near="".join(near), names=", ".join(names) or "-")
 
     def ask(self, report: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """The answer of a read model, over the connection of this visit."""
@@ -102,7 +136,7 @@ class PageVisit:
     def text(self, name: str) -> str | None:
         """What was asked for under this name; None: nothing. NotUnderstood where no column can hold it."""
         value = self.asked.get(name, "")
-        if len(value) > MOST_CHARACTERS or not _can_be_stored(value):
+        if len(value) > MOST_CHARACTERS or not can_be_stored(value):
             raise NotUnderstood(name)
         return value or None
 
@@ -126,10 +160,9 @@ class PageVisit:
 
     def number(self) -> int:
         """The id in the path. NotFound where that is none."""
-        digits = self.part.isascii() and self.part.isdigit() and len(self.part) < 20
-        if not digits or not 0 < int(self.part) <= LARGEST_ID:
+        if (found := id_of(self.part)) is None:
             raise NotFound("not_found.id", id=self.part[:40])
-        return int(self.part)
+        return found
 
     def cursor(self, *kinds: type) -> Cursor:
         """Where the stretch begins, of values of these kinds: ``older=`` or ``newer=`` of the link.
@@ -153,6 +186,12 @@ class PageVisit:
         """
         filled = {f"<{name}>": literal(value) for name, value in values.items()} | {"{schema}": quoted(self.schema)}
         return re.sub("|".join(map(re.escape, filled)), lambda place: filled[place[0]], text).strip()
+
+
+def id_of(written: str) -> int | None:
+    """An id as people write it; None: that is none."""
+    digits = written.isascii() and written.isdigit() and len(written) < 20
+    return int(written) if digits and 0 < int(written) <= LARGEST_ID else None
 
 
 def position(written: Position | None) -> str | None:
@@ -183,12 +222,12 @@ def _part(value: Any, kind: Any) -> Any:
         return value
     if kind is datetime and not _WRITTEN_TIME.fullmatch(value):
         raise ValueError(kind)
-    if not _can_be_stored(value):
+    if not can_be_stored(value):
         raise ValueError(kind)
     return datetime.fromisoformat(value).astimezone(UTC).isoformat() if kind is datetime else value
 
 
-def _can_be_stored(value: str) -> bool:
+def can_be_stored(value: str) -> bool:
     """PostgreSQL has neither NUL nor half a pair of UTF-16."""
     return not any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in value)
 
@@ -206,11 +245,13 @@ def literal(value: object) -> str:
 
 
 def command(verb: str, *arguments: object, **options: object) -> str:
-    """A line for a shell: options whose value is None are left out."""
+    """A line for a shell: options whose value is None are left out, one that is True is a switch."""
     given = [str(argument) for argument in arguments]
     words = [verb, *(["--"] if any(word.startswith("-") for word in given) and not options else []), *given]
     for name, value in options.items():
-        if value is not None:
+        if value is True:
+            words.append(f"--{name.replace('_', '-')}")
+        elif value is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
     return "relay " + " ".join(_word(word) for word in words)
 

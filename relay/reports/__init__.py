@@ -43,9 +43,9 @@ from relay.reports.calls import (
 from relay.reports.duplicates import (
     UnclearOutcome,
     duplicates,
+    unclear_among,
 )
 from relay.reports.failures import (
-    DISCARDED,
     MOST_OF_A_CODE,
     FailureCount,
     failures,
@@ -65,13 +65,17 @@ from relay.reports.past import (
     ledger,
     ledger_of_message,
     past_pauses,
+    pause_in_force,
     pauses_in_force,
 )
+from relay.reports.rights import Rights, rights
 from relay.reports.search import (
+    DISCARDED,
     MOST_LOOKED,
     STATES,
     FoundMessage,
     Search,
+    changeable,
     find,
     of_dedupe_key,
 )
@@ -126,6 +130,7 @@ __all__ = [
     "PauseListed",
     "Position",
     "PutOffPace",
+    "Rights",
     "Search",
     "Spread",
     "Status",
@@ -138,6 +143,7 @@ __all__ = [
     "blocked_keys",
     "calls",
     "calls_of_request",
+    "changeable",
     "duplicates",
     "failures",
     "far_told",
@@ -153,12 +159,15 @@ __all__ = [
     "one_call",
     "open_calls",
     "past_pauses",
+    "pause_in_force",
     "pauses_in_force",
     "put_off",
+    "rights",
     "series",
     "status",
     "throughput",
     "trace_id",
     "trouble",
+    "unclear_among",
     "unmasked",
 ]

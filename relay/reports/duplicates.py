@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from relay.reports.stretches import NEWEST, Cursor, Stretch, cut
-from relay.sql import run
+from relay.sql import numbers, run
 
 _SOURCE = """
     (select at, message_id, call_id, error_code from {schema}.<attempts>
@@ -33,6 +34,11 @@ left join lateral (
     where id = tried.message_id
     limit 1) as message on true
 order by tried.at <way>, tried.message_id <way>, tried.call_id <way>
+"""
+
+_AMONG = """
+select distinct message_id from {schema}.read_attempt
+where message_id = any (cast(:ids as bigint[])) and outcome = 'unknown' order by message_id
 """
 
 
@@ -61,3 +67,8 @@ def duplicates(connection: Connection, cursor: Cursor = NEWEST, *, limit: int = 
     sql = _QUERY.replace("<sources>", "\n    union all".join(sources)).replace("<beyond>", beyond).replace("<way>", way)
     rows = [UnclearOutcome(*row) for row in run(connection, sql, **given)]
     return cut(rows, limit, cursor, lambda line: (line.at.isoformat(), line.message_id, line.call_id))
+
+
+def unclear_among(connection: Connection, ids: Sequence[int]) -> tuple[int, ...]:
+    """Those of these messages that a call may have brought to the platform: sent again they may arrive twice."""
+    return tuple(run(connection, _AMONG, ids=numbers(ids)).scalars())

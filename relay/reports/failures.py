@@ -11,7 +11,6 @@ from relay.reports.search import FAILED_CODES
 from relay.sql import run
 
 MOST_OF_A_CODE = 10_000
-DISCARDED = "relay.discarded"  # by a person, who knows of it
 
 _COUNTS = """
     count(*) filter (where finished_at > now() - interval '1 hour') as hour,

@@ -74,6 +74,13 @@ def pauses_in_force(connection: Connection, cursor: Cursor = NEWEST, *, limit: i
     return cut([PauseLine(*row) for row in rows], limit, cursor, lambda line: (line.scope,))
 
 
+def pause_in_force(connection: Connection, scope: str) -> PauseLine | None:
+    """The one of this scope; None: it is not paused."""
+    sql = _IN_FORCE.replace("<beyond>", "and scope = :scope").replace("<way>", "asc")
+    row = run(connection, sql, most=1, scope=scope).one_or_none()
+    return None if row is None else PauseLine(*row)
+
+
 def past_pauses(connection: Connection, cursor: Cursor = NEWEST, *, limit: int = 50) -> Stretch[PastPause]:
     """The latest that ended first. The position of a line is (ended_at, scope), the time as ISO 8601 writes it."""
     comparison = ">" if cursor.newer else "<"

@@ -8,6 +8,7 @@ its ids while it lasts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +19,9 @@ from relay.reports.stretches import NEWEST, Cursor, Stretch, cut
 from relay.sql import run
 
 MOST_LOOKED = 50_000
+DISCARDED = "relay.discarded"  # by a person, who knows of it
 SLACK = timedelta(minutes=5)
+_OLDEST = Cursor((0,), newer=True)
 STATES = ("pending", "due", "waiting", "held", "done", "failed")
 
 
@@ -128,6 +131,27 @@ select array(select distinct id from (<sources>) as found order by id <way> limi
 
 def find(connection: Connection, wanted: Search, cursor: Cursor = NEWEST, *, limit: int = 50) -> Stretch[FoundMessage]:
     """The newest messages first; the position of a line is its id."""
+    found, looked_to = _ids(connection, wanted, _sources(wanted), cursor, limit, ())
+    lines = {row.id: FoundMessage(*row) for row in run(connection, _LINES, ids=found)}
+    rows = [lines[one] for one in found if one in lines]
+    return cut(rows, limit, cursor, lambda line: (line.id,), None if looked_to is None else (looked_to,))
+
+
+def changeable(connection: Connection, wanted: Search, *, most: int) -> tuple[list[int], bool]:
+    """Ids of the oldest ``most`` that fit and may still change, in their order; and whether there are more.
+
+    What is archived is final. What a person discarded is found by that code only.
+    """
+    sources = [one for one in _sources(wanted) if one not in (_FAILED_ARCHIVED, _ARCHIVED_KEY)]
+    also = () if wanted.error_code is not None else (f"error_code is distinct from '{DISCARDED}'",)
+    found, looked_to = _ids(connection, wanted, sources, _OLDEST, most, also)
+    return found[:most], len(found) > most or looked_to is not None
+
+
+def _ids(
+    connection: Connection, wanted: Search, sources: list[str], cursor: Cursor, limit: int, also: Sequence[str]
+) -> tuple[list[int], int | None]:
+    """One more than ``limit`` if there are more, and how far was looked, where that was not to the end."""
     given: dict[str, Any] = {"most": limit + 1, "position": cursor.position[0] if cursor.position else None}
     ids = ["true"]
     if cursor.position:
@@ -137,17 +161,13 @@ def find(connection: Connection, wanted: Search, cursor: Cursor = NEWEST, *, lim
             edge = moment - SLACK if name == "low" else moment + SLACK
             given[name] = run(connection, _EDGE, moment=edge).scalar_one() or 0
             ids.append(f"id {comparison} :{name}")
-    sources = _sources(wanted)
     looks = _LOOKED in sources
-    conditions = _conditions(wanted, given)
+    conditions = [*_conditions(wanted, given), *also]
     given["most_looked"] = (MOST_LOOKED if conditions else limit + 1) if looks else 0
     found = run(connection, _filled(sources, ids, conditions, wanted, newer=cursor.newer), **given).one()
     full = looks and found.looked == given["most_looked"] and len(found.ids) <= limit
     floor = found.looked_to if full and conditions else None
-    kept = [one for one in found.ids if floor is None or (one <= floor if cursor.newer else one >= floor)]
-    lines = {row.id: FoundMessage(*row) for row in run(connection, _LINES, ids=kept)}
-    rows = [lines[one] for one in kept if one in lines]
-    return cut(rows, limit, cursor, lambda line: (line.id,), None if floor is None else (floor,))
+    return [one for one in found.ids if floor is None or (one <= floor if cursor.newer else one >= floor)], floor
 
 
 def _sources(wanted: Search) -> list[str]:

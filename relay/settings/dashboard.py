@@ -1,4 +1,4 @@
-"""The options of the dashboard: what it reads by, whose zone times are told in, and who may look."""
+"""The options of the dashboard: what it reads by, whose zone times are told in, who may look, and who may act."""
 
 from __future__ import annotations
 
@@ -26,3 +26,5 @@ class DashboardSettings(BaseModel):
     dashboard_trusted_proxies: PlainText = Field(
         "", description="whose header is believed: addresses and networks, with commas"
     )
+    dashboard_allow_actions: bool = Field(False, description="whether people may act there: retry, discard, pause, ...")
+    dashboard_actors: PlainText = Field("", description="who may act, names with commas; else everybody who may look")

@@ -116,7 +116,12 @@ KEPT_APART = [
         "an application that inserts installs SQLAlchemy and nothing more; take it as an argument",
     ),
     ("tmc", {"relay.schema", "relay.settings"}, "the wire is functions of values; take it as an argument"),
-    ("dashboard", {"relay.schema", *SQL, "relay.operators"}, "a page asks relay.reports; add a read model there"),
+    ("dashboard", {"relay.schema", *SQL}, "a page asks relay.reports; add a read model there"),
+    (
+        "dashboard.pages",
+        {"relay.operators", "relay.dashboard.actions"},
+        "a page reads; what people do is in relay/dashboard/actions/",
+    ),
     ("assembly", {"signal"}, "assembly wires for applications too; signals are taken in relay.cli.run"),
     ("assembly", {"sys", "click"}, "assembly never prints; raise an error of relay.errors, or call warn"),
     (

@@ -74,6 +74,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         "dashboard_users_file": None,
         "dashboard_user_header": None,
         "dashboard_trusted_proxies": "",
+        "dashboard_allow_actions": False,
+        "dashboard_actors": "",
     }, "the default of a setting is a promise: write a new one down here"
 
 

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from relay import reports
 from relay.dashboard.documents import listed
+from relay.dashboard.filters import FILTERS, search
 from relay.dashboard.visit import LARGEST_ID, Elsewhere, NotFound, NotUnderstood, Page, PageVisit, command
 from relay.reports import Search
 
-_FILTERS = ("state", "topic", "account", "key", "code", "since", "until")
 SQL = "select * from {schema}.read_outbox<where>\norder by id desc limit 50;"
 _STATES = {
     "pending": "status = 'pending'",
@@ -25,17 +25,9 @@ def messages(visit: PageVisit) -> Page | Elsewhere:
     """A stretch of them, the newest first."""
     if elsewhere := _looked_up(visit):
         return elsewhere
-    wanted = Search(
-        visit.choice("state", reports.STATES),
-        visit.text("topic"),
-        visit.text("account"),
-        visit.text("key"),
-        visit.text("code"),
-        visit.moment("since"),
-        visit.moment("until"),
-    )
+    wanted = search(visit)
     found = visit.ask(reports.find, wanted, visit.cursor(int))
-    chosen = {name: value for name in _FILTERS if (value := visit.text(name))}
+    chosen = {name: value for name in FILTERS if (value := visit.text(name))}
     values = {"found": found, "chosen": chosen, "states": reports.STATES, "looked": reports.MOST_LOOKED}
     return Page("messages.html", values, [_command(wanted)], visit.sql(_sql(wanted), **_values(wanted)), listed(found))
 

@@ -1,0 +1,121 @@
+"""Who may act, and what becomes of an act on its way: the person, the form, PostgreSQL's right, the transaction.
+
+Whether a person may act at all is said by the settings (``Actors``); which acts the dashboard's login may call is asked
+of PostgreSQL, so that no button is shown which cannot work. The truth is what PostgreSQL refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import unquote
+
+from starlette.requests import Request
+
+from relay import reports
+from relay.assembly.dashboard import Reading
+from relay.assembly.people import user_at_host
+from relay.dashboard.access import LONGEST_NAME, Access
+from relay.dashboard.actions.forms import sent
+from relay.dashboard.actions.revealing import in_words
+from relay.dashboard.visit import Acting, NotAllowed, NotUnderstood, Page, PageVisit, id_of
+from relay.errors import ConfigurationError, RelayError
+from relay.settings import Settings
+
+RIGHTS_SECONDS = 5.0
+NONE = frozenset[str]()
+OPERATOR = "relay_operator"
+ACTOR_COOKIE = "relay_actor"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """``look``: the preview, a plain question with these ``names``. ``act``: what its form does."""
+
+    verb: str
+    names: tuple[str, ...]
+    look: Callable[[PageVisit], Page]
+    act: Callable[[PageVisit, Mapping[str, str], Acting], Page]
+
+
+@dataclass(frozen=True, slots=True)
+class Actors:
+    """``allowed``: whether anybody may act. ``names``: who; none: everybody who may look."""
+
+    allowed: bool = False
+    names: frozenset[str] = NONE
+
+    def may(self, name: str | None) -> bool:
+        """Whether this person may; None: somebody who need not say a name."""
+        return self.allowed and (not self.names or name in self.names)
+
+
+def actors(settings: Settings, access: Access) -> Actors:
+    """Raises ConfigurationError where names are wanted of people who never say theirs."""
+    if not settings.dashboard_allow_actions:
+        return Actors()
+    names = frozenset(one.strip() for one in settings.dashboard_actors.split(",") if one.strip())
+    if names and access.only_here:
+        raise ConfigurationError(
+            "RELAY_DASHBOARD_ACTORS names people, and nobody has to say who it is",
+            "Set RELAY_DASHBOARD_USERS_FILE, or RELAY_DASHBOARD_USER_HEADER, too: docs/dashboard.md",
+        )
+    return Actors(True, names)
+
+
+def verbs(visit: PageVisit, who: Actors) -> frozenset[str]:
+    """Which acts this person sees buttons for: those that the login may call, asked not long ago."""
+    if not who.may(visit.viewer.name):
+        return NONE
+    try:
+        return visit.ask_once("rights", RIGHTS_SECONDS, reports.rights).acts
+    except RelayError:
+        return NONE
+
+
+async def prepared(action: Action, request: Request, who: Actors, reading: Reading) -> Callable[[PageVisit], Page]:
+    """What is to be done in a thread: the preview, or what its form says."""
+    form: Mapping[str, str] | NotUnderstood | None = None
+    if request.method == "POST":
+        try:
+            form = await sent(request)
+        except NotUnderstood as error:
+            form = error
+
+    def done(visit: PageVisit) -> Page:
+        if not who.may(visit.viewer.name):
+            raise NotAllowed("refused.actor", name=visit.viewer.name or "-")
+        if isinstance(form, NotUnderstood):
+            raise form
+        if form is None:
+            visit.require_known(action.names)
+            if action.verb not in (found := visit.ask(reports.rights)).acts:
+                raise _without_right(action.verb, found.login, visit.asked.get("id", ""))
+            return action.look(visit)
+        try:
+            page = action.act(visit, form, reading.acting)
+            anonymous = visit.viewer.name is None and page.status == 200
+            return replace(page, remember=form.get("actor", "").strip()) if anonymous else page
+        except RelayError as error:
+            if not reading.lacks_a_right(error):
+                raise
+        raise _without_right(action.verb, visit.ask(reports.rights).login, form.get("id", ""))
+
+    return done
+
+
+def remembered(cookies: Mapping[str, str]) -> str:
+    """How somebody at this machine is called who need not log in: as last time, else as the system knows its user."""
+    name = unquote(cookies.get(ACTOR_COOKIE, ""))
+    return name if name and name.isprintable() and len(name) <= LONGEST_NAME else user_at_host()
+
+
+def _without_right(verb: str, login: str, written: str) -> NotAllowed:
+    if verb == "reveal":
+        return NotAllowed("refused.reveal", login=login, command=in_words(id_of(written) or 0))
+    return NotAllowed("refused.right", login=login, verb=verb, command=f"grant {OPERATOR} to {quoted_login(login)};")
+
+
+def quoted_login(login: str) -> str:
+    """A name as SQL writes it, whatever is in it."""
+    return '"' + login.replace('"', '""') + '"'
