@@ -6,6 +6,8 @@ import asyncio
 import gc
 import signal
 import warnings
+from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -13,7 +15,7 @@ import click
 from relay import background
 from relay.assembly.worker import OpenWorker, assembled
 from relay.cli.options import worker_flags
-from relay.events import Observer, Warned
+from relay.events import Event, Observer, Warned, WorkerStarted
 from relay.observers.logs import LogLines, silence_libraries
 from relay.settings import Settings, no_color
 from relay.settings import load as load_settings
@@ -48,28 +50,50 @@ def run(drain: bool, once: bool, concurrency: int | None, batch_size: int | None
 async def _run(settings: Settings, until: Until) -> Report:
     log = _Log(settings)
     warnings.showwarning = log.of_python
-    async with assembled(settings, observer=log.of_worker, warn=log.warn, show_causes=True) as worker:
-        _stop_on_signals(worker)
-        # What is here by now stays: if each collection looked at it again, the loop would stand still for 60 ms.
-        gc.collect()
-        gc.freeze()
-        return await worker.run(until)
+    try:
+        async with assembled(settings, observer=log.of_worker, warn=log.warn, show_causes=True) as worker:
+            _stop_on_signals(worker)
+            # What is here by now stays: if each collection looked at it again, the loop would stand still for 60 ms.
+            gc.collect()
+            gc.freeze()
+            return await worker.run(until)
+    finally:
+        log.tell_warnings()
 
 
 class _Log:
-    """Of this process and its one worker. What Python and its libraries warn of goes the same way."""
+    """Of this process and its one worker. What Python and its libraries warn of goes the same way.
+
+    The first line is that of the start: what is warned of while the worker is opened comes below it. Without a start it
+    comes before the error. ``warn`` may be called in any thread.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._lines = self.of_worker("")
+        self._early: deque[str] = deque()
+        self._introduced = False
+        self.of_worker("")
 
     def of_worker(self, name: str) -> Observer:
         level, style = self._settings.log_level, self._settings.log_format
         self._lines = LogLines(worker=name, level=level, style=style, colors=not no_color())
-        return self._lines
+        return self._hear
 
     def warn(self, sentence: str) -> None:
-        self._lines(Warned(sentence))
+        self._early.append(sentence)
+        if self._introduced:
+            self.tell_warnings()
+
+    def tell_warnings(self) -> None:
+        self._introduced = True  # first, so that no thread leaves behind what nobody tells
+        while self._early:
+            with suppress(IndexError):  # another thread was quicker
+                self._lines(Warned(self._early.popleft()))
+
+    def _hear(self, event: Event) -> None:
+        self._lines(event)
+        if isinstance(event, WorkerStarted):
+            self.tell_warnings()
 
     def of_python(
         self, message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **__: object

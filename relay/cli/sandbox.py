@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def sandbox(host: str, port: int, faults: tuple[str, ...]) -> None:
     """Play the platform on this machine, with faults on demand.
 
-    It accepts the credentials of the settings, where there are any, and known ones otherwise. What it accepted is at
-    /messages, everything stays in memory.
+    It accepts the credentials of the settings, where there are any, and known ones otherwise, also where the file of
+    a secret is not there. What it accepted is at /messages, everything stays in memory.
 
     \b
     relay sandbox --fault refuse=broken       refuses each message whose content has "broken"
@@ -30,9 +30,10 @@ def sandbox(host: str, port: int, faults: tuple[str, ...]) -> None:
     from relay.sandbox.app import create_app
     from relay.sandbox.credentials import platform_for
     from relay.sandbox.server import serve
-    from relay.settings import load
+    from relay.settings import FOR_SANDBOX, load_for, not_there
 
-    settings = load()
+    missing = not_there(FOR_SANDBOX)
+    settings = load_for([name for name in FOR_SANDBOX if name not in missing])
     serve(create_app(platform_for(settings, faults)), host, port, lambda url: _announce(url, settings))
 
 

@@ -49,7 +49,7 @@ from relay.dashboard.rendering import rendered, templates
 from relay.dashboard.viewer import LANGUAGE_COOKIE, LANGUAGES, ZONE_COOKIE, known_zone, viewer
 from relay.dashboard.visit import PREFERENCES, Elsewhere, NotAllowed, NotFound, NotUnderstood, Page, PageVisit
 from relay.errors import RelayError, UnreachableError
-from relay.settings import Settings, load
+from relay.settings import FOR_DASHBOARD, Settings, load, load_for
 
 PageOf = Callable[[PageVisit], Page | Elsewhere]
 TURNING = ("older", "newer")
@@ -87,12 +87,13 @@ def _unconnected() -> Any:
 def create_app(settings: Settings | None = None, *, user: NameOf | None = None, **overrides: Any) -> Starlette:
     """The dashboard, to be served or mounted under any prefix. Nothing connects until a page is asked for.
 
-    Without ``settings`` they come from where the command takes them; overrides are options by their names in the file.
-    ``user`` gives the name of whoever sends a request, of the application around it, or None: then the request is
-    refused. Without it, and without people in the settings, only requests from this machine are answered.
+    Without ``settings`` they come from where the command takes them, and no secret is read but those of the database;
+    overrides are options by their names in the file. ``user`` gives the name of whoever sends a request, of the
+    application around it, or None: then the request is refused. Without it, and without people in the settings, only
+    requests from this machine are answered.
     Raises ConfigurationError.
     """
-    chosen = load(settings, **overrides)
+    chosen = load(settings, **overrides) if settings else load_for(FOR_DASHBOARD, **overrides)
     admitted = access(chosen, user)
     site = _Site(admitted, actors(chosen, admitted), open_reading(chosen), chosen.dashboard_zone, chosen.trace_url)
     entrance = Entrance(site.access, site.login_page)

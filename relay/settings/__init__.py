@@ -49,6 +49,7 @@ from relay.wording import nearest, problems_by_option
 __all__ = [
     "CREDENTIAL_PARTS",
     "FOR_DASHBOARD",
+    "FOR_SANDBOX",
     "FOR_TABLES",
     "HIDDEN",
     "PARTLY_SHOWN",
@@ -67,6 +68,7 @@ __all__ = [
     "load_for",
     "made",
     "no_color",
+    "not_there",
     "read_accounts",
     "schema_name",
     "secret_files",
@@ -79,6 +81,7 @@ SECRETS = ("database_url", *OUR_SECRETS, "accounts_database_url", "accounts_quer
 SEE = "relay config shows every option, and where each is set."
 FOR_TABLES = ("database_url",)  # what a command needs of them that sends nothing
 FOR_DASHBOARD = (*FOR_TABLES, "dashboard_database_url")
+FOR_SANDBOX = OUR_SECRETS
 HIDDEN = (*SECRETS, *OUR_ADDRESSES, "trace_url")  # not quoted where they are wrong
 PARTLY_SHOWN = OUR_KEYS  # of which people see the end
 
@@ -134,7 +137,8 @@ def _loaded(base: Settings | None, secrets: Collection[str], flags: dict[str, An
     problems = [f"{key}: unknown option{nearest(key, known)}" for key in flags if key not in known]
     given = {variable_of(key): value for key, value in flags.items() if value is not None and key in known}
     if base is None:
-        found = sources.gathered(sources.environment(), variables(), SECRETS, read=secrets)
+        needed = [name for name in secrets if variable_of(name) not in given]  # a flag wins, so nobody reads the file
+        found = sources.gathered(sources.environment(), variables(), SECRETS, read=needed)
         problems += [line for _, line in found.problems]
         values = {variable: each.value for variable, each in found.given.items()}
         stood = {variable: each.place for variable, each in found.given.items() if each.source == sources.FILE}
@@ -173,6 +177,12 @@ def variables() -> dict[str, str]:
     return {str(field.validation_alias): name for name, field in Settings.model_fields.items()}
 
 
+def not_there(secrets: Collection[str]) -> list[str]:
+    """Those whose RELAY_..._FILE names a file that is not there; each can be told by that variable's name."""
+    environment = sources.environment()
+    return [name for name in secrets if (path := environment.get(_file_of(name))) and not is_there(Path(path))]
+
+
 def database_url() -> str:
     """The URL of the database, for SQLAlchemy with psycopg; contains the password."""
     return normalized_url(load_for(FOR_TABLES).database_url)
@@ -185,7 +195,7 @@ def schema_name() -> str:
 
 def environment_of(*, database_url: str, schema: str) -> dict[str, str]:
     """The environment of a ``relay`` that is started from here: that of this process, with this database and schema."""
-    url, file = variable_of("database_url"), variable_of("database_url") + sources.IN_A_FILE
+    url, file = variable_of("database_url"), _file_of("database_url")
     ours = {url: database_url, "RELAY_SCHEMA": schema}
     return {name: value for name, value in os.environ.items() if name != file} | ours
 
@@ -193,7 +203,7 @@ def environment_of(*, database_url: str, schema: str) -> dict[str, str]:
 def secret_files(toml: Path) -> list[Path]:
     """The files that secrets come from: those of RELAY_..._FILE, and the TOML file if there are any in it."""
     environment = sources.environment()
-    named = (environment.get(variable_of(name) + sources.IN_A_FILE) for name in SECRETS)
+    named = (environment.get(_file_of(name)) for name in SECRETS)
     given = read_toml(toml) if is_there(toml) else {}
     take_tables(given)
     accounts = take_accounts(given).values()
@@ -201,6 +211,10 @@ def secret_files(toml: Path) -> list[Path]:
         key in SECRETS for key, _ in flattened(given)
     )
     return [Path(path) for path in named if path] + ([toml] if within else [])
+
+
+def _file_of(name: str) -> str:
+    return variable_of(name) + sources.IN_A_FILE
 
 
 def service_links(environment: Mapping[str, str] = os.environ) -> list[str]:

@@ -62,6 +62,23 @@ def test_it_names_version_database_schema_producer_platform_and_ports(
     assert (warned["level"], warned["worker"]) == ("warning", started["worker"])
 
 
+def test_what_is_warned_of_before_comes_below_it_or_before_the_error(
+    database_url: str, start_relay: StartRelay
+) -> None:
+    env = {"RELAY_DATABASE_URL": database_url, "RELAY_PRODUCER": "stdout", "RELAY_METRICS_PORT": "tcp://10.0.0.1:9464"}
+    worker = start_relay("run", "--drain", env=env)
+    assert worker.wait() == 0, worker.report()
+    started, warned = map(json.loads, worker.stderr[:2])
+    assert (started["event"], warned["event"]) == ("worker.started", "warning")
+    assert warned["reason"].startswith("RELAY_METRICS_PORT comes from a Kubernetes service")
+
+    env["RELAY_DATABASE_URL"] = "postgresql://127.0.0.1:9/shop"
+    unopened = start_relay("run", "--drain", env=env)
+    assert unopened.wait() == 69, unopened.report()
+    assert json.loads(unopened.stderr[0])["reason"] == warned["reason"]
+    assert unopened.stderr[1].startswith("error: ")
+
+
 def test_on_a_terminal_each_line_fits_and_reads_like_a_sentence(database_url: str, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     environment = {**inherited(), "RELAY_DATABASE_URL": database_url, "RELAY_PRODUCER": "stdout", "NO_COLOR": "1"}

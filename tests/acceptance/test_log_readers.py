@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 
 from tests.acceptance.outbox import Outbox, assert_reconciled, numbered
 from tests.acceptance.patience import eventually
-from tests.fixtures.strict_platform import StrictPlatform
+from tests.fixtures.strict_platform import StrictPlatform, answer_when_let_go
 
 RUN = [sys.executable, "-m", "relay", "run"]
 SMALL_CALLS = {"RELAY_BATCH_SIZE": "10", "RELAY_CONCURRENCY": "4"}  # a line a call
@@ -46,15 +47,23 @@ def full_pipe() -> Iterator[int]:
 def test_a_log_that_nobody_reads_stops_nothing(
     outbox: Outbox, platform: StrictPlatform, env: dict[str, str], full_pipe: int, free_port: int
 ) -> None:
-    outbox.insert(numbered(1000))
+    def probes() -> list[int]:
+        paths = ("/livez", "/readyz", "/metrics")
+        return [httpx.get(f"http://127.0.0.1:{free_port}{path}", timeout=10).status_code for path in paths]
+
+    outbox.insert(numbered(5000))
+    platform.script.append(answer_when_let_go)
     env |= {"RELAY_METRICS_PORT": str(free_port), "RELAY_LOG_LEVEL": "debug", "RELAY_SHUTDOWN_GRACE_SECONDS": "5"}
-    with running(env, stderr=full_pipe) as worker:
+    with running(env | {"RELAY_TMC_TIMEOUT_SECONDS": "20", "RELAY_LEASE_SECONDS": "30"}, stderr=full_pipe) as worker:
+        eventually(lambda: platform.waiting)
+        assert probes() == [200, 200, 200]  # with a call under way
+        platform.let_go.set()
         eventually(outbox.finished)
-        for path in ("/livez", "/readyz", "/metrics"):
-            assert httpx.get(f"http://127.0.0.1:{free_port}{path}", timeout=10).status_code == 200
+        assert probes() == [200, 200, 200]
+        assert select.select([], [full_pipe], [], 0) == ([], [], []), "somebody has read from the pipe"
         worker.terminate()
         assert worker.wait(15) == 0
-    assert outbox.statuses() == {"done": 1000}
+    assert outbox.statuses() == {"done": 5000}
     assert_reconciled(outbox, platform)
 
 

@@ -34,6 +34,23 @@ with trace.get_tracer("shop").start_as_current_span("place orders"), engine.begi
 """
 INSTRUMENTED = [str(Path(sys.executable).parent / name) for name in ("opentelemetry-instrument", "relay")]
 
+# The worker itself, whose spans stay in memory until it has ended.
+IN_MEMORY = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from relay.cli import main
+
+exporter, provider = InMemorySpanExporter(), TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+trace.set_tracer_provider(provider)
+try:
+    main()
+finally:
+    print(*(span.to_json() for span in exporter.get_finished_spans()))
+"""
+
 
 def spans(lines: list[str]) -> Iterator[dict[str, Any]]:
     """As the SDK writes them to a console, one object after the other."""
@@ -44,7 +61,9 @@ def spans(lines: list[str]) -> Iterator[dict[str, Any]]:
         text = text[end:].lstrip()
 
 
+@pytest.mark.parametrize("how", [{"command": INSTRUMENTED}, {"program": IN_MEMORY}], ids=["as documented", "in memory"])
 def test_a_trace_goes_from_the_business_span_to_the_call_with_a_link_for_each_message(
+    how: dict[str, Any],
     outbox: Outbox,
     platform: StrictPlatform,
     env: dict[str, str],
@@ -58,7 +77,7 @@ def test_a_trace_goes_from_the_business_span_to_the_call_with_a_link_for_each_me
     assert {span["parent_id"] for span in created.values()} == {business["context"]["span_id"]}
 
     exporting = {"OTEL_TRACES_EXPORTER": "console", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
-    worker = RelayProcess("run", "--drain", env={**env, **exporting}, command=INSTRUMENTED)
+    worker = RelayProcess("run", "--drain", env={**env, **exporting}, **how)
     assert worker.wait() == 0, worker.report()
 
     (sent,) = [span for span in spans(worker.stdout) if span["name"] == "send taobao_jds_TradeTrace"]

@@ -35,6 +35,18 @@ def test_credentials_of_the_settings_are_not_repeated(start_relay: StartRelay) -
     assert not any("s3" in line or "_APP_" in line for line in [*process.stdout, *process.stderr])
 
 
+def test_a_secret_whose_file_is_not_there_is_a_known_one(start_relay: StartRelay) -> None:
+    env = {"RELAY_TMC_APP_KEY": "77", "RELAY_TMC_APP_SECRET_FILE": "/nowhere", "RELAY_TMC_SESSION": "s3ssion"}
+    process = start_relay("sandbox", "--port", "0", env=env)
+    process.wait_for_line(r"Ctrl-C ends it")
+    process.terminate()
+    assert process.wait() == 0
+    assert [line.partition("=")[0] for line in process.stdout] == [
+        "export RELAY_TMC_URL",
+        "export RELAY_TMC_APP_SECRET",
+    ]
+
+
 def test_an_unknown_fault_is_refused(start_relay: StartRelay) -> None:
     process = start_relay("sandbox", "--port", "0", "--fault", "cut-afetr@3%")
     assert process.wait() == 78

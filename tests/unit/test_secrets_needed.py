@@ -10,10 +10,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from relay.cli.verbs import VERBS, relay
+from relay.dashboard import create_app
+from relay.errors import ConfigurationError
 from tests.integration.test_cli_locked_out import ACTS, OTHERWISE, READS
 
-# They send, look for what is wrong, or let these credentials in.
-NEED_ALL = {"run": ("run", "--once"), "check": ("check",), "config": ("config", "--check"), "sandbox": ("sandbox",)}
+# They send, or look for what is wrong.
+NEED_ALL = {"run": ("run", "--once"), "check": ("check",), "config": ("config", "--check")}
 ASK_THE_DATABASE = [*(arguments for arguments, _ in ACTS.values()), *READS.values(), *OTHERWISE, ("migrate",)]
 ASK_NOBODY = [
     ("migrate", "--sql"),
@@ -25,6 +27,7 @@ ASK_NOBODY = [
     ("config", "--toml"),
 ]
 NEITHER = {"demo", "topics"}  # a database and a platform of its own; the classes of an application
+SANDBOX = ("sandbox", "--fault", "no-such")  # which it refuses after it has read its settings
 DASHBOARD = ("dashboard", "--host", "203.0.113.7")  # which refuses to start there
 
 
@@ -42,7 +45,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
 
 def test_each_verb_is_here() -> None:
     named = {arguments[0] for arguments in [*ASK_THE_DATABASE, *ASK_NOBODY]}
-    missing = VERBS.keys() - named - NEED_ALL.keys() - NEITHER - {DASHBOARD[0]}
+    missing = VERBS.keys() - named - NEED_ALL.keys() - NEITHER - {DASHBOARD[0], SANDBOX[0]}
     assert not missing, f"{missing}: which secrets does it need? relay.settings.load_for(FOR_TABLES) reads one"
 
 
@@ -67,6 +70,27 @@ def test_the_dashboard_needs_what_it_reads_by(run: Callable[..., Result], monkey
     assert run(*DASHBOARD).stderr.startswith(
         "error: RELAY_DASHBOARD_DATABASE_URL_FILE: /run/secrets/dashboard cannot be"
     )
+
+
+def test_a_dashboard_in_an_application_needs_the_same(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_app()
+    monkeypatch.setenv("RELAY_DASHBOARD_DATABASE_URL_FILE", "/run/secrets/dashboard")
+    with pytest.raises(ConfigurationError, match="RELAY_DASHBOARD_DATABASE_URL_FILE: /run/secrets/dashboard cannot be"):
+        create_app()
+    create_app(dashboard_database_url="postgresql://127.0.0.1:1/shop", database_url="postgresql://127.0.0.1:1/shop")
+
+
+def test_the_sandbox_needs_no_secret(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("RELAY_DATABASE_URL")
+    monkeypatch.setenv("RELAY_DATABASE_URL_FILE", "/run/secrets/database_url")
+    assert run(*SANDBOX).stderr.startswith("error: There is no fault 'no-such'")
+    (tmp_path / "empty").touch()
+    monkeypatch.setenv("RELAY_TMC_APP_SECRET_FILE", "empty")
+    assert run(*SANDBOX).stderr.startswith("error: RELAY_TMC_APP_SECRET_FILE: empty")
 
 
 @pytest.mark.parametrize("verb", NEED_ALL)
