@@ -8,7 +8,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from relay.dashboard.app import create_app
 
 __all__ = ["create_app"]
 

@@ -100,7 +100,7 @@ def create_app(settings: Settings | None = None, *, user: NameOf | None = None, 
     routes = [Route(at + path, site.endpoint(*page)) for at in ("", PREFIX) for path, page in PAGES.items()]
     if site.actors.allowed:
         routes += [Route(path, site.acting(one), methods=["GET", "POST"]) for path, one in ACTIONS.items()]
-    return Starlette(
+    app = Starlette(
         routes=[
             *routes,
             Route("/login", entrance.login, methods=["GET", "POST"]),
@@ -112,6 +112,8 @@ def create_app(settings: Settings | None = None, *, user: NameOf | None = None, 
         exception_handlers={404: site.no_such_page, Exception: _unexpected},
         lifespan=site.lifespan,
     )
+    app.router.redirect_slashes = False  # it would name a host and a scheme, which a proxy in front may have changed
+    return app
 
 
 class _Site:
@@ -177,7 +179,10 @@ class _Site:
         return answer
 
     async def no_such_page(self, request: Request, _: Exception) -> Response:
-        """For whoever may look; others are refused as everywhere."""
+        """For whoever may look; others are refused as everywhere. A slash too many or too few leads to the page."""
+        root = str(request.scope.get("root_path", ""))
+        if request.url.path == root:
+            return RedirectResponse(f"{root}/" + (f"?{request.url.query}" if request.url.query else ""), 303)
         answer: Response = await self.endpoint(_nowhere)(request)
         return answer
 
@@ -270,7 +275,10 @@ async def _static(request: Request) -> Response:
     return await _FILES.get_response(request.path_params["name"], request.scope)
 
 
-def _nowhere(visit: PageVisit) -> Page:
+def _nowhere(visit: PageVisit) -> Elsewhere:
+    wanted = visit.path.removeprefix(PREFIX) if is_wanted(visit.path) else visit.path
+    if wanted != (plain := "/" + wanted.strip("/")):
+        return Elsewhere(plain, visit.asked)
     raise NotFound("not_found.page", path=visit.path[:80])
 
 

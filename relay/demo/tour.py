@@ -60,7 +60,7 @@ def show_pages(shop: Shop, engine: Engine, settings: dict[str, str], folder: Pat
         finished(["pause", "--account", "default", "--reason", "stock-taking"], settings, folder)
         for number in range(begun + 1, begun + LEFT_OVER + 1):
             shop.sell(number)
-        pages = stack.enter_context(started(["dashboard", "--port", str(_port())], settings, folder))
+        pages = stack.enter_context(started(["dashboard", "--allow-actions", "--port", str(_port())], settings, folder))
         url = pages.wait_for(lambda: _announced(pages.log), "to listen")
         with engine.connect() as connection:
             calls = connection.execute(text(_CALLS)).all()
@@ -96,8 +96,8 @@ def stops(calls: Sequence[Row[Any]], refused: int) -> Iterator[Stop]:
     )
     waiting = counted(LEFT_OVER * len(STEPS), "message")
     yield Stop(
-        f"Something is left for you: the account is paused, and {waiting} wait for it. Page one says what to type, "
-        "in another terminal where you have pasted the exports above:",
+        f"Something is left for you: the account is paused, and {waiting} wait for it. Page one says what to press, "
+        "and asks who you are and why. The refused ones can be discarded:",
         ["/"],
     )
 

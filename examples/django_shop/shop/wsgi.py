@@ -4,4 +4,8 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
 
-application = get_wsgi_application()
+site = get_wsgi_application()
+
+from shop.dashboard import beside  # noqa: E402  Django has to be set up before
+
+application = beside(site)

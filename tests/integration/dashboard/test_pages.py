@@ -207,6 +207,20 @@ def test_under_a_prefix_every_link_has_it(settings: Settings, seeded: Seeded) ->
     browser.close()
 
 
+@pytest.mark.parametrize(
+    ("asked", "leads_to"),
+    [
+        ("/messages/?state=failed", "/messages?state=failed"),
+        ("/api/messages/", "/api/messages"),
+        ("/calls//", "/calls"),
+        ("//evil.example/", "/evil.example"),
+    ],
+)
+def test_a_slash_too_many_leads_to_the_page_and_to_no_other_host(browser: Browser, asked: str, leads_to: str) -> None:
+    answer = browser.get(f"http://127.0.0.1:9465{asked}")
+    assert (answer.status_code, answer.headers["location"]) == (303, leads_to)
+
+
 def test_a_message_leads_to_its_trace(settings: Settings, seeded: Seeded) -> None:
     browser = Browser(create_app(load(settings, trace_url="https://traces.example.com/t/{trace_id}?a=1&b=2")))
     try:
