@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -24,6 +23,7 @@ from relay.demo.books import Books
 from relay.demo.reconciliation import reconcile
 from relay.demo.shop import Shop
 from relay.embedded import EmbeddedPostgres
+from tests.fixtures.acting import SAME, form
 from tests.fixtures.processes import RelayProcess, StartRelay
 from tests.fixtures.waiting import eventually
 from tests.fixtures.wheel import Built
@@ -124,17 +124,10 @@ def test_the_dashboard_shows_the_story_and_what_is_left_can_be_done(execute_rela
         calls = [browser.get(f"/api{link}").json()["call"] for link in links if link.startswith("/calls/")]
         assert {call["line"]["outcome"] for call in calls} == {"rejected", "unknown", "partial"}
         assert max(len(call["positions"]) for call in calls) == 50
-        assert "relay resume --account default" in pages["/"].text
-        exports = re.findall(r"^  export (RELAY_DATABASE_URL)=(\S+)$", said, re.MULTILINE)
-        resumed = execute_relay(
-            "resume",
-            "--account",
-            "default",
-            "--reason",
-            "counted",
-            env={name: shlex.split(value)[0] for name, value in exports},
-        )
-        assert resumed.wait() == 0, resumed.report()
+        assert "/act/resume?scope=account%3Adefault" in pages["/"].text
+        path, fields = form(browser.get("/act/resume?scope=account:default"))
+        resumed = browser.post(path, data={**fields, "reason": "counted", "actor": "ann"}, headers=SAME)
+        assert resumed.status_code == 200, resumed.text
         eventually(lambda: browser.get("/api/messages?state=pending").json()["items"] == [], 20)
     demo.send_signal(signal.SIGINT)
     assert demo.wait() == 0, demo.report()
