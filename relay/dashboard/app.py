@@ -4,14 +4,17 @@
 
 A page runs in one of a few threads, in one read-only transaction with a time-out. It never writes. What people do on
 the pages is a second table: its paths are there only where the settings allow it (see ``relay.dashboard.acting``), and
-its rights are those of the login.
+its rights are those of the login. Pages that are open and ask again by themselves share one more thread, and what was
+read for them (see ``relay.dashboard.refreshing``).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import cache
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -45,13 +48,25 @@ from relay.dashboard.pages.messages import messages
 from relay.dashboard.pages.overview import overview
 from relay.dashboard.pages.past import ledger, pauses
 from relay.dashboard.recent import Recent
+from relay.dashboard.refreshing import (
+    AWAY,
+    AWAY_AT_MOST,
+    HEADER,
+    REFUSED,
+    REFUSED_AT_MOST,
+    Answers,
+    Left,
+    page_name,
+)
 from relay.dashboard.rendering import rendered, templates
 from relay.dashboard.viewer import LANGUAGE_COOKIE, LANGUAGES, ZONE_COOKIE, known_zone, viewer
 from relay.dashboard.visit import PREFERENCES, Elsewhere, NotAllowed, NotFound, NotUnderstood, Page, PageVisit
 from relay.errors import RelayError, UnreachableError
+from relay.reports import now
 from relay.settings import FOR_DASHBOARD, Settings, load, load_for
 
 PageOf = Callable[[PageVisit], Page | Elsewhere]
+Refresh = float | None  # the moment of ``time.monotonic`` at which a page that is open asked again by itself
 TURNING = ("older", "newer")
 # The page of a path, and the names it may be asked under.
 PAGES: dict[str, tuple[PageOf, tuple[str, ...]]] = {
@@ -127,13 +142,16 @@ class _Site:
         self._trace_url = trace_url
         self._templates = templates()
         self._recent = Recent()
-        self._threads = Executor(THREADS, name="dashboard")
+        self._left = Left()
+        self._threads = Executor(THREADS - 1, name="dashboard")
+        self._refreshing = Executor(1, name="refreshing")
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
         """Where a server tells of its end, connections end with it."""
         yield
-        self._threads.shutdown(cancel_futures=True)
+        for executor in (self._threads, self._refreshing):
+            executor.shutdown(cancel_futures=True)
         self._reading.close()
 
     def endpoint(self, page: PageOf, names: Sequence[str] | None = None) -> Callable[[Request], Any]:
@@ -148,7 +166,10 @@ class _Site:
             who = self.access.who(request)
             if isinstance(who, NotAdmitted):
                 return await self._refused(request, who)
-            return await self._in_thread(lambda: self._answered(request, known, who))
+            if HEADER not in request.headers or is_wanted(_path(request)):
+                return await self._in_thread(lambda: self._answered(request, known, who))
+            arrived = time.monotonic()
+            return await self._in_thread(lambda: self._answered(request, known, who, arrived), self._refreshing)
 
         return answer
 
@@ -202,25 +223,42 @@ class _Site:
         page = trouble(refusal.key, {}, 401 if refusal.log_in else 403)
         return await self._in_thread(lambda: self._html(visit, page))
 
-    async def _in_thread(self, work: Callable[[], Response]) -> Response:
-        answer: Response = await asyncio.get_running_loop().run_in_executor(self._threads, work)
+    async def _in_thread(self, work: Callable[[], Response], threads: Executor | None = None) -> Response:
+        answer: Response = await asyncio.get_running_loop().run_in_executor(threads or self._threads, work)
         return answer
 
-    def _answered(self, request: Request, page: PageOf, who: str | None) -> Response:
+    def _answered(self, request: Request, page: PageOf, who: str | None, refresh: Refresh = None) -> Response:
         visit = self._look(request, who)
+        name = page_name(visit.path, [pair for pair in visit.asked.multi_items() if pair[0] not in PREFERENCES])
         try:
-            with ExitStack() as stack:
-                visit = self._look(request, who, cache(lambda: stack.enter_context(self._reading.snapshot())))
-                found = page(visit)
-                shown = frozenset[str]() if is_wanted(visit.path) else verbs(visit, self.actors)
+            left = None if refresh is None else self._left.find(name, refresh)
+            visit = replace(visit, answers=left or Answers(), refreshes=refresh is not None)
+            found, shown = self._found(visit, page, None if left else name)
             if isinstance(found, Elsewhere):
                 at = PREFIX if is_wanted(visit.path) else ""
                 return RedirectResponse(visit.link(at + found.path, found.query), 303)
             return self._html(visit, found, shown)
         except (NotFound, NotUnderstood, NotAllowed, RelayError) as error:
-            return self._html(visit, self._trouble(error, posted=request.method not in SAFE))
+            if isinstance(error, RelayError):
+                self._left.failed(name, error)
+            page_of_trouble = self._trouble(error, posted=request.method not in SAFE, refreshes=refresh is not None)
+            return self._html(self._look(request, who), page_of_trouble)
 
-    def _trouble(self, error: Exception, *, posted: bool) -> Page:
+    def _found(self, visit: PageVisit, page: PageOf, name: Hashable | None) -> tuple[Page | Elsewhere, frozenset[str]]:
+        """What to show, and what this person may do there. ``name``: what was read is left to refreshes of it."""
+        with ExitStack() as stack:
+            visit = replace(visit, connected=cache(lambda: stack.enter_context(self._reading.snapshot())))
+            found = page(visit)
+            if is_wanted(visit.path):
+                return found, frozenset()
+            shown = verbs(visit, self.actors)
+            if name is not None and isinstance(found, Page) and found.every:
+                visit.answers.at = found.at or visit.ask(now)
+                self._left.leave(name, visit.answers, found.every)
+        return found, shown
+
+    def _trouble(self, error: Exception, *, posted: bool, refreshes: bool) -> Page:
+        """A page asks again by itself while PostgreSQL is away; where it refuses, if it was refreshing before."""
         match error:
             case NotFound():
                 return trouble(error.key, error.values, 404)
@@ -231,7 +269,10 @@ class _Site:
         away, slow = isinstance(error, UnreachableError), self._reading.took_too_long(error)
         key = "trouble.away" if away else "trouble.slow" if slow else "trouble.refused"
         detail, hint = "" if slow else str(error), getattr(error, "hint", "")
-        return trouble(f"{key}_acting" if posted else key, {}, 503, detail=detail, hint=hint)
+        if posted:
+            return trouble(f"{key}_acting", {}, 503, detail=detail, hint=hint)
+        again = (AWAY, AWAY_AT_MOST) if away else (REFUSED, REFUSED_AT_MOST) if refreshes else None
+        return trouble(key, {}, 503, detail=detail, hint=hint, again=again)
 
     def _html(self, visit: PageVisit, page: Page, shown: frozenset[str] = frozenset()) -> Response:
         if is_wanted(visit.path):
@@ -249,13 +290,13 @@ class _Site:
             )  # fmt: skip
         return answer
 
-    def _look(self, request: Request, who: str | None, connected: Callable[[], Any] = _unconnected) -> PageVisit:
+    def _look(self, request: Request, who: str | None) -> PageVisit:
         root = str(request.scope.get("root_path", ""))
         cookies = dict(request.cookies)
         for name, cookie in zip(PREFERENCES, (LANGUAGE_COOKIE, ZONE_COOKIE), strict=True):
             cookies[cookie] = request.query_params.get(name) or cookies.get(cookie, "")
         return PageVisit(
-            path=request.url.path.removeprefix(root) or "/",
+            path=_path(request),
             asked=request.query_params,
             part=str(request.path_params.get("part", "")),
             viewer=viewer(cookies, request.headers.get("accept-language", ""), self._zone, who),
@@ -263,11 +304,16 @@ class _Site:
             root=root,
             recent=self._recent,
             explainers=self._reading.explainers,
-            connected=connected,
+            connected=_unconnected,
             can_log_out=self.access.people is not None,
             trace_url=self._trace_url,
             actor=remembered(cookies),
         )
+
+
+def _path(request: Request) -> str:
+    """Inside the dashboard, wherever it is mounted."""
+    return request.url.path.removeprefix(str(request.scope.get("root_path", ""))) or "/"
 
 
 async def _static(request: Request) -> Response:
@@ -283,11 +329,13 @@ def _nowhere(visit: PageVisit) -> Elsewhere:
 
 
 def trouble(
-    key: str, given: Mapping[str, object], status: int, *, detail: str = "", hint: str = "", command: str = ""
-) -> Page:
+    key: str, given: Mapping[str, object], status: int, *, detail: str = "", hint: str = "", command: str = "",
+    again: tuple[float, float] | None = None,
+) -> Page:  # fmt: skip
     """The page that says what is wrong: the sentence of ours, what PostgreSQL said, what to do, what to run."""
     values = {"key": key, "given": given, "detail": detail, "hint": hint, "command": command}
-    return Page("trouble.html", values, status=status)
+    every, at_most = again or (None, None)
+    return Page("trouble.html", values, status=status, every=every, at_most=at_most)
 
 
 def _unexpected(_request: Request, error: Exception) -> Response:

@@ -1,8 +1,8 @@
 """What holds for every answer and every request, whatever page it is for.
 
-Answers bear a policy by which a browser runs no script, loads nothing from elsewhere and shows them in no frame, and
-nothing with data is kept. Requests are short, and one that is no GET comes from a page of ours: browsers say so in
-``Sec-Fetch-Site``, older ones in ``Origin``.
+Answers bear a policy by which a browser runs no script but the file of ours, asks and loads nothing from elsewhere and
+shows them in no frame, and nothing with data is kept. Requests are short, and one that is no GET comes from a page of
+ours: browsers say so in ``Sec-Fetch-Site``, older ones in ``Origin``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'"
 )
 HEADERS = {
     "content-security-policy": POLICY,

@@ -17,7 +17,8 @@ T = TypeVar("T")
 @dataclass(slots=True)
 class _Kept:
     lock: threading.Lock = field(default_factory=threading.Lock)
-    until: float = 0.0
+    read_at: float = float("-inf")
+    seconds: float = 0.0  # that reading took
     value: Any = None
 
 
@@ -29,13 +30,25 @@ class Recent:
         self._kept: dict[str, _Kept] = {}
         self._lock = threading.Lock()
 
-    def get(self, name: str, seconds: float, read: Callable[[], T]) -> T:
-        """What ``read`` gave no longer than this ago, else what it gives now."""
-        with self._lock:
-            kept = self._kept.setdefault(name, _Kept())
+    def get(self, name: str, seconds: float, read: Callable[[], T], *, share: float = 0.0) -> T:
+        """What ``read`` gave no longer than this ago, else what it gives now.
+
+        ``share``: or no longer ago than so many times what reading took, where that is more.
+        """
+        kept = self._of(name)
         with kept.lock:
-            if self._clock() >= kept.until:
+            begun = self._clock()
+            if begun >= kept.read_at + max(seconds, share * kept.seconds):
                 kept.value = read()
-                kept.until = self._clock() + seconds
+                kept.read_at = self._clock()
+                kept.seconds = kept.read_at - begun
             value: T = kept.value
             return value
+
+    def cost(self, name: str) -> float:
+        """How many seconds reading this took the last time."""
+        return self._of(name).seconds
+
+    def _of(self, name: str) -> _Kept:
+        with self._lock:
+            return self._kept.setdefault(name, _Kept())

@@ -7,6 +7,7 @@ is left as it is. A variable that is not there is an error, not an empty place.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,7 +58,15 @@ def templates() -> Environment:
 
 
 def rendered(environment: Environment, visit: PageVisit, page: Page, verbs: frozenset[str] = frozenset()) -> str:
-    """The whole document. ``verbs``: what this person may do on it."""
+    """The whole document. ``verbs``: what this person may do on it.
+
+    ``interval`` is asked at its end, when it is known how long the rest of it took.
+    """
+    begun = time.monotonic()
+
+    def interval() -> float | None:
+        return visit.answers.interval(page.every, time.monotonic() - begun) if page.every else None
+
     values = {
         **spoken(visit.viewer),
         "visit": visit,
@@ -68,6 +77,9 @@ def rendered(environment: Environment, visit: PageVisit, page: Page, verbs: froz
         "verbs": verbs,
         "can_log_out": visit.can_log_out,
         "here": visit.here(),
+        "interval": interval,
+        "at_most": page.at_most,
+        "as_of": visit.answers.at,
         **page.values,
     }
     return environment.get_template(page.template).render(values)

@@ -19,6 +19,7 @@ from urllib.parse import quote, urlencode
 from starlette.datastructures import ImmutableMultiDict
 
 from relay.dashboard.recent import Recent
+from relay.dashboard.refreshing import SELDOM, Answers
 from relay.dashboard.viewer import Viewer
 from relay.reports import NEWEST, Cursor, Position
 from relay.sql import quoted
@@ -71,7 +72,9 @@ class Page:
     """What a template is given. ``commands`` and ``sql``: how to ask the same elsewhere.
 
     ``document``: the read models by name, for programs; None: it tells of trouble. ``remember``: the name that somebody
-    acted under who need not log in.
+    acted under who need not log in. ``every``: it refreshes by itself, not before these seconds; None: what it shows
+    stays. ``at``: the moment it speaks of, where that is not the one of its snapshot. ``at_most``: seconds after which
+    trouble asks again, when it has lasted.
     """
 
     template: str
@@ -81,6 +84,9 @@ class Page:
     document: Mapping[str, Any] | None = None
     status: int = 200
     remember: str = ""
+    every: float | None = None
+    at_most: float | None = None
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,8 @@ class PageVisit:
     """``asked``: the query of the request; ``part``: what stands in its path for an id or a code.
 
     ``connected`` gives the connection of this visit, opened when the first report is asked. ``actor``: how the ledger
-    is to call a person who need not say a name.
+    is to call a person who need not say a name. ``answers``: what this visit was told, or what another one left;
+    ``refreshes``: a page that is open asks again by itself.
     """
 
     path: str
@@ -111,6 +118,8 @@ class PageVisit:
     can_log_out: bool = False
     trace_url: str | None = None
     actor: str = ""
+    answers: Answers = field(default_factory=Answers)
+    refreshes: bool = False
 
     def here(self) -> str:
         """This page as it was asked for, inside the dashboard, in whatever language and zone."""
@@ -126,12 +135,29 @@ class PageVisit:
                 raise NotUnderstood(name[:80], key, near="".join(near), names=", ".join(names) or "-")
 
     def ask(self, report: Callable[..., T], *arguments: Any, **options: Any) -> T:
-        """The answer of a read model, over the connection of this visit."""
-        return report(self.connected(), *arguments, **options)
+        """The answer of a read model, over the connection of this visit. Others see it too: values, nothing lazy."""
+        question = (report, repr(arguments), repr(options))
+        return self.answers.get(question, lambda: report(self.connected(), *arguments, **options))
 
     def ask_once(self, name: str, seconds: float, report: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """The same, or what another visit was answered no longer than this ago."""
-        return self.recent.get(name, seconds, lambda: report(self.connected(), *arguments, **options))
+
+        def read() -> T:
+            return self.recent.get(name, seconds, lambda: report(self.connected(), *arguments, **options))
+
+        return self.answers.get(name, read, lambda: self.recent.cost(name))
+
+    def ask_seldom(self, name: str, seconds: float, report: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        """The same, of what may be older while a page refreshes itself, if it costs much.
+
+        It bears its own cost so, and how often the page refreshes does not depend on it.
+        """
+
+        def read() -> T:
+            share = SELDOM if self.refreshes else 0.0
+            return self.recent.get(name, seconds, lambda: report(self.connected(), *arguments, **options), share=share)
+
+        return self.answers.get(name, read, lambda: 0.0)
 
     def text(self, name: str) -> str | None:
         """What was asked for under this name; None: nothing. NotUnderstood where no column can hold it."""
@@ -163,6 +189,11 @@ class PageVisit:
         if (found := id_of(self.part)) is None:
             raise NotFound("not_found.id", id=self.part[:40])
         return found
+
+    @property
+    def turned(self) -> bool:
+        """Whether this is not the first stretch of a list."""
+        return bool(self.asked.get("older") or self.asked.get("newer"))
 
     def cursor(self, *kinds: type) -> Cursor:
         """Where the stretch begins, of values of these kinds: ``older=`` or ``newer=`` of the link.

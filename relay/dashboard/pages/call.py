@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from relay import reports
+from relay.dashboard.refreshing import PAGE_ONE
 from relay.dashboard.visit import NotFound, Page, PageVisit
 
 SQL = """
@@ -17,10 +18,11 @@ where c.id = <id> order by 1;
 
 
 def call(visit: PageVisit) -> Page:
-    """NotFound where there is none."""
+    """NotFound where there is none. It refreshes until it is settled."""
     number = visit.number()
     found = visit.ask(reports.one_call, number)
     if found is None:
         raise NotFound("not_found.call", id=number)
     values = {"call": found.line, "report": found, "counted": Counter(one.came for one in found.positions)}
-    return Page("call.html", values, (), visit.sql(SQL, id=number), {"call": found})
+    every = PAGE_ONE if found.line.settled_at is None else None
+    return Page("call.html", values, (), visit.sql(SQL, id=number), {"call": found}, every=every)

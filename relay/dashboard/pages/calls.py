@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from relay import reports
 from relay.dashboard.documents import listed
+from relay.dashboard.refreshing import LIST
 from relay.dashboard.visit import Page, PageVisit
 from relay.reports import Stretch
 
@@ -18,13 +19,16 @@ def calls(visit: PageVisit) -> Page:
     if request := visit.text("request"):
         found = Stretch(visit.ask(reports.calls_of_request, request), None, None)
         values = {"found": found, "chosen": {"request": request}}
-        return Page("calls.html", values, (), visit.sql(OF_REQUEST, request=request), listed(found))
+        every = None if found.lines else LIST  # a request is answered once
+        return Page("calls.html", values, (), visit.sql(OF_REQUEST, request=request), listed(found), every=every)
     found = visit.ask(reports.calls, visit.cursor(int), only_open=state == "open")
     chosen = {"state": state} if state else {}
+    changes = not visit.turned or any(one.settled_at is None for one in found.lines)
     return Page(
         "calls.html",
         {"found": found, "chosen": chosen},
         ["relay status"],
         visit.sql(OPEN if state else SQL),
         listed(found),
+        every=LIST if changes else None,
     )

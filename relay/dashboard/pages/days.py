@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from relay import reports
+from relay.dashboard.refreshing import DAYS as EVERY
 from relay.dashboard.visit import Page, PageVisit
 
 DAYS, KEPT_SECONDS = 14, 20.0
@@ -20,9 +21,11 @@ def days(visit: PageVisit) -> Page:
     """The last DAYS of them, the newest first."""
     zone = visit.viewer.zone
     edges = midnights(visit.ask(reports.now), zone, DAYS)
-    found = visit.ask_once(f"days {zone.key}", KEPT_SECONDS, reports.series, edges, most=MOST_CALLS_A_DAY)
+    found = visit.ask_seldom(f"days {zone.key}", KEPT_SECONDS, reports.series, edges, most=MOST_CALLS_A_DAY)
     values = {"found": found[::-1], "series": found, "outcomes": reports.OUTCOMES, "most": MOST_CALLS_A_DAY}
-    return Page("days.html", values, ["relay status"], visit.sql(SQL, zone=zone.key), {"days": found[::-1]})
+    return Page(
+        "days.html", values, ["relay status"], visit.sql(SQL, zone=zone.key), {"days": found[::-1]}, every=EVERY
+    )
 
 
 def midnights(moment: datetime, zone: ZoneInfo, count: int) -> list[datetime]:

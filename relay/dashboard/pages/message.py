@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from relay import reports
+from relay.dashboard.refreshing import LIST
 from relay.dashboard.visit import NotFound, Page, PageVisit, command
 from relay.traces import trace_address, trace_id_of
 
@@ -19,7 +20,7 @@ select * from {schema}.audit_call where id in (
 
 
 def message(visit: PageVisit) -> Page:
-    """NotFound where there is none, or none any more."""
+    """NotFound where there is none, or none any more. It refreshes until it is done: people may retry what failed."""
     number = visit.number()
     found = visit.ask(reports.message, number)
     if found is None:
@@ -53,6 +54,7 @@ def message(visit: PageVisit) -> Page:
         [command("show", number)],
         visit.sql(SQL, id=number),
         {"message": found, "content": content},
+        every=None if found.status == "done" or found.archived else LIST,
     )
 
 

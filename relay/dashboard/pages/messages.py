@@ -7,6 +7,7 @@ from datetime import datetime
 from relay import reports
 from relay.dashboard.documents import listed
 from relay.dashboard.filters import FILTERS, search
+from relay.dashboard.refreshing import LIST
 from relay.dashboard.visit import LARGEST_ID, Elsewhere, NotFound, NotUnderstood, Page, PageVisit, command
 from relay.reports import Search
 
@@ -29,7 +30,8 @@ def messages(visit: PageVisit) -> Page | Elsewhere:
     found = visit.ask(reports.find, wanted, visit.cursor(int))
     chosen = {name: value for name in FILTERS if (value := visit.text(name))}
     values = {"found": found, "chosen": chosen, "states": reports.STATES, "looked": reports.MOST_LOOKED}
-    return Page("messages.html", values, [_command(wanted)], visit.sql(_sql(wanted), **_values(wanted)), listed(found))
+    sql = visit.sql(_sql(wanted), **_values(wanted))
+    return Page("messages.html", values, [_command(wanted)], sql, listed(found), every=LIST)
 
 
 def _looked_up(visit: PageVisit) -> Elsewhere | None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from relay import reports
 from relay.dashboard.concerns import FAR_SECONDS, LAPSED_SECONDS, OLD_SECONDS, Situation, concerns
+from relay.dashboard.refreshing import PAGE_ONE
 from relay.dashboard.visit import Page, PageVisit
 
 MOST_LISTED, MOST_SHOWN = 1_000, 50  # of pauses and of workers: read, and shown
-KEPT_SECONDS, SERIES_SECONDS = 2.0, 20.0
+KEPT_SECONDS, SERIES_SECONDS = 1.0, 20.0
 PIECES = {"hour": (reports.HOUR, 30), "day": (reports.DAY, 48)}
 SQL = """
 select * from {schema}.audit_backlog;
@@ -20,10 +22,21 @@ select worker, count(*) as calls, min(lease_until) from {schema}.read_call where
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Through:
+    """What got through of late."""
+
+    hour: reports.Throughput
+    day: reports.Throughput
+    series: tuple[reports.CallStretch, ...]
+
+
 def overview(visit: PageVisit) -> Page:
-    """Read at most once in KEPT_SECONDS, however many look on; pictures once in SERIES_SECONDS."""
+    """Read at most once in KEPT_SECONDS, however many look on; what got through once in SERIES_SECONDS."""
     known: Situation = visit.ask_once("known", KEPT_SECONDS, situation)
     span = visit.choice("span", tuple(PIECES)) or "hour"
+    through: Through = visit.ask_seldom(f"through {span}", SERIES_SECONDS, _through, *PIECES[span])
+    ages = visit.ask_once("ages", KEPT_SECONDS, reports.ages)
     values = {
         "known": known,
         "status": known.status,
@@ -32,11 +45,11 @@ def overview(visit: PageVisit) -> Page:
         "failed_all": sum(code.messages for code in known.status.failed),
         "pauses": reports.foremost(known.status.pauses, 10),
         "workers": known.status.workers[:MOST_SHOWN],
-        "hour": visit.ask_once("hour", SERIES_SECONDS, reports.throughput, reports.HOUR),
-        "day": visit.ask_once("day", SERIES_SECONDS, reports.throughput, reports.DAY),
+        "hour": through.hour,
+        "day": through.day,
         "span_chosen": span,
-        "series": visit.ask_once(f"series {span}", SERIES_SECONDS, _series, *PIECES[span]),
-        "ages": visit.ask_once("ages", KEPT_SECONDS, reports.ages),
+        "series": through.series,
+        "ages": ages,
         "age_names": reports.AGES,
         "outcomes": reports.OUTCOMES,
     }
@@ -44,14 +57,13 @@ def overview(visit: PageVisit) -> Page:
         "at": known.now,
         **{name: getattr(known, name) for name in ("status", "open_calls", "blocked", "failures", "put_off")},
         "concerns": values["concerns"],
-        "last_hour": values["hour"],
-        "last_day": values["day"],
-        "series": values["series"],
-        "ages": [
-            {"below": name or None, "messages": count} for name, count in zip(reports.AGES, values["ages"], strict=True)
-        ],
+        "last_hour": through.hour,
+        "last_day": through.day,
+        "series": through.series,
+        "ages": [{"below": name or None, "messages": count} for name, count in zip(reports.AGES, ages, strict=True)],
     }
-    return Page("overview.html", values, ["relay status", "relay check"], visit.sql(SQL), document)
+    sql = visit.sql(SQL)
+    return Page("overview.html", values, ["relay status", "relay check"], sql, document, every=PAGE_ONE, at=known.now)
 
 
 def situation(connection: Any) -> Situation:
@@ -66,5 +78,9 @@ def situation(connection: Any) -> Situation:
     )
 
 
-def _series(connection: Any, span: timedelta, pieces: int) -> Any:
-    return reports.series(connection, reports.last(reports.now(connection), span, pieces))
+def _through(connection: Any, span: timedelta, pieces: int) -> Through:
+    return Through(
+        reports.throughput(connection, reports.HOUR),
+        reports.throughput(connection, reports.DAY),
+        reports.series(connection, reports.last(reports.now(connection), span, pieces)),
+    )

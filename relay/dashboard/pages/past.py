@@ -7,6 +7,7 @@ from typing import Any
 
 from relay import reports
 from relay.dashboard.documents import listed
+from relay.dashboard.refreshing import LIST
 from relay.dashboard.visit import Page, PageVisit
 
 PAUSES = "select * from {schema}.audit_pause order by in_force desc, since desc limit 50;"
@@ -21,11 +22,13 @@ def pauses(visit: PageVisit) -> Page:
         found: reports.Stretch[Any] = visit.ask(reports.past_pauses, visit.cursor(datetime, str))
     else:
         found = visit.ask(reports.pauses_in_force, visit.cursor(str))
+    every = None if ended and visit.turned else LIST
     values = {"found": found, "ended": ended, "chosen": {"kind": "ended"} if ended else {}}
-    return Page("pauses.html", values, ["relay status"], visit.sql(PAUSES), listed(found))
+    return Page("pauses.html", values, ["relay status"], visit.sql(PAUSES), listed(found), every=every)
 
 
 def ledger(visit: PageVisit) -> Page:
     """A stretch of it, the latest first."""
     found = visit.ask(reports.ledger, visit.cursor(int))
-    return Page("ledger.html", {"found": found}, (), visit.sql(LEDGER), listed(found))
+    every = None if visit.turned else LIST
+    return Page("ledger.html", {"found": found}, (), visit.sql(LEDGER), listed(found), every=every)

@@ -236,7 +236,9 @@ def test_the_wheel_has_the_templates_and_what_pages_load(built: Built) -> None:
     there = set(zipfile.ZipFile(built.wheel).namelist())
     folder = ROOT / "relay" / "dashboard"
     wanted = {
-        str(path.relative_to(ROOT)) for kind in ("*.html", "*.css", "*.svg", "*.py") for path in folder.rglob(kind)
+        str(path.relative_to(ROOT))
+        for kind in ("*.html", "*.css", "*.js", "*.svg", "*.py")
+        for path in folder.rglob(kind)
     }
     assert len(wanted) > 40
     assert wanted <= there
