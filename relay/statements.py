@@ -182,7 +182,7 @@ select id from {schema}.call where settled_at is null and lease_until < now() an
 order by lease_until limit cast(:calls as integer)
 """
 
-# A pause without an end outlasts one with an end; of two ends the later one counts. Another code makes it another pause.
+# A pause without an end outlasts one with an end; of two ends the later one counts. Another code is another pause.
 _OR_LONGER = """
 on conflict (scope) do update set
     until = case when p.until is null or excluded.until is null then null

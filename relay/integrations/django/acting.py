@@ -55,7 +55,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class WhatIsThere:
     """What is in the way of a verb, None: nothing is; and by what the row is known again."""
 
     why_not: str | None
@@ -80,11 +80,11 @@ class WhatChanged:
     action: int | None
 
 
-def look(using: str, verb: str, ids: Sequence[int]) -> dict[int, Looked]:
+def look(using: str, verb: str, ids: Sequence[int]) -> dict[int, WhatIsThere]:
     """For each id what the verb would meet now."""
     with _acting(using) as cursor:
         cursor.execute(_written(_WHY_NOT), [verb, list(ids)])
-        return {id_: Looked(why, version) for id_, why, version in cursor.fetchall()}
+        return {id_: WhatIsThere(why, version) for id_, why, version in cursor.fetchall()}
 
 
 def act(using: str, verb: str, seen: Mapping[int, int], order: Wish) -> WhatChanged:
