@@ -36,7 +36,7 @@ MAY = {
     "operator": "the same, and relay retry, discard, pause, resume or the functions behind them",
     "metrics": "read the view audit_backlog",
     "dashboard": "read the views, as an auditor does, and call nothing: relay dashboard, status, list, show; "
-    "with operator, a login of both: relay dashboard --allow-actions",
+    "a login of this role and of operator: relay dashboard --allow-actions",
 }
 # What a worker reads beside what an application inserts: all but the salt, with which hashes answer guesses. By xmax a
 # claim tells a row that nobody has locked yet.
@@ -67,7 +67,8 @@ _HEAD = """\
 -- Only the first run creates roles, so let a superuser do that one. An owner who is to do it alone needs createrole,
 -- and nocreaterole right after: before PostgreSQL 16 that is as good as being a superuser, for with it a login makes
 -- itself a member of any role but a superuser, also of those that run programs on the server and read its files.
--- Then let logins be members: grant {app} to shop. Migrations are for members of {owner}.
+-- Then let logins be members: grant {app} to shop. Migrations are for members of {owner}. The login of a dashboard on
+-- which people act is a member of two: grant {dashboard} to cockpit; grant {operator} to cockpit.
 begin;
 -- Nobody else's function or operator has a part in this, and a text means what it says.
 {session};

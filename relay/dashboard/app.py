@@ -308,6 +308,7 @@ class _Site:
             can_log_out=self.access.people is not None,
             trace_url=self._trace_url,
             actor=remembered(cookies),
+            posted=request.method not in SAFE,
         )
 
 

@@ -120,9 +120,15 @@ class PageVisit:
     actor: str = ""
     answers: Answers = field(default_factory=Answers)
     refreshes: bool = False
+    posted: bool = False
 
     def here(self) -> str:
-        """This page as it was asked for, inside the dashboard, in whatever language and zone."""
+        """This page as it was asked for, inside the dashboard, in whatever language and zone.
+
+        What came of a form is at no address: from there it is page one.
+        """
+        if self.posted:
+            return "/"
         given = urlencode([(name, value) for name, value in self.asked.multi_items() if name not in _NOT_OF_HERE])
         return self.path + (f"?{given}" if given else "")
 
@@ -206,9 +212,9 @@ class PageVisit:
         return NEWEST
 
     def link(self, path: str, query: Mapping[str, object] | None = None, /, **more: object) -> str:
-        """The address of a page from wherever the dashboard is mounted; what is None is left out."""
-        given = {name: str(value) for name, value in {**(query or {}), **more}.items() if value is not None}
-        return self.root + quote(path) + (f"?{urlencode(given)}" if given else "")
+        """The address of a page wherever the dashboard is mounted; what is None is left out, a list is repeated."""
+        given = {name: value for name, value in {**(query or {}), **more}.items() if value is not None}
+        return self.root + quote(path) + (f"?{urlencode(given, doseq=True)}" if given else "")
 
     def sql(self, text: str, **values: object) -> str:
         """SQL for people to copy: the schema is filled in for ``{schema}``, values are written as literals.

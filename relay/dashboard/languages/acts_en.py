@@ -49,6 +49,7 @@ TEXTS = {
     "act.reveal.would": "Its content is shown as it was inserted, personal data included.",
     "act.reveal.means": "Before that, your name and your reason are written to the ledger.",
     "act.reveal.button": "Show the content of message {id}",
+    "act.reveal.attempts": "What was said of its attempts, by call",
     "act.reveal.done": "The ledger has it that you looked. No cache keeps this page.",
     "act.would_nothing": "Nothing of this would change.",
     "act.more": "There are more: at most {most} messages at once, here the oldest. Do the rest afterwards.",

@@ -46,6 +46,7 @@ TEXTS = {
     "act.reveal.would": "将按写入时的原样显示内容，包括个人信息。",
     "act.reveal.means": "显示之前，您的姓名和原因会写入操作记录。",
     "act.reveal.button": "显示消息 {id} 的内容",
+    "act.reveal.attempts": "各次尝试的结果说明（按调用）",
     "act.reveal.done": "本次查看已写入操作记录。本页不会被缓存。",
     "act.would_nothing": "没有可更改的消息。",
     "act.more": "还有更多：一次最多 {most} 条消息，此处为最早的一批，其余请随后处理。",
