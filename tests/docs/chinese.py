@@ -22,15 +22,7 @@ PAGES = {
     ROOT / "docs" / "README.md": ROOT / "docs" / "zh" / "README.md",
     **{
         ROOT / "docs" / name: ROOT / "docs" / "zh" / name
-        for name in (
-            "accounts.md",
-            "audit.md",
-            "deploying.md",
-            "metrics.md",
-            "operating.md",
-            "outcomes.md",
-            "tracing.md",
-        )
+        for name in ("accounts.md", "audit.md", "operating.md", "outcomes.md")
     },
 }
 BLOCK = re.compile(

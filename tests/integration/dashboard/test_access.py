@@ -89,6 +89,8 @@ def test_a_password_opens_a_session_and_nothing_else_does(browse: Browse, seeded
         refused = log_in(user, **wrong)
         assert refused.status_code == 401
         assert "set-cookie" not in refused.headers
+    again = user.send("POST", "/login?next=/codes/isv.what", data={"name": "ann", "password": "x"}, headers=SAME)
+    assert 'action="/login?next=%2Fcodes%2Fisv.what"' in again.text, "one wrong password, and still where ann was going"
     opened = log_in(user, next="/codes/isv.what")
     assert (opened.status_code, opened.headers["location"]) == (303, "/codes/isv.what")
     cookie = opened.headers["set-cookie"]
