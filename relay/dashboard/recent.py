@@ -35,7 +35,8 @@ class Recent:
 
         ``share``: or no longer ago than so many times what reading took, where that is more.
         """
-        kept = self._of(name)
+        with self._lock:
+            kept = self._kept.setdefault(name, _Kept())
         with kept.lock:
             begun = self._clock()
             if begun >= kept.read_at + max(seconds, share * kept.seconds):
@@ -44,11 +45,3 @@ class Recent:
                 kept.seconds = kept.read_at - begun
             value: T = kept.value
             return value
-
-    def cost(self, name: str) -> float:
-        """How many seconds reading this took the last time."""
-        return self._of(name).seconds
-
-    def _of(self, name: str) -> _Kept:
-        with self._lock:
-            return self._kept.setdefault(name, _Kept())

@@ -52,15 +52,15 @@ class Answers:
         self.until = 0.0
         self.at: datetime | None = None
 
-    def get(self, question: Hashable, read: Callable[[], T], paid: Callable[[], float] | None = None) -> T:
+    def get(self, question: Hashable, read: Callable[[], T], *, counts: bool = True) -> T:
         """What this visit, or the one that left these answers, was told already; else what is told now.
 
-        ``paid``: the cost, where it is not the time that this takes.
+        ``counts``: whether the page bears the cost.
         """
         if question not in self._known:
             begun = self._clock()
             self._known[question] = read()
-            self.seconds += paid() if paid else self._clock() - begun
+            self.seconds += self._clock() - begun if counts else 0.0
         answer: T = self._known[question]
         return answer
 

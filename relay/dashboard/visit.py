@@ -151,7 +151,7 @@ class PageVisit:
         def read() -> T:
             return self.recent.get(name, seconds, lambda: report(self.connected(), *arguments, **options))
 
-        return self.answers.get(name, read, lambda: self.recent.cost(name))
+        return self.answers.get(name, read)
 
     def ask_seldom(self, name: str, seconds: float, report: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """The same, of what may be older while a page refreshes itself, if it costs much.
@@ -163,7 +163,7 @@ class PageVisit:
             share = SELDOM if self.refreshes else 0.0
             return self.recent.get(name, seconds, lambda: report(self.connected(), *arguments, **options), share=share)
 
-        return self.answers.get(name, read, lambda: 0.0)
+        return self.answers.get(name, read, counts=False)
 
     def text(self, name: str) -> str | None:
         """What was asked for under this name; None: nothing. NotUnderstood where no column can hold it."""

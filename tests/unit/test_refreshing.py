@@ -116,7 +116,6 @@ def test_what_is_dear_is_read_seldom_for_a_page_that_refreshes(clock: Clock) -> 
         return len(reads)
 
     assert recent.get("dear", 20.0, read, share=SHARE) == 1
-    assert recent.cost("dear") == 0.5
     clock.now += 99.0
     assert recent.get("dear", 20.0, read, share=SHARE) == 1
     assert recent.get("dear", 20.0, read) == 2, "a person's own request reads anew after those seconds"
