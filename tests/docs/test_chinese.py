@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.dashboard.languages import TEXTS
 from tests.docs import chinese
 from tests.docs.chinese import PAGES, Section, behind, copied, figures, pairs, sections
 from tests.docs.markdown import CHINESE, ROOT, name_of, tables
@@ -133,12 +134,13 @@ def test_the_words_are_those_of_the_glossary_in_its_order() -> None:
 
 
 def said_by_the_relay() -> dict[str, str]:
-    """What ``relay explain`` says in Chinese."""
-    return {
+    """What ``relay explain`` and the pages of the dashboard say in Chinese."""
+    explained = {
         f"{name_of(path)}: {code}": entry["zh"]
         for path in EXPLANATIONS
         for code, entry in tomllib.loads(path.read_text(encoding="utf-8")).items()
     }
+    return explained | {f"the dashboard: {key}": re.sub(r"\{\w+\}", "x", text) for key, text in TEXTS["zh"].items()}
 
 
 def test_one_word_for_one_thing() -> None:
