@@ -1,8 +1,8 @@
-"""The dashboard: pages that say what is wrong, and show what became of each message. It reads, and changes nothing.
+"""The dashboard: pages that say what is wrong, and show what became of each message; where it is let, it acts.
 
     app.mount("/relay", relay.dashboard.create_app(user=lambda request: request.user.username))
 
-``relay dashboard`` serves the same. It reads through the views, as a login that may do nothing else: see
+``relay dashboard`` serves the same. It reads through the views, and what people may do is a right of its login too: see
 ``docs/dashboard.md``. ``relay/dashboard/app.py`` is where to begin.
 """
 

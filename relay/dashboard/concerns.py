@@ -136,7 +136,7 @@ def _worth_a_look(known: Situation) -> Iterator[Concern]:
         yield Concern(
             "failed", LOOK, {"failed": hour, "code": often.error_code or "-"}, None, "/failures",
             command=_explain(often.error_code), code=often.error_code,
-            acts=_both({"state": "failed", "code": often.error_code} if often.error_code else {"state": "failed"}),
+            acts=_both({"state": "failed", "code": often.error_code}) if often.error_code else (),
         )  # fmt: skip
     if status.far:
         year = status.farthest_due.isoformat().partition("-")[0] if status.farthest_due else "-"

@@ -18,7 +18,7 @@ class DashboardSettings(BaseModel):
     model_config = CONFIG
 
     dashboard_database_url: DatabaseUrl | None = Field(
-        None, repr=False, description="of a login that only reads; else that of the relay"
+        None, repr=False, description="of a login that reads, and acts where people may; else that of the relay"
     )
     dashboard_zone: Zone = Field("Asia/Shanghai", description="for whoever has not chosen one; UTC stands beside it")
     dashboard_users_file: Path | None = Field(None, description="who may look: a file with NAME:HASH a line")

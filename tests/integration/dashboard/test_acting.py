@@ -12,6 +12,15 @@ import html5lib
 from tests.fixtures.acting import HEADER, SAME, Shop, apply, form, forms, post, said
 from tests.fixtures.dashboard import Browser
 
+CALL_OF_ALL = """
+insert into relay.call (account, worker, message_ids, lease_until)
+select 'default', 'w', array_agg(id), now() from relay.outbox returning id
+"""
+FAILED_IN_IT = """
+insert into relay.attempt (message_id, call_id, result_index, outcome, error_code)
+select id, :call, 0, 'failed', 'isv.x' from relay.outbox where error_code is not null
+"""
+
 
 def test_what_failed_by_a_code_is_retried_from_a_preview(shop: Shop) -> None:
     ids, others = shop.failed(3, "isv.x"), shop.failed(2, "isv.y")
@@ -60,6 +69,7 @@ def test_a_held_message_that_the_platform_has_is_discarded_from_page_one(shop: S
     (id_,) = shop.held()
     browser = shop.browser()
     assert "/act/retry?state=held" in browser.get("/").text
+    assert "Send again…" in browser.get("/duplicates").text
     assert "/act/discard?state=held" in browser.get("/").text
     assert f"/act/discard?id={id_}" in browser.get(f"/messages/{id_}").text
     assert "1 message is discarded." in said(apply(browser, browser.get("/act/discard?state=held")))
@@ -75,6 +85,20 @@ def test_what_somebody_discarded_or_archived_is_no_part_of_all_that_fit(shop: Sh
     assert "3 messages would be sent again." in said(browser.get("/act/retry?state=failed&code=relay.discarded"))
     assert "2 messages would be discarded." in said(browser.get("/act/discard?topic=t"))
     assert set(kept).isdisjoint(gone)
+
+
+def test_no_button_stands_for_more_than_its_row(shop: Shop) -> None:
+    """What failed without a code has none in its address: it would be everything that failed."""
+    shop.failed(3)
+    shop.failed(2, None)
+    browser = shop.browser()
+    for path in ("/failures", "/"):
+        links = re.findall(r'href="/act/(?:retry|discard)\?([^"]*)"', browser.get(path).text)
+        assert set(links) == {"state=failed&amp;code=isv.x"}, path
+    call = shop.rows.one(CALL_OF_ALL)
+    shop.rows.run(FAILED_IN_IT, call=call)
+    preview = re.findall(r'href="(/act/retry\?id=[^"]*)"', browser.get(f"/calls/{call}").text)[0].replace("&amp;", "&")
+    assert preview.count("id=") == 3
 
 
 def test_a_rate_spreads_what_is_sent_again(shop: Shop) -> None:
