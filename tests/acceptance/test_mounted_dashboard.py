@@ -20,6 +20,7 @@ import pytest
 from django.conf import settings
 from sqlalchemy import create_engine, text
 
+from relay.dashboard.refreshing import HEADER
 from tests.acceptance.test_django_example import environment
 from tests.fixtures.acting import SAME
 from tests.fixtures.database import Server
@@ -134,8 +135,8 @@ def host(request: pytest.FixtureRequest, begin: Begin) -> Host:
 
 def links(page: httpx.Response) -> list[str]:
     tree = html5lib.parse(page.text, namespaceHTMLElements=False)
-    tags = [tag for name in ("a", "link", "form") for tag in tree.iter(name)]
-    return [str(tag.get("href") or tag.get("action")) for tag in tags]
+    tags = [tag for name in ("a", "link", "form", "script") for tag in tree.iter(name)]
+    return [str(tag.get("href") or tag.get("action") or tag.get("src")) for tag in tags]
 
 
 def asked(url: str, question: str, **values: object) -> list[tuple[Any, ...]]:
@@ -159,8 +160,10 @@ def test_pages_forms_and_cookies_stay_under_the_prefix(host: Host) -> None:
         assert page.status_code == 200
         assert "ann" in page.text.partition("<footer>")[2]
         assert [link for link in links(page) if not link.startswith((f"{PREFIX}/", "#"))] == []
-        for asset in re.findall(r'<link rel="(?:stylesheet|icon)" href="([^"]+)"', page.text):
-            assert ann.get(asset).headers["content-type"].startswith(("text/css", "image/svg"))
+        assets = re.findall(r'(?:<link rel="\w+" href|<script src)="([^"]+)"', page.text)
+        kinds = {ann.get(asset).headers["content-type"].partition(";")[0] for asset in assets}
+        assert kinds == {"text/css", "image/svg+xml", "text/javascript"}
+        assert "<main" in ann.get(f"{PREFIX}/", headers={HEADER: "1"}).text
         assert page.headers["content-security-policy"].startswith("default-src 'none'")
         assert follow(ann, f"{PREFIX}/messages/?state=failed") == f"{PREFIX}/messages?state=failed"
         assert follow(ann, f"{PREFIX}/api/messages/") == f"{PREFIX}/api/messages"

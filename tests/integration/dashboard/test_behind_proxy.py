@@ -115,11 +115,13 @@ def visited(browser: httpx.Client, session: dict[str, str], start: str) -> int:
             if link not in known and not re.search(r"older=|newer=|preferences|back=|logout", link) and len(known) < 60:
                 known.add(link)
                 ahead.append(link)
-    assert {f"{PREFIX}/static/dashboard.css", f"{PREFIX}/failures"} <= {urlsplit(link).path for link in known}
+    assert {f"{PREFIX}/static/dashboard.{kind}" for kind in ("css", "js")} | {f"{PREFIX}/failures"} <= {
+        urlsplit(link).path for link in known
+    }
     return len(known)
 
 
 def links(page: str) -> list[str]:
     tree = html5lib.parse(page, namespaceHTMLElements=False)
-    tags = [tag for name in ("a", "link", "form") for tag in tree.iter(name)]
-    return [str(tag.get("href") or tag.get("action")) for tag in tags]
+    tags = [tag for name in ("a", "link", "form", "script") for tag in tree.iter(name)]
+    return [str(tag.get("href") or tag.get("action") or tag.get("src")) for tag in tags]
