@@ -7,6 +7,7 @@
 # make bench MEASURES=audit   the questions of docs/audit.md, asked of two million messages
 # make bench-figures   put the newest complete results into the documents
 # make wheel   dist/: the wheel that is installed elsewhere, and the sources
+# make pictures    docs/pictures/ anew, with the Chromium of this machine (and its Chinese fonts)
 # make clean   forget the virtual environment and every cache
 #
 # Needs python3 (3.11 or newer) and nothing else; makes .venv by itself and installs again only when pyproject.toml
@@ -28,7 +29,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 USABLE := import sys, ensurepip; v = sys.version_info; v >= (3, 11) and print(f"{v[0]}{v[1]:03}", sys.executable)
 MAKEFLAGS += --no-print-directory
 
-.PHONY: demo dashboard test test-fast lint bench bench-figures wheel clean
+.PHONY: demo dashboard test test-fast lint bench bench-figures pictures wheel clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/relay demo
@@ -57,6 +58,9 @@ bench: $(VENV)/.dev
 bench-figures: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.figures
 	@$(BIN)/python -m tests.docs.chinese --copy
+
+pictures: $(VENV)/.dev
+	@$(BIN)/python -m tests.browser.screenshots
 
 # Who only wants a wheel needs nothing of the rest in the virtual environment.
 wheel: $(BIN)/python

@@ -182,7 +182,7 @@ select id from {schema}.call where settled_at is null and lease_until < now() an
 order by lease_until limit cast(:calls as integer)
 """
 
-# A pause without an end outlasts one with an end; of two ends the later one counts.
+# A pause without an end outlasts one with an end; of two ends the later one counts. Another code is another pause.
 _OR_LONGER = """
 on conflict (scope) do update set
     until = case when p.until is null or excluded.until is null then null
@@ -191,7 +191,8 @@ on conflict (scope) do update set
     error_code = case when p.until is null then p.error_code else excluded.error_code end,
     credential = case when p.until is null then p.credential else excluded.credential end,
     by = case when p.until is null then p.by else excluded.by end,
-    since = case when p.until <= now() then excluded.since else p.since end
+    since = case when p.until <= now() or p.until is not null and p.error_code is distinct from excluded.error_code
+                 then excluded.since else p.since end
 """
 PAUSE = (
     """

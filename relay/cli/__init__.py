@@ -37,8 +37,10 @@ def _run() -> None:
             raise
         sys.stderr.write("error: click is not installed\nhint: pip install 'outbox-relay[worker]'\n")
         sys.exit(78)
+    from relay.cli.called import name_called
+
     try:
-        relay(prog_name="relay")
+        relay(prog_name=name_called())
     except OSError as error:  # of what is written before a verb begins: help, the version
         from relay.cli.failures import failure_of
 

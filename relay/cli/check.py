@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from relay.cli.called import as_called
 from relay.cli.options import json_option
 from relay.cli.printing import print_json, print_traceback, say, shown
 
@@ -27,7 +28,7 @@ def check(account: str | None, no_platform: bool, as_json: bool) -> None:
     for finding in examined(account, ask_platform=not no_platform, unexpected=_traceback_if_asked_for):
         findings.append(finding)
         if not as_json:
-            hint = f"  -> {shown(finding.hint)}" if finding.hint else ""
+            hint = f"  -> {shown(as_called(finding.hint))}" if finding.hint else ""
             say(f"{finding.state:4}  {finding.name:14}  {shown(finding.sentence)}{hint}")
     failed = [finding.name for finding in findings if finding.state == "fail"]
     if as_json:

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import click
 
+from relay.cli.called import as_called
 from relay.errors import ConfigurationError, RelayError
 
 # What the extra ``worker`` brings, as it is imported.
@@ -29,7 +30,7 @@ class Failure(click.ClickException):
 
     def __init__(self, error: RelayError) -> None:
         super().__init__(str(error))
-        self.hint = error.hint
+        self.hint = as_called(error.hint)
         self.exit_code = error.exit_code  # type: ignore[misc]  # click declares it for the class
 
     def show(self, file: IO[Any] | None = None) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relay.cli.acting import count, ordered
+from relay.cli.called import as_called
 from relay.cli.options import duration, json_option, verb_in_use
 from relay.cli.printing import print_facts, print_json, print_table, say, shown
 from relay.cli.watching import watch_option, watched
@@ -168,7 +169,7 @@ def _print_status(found: Status, hour: Throughput, day: Throughput) -> None:
             say()
         print_table(heads, (asdict(row).values() for row in rows))
         if rows is shown_pauses and (more := len(found.pauses) - len(rows)):
-            say(f"and {more} more pauses: see relay status --json, or relay.audit_pause where in_force")
+            say(as_called(f"and {more} more pauses: see relay status --json, or relay.audit_pause where in_force"))
 
 
 def _failed(found: Status) -> str:
@@ -225,7 +226,8 @@ def _print_message(facts: dict[str, Any]) -> None:
     calls, history, newest_only = facts.pop("calls"), facts.pop("history"), facts.pop("newest_only")
     pause, held, since = facts.pop("pause"), facts.pop("held"), facts.pop("held_since")
     if held:
-        facts["status"] += f", held for a person since {shown(since)}: relay retry or relay discard {facts['id']}"
+        way = as_called("relay retry or relay discard")
+        facts["status"] += f", held for a person since {shown(since)}: {way} {facts['id']}"
     if pause:
         until = shown(pause["until"]) if pause["until"] else "resumed"
         said = f"{pause['scope']} until {until}: {pause['reason']}"

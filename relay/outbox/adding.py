@@ -24,7 +24,7 @@ from relay.outbox.drivers import (
     refuse_autocommit_of,
     refuse_other_databases,
 )
-from relay.outbox.kinds import is_a
+from relay.outbox.kinds import is_a, refuse_message
 from relay.outbox.mapped import OutboxMessage
 from relay.outbox.notations import in_order, insert_one
 from relay.outbox.tracing import carry, creating
@@ -84,7 +84,7 @@ def add(
 ) -> int | None: ...
 def add(
     connection: Synchronous,
-    topic: str | Topic,
+    topic: str | Topic = NOT_GIVEN,
     content: object = NOT_GIVEN,
     *,
     allow_autocommit: bool = False,
@@ -98,6 +98,7 @@ def add(
     stands for topic and content, and may give its keys; those that are named here win.
     Raises MessageError before the database is asked, and NotInTransaction on a connection in autocommit.
     """
+    refuse_message(connection, "add")
     row = parameters(topic, content, columns)
     with told_if_absent(schema), creating(row) as creation:
         held = of_session(connection)
@@ -131,7 +132,7 @@ async def add_async(
 ) -> int | None: ...
 async def add_async(
     connection: Asynchronous,
-    topic: str | Topic,
+    topic: str | Topic = NOT_GIVEN,
     content: object = NOT_GIVEN,
     *,
     allow_autocommit: bool = False,
@@ -139,6 +140,7 @@ async def add_async(
     **columns: Unpack[Columns],
 ) -> int | None:
     """The same as :func:`add` for AsyncSession, AsyncConnection, psycopg's AsyncConnection, and asyncpg's own."""
+    refuse_message(connection, "add_async")
     row = parameters(topic, content, columns)
     with told_if_absent(schema), creating(row) as creation:
         held = await of_async_session(connection)

@@ -130,6 +130,17 @@ def django_connection(value: Any) -> Any:
     return None
 
 
+def refuse_message(connection: object, function: str) -> None:
+    """MessageError where a message stands in the place of the connection, because that was forgotten."""
+    if isinstance(connection, str) or is_a(connection, "relay.outbox.topic", "Topic"):
+        given = function.removesuffix("_async")
+        raise MessageError(
+            f"relay.{function} begins with the session or connection whose transaction takes the message; "
+            f"this is of type {type(connection).__name__}.",
+            f"Write relay.{function}(session, {'topic, content' if given == 'add' else 'messages'}).",
+        )
+
+
 def wrong_kind(value: object, function: str) -> MessageError:
     """The error for what ``relay.FUNCTION`` cannot use, with the object that it can."""
     name = type(value).__name__

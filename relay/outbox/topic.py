@@ -41,7 +41,16 @@ class Topic(BaseModel):
     __topic__: ClassVar[str] = ""
 
     def __init_subclass__(cls, *, topic: str | None = None, **config: Unpack[ConfigDict]) -> None:
-        super().__init_subclass__(**config)
+        try:
+            super().__init_subclass__(**config)
+        except TypeError as error:
+            if not config:
+                raise
+            given = ", ".join(config)
+            raise MessageError(
+                f"The class {cls.__name__} takes no argument {given}.",
+                f'Name the topic so: class {cls.__name__}(relay.Topic, topic="...").',
+            ) from error
         if topic is not None:
             cls.__topic__ = checked_topic(topic)
 

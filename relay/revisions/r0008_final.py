@@ -108,7 +108,8 @@ OWNERS_ALONE = (
 
 # A pause that a worker ordered for a refused credential is its own to end, by another credential; one that a person
 # ordered (without a code of the platform) is not changed by workers while it holds, and any other may be made longer.
-# The login stands beside the name that a worker gives itself.
+# The login stands beside the name that a worker gives itself. A pause is known by its since, and for another code it is
+# another pause, also where a worker of the version before says otherwise.
 PAUSES = (
     "alter table {schema}.pause add column db_user name",
     "alter table {schema}.pause alter column db_user set default session_user",
@@ -146,7 +147,7 @@ PAUSES = (
         if tg_op = 'INSERT' or new is distinct from old then
             new.db_user := session_user;
         end if;
-        if tg_op = 'INSERT' or new.since is distinct from old.since then
+        if tg_op = 'INSERT' or (new.since, new.error_code) is distinct from (old.since, old.error_code) then
             new.since := clock_timestamp();
         end if;
         return new;

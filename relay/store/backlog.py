@@ -208,6 +208,20 @@ from (select finished_at from {schema}.outbox
       order by id limit 1000) as first
 """
 
+# For people who wait for a run to end: of what is not paused, heads of ordering keys only. Each half has its index.
+SOONEST = """
+select cast(extract(epoch from min(available_at) - now()) as double precision) as seconds from (
+    select account, available_at from {schema}.outbox where status = 'pending' and ordering_key is null
+    union all
+    select account, available_at from (
+        select distinct on (account, ordering_key) account, available_at
+        from {schema}.outbox where status = 'pending' and ordering_key is not null
+        order by account, ordering_key, id) as head
+) as pending
+where available_at > now() and available_at < 'infinity' and not exists (
+    select from {schema}.pause where scope = 'account:' || account and (until is null or until > now()))
+"""
+
 _Ask = Callable[..., list[Any]]
 
 
@@ -229,6 +243,12 @@ class Counting:
         claimed = self._memory.roster.newest(self._bounds.accounts)
         with self._transaction() as connection:
             return _backlog(connection, self._bounds, claimed, self._memory.floors.open_from)
+
+    def soonest_seconds(self) -> float | None:
+        """In how long the next retry, or message for a later time, is due; None: there is none. Not bounded."""
+        with self._transaction() as connection:
+            (row,) = fetch(connection, SOONEST, {})
+            return None if row.seconds is None else float(row.seconds)
 
     def finished_seconds(self, *, failed_holds: bool = False) -> float | None:
         """How long ago the oldest message that archiving would move has finished; None where that cannot be seen."""

@@ -38,27 +38,31 @@ class Waiting:
             await self.tell()
 
     async def tell(self) -> None:
-        """What is pending, and which pauses are in force, as a warning; nothing where nothing is pending."""
+        """What is pending, when the next of it is due, and which pauses are in force, as a warning; or nothing."""
         pending = await self._threads.run(self._store.pending)
         if pending:
             pauses = await self._threads.run(self._store.pauses)
-            self._events.emit(Warned(_told(pending, pauses)))
+            soonest = await self._threads.run(self._store.counting.soonest_seconds)
+            self._events.emit(Warned(_told(pending, soonest, pauses)))
 
 
-def _told(pending: int, pauses: Sequence[Pause]) -> str:
+def _told(pending: int, soonest_seconds: float | None, pauses: Sequence[Pause]) -> str:
     said = f"{pending} pending message{'s' if pending > 1 else ''}, none to be sent now"
+    due = "" if soonest_seconds is None else f"; the next retry or later time is {_in(soonest_seconds)}"
     if not pauses:
-        return f"{said}: a retry or a later time is waited for, or a person; relay list --status pending shows when"
+        return f"{said}{due or '; a person is waited for'}; relay list --status pending shows each"
     soonest = sorted(pauses, key=lambda pause: (pause.seconds_left is None, pause.seconds_left or 0.0))
     named = [f"{_ended(pause.scope)} until {_until(pause.seconds_left)}" for pause in soonest[:_NAMED]]
     more = [f"{len(pauses) - _NAMED} more"] if len(pauses) > _NAMED else []
-    return f"{said}; paused: {', '.join(named + more)}"
+    return f"{said}{due}; paused: {', '.join(named + more)}"
 
 
 def _until(seconds_left: float | None) -> str:
-    if seconds_left is None:
-        return "resumed"
-    return f"{datetime.now(UTC) + timedelta(seconds=min(seconds_left, 1e9)):%Y-%m-%d %H:%M:%S UTC}"
+    return "resumed" if seconds_left is None else _in(seconds_left)
+
+
+def _in(seconds: float) -> str:
+    return f"{datetime.now(UTC) + timedelta(seconds=min(seconds, 1e9)):%Y-%m-%d %H:%M:%S UTC}"
 
 
 def _ended(scope: str) -> str:

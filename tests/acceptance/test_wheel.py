@@ -43,9 +43,12 @@ def test_the_wheel_is_the_package_and_the_sources_are_all(built: Built) -> None:
     assert {name.split("/")[0] for name in names} == {"relay", metadata.split("/")[0]}
     assert (told["Version"], told["License-Expression"]) == (relay.__version__, "Apache-2.0")
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    assert [name for name in names if name.endswith((".png", ".pyc", ".log"))] == []
     assert set(told.get_all("Provides-Extra", [])) == set(project["optional-dependencies"])
     with tarfile.open(built.sources) as sources:
         folders = {name.split("/")[1] for name in sources.getnames() if name.count("/") > 1}
+        pictures = {name.split("/", 1)[1] for name in sources.getnames() if name.endswith(".png")}
+    assert pictures == {f"docs/pictures/{file.name}" for file in (PROJECT / "docs" / "pictures").iterdir()}
     assert {"relay", "migrations", "deploy", "docs", "examples", "tests"} <= folders
 
 

@@ -124,6 +124,21 @@ async def test_what_is_no_messages(messages: Any, sentence: str) -> None:
     assert sentence in str(refused.value)
 
 
+class Alone(relay.Topic, topic=TOPIC):
+    """A message as a class of the application's."""
+
+
+async def test_without_a_connection_it_is_told_what_comes_first() -> None:
+    with pytest.raises(relay.MessageError) as refused:
+        relay.add(TOPIC, {})  # type: ignore[call-overload]
+    assert str(refused.value).startswith("relay.add begins with the session or connection")
+    assert refused.value.hint == "Write relay.add(session, topic, content)."
+    with pytest.raises(relay.MessageError, match=r"relay\.add_async begins with"):
+        await relay.add_async(TOPIC, {})  # type: ignore[call-overload]
+    with pytest.raises(relay.MessageError, match="this is of type Alone"):
+        relay.add(Alone())  # type: ignore[call-overload]
+
+
 async def test_an_asynchronous_iterable_is_collected_by_the_caller() -> None:
     async def messages() -> Any:
         yield MESSAGES[0]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.core.management import call_command
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 from django.test import TestCase
 from sqlalchemy import Engine
 
@@ -65,6 +65,31 @@ def test_outside_of_a_block_it_is_refused_with_the_way(engine: Engine) -> None:
         add(TOPIC, {}, using=SECOND)
     assert 'with transaction.atomic(using="second"): ... add(..., using="second")' in elsewhere.value.hint
     assert 'that of the database "default": add(..., using="default")' in elsewhere.value.hint
+    assert numbers(engine) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence", "hint"),
+    [
+        (lambda: add(connection, TOPIC, {}), "add takes no connection here", "Write add(topic, content)"),
+        (lambda: add(transaction, TOPIC, {}), "add takes no connection here", 'using="alias"'),
+        (lambda: add(connection, Numbered(n=1)), "add takes no connection here", "Write add(topic, content)"),
+        (lambda: add(connection.cursor(), TOPIC, {}), "add takes no connection here", "Write add(topic, content)"),
+        (lambda: add_many(connection, []), "add_many takes no connection here", "Write add_many(messages)"),
+        (lambda: add(TOPIC, {}, "shop"), "add was given 3 things without a name", "account=..."),
+        (lambda: add_many({"topic": TOPIC}, {}), "add_many takes messages, and was given 1 more", "into a list"),
+        (lambda: add(TOPIC), "This names no content", "Give a topic and a content"),
+        (lambda: add(), "This names no topic", "Give a topic and a content"),
+        (lambda: add({"n": 1}), "This names no content", "Give a topic and a content"),
+    ],
+)
+def test_what_is_called_otherwise_is_told_how(
+    call: Callable[[], object], sentence: str, hint: str, engine: Engine
+) -> None:
+    with pytest.raises(relay.MessageError) as refused, transaction.atomic():
+        call()
+    assert sentence in str(refused.value)
+    assert hint in refused.value.hint
     assert numbers(engine) == []
 
 

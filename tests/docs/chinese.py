@@ -22,7 +22,15 @@ PAGES = {
     ROOT / "docs" / "README.md": ROOT / "docs" / "zh" / "README.md",
     **{
         ROOT / "docs" / name: ROOT / "docs" / "zh" / name
-        for name in ("accounts.md", "audit.md", "operating.md", "outcomes.md")
+        for name in (
+            "accounts.md",
+            "audit.md",
+            "deploying.md",
+            "metrics.md",
+            "operating.md",
+            "outcomes.md",
+            "tracing.md",
+        )
     },
 }
 BLOCK = re.compile(

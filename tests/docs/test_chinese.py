@@ -24,9 +24,9 @@ chinese_pages = pytest.mark.parametrize("page", CHINESE, ids=name_of)
 
 
 def spoken(text: str) -> str:
-    """Without blocks, comments, targets of links and emphasis; what is in backticks is one Latin letter."""
+    """Without blocks, comments, targets of links, pictures, emphasis; what is in backticks is one Latin letter."""
     plain = chinese.BLOCK.sub("", chinese.FIGURES.sub("", text))
-    plain = re.sub(r"<!--.*?-->|\*\*|(?<=\])\([^)]*\)|[\[\]]", "", plain)
+    plain = re.sub(r"<!--.*?-->|\*\*|(?<=\])\([^)]*\)|!?\[|\]", "", plain)
     return re.sub(r"`[^`\n]+`", "x", plain)
 
 

@@ -143,20 +143,51 @@ def test_on_a_terminal_it_asks(database_url: str, db: Connection, answer: str, c
 
 
 def test_what_was_not_shown_is_not_changed(run: Relay, db: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the question and the answer another message may fail, and one may be retried by somebody else."""
-    for _ in range(2):
+    """Between the question and the answer another message may fail, one may be retried, and one may fail anew.
+
+    Nor is what could not be retried when it was shown, though it could be now.
+    """
+    for _ in range(3):
         insert(db, **FAILED)
+    insert(db, **FAILED | {"deliver_before": "now() - interval '1 s'"})
 
     def meanwhile(_verb: str, number: int, _thing: str) -> None:
-        assert number == 2
+        assert number == 3
         insert(db, **FAILED)
-        db.execute(text("update relay.outbox set status = 'pending', finished_at = null where id = 1"))
+        db.execute(text("update relay.outbox set status = 'pending', finished_at = null where id in (1, 3)"))
+        db.execute(text("update relay.outbox set status = 'failed', finished_at = now() where id = 3"))
 
     monkeypatch.setattr("relay.cli.operating.confirm", meanwhile)
     result = run("retry", "--status", "failed", *WHY, code=1)
     assert result.stdout == "2\n"
-    assert "message 1 is left alone: it is pending already" in result.stderr
-    assert statuses(db) == ["pending", "pending", "failed"]
+    assert result.stderr.splitlines() == [
+        "1 message made pending again; row 1 of the ledger",
+        "message 1 is left alone: it is pending already",
+        "message 3 is left alone: it has changed since you looked",
+        "message 4 is left alone: its deliver_before has passed, so it would not be sent",
+    ]
+    assert statuses(db) == ["pending", "pending", "failed", "failed", "failed"]
+    selection = one(db, "select selection from relay.action")
+    assert (selection["given"], selection["changed"], selection["left_alone"]) == (3, 1, [1, 3])
+    assert selection["left_alone_why"] == {"it has changed since you looked": 1, "it is pending already": 1}
+
+
+def test_who_comes_second_is_told_and_in_the_ledger(
+    run: Relay, db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        insert(db, **FAILED)
+    discarding = "select relay.discard(array[1, 2], 'not any more')"
+    monkeypatch.setattr("relay.cli.operating.confirm", lambda *_: db.execute(text(discarding)))
+    result = run("retry", "--status", "failed", *WHY, "--json", code=1)
+    why = "it has changed since you looked"
+    assert json.loads(result.stdout) == {
+        "changed": [],
+        "skipped": [{"id": "1", "why": why}, {"id": "2", "why": why}],
+        "action": "2",
+    }
+    assert result.stderr.splitlines()[0] == "0 messages made pending again; row 2 of the ledger"
+    assert statuses(db) == ["failed", "failed"]
 
 
 @pytest.mark.parametrize("verb", ["retry", "discard"])
@@ -285,6 +316,20 @@ def test_pause_and_resume_dry(run: Relay, db: Connection) -> None:
     run("pause", "--account", "a", *WHY)
     assert f"this pause would end: {WHY[1]}" in run("resume", "--account", "a", "--dry-run").stderr
     assert (one(db, "select count(*) from relay.pause"), one(db, "select count(*) from relay.action")) == (1, 1)
+
+
+def test_resume_ends_the_pauses_that_were_found_and_no_newer_one(
+    run: Relay, db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for scope in ("account:a", "account:b"):
+        run("pause", f"--{scope.partition(':')[0]}", scope.partition(":")[2], *WHY)
+    db.execute(text("update relay.pause set error_code = '25'"))
+    another = "select relay.pause_scope('account:b', null, 'mine')"
+    monkeypatch.setattr("relay.cli.pausing.confirm", lambda *_: db.execute(text(another)))
+    result = run("resume", "--error", "25", *WHY, code=1)
+    assert result.stdout == "account:a\n"
+    assert result.stderr.splitlines()[1:] == ["account:b is left alone: it has changed since you looked"]
+    assert one(db, "select array(select reason from relay.pause)") == ["mine"]
 
 
 def test_resume_of_many(run: Relay, db: Connection) -> None:

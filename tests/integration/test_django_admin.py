@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -81,6 +82,17 @@ def shown(client: Client, page: str = MESSAGE_PAGE, **filters: Any) -> list[int]
 def act(client: Client, action: str, ids: list[Any], page: str = MESSAGE_PAGE, **fields: Any) -> str:
     data = {"action": action, "_selected_action": [str(one) for one in ids], **fields}
     return str(client.post(page, data, follow=True).content.decode())
+
+
+def look(client: Client, action: str, ids: list[Any], page: str = MESSAGE_PAGE) -> dict[str, Any]:
+    """The fields of the form that the action shows."""
+    asked = act(client, action, ids, page)
+    seen = re.findall(r'name="seen" value="([^"]*)"', asked)
+    return {"action": action, "ids": ids, "page": page, "seen": [html.unescape(one) for one in seen], "apply": "yes"}
+
+
+def apply(client: Client, action: str, ids: list[Any], page: str = MESSAGE_PAGE, **fields: str) -> str:
+    return act(client, **look(client, action, ids, page), **fields)
 
 
 def ledger(engine: Engine) -> list[Any]:
@@ -182,12 +194,12 @@ def test_an_action_shows_first_then_does_it_with_name_and_reason(filled: Engine)
     asked = act(client, "retry", [1, *FAILED])
     assert "1: is left alone: it is done, and done is final" in asked
     assert "62: retry" in asked
-    assert "This field is required" in act(client, "retry", FAILED, apply="yes", reason="  ")
+    assert "This field is required" in apply(client, "retry", FAILED, reason="  ")
     assert ledger(filled) == []
-    done = act(client, "retry", [1, 61, 62], apply="yes", reason="平台已恢复")
+    done = apply(client, "retry", [1, 61, 62], reason="平台已恢复")
     assert "Retry: 2 messages; row " in done, re.findall("<li class=.*", done)
     assert "Message 1 is left alone: it is done" in done
-    assert "Discard: 1 message; row " in act(client, "discard", [63], apply="yes", reason="又一个")
+    assert "Discard: 1 message; row " in apply(client, "discard", [63], reason="又一个")
     assert ledger(filled) == [("王店长", "retry", "平台已恢复", [61, 62]), ("王店长", "discard", "又一个", [63])]
     assert model("relay.AuditMessage").objects.filter(status="pending").count() == 2
     assert model("relay.AuditMessage").objects.get(id=63).error_code == "relay.discarded"
@@ -205,14 +217,53 @@ def test_accounts_are_paused_and_resumed(filled: Engine) -> None:
     assert "account shop" in act(client, "pause", [61, 63])
     asked = act(client, "pause", [63], select_across="1")
     assert ("account shop" in asked, "account default" in asked) == (True, False)
-    assert "The account shop is paused" in act(client, "pause", [61, 63], apply="yes", reason="r", minutes="30")
+    assert "The account shop is paused" in apply(client, "pause", [61, 63], reason="r", minutes="30")
     assert model("relay.AuditPause").objects.filter(in_force=True, by="王店长").count() == 2
-    act(client, "resume", ["account:shop"], PAUSE_PAGE)
-    assert "is resumed" in act(client, "resume", ["account:shop"], PAUSE_PAGE, apply="yes", reason="r")
-    assert "was not paused" in act(client, "resume", ["account:shop"], PAUSE_PAGE, apply="yes", reason="r")
+    assert "account shop (in the place of a pause by 王店长: r)" in act(client, "pause", [63])
+    assert "account:shop (by 王店长: r): resume" in act(client, "resume", ["account:shop"], PAUSE_PAGE)
+    assert "is resumed" in apply(client, "resume", ["account:shop"], PAUSE_PAGE, reason="r")
+    assert "is left alone: it is not paused" in apply(client, "resume", ["account:shop"], PAUSE_PAGE, reason="r")
     assert [row[1] for row in ledger(filled)] == ["pause", "pause", "resume"]
     assert "王店长" in client.get("/admin/relay/auditaction/").content.decode()
     assert client.get("/admin/relay/auditbacklog/").status_code == 200
+
+
+def test_what_somebody_else_has_changed_since_the_page_was_shown_is_left_alone(filled: Engine) -> None:
+    client = logged_in("view_auditmessage", "retry_message", "discard_message")
+    first, second = look(client, "retry", [1, 61, 62]), look(client, "retry", [1, 61, 62])
+    assert "Retry: 2 messages; row " in act(client, **first, reason="r")
+    with filled.begin() as failing:
+        failing.execute(text("update relay.outbox set status = 'failed', finished_at = now() where id = 61"))
+    told = act(client, **second, reason="r")
+    assert "Retry: 0 messages; row " in told
+    assert "Message 61 is left alone: it has changed since you looked" in told
+    assert "Message 62 is left alone: it is pending already" in told
+    assert "Message 1 is left alone: it is done" in told
+    assert [row[3] for row in ledger(filled)] == [[61, 62], []]
+
+
+def test_what_the_page_did_not_show_as_changed_is_left_alone(filled: Engine) -> None:
+    """Such as what was in flight then; or where no page was shown at all."""
+    client = logged_in("view_auditmessage", "retry_message", "pause_account", "view_auditpause", "resume_account")
+    for seen in ([], ["1", "x 61", "1 x", " 61"]):
+        told = act(client, "retry", [61], apply="yes", reason="r", seen=seen)
+        assert "Message 61 is left alone: it has changed since you looked" in told
+    assert "The account shop is left alone" in act(client, "pause", [63], apply="yes", reason="r")
+    with filled.begin() as pausing:
+        pausing.execute(text("select relay.pause_scope(concat('account:', 'shop'), null, 'r')"))
+    assert "it has changed since" in act(client, "resume", ["account:shop"], PAUSE_PAGE, apply="yes", reason="r")
+    assert [row[1] for row in ledger(filled)] == ["pause"]
+
+
+def test_a_pause_that_was_not_shown_is_neither_replaced_nor_ended(filled: Engine) -> None:
+    client = logged_in("view_auditmessage", "pause_account", "view_auditpause", "resume_account")
+    unpaused = look(client, "pause", [63])
+    assert "The account shop is paused" in apply(client, "pause", [63], reason="mine")
+    assert "The account shop is left alone: it has changed" in act(client, **unpaused, reason="another")
+    shown_pause = look(client, "resume", ["account:shop"], PAUSE_PAGE)
+    assert "The account shop is paused" in apply(client, "pause", [63], reason="newer")
+    assert "ccount:shop is left alone: it has changed since" in act(client, **shown_pause, reason="r")
+    assert [row[2] for row in ledger(filled)] == ["mine", "newer"]
 
 
 def test_who_has_no_permission_is_offered_no_action(filled: Engine) -> None:
@@ -237,7 +288,7 @@ def test_who_waits_for_a_lock_is_told_where_to_hear_who_has_it(filled: Engine, m
     monkeypatch.setattr("relay.integrations.django.acting.LOCK_SECONDS", 0.1)
     with filled.begin() as other:
         other.execute(text("select id from relay.outbox for update"))
-        told = act(client, "retry", FAILED, apply="yes", reason="r")
+        told = apply(client, "retry", FAILED, reason="r")
     assert "Somebody keeps it locked. The same by manage.py relay tells who" in told
     assert ledger(filled) == []
 

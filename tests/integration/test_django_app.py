@@ -208,3 +208,15 @@ def test_this_process_becomes_the_relay(database_url: str, tmp_path: Path) -> No
     options: dict[str, Any] = {"env": env, "capture_output": True, "text": True, "cwd": tmp_path}
     asked = subprocess.run([sys.executable, program, "relay", "migrate", "--check"], **options)
     assert (asked.returncode, asked.stdout, asked.stderr) == (0, "", f"the tables are at revision {HEAD}\n")
+
+
+def test_what_it_advises_can_be_typed(empty_url: str, tmp_path: Path) -> None:
+    program = tmp_path / "manage.py"
+    program.write_text(PROJECT.format(database=parameters(empty_url)))
+    options: dict[str, Any] = {"env": {**os.environ, "PYTHONPATH": str(ROOT)}, "capture_output": True, "text": True}
+    checked = subprocess.run([sys.executable, program, "relay", "check", "--no-platform"], cwd=tmp_path, **options)
+    assert "-> Run: manage.py relay migrate\n" in checked.stdout, checked
+    listed = subprocess.run([sys.executable, program, "relay", "list"], cwd=tmp_path, **options)
+    assert listed.stderr.splitlines()[-1] == "hint: Run: manage.py relay migrate"
+    usage = subprocess.run([sys.executable, program, "relay", "run", "--no-such"], cwd=tmp_path, **options)
+    assert usage.stderr.startswith("Usage: manage.py relay run [OPTIONS]\n")

@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Connection, Engine, create_engine
 
+from relay import statements
 from relay.errors import RelayError
 from relay.operators import actions
 from relay.operators.actions import SAW_NONE, Seen
 from relay.operators.ledger import Order
+from relay.sql import run
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 
@@ -132,6 +134,28 @@ def test_a_pause_that_is_over_is_none_and_is_still_the_one_that_was_seen(
         rows.run("update relay.pause set until = now() - interval '1 second'")
         assert pause(BOB, again(seen))
         assert who(rows) == ["bob"]
+
+
+def test_a_workers_pause_that_goes_on_is_the_one_that_was_seen_and_for_another_code_is_not(
+    rows: Rows, operator: Engine, roles: Roles, engine: Engine
+) -> None:
+    worker = create_engine(roles.url("worker"))
+
+    def ordered(by: Engine, error_code: str, seconds: float | None) -> datetime:
+        told = {"scope": A, "seconds": seconds, "reason": "r", "error_code": error_code, "credential": None, "by": "w"}
+        with by.begin() as connection:
+            run(connection, statements.PAUSE, **told)
+        return since(operator)
+
+    for by in (worker, engine):
+        rows.run("delete from relay.pause")
+        seen = ordered(by, "7", 60)
+        assert ordered(by, "7", 90) == seen
+        assert ordered(by, "27", None) > seen
+        with operator.begin() as connection:
+            assert actions.resume(connection, A, BOB, seen=seen) is None
+        assert who(rows) == ["w"]
+    worker.dispose()
 
 
 def test_what_was_seen_is_known_to_the_microsecond(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -276,3 +277,36 @@ async def test_a_run_that_ends_by_itself_says_what_it_waits_for(
     nothing = Bench(engine, Scripted())
     await nothing.drain(Until.ONE_BATCH)
     assert nothing.told(events.Warned) == []
+
+
+async def test_a_run_that_ends_by_itself_says_when_the_next_retry_is(rows: Rows, engine: Engine) -> None:
+    """Of what is not paused and not held, and of an ordering key that of its head alone."""
+    soon, head, behind, paused, held = (rows.add(key=key, account=account)[0] for key, account in _WAITING)
+    rows.run("insert into relay.pause (scope, until, reason, by) values ('account:ill', now() + '1 hour', 'r', 'ann')")
+
+    async def told(**minutes: int) -> str:
+        for name, id_ in {"soon": soon, "head": head}.items():
+            rows.run(f"update relay.outbox set available_at = now() + '{minutes[name]} min' where id = {id_}")
+        bench = Bench(engine, Scripted())
+        await bench.drain(Until.ONE_BATCH)
+        (warned,) = bench.told(events.Warned)
+        return warned.reason
+
+    rows.run("update relay.outbox set available_at = now() + '1 min' where id = any (:ids)", ids=[behind, paused])
+    rows.run("update relay.outbox set available_at = 'infinity' where id = :id", id=held)
+    for minutes in ({"soon": 20, "head": 60}, {"soon": 60, "head": 20}):
+        when = re.search(
+            r"5 pending messages.*; the next retry or later time is (.*) UTC; paused: ", await told(**minutes)
+        )
+        assert when is not None
+        due = datetime.fromisoformat(f"{when[1]}+00:00") - datetime.now(UTC)
+        assert timedelta(minutes=19) < due < timedelta(minutes=21)
+    rows.run("delete from relay.pause")
+    rows.run("update relay.outbox set available_at = 'infinity'")
+    once = Bench(engine, Scripted())
+    await once.drain(Until.ONE_BATCH)
+    (warned,) = once.told(events.Warned)
+    assert "; a person is waited for; relay list --status pending" in warned.reason
+
+
+_WAITING = [(None, "shop"), ("k", "shop"), ("k", "shop"), (None, "ill"), (None, "shop")]

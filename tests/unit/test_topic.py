@@ -124,6 +124,13 @@ def test_a_topic_that_no_message_could_have_is_refused_where_the_class_is_made(t
         type("Bad", (relay.Topic,), {}, topic=topic)
 
 
+def test_a_misspelt_topic_is_told_where_the_class_is_made() -> None:
+    with pytest.raises(relay.MessageError, match=r"^The class Bad takes no argument topik") as refused:
+        type("Bad", (relay.Topic,), {}, topik="t")
+    assert 'class Bad(relay.Topic, topic="...")' in refused.value.hint
+    assert type("Good", (relay.Topic,), {}, topic="t", title="A").model_config["title"] == "A"  # type: ignore[attr-defined]
+
+
 def test_what_a_key_is_made_of_is_a_function() -> None:
     with pytest.raises(relay.MessageError, match=r"Bad\.dedupe_key is no function"):
         type("Bad", (relay.Topic,), {"dedupe_key": property(lambda self: "k")}, topic="t")

@@ -120,7 +120,8 @@
   }
 
   // Nodes stay the ones they were, so that focus, open details, scrolled tables and a screen reader stay where they are.
-  const key = (node) => node.id || node.dataset?.key ||
+  // A form that has a field of the name id has no property of this name.
+  const key = (node) => node.nodeType !== Node.ELEMENT_NODE ? "" : node.getAttribute("id") || node.dataset.key ||
     (node.nodeName === "TR" && node.querySelector("th[scope=row]")?.textContent) || "";
   const same = (one, other) => one.nodeName === other.nodeName && key(one) === key(other);
 

@@ -8,13 +8,13 @@ opens itself is asked for even so, and a test fails where production would.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from typing import Any, Unpack, overload
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Never, Unpack, overload
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
 import relay
-from relay.errors import NotInTransaction
+from relay.errors import MessageError, NotInTransaction
 from relay.integrations.django.places import schema
 
 
@@ -30,17 +30,41 @@ def add(*message: Any, using: str = DEFAULT_DB_ALIAS, **columns: Any) -> int | N
     NotInTransaction outside of ``atomic()``, and MessageError, before the database is asked, for what cannot be a
     message.
     """
+    _refuse_connection(message, "add")
+    if len(message) > 2:
+        raise MessageError(
+            f"A message is a topic and a content, and add was given {len(message)} things without a name.",
+            "Name the others: add(topic, content, account=..., ordering_key=...)",
+        )
     return relay.add(_in_transaction(using), *message, schema=schema(), **columns)
 
 
 def add_many(
-    messages: Iterable[relay.NewMessage | relay.Topic | Mapping[str, object]], *, using: str = DEFAULT_DB_ALIAS
+    messages: Iterable[relay.NewMessage | relay.Topic | Mapping[str, object]],
+    *more: Never,
+    using: str = DEFAULT_DB_ALIAS,
 ) -> list[int | None]:
     """Insert any number of messages in the same way; their ids in the order given, None where the key was there.
 
     Each is a mapping with ``topic``, ``content`` and further columns, or a ``relay.NewMessage``. All or nothing.
     """
+    _refuse_connection((messages,), "add_many")
+    if more:
+        raise MessageError(
+            f"Django's add_many takes messages, and was given {len(more)} more without a name.",
+            "Put them into a list: add_many([message, message])",
+        )
     return relay.add_many(_in_transaction(using), messages, schema=schema())
+
+
+def _refuse_connection(given: Sequence[Any], function: str) -> None:
+    """Whoever knows ``relay.add`` gives one first: Django's, a cursor, ``transaction``, a session."""
+    if given and any(hasattr(given[0], name) for name in ("cursor", "execute", "get_connection")):
+        rest = "topic, content" if function == "add" else "messages"
+        raise MessageError(
+            f"Django's {function} takes no connection here: it is on that of DATABASES which using names.",
+            f'Write {function}({rest}), or {function}({rest}, using="alias") for another than "{DEFAULT_DB_ALIAS}".',
+        )
 
 
 def _in_transaction(using: str) -> Any:

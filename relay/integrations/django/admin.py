@@ -1,12 +1,12 @@
 """The admin: messages, calls, pauses and the ledger, to look at; what may be done to them are actions with a reason.
 
 Nothing is added, changed or deleted by a form, under any login. An action shows first what it would do to the
-messages selected, and then does it to exactly these, for a person who has its permission.
+messages selected, and then does it to exactly these, as they were then, for a person who has its permission.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -84,7 +84,15 @@ class LookOnly(admin.ModelAdmin):
 
     has_change_permission = has_delete_permission = has_add_permission
 
-    def _ask(self, request: Any, verb: str, form: forms.Form, rows: Iterable[tuple[object, str | None]]) -> Any:
+    def _ask(
+        self,
+        request: Any,
+        verb: str,
+        form: forms.Form,
+        rows: Iterable[tuple[object, str | None]],
+        seen: Mapping[Any, object],
+    ) -> Any:
+        """``seen``: what would be changed → by what it is known again; it comes back with the form."""
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -95,11 +103,15 @@ class LookOnly(admin.ModelAdmin):
             "name": ACTION_CHECKBOX_NAME,
             "action": request.POST.get("action"),
             "chosen": request.POST.getlist(ACTION_CHECKBOX_NAME),
+            "seen": [f"{mark} {what}" for what, mark in seen.items()],
         }
         return TemplateResponse(request, "admin/relay/act.html", context)
 
     def _order(self, request: Any, form: forms.Form) -> acting.Wish:
         return acting.Wish(request.user.get_username(), form.cleaned_data["reason"])
+
+    def _left_alone(self, request: Any, what: str, why: str) -> None:
+        self.message_user(request, f"{what} is left alone: {why}.", messages.WARNING)
 
     def _refuse(self, request: Any, error: RelayError) -> None:
         self.message_user(request, f"{error} {error.hint}", messages.ERROR)
@@ -123,9 +135,22 @@ def _given(request: Any, kind: type[forms.Form]) -> forms.Form:
     return kind(request.POST if "apply" in request.POST else None)
 
 
+def _seen(request: Any) -> dict[str, str]:
+    """What the page had shown as about to be changed → by what it is known again."""
+    return {what: mark for mark, _, what in (one.partition(" ") for one in request.POST.getlist("seen"))}
+
+
 def _numbers(request: Any) -> list[int]:
     """The ids selected, each of them one that a row can have."""
     return [int(one) for one in request.POST.getlist(ACTION_CHECKBOX_NAME) if is_id(one)]
+
+
+def _ordered_by(pause: acting.Standing | None) -> str:
+    return "" if pause is None else f" (by {pause.by}: {pause.reason})"
+
+
+def _instead_of(pause: acting.Standing | None) -> str:
+    return "" if pause is None else f" (in the place of a pause by {pause.by}: {pause.reason})"
 
 
 @admin.register(AuditMessage)
@@ -170,14 +195,22 @@ class MessageAdmin(LookOnly):
         form, using = _given(request, ReasonAndTime), router.db_for_write(AuditMessage)
         chosen = AuditMessage.objects.filter(pk__in=_numbers(request))  # never all that there are
         accounts = sorted(set(chosen.values_list("account", flat=True)))
-        if not form.is_valid():
-            return self._ask(request, "pause", form, [(f"account {name}", None) for name in accounts])
-        order = self._order(request, form)
         try:
+            if not form.is_valid():
+                standing = acting.pauses(using, [f"account:{name}" for name in accounts])
+                there = {name: standing.get(f"account:{name}") for name in accounts}
+                rows = [(f"account {name}{_instead_of(found)}", None) for name, found in there.items()]
+                marks = {name: found.since if found else acting.NO_PAUSE for name, found in there.items()}
+                return self._ask(request, "pause", form, rows, marks)
+            order, seen = self._order(request, form), _seen(request)
             for name in accounts:
-                row = acting.pause(using, name, order, minutes=form.cleaned_data["minutes"])
-                told = f"The account {escaped(name)} is paused; row {row} of the ledger."
-                self.message_user(request, told, messages.SUCCESS)
+                minutes, scope = form.cleaned_data["minutes"], f"account:{name}"
+                row = name in seen and acting.pause(using, scope, order, minutes=minutes, seen=seen[name])
+                if row:
+                    told = f"The account {escaped(name)} is paused; row {row} of the ledger."
+                    self.message_user(request, told, messages.SUCCESS)
+                else:
+                    self._left_alone(request, f"The account {escaped(name)}", acting.CHANGED)
         except RelayError as error:
             self._refuse(request, error)
         return None
@@ -187,15 +220,21 @@ class MessageAdmin(LookOnly):
         ids = _numbers(request)
         try:
             if not form.is_valid():
-                return self._ask(request, verb, form, acting.why_not(using, verb, ids).items())
-            done = acting.act(using, verb, ids, self._order(request, form))
+                looked = acting.look(using, verb, ids)
+                marks = {id_: one.version for id_, one in looked.items() if one.why_not is None}
+                return self._ask(request, verb, form, [(id_, one.why_not) for id_, one in looked.items()], marks)
+            seen = {int(id_): int(mark) for id_, mark in _seen(request).items() if is_id(id_) and is_id(mark)}
+            done = acting.act(using, verb, {id_: seen[id_] for id_ in ids if id_ in seen}, self._order(request, form))
+            others = acting.look(using, verb, [id_ for id_ in ids if id_ not in seen])
         except RelayError as error:
             return self._refuse(request, error)
-        if done.ids:
-            number = f"{len(done.ids)} message{'s' if len(done.ids) > 1 else ''}"
-            self.message_user(request, f"{verb}: {number}; row {done.action} of the ledger.", messages.SUCCESS)
-        for id_, why in list(done.left_alone.items())[:_MOST_SKIPPED]:
-            self.message_user(request, f"Message {id_} is left alone: {why}.", messages.WARNING)
+        if done.action is not None:
+            number = f"{len(done.ids)} message{'' if len(done.ids) == 1 else 's'}"
+            level = messages.SUCCESS if done.ids else messages.WARNING
+            self.message_user(request, f"{verb}: {number}; row {done.action} of the ledger.", level)
+        left_alone = {id_: one.why_not or acting.CHANGED for id_, one in others.items()} | done.left_alone
+        for id_, why in sorted(left_alone.items())[:_MOST_SKIPPED]:
+            self._left_alone(request, f"Message {id_}", why)
         return None
 
     @admin.display(description="What its calls meant for it")
@@ -237,15 +276,23 @@ class PauseAdmin(LookOnly):
         """End the selected pauses, of persons or of workers."""
         form, using = _given(request, Reason), router.db_for_write(AuditPause)
         scopes = request.POST.getlist(ACTION_CHECKBOX_NAME)
-        if not form.is_valid():
-            return self._ask(request, "resume", form, [(scope, None) for scope in scopes])
-        order = self._order(request, form)
         try:
+            if not form.is_valid():
+                there = acting.pauses(using, scopes)
+                rows = [
+                    (f"{scope}{_ordered_by(there.get(scope))}", None if scope in there else "it is not paused")
+                    for scope in scopes
+                ]
+                return self._ask(request, "resume", form, rows, {scope: one.since for scope, one in there.items()})
+            order, seen = self._order(request, form), _seen(request)
             for scope in scopes:
-                row = acting.resume(using, scope, order)
-                what = escaped(scope)
-                told = f"{what} is resumed; row {row} of the ledger." if row else f"{what} was not paused."
-                self.message_user(request, told, messages.SUCCESS if row else messages.WARNING)
+                row = scope in seen and acting.resume(using, scope, order, seen=seen[scope])
+                if row:
+                    told = f"{escaped(scope)} is resumed; row {row} of the ledger."
+                    self.message_user(request, told, messages.SUCCESS)
+                else:
+                    paused = acting.pauses(using, [scope])
+                    self._left_alone(request, escaped(scope), acting.CHANGED if paused else "it is not paused")
         except RelayError as error:
             self._refuse(request, error)
         return None

@@ -34,7 +34,7 @@ begin
     if tg_op = 'INSERT' or new is distinct from old then
         new.db_user := session_user;
     end if;
-    if tg_op = 'INSERT' or new.since is distinct from old.since then
+    if tg_op = 'INSERT' or (new.since, new.error_code) is distinct from (old.since, old.error_code) then
         new.since := clock_timestamp();
     end if;
     return new;

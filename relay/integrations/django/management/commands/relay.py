@@ -21,6 +21,7 @@ from relay.errors import RelayError
 from relay.integrations.django.places import schema, url_of
 
 # Options of manage.py itself that have a value; they stand before the verb, what follows is the relay's.
+_CALLED = "--called-as=manage.py relay"  # as its hints then say
 _WITH_VALUE = ("--database", "--settings", "--pythonpath")
 
 
@@ -82,4 +83,4 @@ def environment_on(alias: str) -> dict[str, str]:
 
 
 def _program(words: Sequence[str]) -> list[str]:
-    return [sys.executable, "-m", "relay", *words]
+    return [sys.executable, "-m", "relay", _CALLED, *words]
