@@ -140,7 +140,7 @@ def show(message_id: int, reveal: bool, reason: str | None, actor: str | None, a
 
 
 def _print_status(found: Status, hour: Throughput, day: Throughput) -> None:
-    from relay.reports import far_told, foremost
+    from relay.reports import FailedCode, far_told, foremost
 
     oldest = found.oldest_due_seconds
     print_facts(
@@ -160,8 +160,9 @@ def _print_status(found: Status, hour: Throughput, day: Throughput) -> None:
         }
     )
     shown_pauses = foremost(found.pauses, _MOST_PAUSES)
+    others = FailedCode(f"{found.failed_other_codes:,} other codes", found.failed_other_messages)
     for heads, rows in (
-        (("failed", "messages"), found.failed),
+        (("failed", "messages"), [*found.failed, *([others] if found.failed_other_codes else [])]),
         (("paused", "until", "reason", "error code", "since", "by"), shown_pauses),
         (("worker", "calls", "messages", "lease until"), found.workers),
     ):
@@ -177,7 +178,7 @@ def _failed(found: Status) -> str:
     from relay.reports import DISCARDED
 
     discarded = sum(code.messages for code in found.failed if code.error_code == DISCARDED)
-    return f"{sum(code.messages for code in found.failed)}" + (f", of which {discarded} discarded" if discarded else "")
+    return f"{found.failed_messages}" + (f", of which {discarded} discarded" if discarded else "")
 
 
 def _throughput(found: Throughput) -> str | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -92,6 +92,7 @@ ACTIONS = {
     "/act/reveal": Action("reveal", revealing.NAMES, revealing.look_at_reveal, revealing.reveal),
 }
 _FILES = StaticFiles(packages=[("relay.dashboard", "static")])
+READY_SECONDS = 1.0  # at most, before requests are taken
 _A_YEAR = 365 * 86_400
 
 
@@ -100,7 +101,7 @@ def _unconnected() -> Any:
 
 
 def create_app(settings: Settings | None = None, *, user: NameOf | None = None, **overrides: Any) -> Starlette:
-    """The dashboard, to be served or mounted under any prefix. Nothing connects until a page is asked for.
+    """The dashboard, to be served or mounted under any prefix. It connects when it is served, or a page is asked for.
 
     Without ``settings`` they come from where the command takes them, and no secret is read but those of the database;
     overrides are options by their names in the file. ``user`` gives the name of whoever sends a request, of the
@@ -148,11 +149,21 @@ class _Site:
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        """Where a server tells of its end, connections end with it."""
+        """Where a server tells of its beginning, nobody's first page is slow; of its end, connections end with it."""
+        with suppress(RuntimeError):  # the threads have ended: a server that begins a second time
+            ready = asyncio.get_running_loop().run_in_executor(self._refreshing, self._get_ready)
+            await asyncio.wait([ready], timeout=READY_SECONDS)
         yield
         for executor in (self._threads, self._refreshing):
             executor.shutdown(cancel_futures=True)
         self._reading.close()
+
+    def _get_ready(self) -> None:
+        """Show page one to nobody, so that connections, statements and templates are made. PostgreSQL may be away."""
+        at = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [], "root_path": ""}
+        self._answered(Request(at), overview, None)
+        for name in self._templates.list_templates():
+            self._templates.get_template(name)
 
     def endpoint(self, page: PageOf, names: Sequence[str] | None = None) -> Callable[[Request], Any]:
         """The page for whoever may see it, worked out in a thread. ``names`` None: it is asked under any."""

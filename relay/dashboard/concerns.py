@@ -31,6 +31,7 @@ class Situation:
     blocked: BlockedKeys
     failures: Sequence[FailureCount]
     put_off: Sequence[PutOffPace]
+    ages: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,13 @@ def _stuck(known: Situation) -> Iterator[Concern]:
         since, name = known.now - timedelta(seconds=seconds), "backlog" if status.workers else "backlog_no_worker"
         command = "relay check" if status.workers else "relay run"
         yield Concern(
-            name, STUCK, {"due": status.due - status.due_paused}, since, "/messages", {"state": "due"}, command
+            name,
+            STUCK,
+            {"due": _told(status, status.due - status.due_paused)},
+            since,
+            "/messages",
+            {"state": "due"},
+            command,
         )
     for one in status.lingering:
         begun = None if one.seconds is None else known.now - timedelta(seconds=one.seconds)
@@ -100,15 +107,15 @@ def _waiting_for_a_person(known: Situation) -> Iterator[Concern]:
     status = known.status
     for name, for_a_credential in (("pauses_for_credentials", True), ("pauses", False)):
         if pauses := [pause for pause in status.pauses if pause.for_a_credential == for_a_credential]:
-            yield _paused(name, pauses, status.due_paused)
+            yield _paused(name, pauses, _told(status, status.due_paused))
     if status.held:
         yield Concern(
-            "held", LOOK, {"held": status.held}, None, "/messages", {"state": "held"}, "relay retry ID --reason ...",
-            acts=_both({"state": "held"}),
+            "held", LOOK, {"held": _told(status, status.held)}, None, "/messages", {"state": "held"},
+            "relay retry ID --reason ...", acts=_both({"state": "held"}),
         )  # fmt: skip
 
 
-def _paused(name: str, pauses: Sequence[PauseListed], due: int) -> Concern:
+def _paused(name: str, pauses: Sequence[PauseListed], due: int | str) -> Concern:
     first = min(pauses, key=lambda pause: pause.since)
     named = ", ".join(pause.scope for pause in pauses[:_MOST_NAMED])
     more = len(pauses) - _MOST_NAMED
@@ -128,7 +135,13 @@ def _both(query: Mapping[str, str]) -> tuple[Press, Press]:
 def _worth_a_look(known: Situation) -> Iterator[Concern]:
     status, blocked = known.status, known.blocked
     if blocked.long:
-        yield Concern("blocked_keys", LOOK, {"keys": blocked.long, "all": blocked.blocked}, blocked.since, "/keys")
+        yield Concern(
+            "blocked_keys",
+            LOOK,
+            {"keys": _told(status, blocked.long), "all": _told(status, blocked.blocked)},
+            blocked.since,
+            "/keys",
+        )
     failures = [code for code in known.failures if code.error_code != DISCARDED]  # a person wanted those
     hour = sum(code.hour for code in failures)
     if hour:
@@ -140,9 +153,16 @@ def _worth_a_look(known: Situation) -> Iterator[Concern]:
         )  # fmt: skip
     if status.far:
         year = status.farthest_due.isoformat().partition("-")[0] if status.farthest_due else "-"
-        yield Concern("due_times", LOOK, {"far": status.far, "year": year}, None, "/messages", {"state": "waiting"})
+        yield Concern(
+            "due_times", LOOK, {"far": _told(status, status.far), "year": year}, None, "/messages", {"state": "waiting"}
+        )
     for pace in known.put_off:
         yield Concern("pace", LOOK, {"tail": pace.tail, "login": pace.db_user or "-", "until": _utc(pace.next_at)})
+
+
+def _told(status: Status, number: int) -> int | str:
+    """Of messages that wait."""
+    return number if status.exact else f"≥ {number:,}"
 
 
 def _utc(moment: datetime) -> str:

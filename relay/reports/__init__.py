@@ -22,7 +22,6 @@ from relay.reports.attention import (
 )
 from relay.reports.backlog import (
     BusyWorker,
-    FailedCode,
     PauseListed,
     Status,
     Trouble,
@@ -46,16 +45,17 @@ from relay.reports.duplicates import (
     unclear_among,
 )
 from relay.reports.failures import (
-    MOST_OF_A_CODE,
+    MOST_LISTED_CODES,
+    FailedCode,
+    FailedCodes,
     FailureCount,
+    failed_codes,
     failures,
 )
 from relay.reports.history import Attempt, Call, MessageReport, message, trace_id, unmasked
 from relay.reports.keys import (
     MOST_BEHIND,
     BlockedKeyLine,
-    BlockedKeys,
-    blocked_counts,
     blocked_keys,
 )
 from relay.reports.past import (
@@ -80,10 +80,8 @@ from relay.reports.search import (
     of_dedupe_key,
 )
 from relay.reports.series import (
-    AGES,
     OUTCOMES,
     CallStretch,
-    ages,
     last,
     now,
     series,
@@ -95,6 +93,7 @@ from relay.reports.stretches import (
     Stretch,
 )
 from relay.reports.throughput import DAY, HOUR, Spread, Throughput, throughput
+from relay.reports.waiting import AGES, BlockedKeys, Pending, waiting
 
 __all__ = [
     "AGES",
@@ -102,8 +101,8 @@ __all__ = [
     "DISCARDED",
     "HOUR",
     "MOST_BEHIND",
+    "MOST_LISTED_CODES",
     "MOST_LOOKED",
-    "MOST_OF_A_CODE",
     "MOST_POSITIONS",
     "NEWEST",
     "OUTCOMES",
@@ -119,6 +118,7 @@ __all__ = [
     "CallStretch",
     "Cursor",
     "FailedCode",
+    "FailedCodes",
     "FailureCount",
     "FoundMessage",
     "LedgerLine",
@@ -128,6 +128,7 @@ __all__ = [
     "PastPause",
     "PauseLine",
     "PauseListed",
+    "Pending",
     "Position",
     "PutOffPace",
     "Rights",
@@ -138,13 +139,12 @@ __all__ = [
     "Throughput",
     "Trouble",
     "UnclearOutcome",
-    "ages",
-    "blocked_counts",
     "blocked_keys",
     "calls",
     "calls_of_request",
     "changeable",
     "duplicates",
+    "failed_codes",
     "failures",
     "far_told",
     "find",
@@ -170,4 +170,5 @@ __all__ = [
     "trouble",
     "unclear_among",
     "unmasked",
+    "waiting",
 ]

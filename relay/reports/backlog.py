@@ -8,26 +8,23 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Connection, Double, Select, and_, cast, func, or_, select, union_all
+from sqlalchemy import Connection, Select, func, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from relay.lingering import Lingering, lingering
 from relay.message import NO_CREDENTIALS
-from relay.reports.columns import OPEN, PENDING, STATUS, all_of, columns_of
+from relay.reports.columns import OPEN, all_of, columns_of
+from relay.reports.failures import FailedCode, FailedCodes, failed_codes
+from relay.reports.waiting import Pending, waiting
 from relay.windows import read_call as call
-from relay.windows import read_outbox as outbox
 from relay.windows import read_pause as pause
 
 _NEWEST_CALLS, _BARREN_CALLS = 100, 5
 _RECENT = timedelta(minutes=15)
-
-
-@dataclass(frozen=True, slots=True)
-class FailedCode:
-    """How many messages failed with this code."""
-
-    error_code: str | None
-    messages: int
+_OF_THE_BACKLOG = (
+    "pending", "due", "waiting", "held", "oldest_due_seconds", "due_paused", "oldest_free_seconds", "far",
+    "farthest_due",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +74,8 @@ class Status:
     ``paused`` and ``busy_workers``: how many pauses are in force and workers busy, where not all of them are listed.
     ``due_paused``: of those that are due, how many belong to an account that is paused by its name, and
     ``oldest_free_seconds`` for how long the oldest of the others is due. Whose app key is paused is not known here.
+    ``failed``: the codes with the most messages; of the rest, how many they are. Where ``exact`` is False more wait
+    than were counted, and the numbers are at least that; ``failed_exact`` likewise.
     """
 
     pending: int
@@ -97,29 +96,49 @@ class Status:
     paused: int = 0
     busy_workers: int = 0
     oldest_free_seconds: float | None = None
+    failed_other_codes: int = 0
+    failed_other_messages: int = 0
+    exact: bool = True
+    failed_exact: bool = True
+
+    @property
+    def failed_messages(self) -> int:
+        """Of all codes."""
+        return self.failed_other_messages + sum(code.messages for code in self.failed)
 
 
-def status(connection: Connection, *, most: int | None = None) -> Status:
-    """The state of the relay now; the cost grows with the backlog, not with what is finished.
+def status(
+    connection: Connection,
+    *,
+    most: int | None = None,
+    backlog: Pending | None = None,
+    failed: FailedCodes | None = None,
+) -> Status:
+    """The state of the relay now; the cost grows with what waits and what failed, not with what is done.
 
-    ``most``: how many pauses and workers are listed at most; of accounts without credentials last.
+    ``most``: how many pauses and workers are listed at most; of accounts without credentials last. ``backlog`` and
+    ``failed``: where they have been counted already, up to a bound.
     """
-    backlog: dict[str, Any] = dict(connection.execute(_backlog()).mappings().one())
+    backlog = backlog or waiting(connection, most=None)
+    failed = failed or failed_codes(connection, most=None)
     workers = _workers()
     busy = workers.subquery().c
     flying = connection.execute(select(func.count(), func.sum(busy.calls), func.sum(busy.messages))).one()
-    failures = select(outbox.c.error_code, func.count()).where(STATUS["failed"])
     return Status(
-        **backlog,
+        **{name: getattr(backlog, name) for name in _OF_THE_BACKLOG},
         in_flight_calls=int(flying[1] or 0),
         in_flight_messages=int(flying[2] or 0),
-        failed=all_of(connection, FailedCode, failures.group_by(outbox.c.error_code).order_by(func.count().desc())),
+        failed=failed.codes,
+        failed_other_codes=failed.other_codes,
+        failed_other_messages=failed.other_messages,
+        exact=backlog.exact,
+        failed_exact=failed.exact,
         pauses=all_of(connection, PauseListed, _listed(most)),
         workers=all_of(connection, BusyWorker, workers.limit(most)),
         paused=connection.execute(select(func.count()).select_from(pause).where(_in_force())).scalar_one(),
         busy_workers=flying[0],
         trouble=trouble(connection),
-        lingering=lingering(connection, backlog["oldest_due_seconds"]),
+        lingering=lingering(connection, backlog.oldest_due_seconds),
     )
 
 
@@ -163,37 +182,8 @@ def foremost(pauses: Sequence[PauseListed], most: int) -> Sequence[PauseListed]:
     return sorted(pauses, key=lambda pause: (pause.error_code == NO_CREDENTIALS, pause.scope))[:most]
 
 
-def _backlog() -> Select[Any]:
-    """A pending message that is not held and has no time was due since ever."""
-    columns = (outbox.c.held, outbox.c.available_at, outbox.c.created_at, outbox.c.account)
-    pending = union_all(*(select(*columns).where(half) for half in PENDING)).subquery().c
-    later = pending.available_at > func.now()
-    due = and_(~pending.held, later.is_not(True))
-    far = pending.available_at > func.now() + timedelta(days=366)
-    since = func.greatest(pending.available_at, pending.created_at)
-    paused = pending.account.in_(
-        select(func.substr(pause.c.scope, 9)).where(pause.c.scope.startswith("account:"), _in_force())
-    )
-    numbers: tuple[ColumnElement[Any], ...] = (
-        func.count().label("pending"),
-        func.count().filter(due).label("due"),
-        func.count().filter(later).label("waiting"),
-        func.count().filter(pending.held).label("held"),
-        _seconds_since(func.min(since).filter(due)).label("oldest_due_seconds"),
-        func.count().filter(due, paused).label("due_paused"),
-        _seconds_since(func.min(since).filter(due, ~paused)).label("oldest_free_seconds"),
-        func.count().filter(far).label("far"),
-        func.max(pending.available_at).filter(far).label("farthest_due"),
-    )
-    return select(*numbers)
-
-
 def _in_force() -> ColumnElement[bool]:
     return or_(pause.c.until.is_(None), pause.c.until > func.now())
-
-
-def _seconds_since(moment: ColumnElement[datetime]) -> ColumnElement[float]:
-    return cast(func.extract("epoch", func.now() - moment), Double)
 
 
 def _listed(most: int | None) -> Select[Any]:

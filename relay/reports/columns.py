@@ -1,21 +1,14 @@
-"""What the reports have in common: conditions that fit a partial index, and rows as dataclasses."""
+"""What the reports have in common: a condition that fits a partial index, and rows as dataclasses."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Select, literal_column, select
+from sqlalchemy import Connection, Select, select
 from sqlalchemy.sql import ColumnElement
 
 from relay.windows import read_call as call
-from relay.windows import read_outbox as outbox
 
-# Written out, not bound: a prepared statement's plan could not know that a partial index fits.
-STATUS = {name: outbox.c.status == literal_column(f"'{name}'") for name in ("pending", "done", "failed")}
-# Each half has the condition of one partial index; a plain ``status = 'pending'`` would fit neither of them.
-PENDING = tuple(
-    STATUS["pending"] & keyed for keyed in (outbox.c.ordering_key.is_(None), outbox.c.ordering_key.is_not(None))
-)
 OPEN = call.c.settled_at.is_(None)
 
 

@@ -34,12 +34,6 @@ cross join lateral (select count(*) as messages from (
       and o.ordering_key = head.ordering_key limit :most_behind) as one) as behind
 order by head.account <way>, head.ordering_key <way>
 """
-_COUNTS = """
-select count(*) as blocked, count(*) filter (
-    where error_code is not null and created_at < now() - make_interval(secs => :old_seconds)) as long,
-    min(created_at) filter (where error_code is not null) as since
-from (<heads>) as head
-""".replace("<heads>", _HEADS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +52,6 @@ class BlockedKeyLine:
     messages: int
 
 
-@dataclass(frozen=True, slots=True)
-class BlockedKeys:
-    """``long``: those whose head was tried and has not gone through for ``old_seconds``; ``since``: its insert."""
-
-    blocked: int
-    long: int
-    since: datetime | None
-
-
 def blocked_keys(connection: Connection, cursor: Cursor = NEWEST, *, limit: int = 50) -> Stretch[BlockedKeyLine]:
     """By account and key, in their order; ``older`` leads on. The position of a line is (account, ordering_key)."""
     beyond, given = "", dict[str, Any](most=limit + 1, most_behind=MOST_BEHIND)
@@ -76,8 +61,3 @@ def blocked_keys(connection: Connection, cursor: Cursor = NEWEST, *, limit: int 
     sql = _BLOCKED.replace("<heads>", _HEADS).replace("<beyond>", beyond)
     rows = run(connection, sql.replace("<way>", "desc" if cursor.newer else "asc"), **given)
     return cut([BlockedKeyLine(*row) for row in rows], limit, cursor, lambda line: (line.account, line.ordering_key))
-
-
-def blocked_counts(connection: Connection, old_seconds: float) -> BlockedKeys:
-    """How many keys are blocked, and how many of them for long; the cost grows with what is pending."""
-    return BlockedKeys(*run(connection, _COUNTS, old_seconds=old_seconds).one())

@@ -55,20 +55,6 @@ where stretch.until is not null
 order by stretch.n
 """
 _NOW = "select now()"
-_AGES = """
-select width_bucket(
-        extract(epoch from now() - greatest(available_at, created_at)), array[10, 60, 300, 3600, 86400]) as at,
-    count(*) as messages
-from (
-    select held, available_at, created_at from {schema}.read_outbox where status = 'pending' and ordering_key is null
-    union all
-    select held, available_at, created_at from {schema}.read_outbox
-    where status = 'pending' and ordering_key is not null
-) as pending
-where not held and (available_at is null or available_at <= now())
-group by 1
-"""
-AGES = ("10 s", "1 min", "5 min", "1 h", "1 d", "")  # the upper bounds of ``ages``; the last has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +102,3 @@ def now(connection: Connection) -> datetime:
 def last(moment: datetime, span: timedelta, pieces: int) -> list[datetime]:
     """The edges of the last ``pieces`` stretches up to this moment, together as long as ``span``."""
     return [moment - span + span / pieces * n for n in range(pieces + 1)]
-
-
-def ages(connection: Connection) -> tuple[int, ...]:
-    """How many messages have been due for less than each of AGES, and not less than the one before."""
-    found = {row.at: row.messages for row in run(connection, _AGES)}
-    return tuple(found.get(n, 0) for n in range(len(AGES)))

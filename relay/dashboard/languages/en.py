@@ -126,6 +126,9 @@ TEXTS = {
     "press.due_times": "Discard them, and insert them anew.",
     "concern.pace": "The next call of the app key …{tail} is not before {until}; the login {login} moved it.",
     "press.pace": "Does a worker of that login have a low RELAY_RATE_LIMIT? relay check tells the remedy.",
+    "overview.bound": (
+        "More wait, or failed, than are counted here: a number with ≥ is at least that. relay status counts all."
+    ),
     "number.pending": "pending",
     "number.due": "due",
     "number.waiting": "waiting for a time",
@@ -242,7 +245,8 @@ TEXTS = {
     "failures.counted": "All",
     "failures.latest": "The latest",
     "failures.list": "Messages",
-    "failures.bound": "Of each code the newest {most} are counted; + says that there may be more.",
+    "failures.bound": "Of each code the newest are looked at; + says that there may be more.",
+    "failures.others": "Other codes: {codes}, with {messages} messages.",
     "duplicates.sentence": (
         "Calls that may or may not have reached the platform. What was sent again may have arrived twice: "
         "consumers must bear it."

@@ -36,20 +36,19 @@ def overview(visit: PageVisit) -> Page:
     known: Situation = visit.ask_once("known", KEPT_SECONDS, situation)
     span = visit.choice("span", tuple(PIECES)) or "hour"
     through: Through = visit.ask_seldom(f"through {span}", SERIES_SECONDS, _through, *PIECES[span])
-    ages = visit.ask_once("ages", KEPT_SECONDS, reports.ages)
     values = {
         "known": known,
         "status": known.status,
         "concerns": concerns(known),
         "failed_hour": sum(code.hour for code in known.failures),
-        "failed_all": sum(code.messages for code in known.status.failed),
+        "failed_all": known.status.failed_messages,
         "pauses": reports.foremost(known.status.pauses, 10),
         "workers": known.status.workers[:MOST_SHOWN],
         "hour": through.hour,
         "day": through.day,
         "span_chosen": span,
         "series": through.series,
-        "ages": ages,
+        "ages": known.ages,
         "age_names": reports.AGES,
         "outcomes": reports.OUTCOMES,
     }
@@ -60,21 +59,26 @@ def overview(visit: PageVisit) -> Page:
         "last_hour": through.hour,
         "last_day": through.day,
         "series": through.series,
-        "ages": [{"below": name or None, "messages": count} for name, count in zip(reports.AGES, ages, strict=True)],
+        "ages": [
+            {"below": name or None, "messages": count} for name, count in zip(reports.AGES, known.ages, strict=True)
+        ],
     }
     sql = visit.sql(SQL)
     return Page("overview.html", values, ["relay status", "relay check"], sql, document, every=PAGE_ONE, at=known.now)
 
 
 def situation(connection: Any) -> Situation:
-    """What the reports find at this moment."""
+    """What the reports find at this moment; of much that waits or failed a part is counted."""
+    waiting = reports.waiting(connection, old_seconds=OLD_SECONDS)
+    failed = reports.failed_codes(connection, lately=reports.MOST_LISTED_CODES)
     return Situation(
         reports.now(connection),
-        reports.status(connection, most=MOST_LISTED),
+        reports.status(connection, most=MOST_LISTED, backlog=waiting, failed=failed),
         reports.open_calls(connection, LAPSED_SECONDS),
-        reports.blocked_counts(connection, OLD_SECONDS),
-        reports.failures(connection),
+        waiting.blocked,
+        reports.failures(connection, failed),
         reports.put_off(connection, FAR_SECONDS),
+        waiting.ages,
     )
 
 

@@ -60,6 +60,40 @@ def test_messages_are_found(connection: Connection, numbers: Numbers, name: str)
     assert (found.older, found.newer, found.looked_to) == (None, None, None)
 
 
+@pytest.mark.parametrize("few", [0, 3])
+@pytest.mark.parametrize("name", FOUND)
+def test_where_many_wait_or_failed_the_same_messages_are_found(
+    connection: Connection, numbers: Numbers, name: str, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.reports.search.FEW", few)
+    wanted, expected = FOUND[name]
+    assert numbers(reports.find(connection, wanted)) == expected
+
+
+def test_what_is_further_on_in_the_outbox_is_not_passed_over_for_what_is_archived(
+    connection: Connection, numbers: Numbers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of this key an archived message is found at once, others only where the next few messages are looked at."""
+    monkeypatch.setattr("relay.reports.search.MOST_LOOKED", 2)
+    seen, cursor = list[int](), Cursor((0,), newer=True)
+    while True:
+        found = reports.find(connection, Search(ordering_key="key-1"), cursor, limit=1)
+        seen = numbers(found) + seen
+        if found.newer is None:
+            break
+        cursor = Cursor(found.newer, newer=True)
+    assert seen == FOUND["a key, archived too"][1]
+
+
+def test_of_much_that_waits_a_part_is_counted_and_that_is_told(connection: Connection) -> None:
+    exact, part = (reports.waiting(connection, most=most, old_seconds=300) for most in (None, 1))
+    assert (exact.exact, part.exact) == (True, False)
+    assert exact.pending == exact.due + exact.waiting + exact.held
+    assert part.pending == 2 < exact.pending
+    assert sum(exact.ages) == exact.due
+    assert reports.status(connection, backlog=part).exact is False
+
+
 @pytest.mark.parametrize("name", ["everything", "failed", "pending", "a key, archived too"])
 def test_stretches_lead_down_and_up_again(connection: Connection, numbers: Numbers, name: str) -> None:
     wanted, expected = FOUND[name]
@@ -138,7 +172,9 @@ def test_the_rest_of_the_pages_has_its_lines(connection: Connection, seeded: See
     assert (unclear.message_id, unclear.call_id, unclear.came) == (seeded.ids[6], 2, "held")
     (key,) = reports.blocked_keys(connection).lines
     assert (key.account, key.ordering_key, key.head_id, key.messages) == ("default", "key-1", seeded.ids[4], 2)
-    assert reports.blocked_counts(connection, 300) == reports.BlockedKeys(1, 0, key.created_at)
+    waiting = reports.waiting(connection, old_seconds=300)
+    assert waiting.blocked == reports.BlockedKeys(1, 0, key.created_at)
+    assert (waiting.exact, reports.waiting(connection).blocked.blocked) == (True, 0)
     assert [pause.scope for pause in reports.pauses_in_force(connection).lines] == ["account:shop-2", "app:123"]
     (past,) = reports.past_pauses(connection).lines
     assert (past.scope, past.ended) == ("account:gone", "lifted")
@@ -148,7 +184,7 @@ def test_the_rest_of_the_pages_has_its_lines(connection: Connection, seeded: See
     assert (retried.action, retried.actor, retried.first_ids, retried.count) == ("retry", "ann", (seeded.ids[7],), 1)
     calls = reports.open_calls(connection, 10)
     assert (calls.flying, calls.lapsed, calls.unsound) == (0, 1, None)
-    assert reports.ages(connection)[0] >= 2
+    assert waiting.ages[0] >= 2
     content = reports.masked_content(connection, seeded.ids[1])
     assert content is not None
     assert '"138****5678"' in content.content
