@@ -172,9 +172,13 @@ def test_what_takes_long_is_asked_seldom(engine: Engine, browser: Browser, monke
     monkeypatch.setattr(reports, "ledger", slow)
     told = [every(browser.get("/ledger")) for _ in range(2)]
     assert quick is not None
-    assert quick < 20.0 <= told[1]  # type: ignore[operator]
+    assert told[1] is not None
+    assert quick < told[1]
+    assert told[1] >= 20.0
     browser.get("/messages")
-    assert every(browser.get("/messages")) == 15.0, "of this page alone"
+    others = every(browser.get("/messages"))
+    assert others is not None
+    assert others < told[1], "of this page alone"
 
 
 def test_while_postgresql_is_away_a_page_asks_again(own_postgres: EmbeddedPostgres, browse: Browse) -> None:
