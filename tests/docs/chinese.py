@@ -25,6 +25,7 @@ PAGES = {
         for name in (
             "accounts.md",
             "audit.md",
+            "dashboard.md",
             "deploying.md",
             "metrics.md",
             "operating.md",
