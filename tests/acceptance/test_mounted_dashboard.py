@@ -42,6 +42,18 @@ server = make_server("127.0.0.1", 0, application)
 print(f"listening on http://127.0.0.1:{server.server_port}", flush=True)
 server.serve_forever()
 """
+# As a server that loads the application once and forks its workers.
+FORK = f"""
+import os, signal, sys
+from examples.flask_dashboard import app
+if child := os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+signal.alarm(15)
+client = app.test_client()
+client.post("/login", data={{"word": "please"}})
+print(client.get("{PREFIX}/").status_code, flush=True)
+os._exit(0)
+"""
 
 
 @dataclass(frozen=True)
@@ -240,3 +252,13 @@ def test_connections_are_made_when_a_page_wants_them_and_end_with_the_server(beg
     host.process.terminate()
     host.process.wait(10)
     eventually(lambda: connections(host.database) == 0)
+
+
+def test_a_server_may_load_the_application_and_fork(database_url: str) -> None:
+    there = {"RELAY_DASHBOARD_DATABASE_URL": database_url, **GIVEN}
+    loaded = RelayProcess("-c", FORK, env=there, command=(sys.executable,))
+    try:
+        assert loaded.wait(20) == 0, loaded.report()
+    finally:
+        loaded.reap()
+    assert loaded.stdout == ["200"], loaded.report()
