@@ -27,13 +27,13 @@ from relay.dashboard.acting import ACTOR_COOKIE
 from relay.dashboard.rendering import spoken
 from relay.dashboard.viewer import Viewer
 from relay.embedded import EmbeddedPostgres
+from tests.browser.conftest import MISSING, NAMES
 from tests.browser.served import dashboard
 from tests.browser.story import Story, fill
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 WIDTH = 1280
 MOMENT = datetime(2026, 11, 11, 9, 30, tzinfo=timezone(timedelta(hours=8)))
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ class Picture:
 def pictures(story: Story) -> dict[str, Picture]:
     """By the name of the file."""
     return {
-        "page-one.png": Picture("/", 660),
-        "page-one.zh.png": Picture("/", 632, "zh-CN"),
+        "page-one.png": Picture("/", 728),
+        "page-one.zh.png": Picture("/", 658, "zh-CN"),
         "call.png": Picture(f"/calls/{story.fifty}", 751),
         "message.png": Picture(f"/messages/{story.thrice}", 602, width=1640),
         "failures.png": Picture("/failures", 420),
@@ -60,7 +60,7 @@ def pictures(story: Story) -> dict[str, Picture]:
 
 def chromium() -> str | None:
     """Where it is; None: nowhere."""
-    return os.environ.get("RELAY_TEST_CHROMIUM") or next(filter(None, map(shutil.which, PROGRAMS)), None)
+    return os.environ.get("RELAY_TEST_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def take(url: str, folder: Path, program: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     assert story.now is not None
     with that_morning(story.now), dashboard(url, dashboard_allow_actions=True) as site, sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--font-render-hinting=none"])
+        browser = driver.chromium.launch(executable_path=program, args=["--font-render-hinting=none"])
         taken = [_taken(browser, site, folder / name, picture) for name, picture in pictures(story).items()]
         browser.close()
     return taken
@@ -131,7 +131,7 @@ def main(folder: Path = FOLDER) -> None:
     """On a PostgreSQL of its own, which goes away again."""
     program = chromium()
     if program is None:
-        sys.exit("There is no Chromium on this machine. Install one, or name it in RELAY_TEST_CHROMIUM.")
+        sys.exit(MISSING)
     server = EmbeddedPostgres(Path(tempfile.gettempdir()) / f"relay-pictures-{os.getpid()}", fast=True)
     try:
         server.start()

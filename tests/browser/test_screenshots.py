@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.conftest import MISSING, UNDRIVEN
 from tests.docs.markdown import CHINESE, DOCUMENTS, ROOT, name_of
 
 FOLDER = ROOT / "docs" / "pictures"
@@ -52,11 +53,11 @@ def test_each_picture_is_told_in_the_language_of_its_page() -> None:
 
 
 def test_the_script_takes_these_pictures(tmp_path: Path) -> None:
-    pytest.importorskip("playwright", reason="nothing here drives a browser: pip install playwright")
+    pytest.importorskip("playwright", reason=UNDRIVEN)
     from tests.browser.screenshots import chromium
 
     if chromium() is None:
-        pytest.skip("no Chromium on this machine: apt-get install --no-install-recommends chromium")
+        pytest.skip(MISSING)
     command = [sys.executable, "-m", "tests.browser.screenshots", str(tmp_path)]
     taken = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert taken.returncode == 0, taken.stderr
