@@ -18,8 +18,9 @@ from relay.assembly.people import user_at_host
 from relay.dashboard.access import LONGEST_NAME, Access
 from relay.dashboard.actions.forms import sent
 from relay.dashboard.actions.revealing import in_words
-from relay.dashboard.visit import Acting, NotAllowed, NotUnderstood, Page, PageVisit, id_of
+from relay.dashboard.visit import Acting, NotAllowed, NotUnderstood, Page, PageVisit
 from relay.errors import ConfigurationError, RelayError
+from relay.reports import Rights
 from relay.settings import Settings
 
 RIGHTS_SECONDS = 5.0
@@ -82,6 +83,11 @@ async def prepared(action: Action, request: Request, who: Actors, reading: Readi
         except NotUnderstood as error:
             form = error
 
+    def rights() -> Rights:
+        """Over a connection that is given back before anybody acts: each thread has one at a time."""
+        with reading.snapshot() as connection:
+            return reports.rights(connection)
+
     def done(visit: PageVisit) -> Page:
         if not who.may(visit.viewer.name):
             raise NotAllowed("refused.actor", name=visit.viewer.name or "-")
@@ -89,19 +95,26 @@ async def prepared(action: Action, request: Request, who: Actors, reading: Readi
             raise form
         if form is None:
             visit.require_known(action.names)
-            if action.verb not in (found := visit.ask(reports.rights)).acts:
-                raise _without_right(action.verb, found.login, visit.asked.get("id", ""))
-            return action.look(visit)
+        known = visit.ask(reports.rights) if form is None else visit.recent.get("rights", RIGHTS_SECONDS, rights)
+        missing = _without_right(action.verb, known.login, (visit.asked if form is None else form).get("id", ""))
+        if action.verb not in known.acts:
+            raise missing
         try:
-            page = action.act(visit, form, reading.acting)
-            anonymous = visit.viewer.name is None and page.status == 200
-            return replace(page, remember=form.get("actor", "").strip()) if anonymous else page
+            if form is None:
+                return action.look(visit)
+            return _remembered(visit, form, action.act(visit, form, reading.acting))
         except RelayError as error:
-            if not reading.lacks_a_right(error):
-                raise
-        raise _without_right(action.verb, visit.ask(reports.rights).login, form.get("id", ""))
+            if reading.lacks_a_right(error):
+                raise missing from error
+            raise
 
     return done
+
+
+def _remembered(visit: PageVisit, form: Mapping[str, str], page: Page) -> Page:
+    """With the name of who need not log in, for the next form."""
+    anonymous = visit.viewer.name is None and page.status == 200
+    return replace(page, remember=form.get("actor", "").strip()) if anonymous else page
 
 
 def remembered(cookies: Mapping[str, str]) -> str:
@@ -112,7 +125,7 @@ def remembered(cookies: Mapping[str, str]) -> str:
 
 def _without_right(verb: str, login: str, written: str) -> NotAllowed:
     if verb == "reveal":
-        return NotAllowed("refused.reveal", login=login, command=in_words(id_of(written) or 0))
+        return NotAllowed("refused.reveal", login=login, command=in_words(written))
     return NotAllowed("refused.right", login=login, verb=verb, command=f"grant {OPERATOR} to {quoted_login(login)};")
 
 

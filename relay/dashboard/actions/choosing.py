@@ -33,8 +33,10 @@ class Chosen:
 
 
 def chosen(visit: PageVisit, verb: Verb) -> Chosen:
-    """Raises NotUnderstood: rows and filters at once, or neither."""
+    """Raises NotUnderstood: rows and filters at once, or neither, or a filter twice."""
     ticked, query = visit.asked.getlist("id"), asked(visit)
+    if twice := [name for name in query if len(visit.asked.getlist(name)) > 1]:
+        raise NotUnderstood(twice[0])
     if bool(ticked) == bool(query):
         raise NotUnderstood("id", "trouble.both" if ticked else "trouble.nothing_chosen")
     if ticked:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from relay import reports
 from relay.dashboard.actions.choosing import MOST, Chosen, chosen, pinned, pins, stated
 from relay.dashboard.actions.forms import require_fields
 from relay.dashboard.actions.orders import Typed, fields_of, typed, untyped
-from relay.dashboard.actions.reasons import by_reason
+from relay.dashboard.actions.reasons import CHANGED, by_reason
 from relay.dashboard.filters import FILTERS
 from relay.dashboard.visit import MOST_CHARACTERS, Acting, NotUnderstood, Page, PageVisit, command
 from relay.operators import actions
@@ -62,9 +63,17 @@ def _look(visit: PageVisit, verb: Verb) -> Page:
 
 def _looked_again(visit: PageVisit, verb: Verb, given: Mapping[str, str], seen: Mapping[int, int], told: Typed) -> Page:
     """The same messages in the versions that were looked at, for something was wrong in the form."""
-    preview = visit.ask(actions.preview, verb, list(seen))
+    preview = _as_seen(visit.ask(actions.preview, verb, list(seen)), seen)
     found = Chosen(tuple(seen), {name: given[name] for name in FILTERS if given.get(name)})
     return _preview(visit, verb, found, preview, given["pinned"], told)
+
+
+def _as_seen(preview: actions.Preview, seen: Mapping[int, int]) -> actions.Preview:
+    """Only what is as it was seen would be changed."""
+    now = dict(zip(preview.changing, preview.versions, strict=True))
+    kept = {id_: version for id_, version in now.items() if seen[id_] == version}
+    skipped = {**preview.skipped, **dict.fromkeys(now.keys() - kept.keys(), CHANGED)}
+    return replace(preview, changing=tuple(kept), versions=tuple(kept.values()), skipped=skipped)
 
 
 def _preview(

@@ -40,7 +40,8 @@ def untyped(visit: PageVisit) -> Typed:
 
 def typed(visit: PageVisit, given: Mapping[str, str], **wrong: str) -> Typed:
     """What was typed; ``wrong``: what the caller found in fields of its own."""
-    reason, actor = given.get("reason", "").strip(), visit.viewer.name or given.get("actor", "").strip()
+    reason = given.get("reason", "").replace("\r\n", "\n").strip()  # browsers send lines so, whatever was typed
+    actor = visit.viewer.name or given.get("actor", "").strip()
     found = dict(wrong)
     if not reason:
         found["reason"] = "act.reason_missing"

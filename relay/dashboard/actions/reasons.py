@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 MOST_NAMED = 10
 
+CHANGED = "it has changed since you looked"
+
 # How a sentence of the database begins, and the key of what a page says instead.
 KNOWN = {
     "there is no such message": "why.gone",

@@ -31,9 +31,9 @@ def reveal(visit: PageVisit, given: Mapping[str, str], acting: Acting) -> Page:
     return Page("revealed.html", {"id": number, "texts": texts})
 
 
-def in_words(number: int) -> str:
+def in_words(written: str) -> str:
     """What somebody who may types elsewhere."""
-    return command("show", number, reveal=True, reason="...")
+    return command("show", id_of(written) or "ID", reveal=True, reason="...")
 
 
 def _form(visit: PageVisit, number: int, told: Typed) -> Page:

@@ -127,6 +127,19 @@ def test_what_was_typed_is_kept_and_nothing_is_done_without_a_reason(shop: Shop)
     assert nobody.status_code == 400
     assert form(nobody)[1]["reason"].strip() == "so\nthat"
     assert shop.ledger() == []
+    apply(browser, nobody, reason="so\r\nthat\r\n" + "x" * 1_990, actor="ann")
+    assert shop.ledger()[0].reason == "so\nthat\n" + "x" * 1_990, "lines as they were typed"
+
+
+def test_a_form_with_a_mistake_counts_what_is_still_as_it_was_seen(shop: Shop) -> None:
+    ids = shop.failed(3)
+    browser = shop.browser()
+    preview = browser.get("/act/retry?state=failed")
+    apply(browser, browser.get(f"/act/discard?id={ids[0]}"))
+    answer = apply(browser, preview, reason="")
+    assert answer.status_code == 400
+    assert "Retry 2 messages" in said(answer)
+    assert f"it has changed since you looked: look again 1 {ids[0]}" in said(answer)
 
 
 def test_who_acts_on_this_machine_is_asked_once(shop: Shop) -> None:

@@ -11,7 +11,9 @@ import pytest
 
 from relay.dashboard.actions.reasons import KNOWN
 from relay.dashboard.languages import TEXTS
+from relay.dashboard.people import hashed
 from relay.errors import ConfigurationError
+from relay.reports import Rights
 from tests.fixtures.acting import HEADER, SAME, Shop, apply, form, post, said
 from tests.fixtures.dashboard import HOSTILE, MARKUP, Browse
 from tests.integration.dashboard.test_pages import document, elements, labelled
@@ -22,6 +24,7 @@ PREVIEWS = (
     "/act/pause?scope=account:default", "/act/resume?scope=account:paused", "/act/reveal?id=#",
 )  # fmt: skip
 ASKED_WRONG = (
+    "/act/discard?code=a&code=b",
     "/act/retry", "/act/retry?id=x", "/act/retry?id=0", "/act/retry?id=1&id=-2", "/act/retry?id=9223372036854775808",
     "/act/retry?id=1&state=failed", "/act/retry?state=nope", "/act/retry?stat=failed", "/act/retry?since=x",
     "/act/discard?topic=%00", "/act/pause?scope=shop", "/act/pause?scope=account:", "/act/pause?kind=x&name=y",
@@ -87,6 +90,29 @@ def test_a_login_that_only_reads_is_told_what_to_grant(shop: Shop) -> None:
     assert shop.ledger() == []
 
 
+def test_what_postgresql_refuses_is_told_whatever_was_known_of_rights(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A right that was taken away meanwhile: the truth is the refusal."""
+    (id_,) = shop.failed()
+    login = shop.roles.login("dashboard")
+    monkeypatch.setattr("relay.reports.rights", lambda _: Rights(login, frozenset(ACTS)))
+    path, fields = form(shop.browser().get("/act/retry?state=failed"))
+    reading = shop.browser(shop.roles.url("dashboard"))
+    typed = {"reason": "r", "actor": "a"}
+    for answer in (
+        reading.get("/act/discard?state=failed"),
+        post(reading, path, **fields | typed),
+        post(reading, path, **fields | {"reason": "", "actor": "a"}),
+        post(reading, "/act/pause", scope="account:a", seen="", minutes="", **typed),
+        post(reading, "/act/resume", scope="account:a", seen="2026-01-01T00:00:00+00:00", **typed),
+        post(reading, "/act/reveal", id=str(id_), **typed),
+    ):
+        assert answer.status_code == 403, said(answer)
+        assert f'grant relay_operator to "{login}";' in said(answer) or f"relay show {id_} --reveal" in said(answer)
+    assert (shop.states([id_]), shop.ledger()) == ({id_: "failed"}, [])
+
+
 def test_who_is_no_actor_looks_on(shop: Shop, browse: Browse, tmp_path: Path) -> None:
     shop.failed()
     browser = shop.browser(**HEADER, dashboard_actors="ann, 李雷 ,bob")
@@ -102,6 +128,21 @@ def test_who_is_no_actor_looks_on(shop: Shop, browse: Browse, tmp_path: Path) ->
     assert shop.ledger() == []
     with pytest.raises(ConfigurationError, match="nobody has to say who it is"):
         browse(dashboard_allow_actions=True, dashboard_actors="ann")
+
+
+def test_who_has_logged_out_meanwhile_changes_nothing(shop: Shop, tmp_path: Path) -> None:
+    ids = shop.failed()
+    (tmp_path / "users").write_text(f"ann:{hashed('correct horse')}\n")
+    browser = shop.browser(dashboard_users_file=tmp_path / "users", dashboard_actors="ann")
+    assert post(browser, "/login", name="ann", password="correct horse").headers["location"] == "/"
+    path, fields = form(browser.get("/act/retry?state=failed"))
+    session = dict(browser.cookies)
+    post(browser, "/logout")
+    browser.cookies.update(session)
+    answer = post(browser, path, **fields | {"reason": "r"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=%2F")
+    assert browser.get("/act/retry?state=failed").headers["location"] == "/login?next=%2Fact%2Fretry%3Fstate%3Dfailed"
+    assert (shop.states(ids), shop.ledger()) == ({ids[0]: "failed"}, [])
 
 
 def test_a_preview_that_is_asked_wrongly_says_so(shop: Shop, database_url: str) -> None:
