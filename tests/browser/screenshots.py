@@ -47,14 +47,20 @@ class Picture:
 
 
 def pictures(story: Story) -> dict[str, Picture]:
-    """By the name of the file."""
+    """By the name of the file; each in both languages, with as much of the page as looks well in that one."""
+    call, message = f"/calls/{story.fifty}", f"/messages/{story.thrice}"
+    preview = "/act/retry?state=failed&code=isv.invalid-parameter:content"
     return {
         "page-one.png": Picture("/", 728),
         "page-one.zh.png": Picture("/", 658, "zh-CN"),
-        "call.png": Picture(f"/calls/{story.fifty}", 751),
-        "message.png": Picture(f"/messages/{story.thrice}", 602, width=1640),
+        "call.png": Picture(call, 751),
+        "call.zh.png": Picture(call, 751, "zh-CN"),
+        "message.png": Picture(message, 602, width=1640),
+        "message.zh.png": Picture(message, 602, "zh-CN", width=1640),
         "failures.png": Picture("/failures", 420),
-        "preview.png": Picture("/act/retry?state=failed&code=isv.invalid-parameter:content", 720),
+        "failures.zh.png": Picture("/failures", 420, "zh-CN"),
+        "preview.png": Picture(preview, 720),
+        "preview.zh.png": Picture(preview, 720, "zh-CN"),
     }
 
 
