@@ -43,8 +43,8 @@ def trouble(alert: str, told: dict[str, Any]) -> Case:
     rule = ALERTS[alert]
     says = {**rule["annotations"], "summary": told["summary"]}
     fired = {alert: [{"exp_labels": {**rule["labels"], **told.get("labels", {})}, "exp_annotations": says}]}
-    first = BEGINS + told["after"]
-    return case(alert, told["series"], {first - 1: {}, BEGINS + told.get("at", told["after"]): fired})
+    silent = told.get("silent", told["after"] - 1)
+    return case(alert, told["series"], {BEGINS + silent: {}, BEGINS + told["after"]: fired})
 
 
 def worked_out(cases: list[Case], rules: Path, folder: Path) -> subprocess.CompletedProcess[str]:
