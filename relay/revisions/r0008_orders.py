@@ -27,6 +27,10 @@ _VERSION = {
     ),
     "o.created_at, false as archived": "o.created_at, o.xmin, false as archived",
     "a.created_at, true": "a.created_at, a.xmin, true",
+    # The size is known without reading: thousands of large contents are not fetched to see that they are there.
+    """cast(m.content as text) = '{"redacted": true}'""": (
+        """case when pg_column_size(m.content) < 100 then cast(m.content as text) = '{"redacted": true}' end"""
+    ),
 }
 
 # What is in an open call is not locked: that would hold up the worker that settles it. The archive comes last, for

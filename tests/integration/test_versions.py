@@ -284,3 +284,22 @@ def test_who_might_call_the_former_functions_may_call_these_and_on_the_way_back_
     assert look(operator, "retry", [1]).versions
     with operator.connect() as connection, pytest.raises(DBAPIError, match="permission denied"):
         connection.execute(text("select relay.lock_messages('retry', '{1}')"))
+
+
+def test_looking_reads_no_large_content(engine: Engine, rows: Rows) -> None:
+    """100 contents of 110,000 characters are 1,400 pages of their own."""
+    digits = "select string_agg(md5(concat(id, n)), '') from generate_series(1, 3440) as n"
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "insert into relay.outbox (topic, content)"
+                f" select 't', json_build_object('x', ({digits})) from generate_series(1, 100) as id"
+            )
+        )
+        ids = list(connection.execute(text("select id from relay.outbox")).scalars())
+        connection.execute(text(FAILED), {"ids": ids})
+    with engine.connect() as connection:
+        asked = text("explain (analyze, buffers, format json) select * from relay.why_not('retry', :ids)")
+        plan = connection.execute(asked, {"ids": ids}).scalar_one()[0]["Plan"]
+        assert actions.preview(connection, "retry", ids).changing == tuple(ids)
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 1_000
