@@ -13,6 +13,7 @@ from starlette.routing import Route
 from relay.dashboard.guards import Guarded
 from tests.browser.conftest import PASSWORD, Visit
 from tests.browser.served import dashboard, served
+from tests.browser.sound import assert_sound
 from tests.browser.visitor import Visitor
 from tests.fixtures.dashboard import Seeded
 from tests.integration.dashboard.test_pages import PAGES, of
@@ -22,39 +23,7 @@ insert into relay.call (account, worker, message_ids, lease_until)
 select 'default', 'w-3', array(select id from relay.outbox where topic = 'fifty' order by id), now() + interval '1 hour'
 returning id
 """
-PHONE, DESK, WALL = ({"width": width, "height": 600} for width in (360, 1280, 3840))
 LANGUAGES = ("en", "zh-CN")
-# Whatever sticks out of the window, but for what is in a region that is scrolled by itself.
-STICKING_OUT = """() => document.documentElement.scrollWidth <= document.documentElement.clientWidth ? [] :
-    [...document.querySelectorAll("body *")].filter(one => !one.closest(".wide, pre, .skip")
-        && one.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5)
-        .map(one => one.outerHTML.slice(0, 120)).concat(["the page is scrolled sideways"])"""
-# The widest line of what is read as text, in times the size of its letters: 45 are 90 Latin letters, or 45 Chinese.
-WIDEST = """() => {
-    const found = [], texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-    for (let text = texts.nextNode(); text; text = texts.nextNode()) {
-        if (text.parentElement.closest("table, pre, h1, nav, .skip, datalist")) continue;
-        const range = document.createRange();
-        range.selectNodeContents(text);
-        const most = Math.max(0, ...[...range.getClientRects()].map(line => line.width));
-        if (most > MOST * parseFloat(getComputedStyle(text.parentElement).fontSize)) found.push(text.data);
-    }
-    return found;
-}"""
-MOST_EM = 48
-
-
-async def assert_sound(visitor: Visitor, url: str, *, status: int = 200) -> None:
-    """To eye, ear and window."""
-    page = visitor.page
-    await page.set_viewport_size(WALL)
-    await visitor.goto(url, status)
-    visitor.found(await page.evaluate(WIDEST.replace("MOST", str(MOST_EM))))
-    await page.set_viewport_size(PHONE)
-    visitor.found(await page.evaluate(STICKING_OUT))
-    await page.set_viewport_size(DESK)
-    visitor.found(await page.evaluate(STICKING_OUT))
-    await visitor.accessible()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response
 
-DEADLINE_MS = 20_000
+DEADLINE_MS = 8_000
+LIVE = "x-relay-live"  # the header of a page that asks whether there is anything new
 # WCAG 2.0 to 2.2, A and AA, and what axe calls best practice: every rule but those still on trial, and those of AAA.
 TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa", "best-practice")
 # Lines of a list are made by one line of a template: the first ones are looked at, each state among them.
@@ -124,12 +125,12 @@ class Visitor:
             self.faults.append(f"asked of another host: {request.url}")
 
     def _missed(self, request: Request) -> None:
-        left = request.failure == "net::ERR_ABORTED" and "x-relay-live" in request.headers
-        if not left:  # the page, while it asked whether there is anything new
+        # Whoever leaves a page ends what it asks; and where the answer leads elsewhere, it does not go there.
+        asked = LIVE in (request.redirected_from or request).headers
+        if not (request.failure == "net::ERR_ABORTED" and asked):
             self.faults.append(f"not loaded: {request.url}: {request.failure}")
 
     def _answered(self, response: Response) -> None:
-        if response.status >= 400 and not (
-            response.request.is_navigation_request() and response.status == self._expected
-        ):
+        asked = response.request.is_navigation_request() or LIVE in response.request.headers
+        if response.status >= 400 and not (asked and response.status == self._expected):
             self.faults.append(f"answered with {response.status}: {response.url}")
