@@ -45,7 +45,7 @@ from relay.dashboard.pages.failures import failures
 from relay.dashboard.pages.keys import keys
 from relay.dashboard.pages.message import message
 from relay.dashboard.pages.messages import messages
-from relay.dashboard.pages.overview import overview
+from relay.dashboard.pages.overview import OF_NOW, overview
 from relay.dashboard.pages.past import ledger, pauses
 from relay.dashboard.recent import Recent
 from relay.dashboard.refreshing import (
@@ -245,6 +245,8 @@ class _Site:
             left = None if refresh is None else self._left.find(name, refresh)
             visit = replace(visit, answers=left or Answers(), refreshes=refresh is not None)
             found, shown = self._found(visit, page, None if left else name)
+            if visit.posted:
+                self._recent.forget(OF_NOW)  # who did something sees it on page one
             if isinstance(found, Elsewhere):
                 at = PREFIX if is_wanted(visit.path) else ""
                 return RedirectResponse(visit.link(at + found.path, found.query), 303)

@@ -45,3 +45,11 @@ class Recent:
                 kept.seconds = kept.read_at - begun
             value: T = kept.value
             return value
+
+    def forget(self, name: str) -> None:
+        """It is read anew from now on; what somebody reads just now is waited for."""
+        with self._lock:
+            kept = self._kept.get(name)
+        if kept is not None:
+            with kept.lock:
+                kept.read_at = float("-inf")

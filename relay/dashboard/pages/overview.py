@@ -12,6 +12,7 @@ from relay.dashboard.refreshing import PAGE_ONE
 from relay.dashboard.visit import Page, PageVisit
 
 MOST_LISTED, MOST_SHOWN = 1_000, 50  # of pauses and of workers: read, and shown
+OF_NOW = "known"  # what this page keeps of what people change
 KEPT_SECONDS, SERIES_SECONDS = 1.0, 20.0
 PIECES = {"hour": (reports.HOUR, 30), "day": (reports.DAY, 48)}
 SQL = """
@@ -33,7 +34,7 @@ class Through:
 
 def overview(visit: PageVisit) -> Page:
     """Read at most once in KEPT_SECONDS, however many look on; what got through once in SERIES_SECONDS."""
-    known: Situation = visit.ask_once("known", KEPT_SECONDS, situation)
+    known: Situation = visit.ask_once(OF_NOW, KEPT_SECONDS, situation)
     span = visit.choice("span", tuple(PIECES)) or "hour"
     through: Through = visit.ask_seldom(f"through {span}", SERIES_SECONDS, _through, *PIECES[span])
     values = {

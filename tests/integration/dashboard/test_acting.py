@@ -101,6 +101,14 @@ def test_no_button_stands_for_more_than_its_row(shop: Shop) -> None:
     assert preview.count("id=") == 3
 
 
+def test_page_one_knows_at_once_what_was_done_here(shop: Shop) -> None:
+    shop.failed(2)
+    browser = shop.browser()
+    assert "/act/retry?state=failed" in browser.get("/").text
+    apply(browser, browser.get("/act/retry?state=failed"))
+    assert "/act/retry?state=failed" not in browser.get("/").text
+
+
 def test_a_rate_spreads_what_is_sent_again(shop: Shop) -> None:
     first, *_, last = shop.failed(11)
     browser = shop.browser()
