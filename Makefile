@@ -5,6 +5,7 @@
 # make test-fast    what needs no process and hardly a database: about a minute
 # make bench   speed side by side with other ways: seven minutes, QUICK=1 one; MEASURES='drains peers' picks some
 # make bench MEASURES=audit   the questions of docs/audit.md, asked of two million messages
+# make bench MEASURES='dashboard tabs scrape' GROUND=/var/tmp/large   pages and metrics beside ten million messages; 20 GB
 # make bench-figures   put the newest complete results into the documents
 # make wheel   dist/: the wheel that is installed elsewhere, and the sources
 # make pictures    docs/pictures/ anew, with the Chromium of this machine (and its Chinese fonts)
@@ -56,7 +57,7 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev
-	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(MEASURES)
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(GROUND),--ground $(GROUND)) $(MEASURES)
 
 bench-figures: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.figures

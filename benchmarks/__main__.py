@@ -18,23 +18,26 @@ from benchmarks.table import RESULTS
 
 MEASURES = ("drains", "latency", "inserts", "bulk", "claims", "scale", "knobs", "peers")
 AT_A_GLANCE = MEASURES[:-2]
-ON_REQUEST = ("audit",)  # what people ask of a long history; two minutes more
+ON_REQUEST = ("audit", "dashboard", "tabs", "scrape")  # what is asked of a long history: minutes more, and 20 GB
+LARGE = {"shared_buffers": "1GB"}  # for the last three: what who has ten million messages gives PostgreSQL
 _NAMES = f"some of {', '.join(MEASURES)} (all of these by default), {', '.join(ON_REQUEST)}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures the relay side by side.")
     parser.add_argument("measures", nargs="*", metavar="measure", help=_NAMES)
+    parser.add_argument("--ground", metavar="FOLDER", help="Keep the server there, and find large databases again.")
     parser.add_argument("--quick", action="store_true", help="a glance; knobs and peers only if named")
     chosen = parser.parse_args()
     if unknown := set(chosen.measures) - {*MEASURES, *ON_REQUEST}:
         parser.error(f"there is no measure {', '.join(sorted(unknown))}; choose from {_NAMES}")
-    run(chosen.measures or (AT_A_GLANCE if chosen.quick else MEASURES), quick=chosen.quick)
+    run(chosen.measures or (AT_A_GLANCE if chosen.quick else MEASURES), quick=chosen.quick, folder=chosen.ground)
 
 
-def run(measures: Sequence[str], *, quick: bool) -> None:
+def run(measures: Sequence[str], *, quick: bool, folder: str | None = None) -> None:
     started, results = time.monotonic(), []
-    with Ground() as ground:
+    settings = LARGE if {"dashboard", "tabs", "scrape"} & set(measures) else {}
+    with Ground(folder, settings) as ground:
         facts = machine_facts(ground)
         print(", ".join(f"{name} {value}" for name, value in facts.items()), end="\n\n", flush=True)
         for name in measures:

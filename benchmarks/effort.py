@@ -27,6 +27,9 @@ class Effort:
     long_drain: int
     processes: tuple[int, ...]
     audited: int
+    large: int  # finished messages of a large database
+    open_seconds: int  # for which tabs are left open
+    visits: int  # to each page of the dashboard, and scrapes
 
     def null_messages(self, contender: str) -> int:
         return self.messages(_NULL[contender])
@@ -55,6 +58,9 @@ FULL = Effort(
     long_drain=200_000,
     processes=(1, 2, 4),
     audited=2_000_000,
+    large=10_000_000,
+    open_seconds=60,
+    visits=12,
 )
 QUICK = Effort(
     repeats=1,
@@ -68,4 +74,7 @@ QUICK = Effort(
     long_drain=50_000,
     processes=(1, 2),
     audited=200_000,
+    large=100_000,
+    open_seconds=6,
+    visits=2,
 )

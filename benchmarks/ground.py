@@ -8,10 +8,11 @@ bytes, vacuumed and analysed; every run gets a copy of the files, so no run inhe
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 from uuid import uuid4
 
@@ -60,12 +61,24 @@ class Counted:
 
 
 class Ground:
-    """A server while it is entered; ``fresh`` databases come and go on it."""
+    """A server while it is entered; ``fresh`` databases come and go on it.
+
+    ``folder``: where it stays afterwards, with all that was made. ``settings``: of the server, beside the usual ones.
+    """
+
+    def __init__(self, folder: str | None = None, settings: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._stays = folder is not None
+        self._folder = Path(folder or Path(tempfile.gettempdir()) / f"relay-bench-{uuid4().hex[:12]}")
+        self._settings = settings
 
     def __enter__(self) -> Self:
-        self._server = EmbeddedPostgres(Path(tempfile.gettempdir()) / f"relay-bench-{uuid4().hex[:12]}")
+        # TCP, for logins that are not the superuser.
+        self._server = EmbeddedPostgres(self._folder, port=0 if self._settings else None, settings=self._settings)
         self._server.start()
-        self._made: set[str] = set()
+        with connected(self._server.url()) as connection:
+            self._made = set(connection.execute(text("select datname from pg_database")).scalars())
+        if "template" in self._made:
+            return self
         self._run("create database template")
         relay.migrate(self._server.url("template"))
         with connected(self._server.url("template")) as connection:
@@ -73,7 +86,19 @@ class Ground:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.remove()
+        if self._stays:
+            self._server.stop()
+        else:
+            self._server.remove()
+
+    def url(self, database: str) -> str:
+        """Of a database that was made, to be read as it is."""
+        return self._server.url(database)
+
+    @property
+    def postmaster(self) -> int:
+        """The process whose children serve the sessions."""
+        return self._server.pid
 
     @property
     def pgbench(self) -> Path:
@@ -83,7 +108,11 @@ class Ground:
         """The name of a database for others to be copied from, made by ``make`` when it is first asked for."""
         if name not in self._made:
             self._copy(template, name)
-            make(self._server.url(name))
+            try:
+                make(self._server.url(name))
+            except BaseException:  # half of it is not found by the next run
+                self._run(f'drop database "{name}" with (force)')
+                raise
             self._made.add(name)
         return name
 

@@ -1,33 +1,48 @@
-"""A long history for whoever reads it: finished messages of sixty days, the older half of them archived.
+"""A long history for whoever reads it: finished messages of some months, the older ones of them archived.
 
-Three messages an order, two a transaction, five a call; one in a hundred failed, one in fifty was tried before, one in
-a thousand may have arrived twice. A tenth as many were pruned before, of which the ledger tells. What is pending is a
-day's rest. Made without triggers, by a superuser; ``salted`` says whether the tables are those of revision 0008.
+Three messages an order, two a transaction; unless a ``Shape`` says otherwise five a call, one in a hundred failed; one
+in fifty was tried before, one in a thousand may have arrived twice. A tenth as many were pruned before, of which the
+ledger tells. What is pending is a day's rest. Made without triggers, by a superuser; ``salted`` says whether the tables
+are those of revision 0008.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
 
 from sqlalchemy import Connection, text
 
 from benchmarks.ground import CONTENT, QUICKLY
 
-_DAYS = 60
 _PENDING = 1000
 
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """``days``: how far back it goes. Of so many messages one failed, with one of so many ``codes``."""
+
+    archived: Fraction = Fraction(1, 2)
+    days: int = 60
+    per_call: int = 5
+    failed_one_in: int = 100
+    codes: int = 1
+
+
 # ``first`` is the first id there is: those below it were pruned.
-_MADE = f"""
+_MADE = """
 create temp table made as
-select n, n - :first as i, {CONTENT} as content,
+select n,
     case n % 4 when 0 then 'taobao_jds_TradeTrace' when 1 then 'taobao_jds_TradeTrace' when 2 then 'shop_Refund'
         else 'shop_Stock' end as topic,
-    'shop-' || (n / 5) % 20 as account, cast(1234500000000 + n / 3 as text) as ordering_key,
+    'shop-' || (n / {per_call}) % 20 as account, cast(1234500000000 + n / 3 as text) as ordering_key,
     case when n % 4 = 0 then 'once-' || n end as dedupe_key,
-    now() - make_interval(secs => 86400.0 * {_DAYS} * (:first + :messages - 2 * (n / 2)) / :messages) as created_at,
-    now() - make_interval(secs => 86400.0 * {_DAYS} * (:first + :messages - 5 * (n / 5)) / :messages)
+    now() - make_interval(secs => 86400.0 * {days} * (:first + :messages - 2 * (n / 2)) / :messages) as created_at,
+    now() - make_interval(secs => 86400.0 * {days} * (:first + :messages - {per_call} * (n / {per_call})) / :messages)
         + interval '3 s' as finished_at,
     cast(cast(1000 + n / 2 as text) as xid8) as created_xid,
-    1 + n / 5 as call_id, case when n % 100 = 8 then 'failed' else 'done' end as status,
-    n < :first + :messages / 2 as old, uuid_send(gen_random_uuid()) as salt
+    1 + n / {per_call} as call_id, case when n % {failed_one_in} = 8 then 'failed' else 'done' end as status,
+    n < :old as old, uuid_send(gen_random_uuid()) as salt
 from generate_series(cast(:first as bigint), cast(:first + :messages - 1 as bigint)) as n
 """
 
@@ -37,16 +52,17 @@ select relay.open_archive(cast(month as date)) from generate_series(
     date_trunc('month', (select max(finished_at) from made) at time zone 'UTC'), interval '1 month') as month
 """
 
+_CODE = "concat('isv.not-authorised', '-' || nullif(n / {failed_one_in} % {codes}, 0))"
 _MESSAGES = """
 insert into relay.{table} (id, topic, content, account, ordering_key, dedupe_key, available_at, producer, status,
     attempts, call_id, result_index, error_code, error_message, created_at, finished_at, created_by, created_xid,
     content_sha256 {more})
 {overriding}
 select n, topic, content, account, ordering_key, dedupe_key, created_at, 'shop-api', status,
-    1, call_id, n % 5, case when status = 'failed' then 'isv.not-authorised' end,
+    1, call_id, n % {per_call}, case when status = 'failed' then {code} end,
     case when status = 'failed' then 'the topic is not authorised for 13812345678' end, created_at, finished_at,
     'shop', created_xid, sha256({salt} convert_to(cast(content as text), 'UTF8')) {also}
-from made where old = {old} order by n
+from (select made.*, {content} as content from made where old = {old} order by n offset 0) as filled
 """
 
 _PENDING_MESSAGES = f"""
@@ -81,7 +97,7 @@ insert into relay.{table} (message_id, call_id, result_index, outcome, error_cod
 select n, 1000000000 + n, 0, case when n % 1000 = 0 then 'unknown' else 'retry' end, 'isp.call-limited', 'not now',
     created_at + interval '1 s' {also} from made where n % 50 = 0 and old = {old}
 union all
-select n, call_id, n % 5, 'failed', 'isv.not-authorised', 'the topic is not authorised', finished_at {also}
+select n, call_id, n % {per_call}, 'failed', {code}, 'the topic is not authorised', finished_at {also}
 from made where status = 'failed' and old = {old}
 """
 
@@ -96,7 +112,7 @@ from generate_series(0, (:first - 2) / 1000) as page
 union all
 select now() - interval '1 day', 'cron', 'archive', 'older than 30 days', json_build_object('table', 'outbox',
     'before', now() - interval '31 days', 'first_id', page, 'last_id', page + 999, 'attempts', 20), null, 1000
-from generate_series(cast(:first as bigint), cast(:first + :messages / 2 as bigint), 1000) as page
+from generate_series(cast(:first as bigint), cast(:old as bigint), 1000) as page
 union all
 select now() - make_interval(hours => cast(n as integer)), 'ann', 'retry', 'the platform is back',
     json_build_object('given', 50), array(select generate_series(:first + n * 50, :first + n * 50 + 49)), 50
@@ -113,18 +129,26 @@ create index on public.orders (created_at)
 """
 
 
-def remember(connection: Connection, messages: int, *, salted: bool = True) -> None:
-    """Fill empty tables with this many finished messages; statistics are the caller's to take."""
-    first = messages // 10 + 1
+def remember(
+    connection: Connection, messages: int, shape: Shape = Shape(), *, salted: bool = True, orders: bool = True
+) -> None:
+    """Fill empty tables with this many finished messages; statistics are the caller's to take.
 
-    def run(statement: str, **words: object) -> None:
-        asked = statement.format(**words) if words else statement
-        bound = {name: value for name, value in (("first", first), ("messages", messages)) if f":{name}" in asked}
+    ``orders``: also the table that an application would have beside them.
+    """
+    first = messages // 10 + 1
+    given = {"first": first, "messages": messages, "old": first + int(messages * shape.archived)}
+    words: dict[str, object] = {name: getattr(shape, name) for name in ("days", "per_call", "failed_one_in", "codes")}
+    words |= {"content": CONTENT, "code": _CODE.format(**words)}
+
+    def run(statement: str, **more: object) -> None:
+        asked = statement.format(**words, **more) if more else statement
+        bound = {name: value for name, value in given.items() if f":{name}" in asked}
         for one in asked.split(";\n"):
             connection.execute(text(one), bound)
 
     connection.exec_driver_sql(QUICKLY)
-    run(_MADE)
+    run(_MADE.format(**words))
     run(_MONTHS)
     for part, old in (("_archive", True), ("", False)):
         where = {"old": old, "overriding": "" if old else "overriding system value"}
@@ -132,15 +156,16 @@ def remember(connection: Connection, messages: int, *, salted: bool = True) -> N
         run(_MESSAGES, table=f"outbox{part}", **({"more": "", "salt": "", "also": ""} | salt), **where)
         columns = (["nonce"] if salted else []) + (["finished_at"] if old else [])
         values = {"nonce": "0", "finished_at": "max(finished_at)"}
-        more = {"more": "".join(f", {name}" for name in columns)}
-        run(_CALLS, table=f"call{part}", also="".join(f", {values[name]}" for name in columns), **more, **where)
+        names = {"more": "".join(f", {name}" for name in columns)}
+        run(_CALLS, table=f"call{part}", also="".join(f", {values[name]}" for name in columns), **names, **where)
         values["finished_at"] = "finished_at"
-        run(_EARLIER, table=f"call{part}", also="".join(f", {values[name]}" for name in columns), **more, **where)
+        run(_EARLIER, table=f"call{part}", also="".join(f", {values[name]}" for name in columns), **names, **where)
         time = ", finished_at" if old else ""
         run(_ATTEMPTS, table=f"attempt{part}", more=time, also=time, old=old)
     run("select setval('relay.outbox_id_seq', (select max(id) from relay.outbox))")
     run("select setval('relay.call_id_seq', (select max(id) from relay.call))")
     run(_PENDING_MESSAGES)
     run(_LEDGER)
-    run(_ORDERS)
+    if orders:
+        run(_ORDERS)
     run("drop table made")

