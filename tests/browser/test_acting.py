@@ -145,7 +145,7 @@ async def test_pages_that_act_are_as_sound_as_the_others(visit: Visit, shop: Sho
         f"/act/retry?id={failed[0]}&id={held[0]}", "/act/discard?state=held", f"/act/reveal?id={failed[0]}",
         "/act/pause", "/act/resume?scope=account:x",
     ):  # fmt: skip
-        await assert_sound(visitor, owned + path)
+        await assert_sound(visitor, owned + path, again=language != "en" and not path.startswith("/act/"))
     await visitor.goto(owned + "/act/retry?state=failed")
     await apply(visitor)
     await visitor.accessible()

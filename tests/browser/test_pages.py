@@ -29,7 +29,7 @@ LANGUAGES = ("en", "zh-CN")
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("path", PAGES)
 async def test_a_page(visitors: dict[str, Visitor], site: str, seeded: Seeded, path: str, language: str) -> None:
-    await assert_sound(visitors[language], site + of(seeded, path))
+    await assert_sound(visitors[language], site + of(seeded, path), again="?" in path and language != "en")
 
 
 @pytest.fixture(scope="module")
