@@ -28,7 +28,9 @@ SESSION_COOKIE = "relay_session"
 LONGEST_NAME = 200
 Network = IPv4Network | IPv6Network
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:\[\]@/?#]+))(?::\d{1,5})?", re.ASCII | re.IGNORECASE)
-_OF_PROXIES = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
+# What proxies add to say whom a request comes from; and whatever else begins so.
+_OF_PROXIES = ("forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip", "x-original-host")
+_FORWARDED = "x-forwarded-"
 NameOf = Callable[[Request], str | None]
 
 
@@ -63,15 +65,15 @@ class Access:
         if self.header is not None:
             return self._named_by_proxy(request, self.header)
         if self.people is not None:
-            name = self.sessions.name(request.cookies.get(SESSION_COOKIE, ""))
-            return (
-                name if name is not None and name in self.people.known() else NotAdmitted("refused.log_in", log_in=True)
-            )
+            holder = self.sessions.holder(request.cookies.get(SESSION_COOKIE, ""))
+            if holder is not None and self.people.digest(holder[0]) == holder[1]:
+                return holder[0]
+            return NotAdmitted("refused.log_in", log_in=True)
         if not _is_loopback(address(request)):
             return NotAdmitted("refused.elsewhere")
         if not _is_loopback(_host(request)):
             return NotAdmitted("refused.host")
-        if any(name in request.headers for name in _OF_PROXIES):
+        if any(name in _OF_PROXIES or name.startswith(_FORWARDED) for name in request.headers):
             return NotAdmitted("refused.forwarded")
         return None
 
@@ -108,7 +110,7 @@ class Access:
         if not self._by_proxy(request):
             return NotAdmitted("refused.proxy")
         names = request.headers.getlist(header)
-        name = names[0].strip() if len(names) == 1 else ""
+        name = _as_utf8(names[0]).strip() if len(names) == 1 else ""
         return name if name and name.isprintable() and len(name) <= LONGEST_NAME else NotAdmitted("refused.nobody")
 
 
@@ -148,6 +150,14 @@ def address(request: Request) -> str:
 
 def _unwrapped(found: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     return (found.ipv4_mapped if isinstance(found, IPv6Address) else None) or found
+
+
+def _as_utf8(header: str) -> str:
+    """Proxies write names in UTF-8, and ASGI reads bytes as Latin-1; empty where they are no UTF-8."""
+    try:
+        return header.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return ""
 
 
 def _host(request: Request) -> str:

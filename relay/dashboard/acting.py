@@ -56,6 +56,11 @@ def actors(settings: Settings, access: Access) -> Actors:
     if not settings.dashboard_allow_actions:
         return Actors()
     names = frozenset(one.strip() for one in settings.dashboard_actors.split(",") if one.strip())
+    if settings.dashboard_actors.strip() and not names:
+        raise ConfigurationError(
+            "RELAY_DASHBOARD_ACTORS names nobody",
+            "Write names with commas; leave it empty where everybody who may look may act.",
+        )
     if names and access.only_here:
         raise ConfigurationError(
             "RELAY_DASHBOARD_ACTORS names people, and nobody has to say who it is",

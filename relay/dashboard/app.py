@@ -246,7 +246,8 @@ class _Site:
             visit = replace(visit, answers=left or Answers(), refreshes=refresh is not None)
             found, shown = self._found(visit, page, None if left else name)
             if visit.posted:
-                self._recent.forget(OF_NOW)  # who did something sees it on page one
+                self._recent.forget(OF_NOW)  # who did something sees it on page one, and on pages that are open
+                self._left.forget()
             if isinstance(found, Elsewhere):
                 at = PREFIX if is_wanted(visit.path) else ""
                 return RedirectResponse(visit.link(at + found.path, found.query), 303)
@@ -326,8 +327,8 @@ class _Site:
 
 
 def _path(request: Request) -> str:
-    """Inside the dashboard, wherever it is mounted."""
-    return request.url.path.removeprefix(str(request.scope.get("root_path", ""))) or "/"
+    """Inside the dashboard, wherever it is mounted; as it was routed, whatever the request says in ``Host``."""
+    return str(request.scope["path"]).removeprefix(str(request.scope.get("root_path", ""))) or "/"
 
 
 async def _static(request: Request) -> Response:

@@ -21,7 +21,7 @@ MOST_JUDGED, MOST_JUDGED_OF_ONE, _BUSY_SECONDS = 16, 2, 2.0  # two at a time tak
 
 async def fields(request: Request) -> dict[str, str] | None:
     """What a form sent; None: too much, or no form of ours."""
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
         return None
     body = b""
     try:
@@ -57,12 +57,14 @@ class Entrance:
             return await self._wait(request, _BUSY_SECONDS)
         if wait := self._access.tries.take(origin, name[:LONGEST_NAME]):
             return await self._wait(request, wait)
+        by = people.digest(name) or b""  # before it is judged: a file that changes meanwhile ends the session at once
         if not await self._judge(origin, lambda: people.is_right(name, password)):
             return await self._page(request, "login.wrong", status=401)
         self._access.tries.forget(origin, name[:LONGEST_NAME])
+        self._access.sessions.end(request.cookies.get(SESSION_COOKIE, ""))
         answer = RedirectResponse(_inside(request, given.get("next", "")), 303)
         answer.set_cookie(
-            SESSION_COOKIE, self._access.sessions.begin(name), max_age=int(SESSION_SECONDS), path=_home(request),
+            SESSION_COOKIE, self._access.sessions.begin(name, by), max_age=int(SESSION_SECONDS), path=_home(request),
             secure=self._access.over_tls(request), httponly=True, samesite="strict",
         )  # fmt: skip
         return answer
@@ -100,6 +102,10 @@ def _home(request: Request) -> str:
 
 def _inside(request: Request, wanted: str) -> str:
     """A path of the dashboard, and nothing else: no other site, no line end."""
-    home, parts = _home(request), urlsplit(wanted)
+    home = _home(request)
+    try:
+        parts = urlsplit(wanted)
+    except ValueError:
+        return home
     plain = wanted.isprintable() and "\\" not in wanted and not wanted.startswith("//")
     return wanted if plain and not parts.scheme and not parts.netloc and wanted.startswith(home) else home

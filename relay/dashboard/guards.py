@@ -71,4 +71,8 @@ def _from_here(headers: Headers) -> bool:
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site is not None:
         return site == "same-origin"
-    return origin is not None and urlsplit(origin).netloc == headers.get("host", "")
+    try:
+        named = urlsplit(origin or "").netloc
+    except ValueError:
+        return False
+    return named != "" and named == headers.get("host", "")

@@ -52,11 +52,12 @@ class People:
         self._read_at: tuple[int, int] | None = None
         self._hashes: dict[str, _Hash] = {}
         self._lock = threading.Lock()
-        self.known()
+        self._current()
 
-    def known(self) -> frozenset[str]:
-        """The names that are in the file now."""
-        return frozenset(self._current())
+    def digest(self, name: str) -> bytes | None:
+        """Of the password that this person has now, another one for each ``--hash-password``; None: not in the file."""
+        found = self._current().get(name)
+        return found.digest if found else None
 
     def is_right(self, name: str, password: str) -> bool:
         """Whether this is the password of this person."""

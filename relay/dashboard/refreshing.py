@@ -84,6 +84,7 @@ class Left:
         self._answers: OrderedDict[Hashable, Answers] = OrderedDict()
         self._failures: OrderedDict[Hashable, _Failure] = OrderedDict()
         self._lock = threading.Lock()
+        self._old = float("-inf")
 
     def find(self, page: Hashable, arrived: float) -> Answers | None:
         """What is young enough for a refresh; None: read. Raises what a reading ended with after ``arrived``."""
@@ -92,7 +93,13 @@ class Left:
                 if failure is not None and failure.ended > arrived:
                     raise failure.error
             found = self._answers.get(page)
-            return found if found is not None and self._clock() < found.until else None
+            young = found is not None and self._clock() < found.until and found.begun > self._old
+            return found if young else None
+
+    def forget(self) -> None:
+        """Somebody has acted: what was read before, or is being read, is given to no refresh."""
+        with self._lock:
+            self._old = self._clock()
 
     def leave(self, page: Hashable, answers: Answers, least: float) -> None:
         """These are given to refreshes for ``least`` seconds, or longer where they cost much."""

@@ -1,7 +1,7 @@
 """The dashboard on a socket of its own, until SIGINT or SIGTERM. Requests in flight may end, for a few seconds.
 
-Who does not send a whole request within some seconds is hung up on: uvicorn would wait for ever, and connections are
-few.
+Who does not send a whole request within some seconds, or reads nothing of an answer for half a minute, is hung up on:
+uvicorn would wait for ever, and connections are few.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ STOP_SECONDS = 3
 MOST_CONNECTIONS = 200
 _UNFINISHED = ("IDLE", "SEND_BODY")  # of h11, which is uvicorn's: no whole head yet, no whole body
 REQUEST_SECONDS = 10.0  # for a head, and for a body: at most twice that
+UNREAD_LOOKS = 3  # in a row at which nothing more of an answer was read: nobody is there
 
 
 def refuse_strangers(settings: Settings, host: str) -> None:
@@ -75,10 +76,12 @@ def configured(app: ASGIApp, root_path: str = "") -> uvicorn.Config:
 
 
 class _Impatient(H11Protocol):
-    """uvicorn's protocol, which closes a connection on which no request comes to its end."""
+    """uvicorn's protocol, which closes a connection on which no request comes to its end, or no answer."""
 
     _watch: asyncio.TimerHandle | None = None
     _seen: object = None  # the request at the last look
+    _unread = 0  # bytes that waited for the client then
+    _looks = 0  # since that has changed
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -90,10 +93,13 @@ class _Impatient(H11Protocol):
         super().connection_lost(exc)
 
     def _look(self) -> None:
-        if self.conn.their_state.__name__ in _UNFINISHED and self.cycle is self._seen:
+        unread, same = self.transport.get_write_buffer_size(), self.cycle is self._seen
+        self._looks = self._looks + 1 if unread and same and unread == self._unread else 0
+        unfinished = self.conn.their_state.__name__ in _UNFINISHED and same
+        if unfinished or self._looks >= UNREAD_LOOKS:
             self.transport.abort()
             return
-        self._seen = self.cycle
+        self._seen, self._unread = self.cycle, unread
         self._watch = self.loop.call_later(REQUEST_SECONDS, self._look)
 
 

@@ -27,26 +27,30 @@ class Sessions:
 
     def __init__(self, clock: _Clock = time.monotonic) -> None:
         self._clock = clock
-        self._known: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[str, float, bytes]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def begin(self, name: str) -> str:
-        """A new token for this person."""
+    def begin(self, name: str, by: bytes = b"") -> str:
+        """A new token for this person. ``by``: what the password was compared with."""
         token = secrets.token_urlsafe(32)
         with self._lock:
-            self._known[_hash(token)] = (name, self._clock() + SESSION_SECONDS)
+            self._known[_hash(token)] = (name, self._clock() + SESSION_SECONDS, by)
             while len(self._known) > MOST_SESSIONS:
                 self._known.popitem(last=False)
         return token
 
     def name(self, token: str) -> str | None:
         """Whose token this is; None: nobody's, or not any more."""
+        return (self.holder(token) or (None,))[0]
+
+    def holder(self, token: str) -> tuple[str, bytes] | None:
+        """The same, and by what the session began."""
         with self._lock:
-            name, until = self._known.get(_hash(token), (None, 0.0))
+            name, until, by = self._known.get(_hash(token), (None, 0.0, b""))
             if name is not None and until <= self._clock():
                 del self._known[_hash(token)]
                 return None
-            return name
+            return None if name is None else (name, by)
 
     def end(self, token: str) -> None:
         """Nobody has this token any more."""

@@ -130,7 +130,7 @@ class PageVisit:
         if self.posted:
             return "/"
         given = urlencode([(name, value) for name, value in self.asked.multi_items() if name not in _NOT_OF_HERE])
-        return self.path + (f"?{given}" if given else "")
+        return quote(self.path) + (f"?{given}" if given else "")
 
     def require_known(self, names: Sequence[str]) -> None:
         """Raises NotUnderstood where something was asked under a name that this page does not know."""

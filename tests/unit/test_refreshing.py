@@ -107,6 +107,20 @@ def test_what_is_left_is_bounded(clock: Clock) -> None:
     assert len(left._failures) == MOST_LEFT
 
 
+def test_what_was_read_before_somebody_acted_is_given_to_nobody(clock: Clock) -> None:
+    left, before, reading = Left(clock), Answers(clock), Answers(clock)
+    left.leave("page", before, 5.0)
+    assert left.find("page", clock.now) is before
+    clock.now += 0.1
+    left.forget()
+    assert left.find("page", clock.now) is None
+    left.leave("page", reading, 5.0)
+    assert left.find("page", clock.now) is None, "it was read while that person acted"
+    clock.now += 0.1
+    left.leave("page", after := Answers(clock), 5.0)
+    assert left.find("page", clock.now) is after
+
+
 def test_what_is_dear_is_read_seldom_for_a_page_that_refreshes(clock: Clock) -> None:
     recent, reads = Recent(clock), []
 

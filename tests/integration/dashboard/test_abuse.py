@@ -117,7 +117,7 @@ def test_a_name_that_is_none_is_not_this_machine(host: str) -> None:
 
 def test_what_came_through_a_proxy_is_refused_while_nobody_is_configured(browser: Browser) -> None:
     """A proxy on this machine would open the pages to whoever reaches the proxy."""
-    for header in ("x-forwarded-for", "forwarded", "x-real-ip"):
+    for header in ("x-forwarded-for", "forwarded", "x-real-ip", "via", "x-forwarded-server", "cf-connecting-ip"):
         answer = browser.get("/", **{header: "192.0.2.1"})
         assert answer.status_code == 403
         assert "no people are configured" in answer.text

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
 from relay.cli.verbs import relay as command
 from relay.dashboard import create_app
 from relay.dashboard.people import hashed
-from relay.dashboard.serving import Server, configured
+from relay.dashboard.serving import Server, _Impatient, configured
 from relay.dashboard.sessions import SESSION_SECONDS, TRIES_OF_ADDRESS, TRIES_OF_ONE, TRY_SECONDS, Sessions, Tries
 from relay.errors import ConfigurationError
 from relay.listeners import listener
@@ -110,7 +113,8 @@ def test_a_password_opens_a_session_and_nothing_else_does(browse: Browse, seeded
 
 
 @pytest.mark.parametrize(
-    "target", ["//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", "/a\nb"]
+    "target",
+    ["//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", "/a\nb", "//[", "http://["],
 )
 def test_a_log_in_leads_to_no_other_site(browse: Browse, users: Path, target: str) -> None:
     assert log_in(browse(dashboard_users_file=users), next=target).headers["location"] == "/"
@@ -268,6 +272,78 @@ def test_who_sends_no_whole_request_is_hung_up_on(users: Path, monkeypatch: pyte
         return found
 
     assert [text[:12] for text in asyncio.run(all_of())] == [b"", b"", b"", b"HTTP/1.1 200", b"HTTP/1.1 200"]
+
+
+def test_who_reads_nothing_of_an_answer_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads it slowly gets the whole of it."""
+    monkeypatch.setattr("relay.dashboard.serving.REQUEST_SECONDS", 0.1)
+    size = 12_000_000  # more than the kernel keeps for a client
+
+    async def large(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for said in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{said}.complete"})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+        await send({"type": "http.response.body", "body": b"x" * size})
+
+    async def read(port: int, *, slowly: bool) -> int:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.setblocking(False)
+            loop, total = asyncio.get_running_loop(), 0
+            await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            if not slowly:
+                await hung_up.wait()
+            with suppress(ConnectionError):
+                while piece := await loop.sock_recv(client, 1_000_000):
+                    total += len(piece)
+                    await asyncio.sleep(0.05)
+            return total
+
+    async def both() -> tuple[int, int]:
+        ready = asyncio.Event()
+        server = Server(configured(large), ready.set)
+        with listener("127.0.0.1", 0) as listening:
+            serving = asyncio.create_task(server.serve([listening]))
+            await ready.wait()
+            port = listening.getsockname()[1]
+            whole = await asyncio.wait_for(read(port, slowly=True), 30)
+            hung_up.clear()
+            part = await asyncio.wait_for(read(port, slowly=False), 30)
+            server.stop()
+            await serving
+        return whole, part
+
+    hung_up = asyncio.Event()
+    ended = _Impatient.connection_lost
+
+    def connection_lost(self: _Impatient, exc: Exception | None) -> None:
+        ended(self, exc)
+        hung_up.set()
+
+    monkeypatch.setattr(_Impatient, "connection_lost", connection_lost)
+    whole, part = asyncio.run(both())
+    assert part < size < whole
+
+
+def test_a_new_password_ends_the_sessions_of_the_old_one(browse: Browse, tmp_path: Path) -> None:
+    """And whoever logs in again has one session, not two."""
+    file = tmp_path / "users"
+    file.write_text(f"ann:{hashed(PASSWORD)}\n")
+    user = browse(dashboard_users_file=file)
+    sessions = []
+    for _ in range(2):
+        assert log_in(user).status_code == 303
+        sessions.append(dict(user.cookies))
+
+    def status(session: dict[str, str]) -> int:
+        user.cookies = httpx.Cookies(session)
+        return user.get("/nowhere").status_code
+
+    assert [status(one) for one in sessions] == [303, 404]
+    file.write_text(f"ann:{hashed('another password')}\n# of another length\n")
+    assert status(sessions[1]) == 303
 
 
 def test_hashes_that_others_may_read_are_told(users: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,6 +106,7 @@ def test_page_one_knows_at_once_what_was_done_here(shop: Shop) -> None:
     browser = shop.browser()
     assert "/act/retry?state=failed" in browser.get("/").text
     apply(browser, browser.get("/act/retry?state=failed"))
+    assert "/act/retry?state=failed" not in browser.get("/", **{"x-relay-live": "1"}).text, "in another tab"
     assert "/act/retry?state=failed" not in browser.get("/").text
 
 

@@ -128,6 +128,12 @@ def test_who_is_no_actor_looks_on(shop: Shop, browse: Browse, tmp_path: Path) ->
     assert shop.ledger() == []
     with pytest.raises(ConfigurationError, match="nobody has to say who it is"):
         browse(dashboard_allow_actions=True, dashboard_actors="ann")
+    with pytest.raises(ConfigurationError, match="names nobody"):
+        browse(dashboard_allow_actions=True, dashboard_actors=" , ", **HEADER)  # of a template without its names
+    li = {**SAME, "x-user": "李雷".encode()}
+    assert browser.send("POST", path, data=fields | {"reason": "r"}, headers=li).status_code == 200
+    assert [row.actor for row in shop.ledger()] == ["李雷"]
+    assert browser.send("GET", "/", headers={"x-user": "李雷".encode("gbk")}).status_code == 403, "no UTF-8"
 
 
 def test_who_has_logged_out_meanwhile_changes_nothing(shop: Shop, tmp_path: Path) -> None:
@@ -164,6 +170,8 @@ def test_what_is_no_form_of_ours_changes_nothing(shop: Shop) -> None:
         (403, {"data": whole, "headers": {"sec-fetch-site": "same-site"}}),
         (403, {"data": whole, "headers": {"origin": "https://evil.example"}}),
         (403, {"data": whole, "headers": {"origin": "null"}}),
+        (403, {"data": whole, "headers": {"origin": "null", "host": ""}}),
+        (403, {"data": whole, "headers": {"origin": "http://["}}),
         (415, {"json": whole, "headers": SAME}),
         (415, {"files": {"pinned": pinned.encode()}, "data": {"reason": "r"}, "headers": SAME}),
         (415, {"content": b"", "headers": SAME}),
