@@ -15,8 +15,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from relay import __version__
-from relay.dashboard.languages import told
-from relay.dashboard.moments import span, time_tag
+from relay.dashboard.languages import TEXTS, told
+from relay.dashboard.moments import lasting, span, time_tag
 from relay.dashboard.pictures import PICTURES
 from relay.dashboard.viewer import ZONES, Viewer
 from relay.dashboard.visit import Page, PageVisit, position
@@ -51,7 +51,7 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(version=__version__, span=span, position=position, zones=ZONES, **PICTURES)
+    made.globals.update(version=__version__, position=position, zones=ZONES, **PICTURES)
     made.filters.update(brief=_brief, exactly=_exactly)
     made.filters["count"] = lambda number: f"{number:,}"
     return made
@@ -92,6 +92,9 @@ def spoken(viewer: Viewer) -> Mapping[str, Any]:
         "viewer": viewer,
         "t": lambda key, **values: told(language, key, **values),
         "when": lambda moment: time_tag(moment, viewer),
+        "span": lambda seconds: span(seconds, language),
+        "did": lambda action: TEXTS[language].get(f"did.{action}", action),
+        "lasting": lambda written: lasting(written, language),
         "word": lambda outcome: told(language, f"call.{outcome}"),
         "clock": lambda moment: viewer.local(moment).strftime("%H:%M"),
         "day": lambda moment: viewer.local(moment).strftime("%m-%d"),

@@ -30,7 +30,7 @@ def ages_picture(found: Sequence[int], names: Sequence[str], title: str) -> Mark
     for place, (count, name) in enumerate(zip(found, names, strict=True)):
         high = (HIGH - FOOT) * count / most
         drawn.append(
-            _BAR.format("due", place * step + 4, HIGH - FOOT - high, step - 8, high, f"{name}: {count:,}")
+            _BAR.format("due", place * step + 4, HIGH - FOOT - high, step - 8, high, f"{name} · {count:,}")
             + Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
                 (place + 0.5) * step, HIGH - 4, name
             )
@@ -48,7 +48,7 @@ def _stacks(
             if count := one.messages[outcome]:
                 high = (HIGH - FOOT) * count / most
                 bottom -= high
-                said = f"{when(one.since)} {told(outcome)}: {count:,}"
+                said = f"{when(one.since)} {told(outcome)} · {count:,}"
                 yield _BAR.format(outcome, place * step, bottom, max(1.0, step - 1), high, said)
     if found:
         yield Markup('<text x="0" y="{}">{}</text>').format(HIGH - 4, when(found[0].since))

@@ -16,7 +16,7 @@ from relay.errors import ConfigurationError
 from relay.reports import Rights
 from tests.fixtures.acting import HEADER, SAME, Shop, apply, form, post, said
 from tests.fixtures.dashboard import HOSTILE, MARKUP, Browse
-from tests.integration.dashboard.test_pages import document, elements, labelled
+from tests.integration.dashboard.test_pages import document, elements, foreign, labelled
 
 ACTS = ("retry", "discard", "pause", "resume", "reveal")
 PREVIEWS = (
@@ -53,6 +53,7 @@ def test_a_page_of_what_can_be_done_is_sound_in_both_languages(shop: Shop, datab
             assert [bool(one.text) for one in elements(tree, "script")] == [False]
             assert not re.search("[\u202e\u0007\u001b]", answer.text)
         assert said_in["en"] != said_in["zh"]
+        assert not foreign(tree), path
 
 
 def test_where_nobody_may_act_there_is_nothing_to_act_with(shop: Shop) -> None:

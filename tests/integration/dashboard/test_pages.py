@@ -81,6 +81,14 @@ def test_a_page_is_sound_in_both_languages(browser: Browser, seeded: Seeded, pat
         )
         assert not re.search("[\u202e\u0007\u001b]", answer.text)
     assert said["en"] != said["zh-CN"]
+    assert not foreign(tree)
+
+
+def foreign(tree: Any) -> list[str]:
+    """What of English stands on a Chinese page and is not marked as English: spans of time, colons after Chinese."""
+    marked = {part for one in tree.iter() if one.get("lang") == "en" for part in one.iter()}
+    said = "".join((one.text or "") * (one not in marked) + (one.tail or "") for one in tree.iter())
+    return re.findall(r"\d (?:s|min|h|d)\b|[一-鿿]:", said)
 
 
 def labelled(tree: Any, field: Any) -> bool:

@@ -15,9 +15,11 @@ from sqlalchemy.pool import NullPool
 import relay
 from relay.dashboard.concerns import concerns
 from relay.dashboard.languages import TEXTS
+from relay.dashboard.moments import span
 from relay.dashboard.pages.overview import situation
 from relay.database import Database
 from relay.embedded import EmbeddedPostgres
+from relay.revisions import r0008_ledger
 from tests.fixtures import hostility
 from tests.fixtures.checked import Check, states
 from tests.fixtures.dashboard import Browse, Seeded, parsed, seed
@@ -242,3 +244,20 @@ def test_the_wheel_has_the_templates_and_what_pages_load(built: Built) -> None:
     }
     assert len(wanted) > 40
     assert wanted <= there
+
+
+def test_a_span_has_two_units_at_most_in_either_language() -> None:
+    spans = (None, 0.25, 113, 130, 3 * 3600, 3 * 3600 + 300, 2 * 86_400, 2 * 86_400 + 4 * 3600 + 59)
+    assert [span(seconds, "en") for seconds in spans] == [
+        "-", "0.25 s", "113 s", "2 min", "3 h", "3 h 5 min", "2 d", "2 d 4 h",
+    ]  # fmt: skip
+    assert [span(seconds, "zh") for seconds in spans] == [
+        "-", "0.25 秒", "113 秒", "2 分钟", "3 小时", "3 小时 5 分钟", "2 天", "2 天 4 小时",
+    ]  # fmt: skip
+
+
+def test_what_the_ledger_can_name_has_a_word_in_either_language() -> None:
+    """As the view's own comment lists them."""
+    with_comment = r0008_ledger._ACTIONS.partition(" / ")[0].split(", ")
+    for texts in TEXTS.values():
+        assert {key.removeprefix("did.") for key in texts if key.startswith("did.")} == set(with_comment)
