@@ -42,5 +42,5 @@ read_pace = _window(schema.pace)
 read_dedupe = _window(schema.dedupe)
 
 WINDOWS = tuple(window.name for window in _metadata.tables.values())
-# A worker reads these tables themselves.
-WORKERS = ("read_outbox", "read_call", "read_attempt", "read_pause", "read_pace")
+# A worker reads these tables themselves, but for what is archived: relay list looks there too.
+WORKERS = ("read_outbox", "read_call", "read_attempt", "read_pause", "read_pace", "read_outbox_archive")

@@ -245,7 +245,8 @@ def test_a_user_of_django_without_the_permission_is_told_so(host: Host) -> None:
 @pytest.mark.parametrize("name", ["flask", "fastapi"])
 def test_connections_are_made_when_a_page_wants_them_and_end_with_the_server(begin: Begin, name: str) -> None:
     host = begin(name)
-    assert connections(host.database) == 0
+    # A server that tells of its beginning makes the first one ready then; through WSGI nobody tells.
+    assert connections(host.database) <= (name == "fastapi")
     with host.browser() as ann:
         assert {ann.get(f"{PREFIX}/").status_code for _ in range(3)} == {200}
     assert 1 <= connections(host.database) <= 4

@@ -77,7 +77,7 @@ READABLE = {
     "app": {"outbox": "id"},
     "worker": {"outbox": ", ".join(("topic", "content", *Columns.__annotations__, "id", "status", "content_sha256"))}
     | dict.fromkeys(("call", "attempt", "pause", "pace", VERSION_TABLE, "blocked_keys"), "*")
-    | {f"read_{table}": "*" for table in ("outbox", "call", "attempt", "pause", "pace")},
+    | {f"read_{table}": "*" for table in ("outbox", "call", "attempt", "pause", "pace", "outbox_archive")},
     "auditor": dict.fromkeys((*VIEWS, *WINDOWS), "*"),
     "operator": dict.fromkeys((*VIEWS, *WINDOWS), "*"),
     "metrics": {"audit_backlog": "*"},

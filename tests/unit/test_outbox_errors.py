@@ -118,7 +118,6 @@ ASYNC_ENGINE = async_engine_of(URL)
         (kind(psycopg.Cursor), "cursor.connection"),
         (kind(psycopg.ServerCursor), "cursor.connection"),
         (None, "relay.insert"),
-        ("postgresql://", "relay.insert"),
     ],
     ids=lambda value: type(value).__name__,
 )
