@@ -1,8 +1,8 @@
 """What holds for every answer and every request, whatever page it is for.
 
 Answers bear a policy by which a browser runs no script but the file of ours, asks and loads nothing from elsewhere and
-shows them in no frame, and nothing with data is kept. Requests are short, and one that is no GET comes from a page of
-ours: browsers say so in ``Sec-Fetch-Site``, older ones in ``Origin``.
+shows them in no frame, and nothing with data is kept. Requests are short; one that is no GET comes from a page of ours,
+and of another site only a link leads here: browsers say so in ``Sec-Fetch-Site``, older ones in ``Origin``.
 """
 
 from __future__ import annotations
@@ -62,9 +62,19 @@ def refusal(scope: Any) -> PlainTextResponse | None:
         return PlainTextResponse("This method is not for pages.", 405, {"allow": ", ".join(ALLOWED)})
     if len(scope.get("query_string", b"")) > LONGEST_QUERY or len(scope["path"]) > LONGEST_PATH:
         return PlainTextResponse("This address is too long.", 414)
-    if scope["method"] not in SAFE and not _from_here(headers):
+    if _is_embedded(headers) or (scope["method"] not in SAFE and not _from_here(headers)):
         return PlainTextResponse("This request comes from another site.", 403)
     return None
+
+
+def _is_embedded(headers: Headers) -> bool:
+    """Whether a page of another site loads this as a part of itself: a picture, a script, a frame.
+
+    No browser would give it the answer, but the database would be read as often as that page likes.
+    """
+    if headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
+        return False
+    return headers.get("sec-fetch-mode") != "navigate" or headers.get("sec-fetch-dest", "document") != "document"
 
 
 def _from_here(headers: Headers) -> bool:

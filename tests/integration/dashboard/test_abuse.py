@@ -123,6 +123,23 @@ def test_what_came_through_a_proxy_is_refused_while_nobody_is_configured(browser
         assert "no people are configured" in answer.text
 
 
+@pytest.mark.parametrize(
+    ("site", "mode", "dest", "status"),
+    [
+        ("cross-site", "no-cors", "image", 403), ("same-site", "no-cors", "script", 403),
+        ("cross-site", "navigate", "iframe", 403), ("cross-site", "cors", "empty", 403),
+        ("cross-site", "navigate", "document", 200), ("same-site", "navigate", "document", 200),
+        ("same-origin", "cors", "empty", 200), ("none", "navigate", "document", 200),
+    ],
+)  # fmt: skip
+def test_a_page_of_another_site_leads_here_and_loads_nothing(
+    browser: Browser, site: str, mode: str, dest: str, status: int
+) -> None:
+    """Whoever opens that page on this machine needs no cookie here: it could have the database read all day."""
+    said = {"sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": dest}
+    assert browser.get("/messages?topic=x", **said).status_code == status
+
+
 def test_a_proxy_of_ipv4_is_known_on_a_socket_of_both_kinds() -> None:
     named = ("x-user", "ann")
     for proxies in ("127.0.0.0/8", "::ffff:127.0.0.0/104"):
