@@ -13,7 +13,7 @@ class Explained:
     """``call`` and ``result`` are what the producer answers for this code: for a whole call, for one index of it.
 
     What the relay does follows from them. ``known`` is False where only the beginning of the code says anything.
-    ``lasts`` says how long a pause lasts where the far end names no time ("until midnight in Beijing").
+    ``lasts`` and ``lasts_zh`` say how long a pause lasts where the far end names no time ("until midnight in Beijing").
     ``lacks_permission``: the credential is good and another one no cure, a person has to grant a right.
     """
 
@@ -25,6 +25,8 @@ class Explained:
     result: Result | None = None
     lasts: str = ""
     lacks_permission: bool = False
+    ask_zh: str = ""
+    lasts_zh: str = ""
 
 
 Explainer = Callable[[str], Explained | None]  # a code, in lower case; None: not one of this producer's

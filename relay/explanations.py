@@ -22,7 +22,9 @@ _NOBODY_KNOWS = Explained(
     "the author of the producer",
     "没有生产者认识该错误码。",
     known=False,
+    ask_zh="生产者的作者",
 )
+_SCOPES_ZH: dict[Scope | None, str] = {Scope.ACCOUNT: "该账户", Scope.APP: "该应用"}
 _BATCH = Batch(1, "default", (Message(1, "topic", "{}"), Message(2, "topic", "{}")))
 
 
@@ -39,6 +41,7 @@ class Consequence:
     pays_attempt: bool
     pauses: bool
     sentence: str
+    sentence_zh: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Explanation:
     meaning: str
     meaning_zh: str
     ask: str
+    ask_zh: str
     call: Consequence | None
     message: Consequence | None
 
@@ -68,6 +72,7 @@ def explain(code: str, *explainers: Explainer) -> Explanation:
         meaning=found.meaning,
         meaning_zh=found.meaning_zh,
         ask=found.ask,
+        ask_zh=found.ask_zh,
         call=_of_call(found),
         message=_of_message(found),
     )
@@ -97,6 +102,7 @@ def _of_ours(code: str, entry: dict[str, str]) -> Explained:
         entry["en"],
         entry["ask"],
         entry["zh"],
+        ask_zh=entry["ask_zh"],
         call=Refused(fault, code, scope=Scope(entry.get("scope", "account"))) if fault and whole else None,
         result=Result(fault, code) if fault and not whole else None,
     )
@@ -106,49 +112,74 @@ def _of_call(found: Explained) -> Consequence | None:
     if found.call is None:
         return None
     answer = replace(found.call, app_key="app key")
-    return _consequence(answer.fault, answer.scope, found.lasts, answer)
+    return _consequence(answer.fault, answer.scope, found, answer)
 
 
 def _of_message(found: Explained) -> Consequence | None:
     if found.result is None or found.result.fault is None:
         return None
-    alone = _consequence(found.result.fault, None, found.lasts, Answered((ACCEPTED, found.result)))
+    alone = _consequence(found.result.fault, None, found, Answered((ACCEPTED, found.result)))
     if decide(_BATCH, Answered((found.result,) * 2), Policy(), random.Random(0)).pause is None:  # noqa: S311 jitter
         return alone
-    return replace(alone, sentence=f"{alone.sentence}; where nothing else in its call was accepted, as for a call")
+    return replace(
+        alone,
+        sentence=f"{alone.sentence}; where nothing else in its call was accepted, as for a call",
+        sentence_zh=f"{alone.sentence_zh}；同一调用中没有其他消息被接受时，与整个调用相同",
+    )
 
 
-def _consequence(fault: Fault, scope: Scope | None, lasts: str, answer: Answer) -> Consequence:
+def _consequence(fault: Fault, scope: Scope | None, found: Explained, answer: Answer) -> Consequence:
     settlement = decide(_BATCH, answer, Policy(), random.Random(0))  # noqa: S311 jitter
+    fate, fate_zh = _fate(settlement)
+    pause, pause_zh = _pause(settlement, fault, scope, found)
     return Consequence(
         fault=fault,
         concerns=scope,
         retried=bool(settlement.halves) or not settlement.verdicts[0].final,
         pays_attempt=any(verdict.pays for verdict in settlement.verdicts),
         pauses=settlement.pause is not None,
-        sentence="; ".join(filter(None, (_fate(settlement), _pause(settlement, fault, scope, lasts)))),
+        sentence="; ".join(filter(None, (fate, pause))),
+        sentence_zh="；".join(filter(None, (fate_zh, pause_zh))),
     )
 
 
-def _fate(settlement: Settlement) -> str:
+def _fate(settlement: Settlement) -> tuple[str, str]:
     if settlement.halves:
-        return "the call is split into halves until the culprit stands alone: that one fails, the others pay nothing"
+        return (
+            "the call is split into halves until the culprit stands alone: that one fails, the others pay nothing",
+            "调用逐次对半拆分，直到有问题的消息单独一次调用：该消息失败，其余不计尝试次数",
+        )
     verdict = settlement.verdicts[0]
     if verdict.final:
-        return "failed at once"
+        return "failed at once", "立即失败"
     if verdict.outcome is Outcome.UNKNOWN:
-        return "nobody knows whether it arrived: sent again after a delay, or held with RELAY_ON_UNKNOWN=hold"
+        return (
+            "nobody knows whether it arrived: sent again after a delay, or held with RELAY_ON_UNKNOWN=hold",
+            "是否送达未知：延迟后再次发送；设置 RELAY_ON_UNKNOWN=hold 时挂起",
+        )
     if verdict.pays:
-        return "sent again after a delay, until RELAY_MAX_ATTEMPTS or, in an outage, RELAY_OUTAGE_HOURS are over"
-    return "stays pending and pays no attempt" + ("" if settlement.pause else f", again in {verdict.delay_seconds:g} s")
+        return (
+            "sent again after a delay, until RELAY_MAX_ATTEMPTS or, in an outage, RELAY_OUTAGE_HOURS are over",
+            "延迟后再次发送，直到用尽 RELAY_MAX_ATTEMPTS，平台中断时则直到超过 RELAY_OUTAGE_HOURS",
+        )
+    again, again_zh = "", ""
+    if not settlement.pause:
+        again, again_zh = (f", again in {verdict.delay_seconds:g} s", f"，{verdict.delay_seconds:g} 秒后再次发送")
+    return "stays pending and pays no attempt" + again, "保持待发送，不计尝试次数" + again_zh
 
 
-def _pause(settlement: Settlement, fault: Fault, scope: Scope | None, lasts: str) -> str:
+def _pause(settlement: Settlement, fault: Fault, scope: Scope | None, found: Explained) -> tuple[str, str]:
     if settlement.pause is None:
-        return ""
-    seconds = settlement.pause.seconds
+        return "", ""
+    seconds, whose = settlement.pause.seconds, _SCOPES_ZH.get(scope, "")
     if seconds is None:
-        return f"the {scope} is paused until it has another credential or a person resumes it"
+        return (
+            f"the {scope} is paused until it has another credential or a person resumes it",
+            f"{whose}暂停，直到换了凭证或有人解除",
+        )
     if fault is not Fault.THROTTLED:
-        return f"the {scope} is paused for {seconds:g} s, again and again"
-    return f"the {scope} is paused for as long as the platform says, else {lasts or f'{seconds:g} s'}"
+        return f"the {scope} is paused for {seconds:g} s, again and again", f"{whose}暂停 {seconds:g} 秒，反复如此"
+    return (
+        f"the {scope} is paused for as long as the platform says, else {found.lasts or f'{seconds:g} s'}",
+        f"{whose}暂停，时长以平台所说为准，平台没有说明时{found.lasts_zh or f'为 {seconds:g} 秒'}",
+    )

@@ -41,6 +41,7 @@ def explain(code: str, as_json: bool) -> None:
             "the relay" if alike else "for a call": call.sentence if call else None,
             "for a message": message.sentence if message and not alike else None,
             "ask": found.ask,
+            "ask, Chinese": found.ask_zh or None,
         }
     )
 

@@ -28,6 +28,7 @@ _UNKNOWN = {
     "en": "Not documented; the relay judges it by its beginning.",
     "zh": "未收录的错误码，按前缀处理。",
     "ask": "the platform, with the request id that relay show tells",
+    "ask_zh": "平台，并提供 relay show 给出的请求编号",
 }
 
 
@@ -38,10 +39,12 @@ def explain(code: str) -> Explained:
         meaning=entry["en"],
         meaning_zh=entry["zh"],
         ask=entry["ask"],
+        ask_zh=entry["ask_zh"],
         known=bool(name) and not name.endswith(".*"),
         call=_of_call(code, entry),
         result=_of_message(code),
         lasts="" if quota_seconds(code, 0) is None else "until midnight in Beijing",
+        lasts_zh="" if quota_seconds(code, 0) is None else "到北京时间零点为止",
         lacks_permission=lacks_permission(code),
     )
 

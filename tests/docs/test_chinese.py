@@ -136,9 +136,10 @@ def test_the_words_are_those_of_the_glossary_in_its_order() -> None:
 def said_by_the_relay() -> dict[str, str]:
     """What ``relay explain`` and the pages of the dashboard say in Chinese."""
     explained = {
-        f"{name_of(path)}: {code}": entry["zh"]
+        f"{name_of(path)}: {code} {name}": entry[name]
         for path in EXPLANATIONS
         for code, entry in tomllib.loads(path.read_text(encoding="utf-8")).items()
+        for name in ("zh", "ask_zh")
     }
     return explained | {f"the dashboard: {key}": re.sub(r"\{\w+\}", "x", text) for key, text in TEXTS["zh"].items()}
 

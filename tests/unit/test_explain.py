@@ -124,12 +124,24 @@ def test_the_fault_of_our_codes_is_that_of_the_source() -> None:
 
 @pytest.mark.parametrize(("code", "entry"), entries().items())
 def test_each_text_is_a_line_in_its_language(code: str, entry: dict[str, str]) -> None:
-    assert entry.keys() <= {"en", "zh", "ask", "code", "fault", "scope", "of"}
+    assert entry.keys() <= {"en", "zh", "ask", "ask_zh", "code", "fault", "scope", "of"}
     assert not set(entry).intersection({"fault", "scope", "of"}) or code.startswith("relay.")
-    assert all(entry[name] == entry[name].strip() and "\n" not in entry[name] for name in ("en", "zh", "ask"))
+    assert all(entry[name] == entry[name].strip() and "\n" not in entry[name] for name in ("en", "zh", "ask", "ask_zh"))
     assert entry["en"].isascii()
-    assert re.search(r"[一-鿿]", entry["zh"])
+    assert all(re.search(r"[一-鿿]", entry[name]) for name in ("zh", "ask_zh"))
     assert not re.search(r"[一-鿿]", entry["ask"])
+
+
+def test_whom_to_ask_and_what_follows_is_said_in_chinese_wherever_it_is_in_english() -> None:
+    """One Chinese sentence for one English one, and the numbers and names of settings in both."""
+    told = dict[str, str]()
+    for code in [*entries(), "never-heard-of"]:
+        found = explain(code)
+        pairs = [(one.sentence, one.sentence_zh) for one in (found.call, found.message) if one]
+        for english, chinese in [*pairs, (found.ask, found.ask_zh)]:
+            assert told.setdefault(english, chinese) == chinese
+            assert re.search(r"[一-鿿]", chinese), english
+            assert re.findall(r"RELAY_\w+|\d+", chinese) == re.findall(r"RELAY_\w+|\d+", english)
 
 
 @pytest.mark.parametrize(
