@@ -100,6 +100,14 @@ def test_a_paragraph_is_one_line(page: Path) -> None:
     assert broken == []
 
 
+@pytest.mark.parametrize("page", sorted(FOLDER.glob("*.md")), ids=name_of)
+def test_a_link_to_a_page_in_english_says_so(page: Path) -> None:
+    """Below docs/zh; README.zh-CN.md says it once, of all its links."""
+    links = re.findall(r"\]\((\.\./[\w./-]+\.md)(?:#[\w-]+)?\)(.{0,3})", page.read_text(encoding="utf-8"), re.DOTALL)
+    chinese_ones = {f"../../{ROOT.joinpath('README.zh-CN.md').name}", f"../{page.name}"}  # and [English] at the top
+    assert [link for link, behind_it in links if link not in chinese_ones and "英文" not in behind_it] == []
+
+
 @chinese_pages
 def test_a_link_leads_to_the_chinese_page_where_there_is_one(page: Path) -> None:
     for text, target in re.findall(r"\[([^\]]+)\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
