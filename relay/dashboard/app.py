@@ -1,41 +1,31 @@
-"""The dashboard as an ASGI application: which path is which page, and what becomes of a request on its way there.
+"""The dashboard as an ASGI application: which path is which page, which is an act, and what stands in front of them.
 
-    guards ─> who ─> thread ─> snapshot of the database ─> page (asks reports) ─> template
+    guards ─> path ─> a request's way (``relay.dashboard.site``)
 
-A page runs in one of a few threads, in one read-only transaction with a time-out. It never writes. What people do on
-the pages is a second table: its paths are there only where the settings allow it (see ``relay.dashboard.acting``), and
-its rights are those of the login. Pages that are open and ask again by themselves share one more thread, and what was
-read for them (see ``relay.dashboard.refreshing``).
+What people do on the pages is a second table: its paths are there only where the settings allow it (see
+``relay.dashboard.acting``), and its rights are those of the login.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import replace
-from functools import cache
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
-from relay.assembly.dashboard import THREADS, Reading, open_reading
-from relay.background import Executor
-from relay.dashboard.access import Access, NameOf, NotAdmitted, access
-from relay.dashboard.acting import ACTOR_COOKIE, Action, Actors, actors, prepared, remembered, verbs
+from relay.assembly.dashboard import open_reading
+from relay.dashboard.access import NameOf, access
+from relay.dashboard.acting import Action, actors
 from relay.dashboard.actions import choosing, pausing, revealing
 from relay.dashboard.actions.messages import discard, look_at_discard, look_at_retry, retry
-from relay.dashboard.documents import PREFIX, document, is_wanted
+from relay.dashboard.documents import PREFIX
 from relay.dashboard.entrance import Entrance
 from relay.dashboard.filters import FILTERS
-from relay.dashboard.guards import SAFE, Guarded
+from relay.dashboard.guards import Guarded
 from relay.dashboard.pages.call import call
 from relay.dashboard.pages.calls import calls
 from relay.dashboard.pages.codes import code
@@ -45,28 +35,11 @@ from relay.dashboard.pages.failures import failures
 from relay.dashboard.pages.keys import keys
 from relay.dashboard.pages.message import message
 from relay.dashboard.pages.messages import messages
-from relay.dashboard.pages.overview import OF_NOW, overview
+from relay.dashboard.pages.overview import overview
 from relay.dashboard.pages.past import ledger, pauses
-from relay.dashboard.recent import Recent
-from relay.dashboard.refreshing import (
-    AWAY,
-    AWAY_AT_MOST,
-    HEADER,
-    REFUSED,
-    REFUSED_AT_MOST,
-    Answers,
-    Left,
-    page_name,
-)
-from relay.dashboard.rendering import rendered, templates
-from relay.dashboard.viewer import LANGUAGE_COOKIE, LANGUAGES, ZONE_COOKIE, known_zone, viewer
-from relay.dashboard.visit import PREFERENCES, Elsewhere, NotAllowed, NotFound, NotUnderstood, Page, PageVisit
-from relay.errors import RelayError, UnreachableError
-from relay.reports import now
+from relay.dashboard.site import PageOf, Site
 from relay.settings import FOR_DASHBOARD, Settings, load, load_for
 
-PageOf = Callable[[PageVisit], Page | Elsewhere]
-Refresh = float | None  # the moment of ``time.monotonic`` at which a page that is open asked again by itself
 TURNING = ("older", "newer")
 # The page of a path, and the names it may be asked under.
 PAGES: dict[str, tuple[PageOf, tuple[str, ...]]] = {
@@ -92,12 +65,6 @@ ACTIONS = {
     "/act/reveal": Action("reveal", revealing.NAMES, revealing.look_at_reveal, revealing.reveal),
 }
 _FILES = StaticFiles(packages=[("relay.dashboard", "static")])
-READY_SECONDS = 1.0  # at most, before requests are taken
-_A_YEAR = 365 * 86_400
-
-
-def _unconnected() -> Any:
-    raise RuntimeError("this page asks no report")
 
 
 def create_app(settings: Settings | None = None, *, user: NameOf | None = None, **overrides: Any) -> Starlette:
@@ -111,7 +78,7 @@ def create_app(settings: Settings | None = None, *, user: NameOf | None = None, 
     """
     chosen = load(settings, **overrides) if settings else load_for(FOR_DASHBOARD, **overrides)
     admitted = access(chosen, user)
-    site = _Site(admitted, actors(chosen, admitted), open_reading(chosen), chosen.dashboard_zone, chosen.trace_url)
+    site = Site(admitted, actors(chosen, admitted), open_reading(chosen), chosen.dashboard_zone, chosen.trace_url)
     entrance = Entrance(site.access, site.login_page)
     routes = [Route(at + path, site.endpoint(*page)) for at in ("", PREFIX) for path, page in PAGES.items()]
     if site.actors.allowed:
@@ -132,225 +99,9 @@ def create_app(settings: Settings | None = None, *, user: NameOf | None = None, 
     return app
 
 
-class _Site:
-    """What all requests share: who may look, the database, the templates, and what was read a moment ago."""
-
-    def __init__(self, access: Access, actors: Actors, reading: Reading, zone: str, trace_url: str | None) -> None:
-        self.access = access
-        self.actors = actors
-        self._reading = reading
-        self._zone = zone
-        self._trace_url = trace_url
-        self._templates = templates()
-        self._recent = Recent()
-        self._left = Left()
-        self._threads = Executor(THREADS - 1, name="dashboard")
-        self._refreshing = Executor(1, name="refreshing")
-
-    @asynccontextmanager
-    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        """Where a server tells of its beginning, nobody's first page is slow; of its end, connections end with it."""
-        with suppress(RuntimeError):  # the threads have ended: a server that begins a second time
-            ready = asyncio.get_running_loop().run_in_executor(self._refreshing, self._get_ready)
-            await asyncio.wait([ready], timeout=READY_SECONDS)
-        yield
-        for executor in (self._threads, self._refreshing):
-            executor.shutdown(cancel_futures=True)
-        self._reading.close()
-
-    def _get_ready(self) -> None:
-        """Show page one to nobody, so that connections, statements and templates are made. PostgreSQL may be away."""
-        at = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [], "root_path": ""}
-        self._answered(Request(at), overview, None)
-        for name in self._templates.list_templates():
-            self._templates.get_template(name)
-
-    def endpoint(self, page: PageOf, names: Sequence[str] | None = None) -> Callable[[Request], Any]:
-        """The page for whoever may see it, worked out in a thread. ``names`` None: it is asked under any."""
-
-        def known(visit: PageVisit) -> Page | Elsewhere:
-            if names is not None:
-                visit.require_known(names)
-            return page(visit)
-
-        async def answer(request: Request) -> Response:
-            who = self.access.who(request)
-            if isinstance(who, NotAdmitted):
-                return await self._refused(request, who)
-            if HEADER not in request.headers or is_wanted(_path(request)):
-                return await self._in_thread(lambda: self._answered(request, known, who))
-            arrived = time.monotonic()
-            return await self._in_thread(lambda: self._answered(request, known, who, arrived), self._refreshing)
-
-        return answer
-
-    def acting(self, action: Action) -> Callable[[Request], Any]:
-        """The preview of an act for whoever may act, and what its form does."""
-
-        async def answer(request: Request) -> Response:
-            who = self.access.who(request)
-            if isinstance(who, NotAdmitted):
-                return await self._refused(request, who)
-            page = await prepared(action, request, self.actors, self._reading)
-            return await self._in_thread(lambda: self._answered(request, page, who))
-
-        return answer
-
-    async def preferences(self, request: Request) -> Response:
-        """A language or a zone, kept in a cookie; then back to the page."""
-        root = str(request.scope.get("root_path", ""))
-        back = request.query_params.get("back", "")
-        inside = back.startswith("/") and not back.startswith("//") and back.isprintable() and "\\" not in back
-        answer = RedirectResponse(root + (back if inside else "/"), 303)
-        language, zone = request.query_params.get("lang", ""), request.query_params.get("zone", "")
-        for name, value, good in (
-            (LANGUAGE_COOKIE, language, language in LANGUAGES), (ZONE_COOKIE, zone, known_zone(zone) is not None),
-        ):  # fmt: skip
-            if good:
-                answer.set_cookie(name, value, max_age=_A_YEAR, path=root + "/", httponly=True, samesite="lax")
-        return answer
-
-    async def no_such_page(self, request: Request, _: Exception) -> Response:
-        """For whoever may look; others are refused as everywhere. A slash too many or too few leads to the page."""
-        root = str(request.scope.get("root_path", ""))
-        if request.url.path == root:
-            return RedirectResponse(f"{root}/" + (f"?{request.url.query}" if request.url.query else ""), 303)
-        answer: Response = await self.endpoint(_nowhere)(request)
-        return answer
-
-    async def login_page(self, request: Request, wrong: str | None, status: int, values: dict[str, object]) -> Response:
-        """The form, and what went wrong before."""
-        asked = {"next": request.query_params.get("next", ""), "wrong": wrong, "given": values}
-        page = Page("login.html", asked, status=status)
-        return await self._in_thread(lambda: self._html(self._look(request, None), page))
-
-    async def _refused(self, request: Request, refusal: NotAdmitted) -> Response:
-        visit = self._look(request, None)
-        if refusal.log_in and not is_wanted(visit.path):
-            root, path = visit.root, request.url.path if request.method in SAFE else visit.root + "/"
-            query = request.url.query if request.method in SAFE else ""
-            back = path + (f"?{query}" if query else "")
-            return RedirectResponse(f"{root}/login?{urlencode({'next': back})}", 303)
-        page = trouble(refusal.key, {}, 401 if refusal.log_in else 403)
-        return await self._in_thread(lambda: self._html(visit, page))
-
-    async def _in_thread(self, work: Callable[[], Response], threads: Executor | None = None) -> Response:
-        answer: Response = await asyncio.get_running_loop().run_in_executor(threads or self._threads, work)
-        return answer
-
-    def _answered(self, request: Request, page: PageOf, who: str | None, refresh: Refresh = None) -> Response:
-        visit = self._look(request, who)
-        name = page_name(visit.path, [pair for pair in visit.asked.multi_items() if pair[0] not in PREFERENCES])
-        try:
-            left = None if refresh is None else self._left.find(name, refresh)
-            visit = replace(visit, answers=left or Answers(), refreshes=refresh is not None)
-            found, shown = self._found(visit, page, None if left else name)
-            if visit.posted:
-                self._recent.forget(OF_NOW)  # who did something sees it on page one, and on pages that are open
-                self._left.forget()
-            if isinstance(found, Elsewhere):
-                at = PREFIX if is_wanted(visit.path) else ""
-                return RedirectResponse(visit.link(at + found.path, found.query), 303)
-            return self._html(visit, found, shown)
-        except (NotFound, NotUnderstood, NotAllowed, RelayError) as error:
-            if isinstance(error, RelayError):
-                self._left.failed(name, error)
-            page_of_trouble = self._trouble(error, posted=request.method not in SAFE, refreshes=refresh is not None)
-            return self._html(self._look(request, who), page_of_trouble)
-
-    def _found(self, visit: PageVisit, page: PageOf, name: Hashable | None) -> tuple[Page | Elsewhere, frozenset[str]]:
-        """What to show, and what this person may do there. ``name``: what was read is left to refreshes of it."""
-        with ExitStack() as stack:
-            visit = replace(visit, connected=cache(lambda: stack.enter_context(self._reading.snapshot())))
-            found = page(visit)
-            if is_wanted(visit.path):
-                return found, frozenset()
-            shown = verbs(visit, self.actors)
-            if name is not None and isinstance(found, Page) and found.every:
-                visit.answers.at = found.at or visit.ask(now)
-                self._left.leave(name, visit.answers, found.every)
-        return found, shown
-
-    def _trouble(self, error: Exception, *, posted: bool, refreshes: bool) -> Page:
-        """A page asks again by itself while PostgreSQL is away; where it refuses, if it was refreshing before."""
-        match error:
-            case NotFound():
-                return trouble(error.key, error.values, 404)
-            case NotUnderstood():
-                return trouble(error.key, error.values, error.status)
-            case NotAllowed():
-                return trouble(error.key, error.values, 403, command=error.command)
-        away, slow = isinstance(error, UnreachableError), self._reading.took_too_long(error)
-        key = "trouble.away" if away else "trouble.slow" if slow else "trouble.refused"
-        detail, hint = "" if slow else str(error), getattr(error, "hint", "")
-        if posted:
-            return trouble(f"{key}_acting", {}, 503, detail=detail, hint=hint)
-        again = (AWAY, AWAY_AT_MOST) if away else (REFUSED, REFUSED_AT_MOST) if refreshes else None
-        return trouble(key, {}, 503, detail=detail, hint=hint, again=again)
-
-    def _html(self, visit: PageVisit, page: Page, shown: frozenset[str] = frozenset()) -> Response:
-        if is_wanted(visit.path):
-            answer = Response(document(page), page.status, media_type="application/json")
-        else:
-            answer = HTMLResponse(rendered(self._templates, visit, page, shown), page.status)
-            answer.headers["vary"] = "Cookie, Accept-Language"
-            answer.headers["content-language"] = visit.viewer.language
-        if page.status == 503:
-            answer.headers["retry-after"] = "5"
-        if page.remember:
-            answer.set_cookie(
-                ACTOR_COOKIE, quote(page.remember), max_age=_A_YEAR, path=visit.root + "/", httponly=True,
-                samesite="strict",
-            )  # fmt: skip
-        return answer
-
-    def _look(self, request: Request, who: str | None) -> PageVisit:
-        root = str(request.scope.get("root_path", ""))
-        cookies = dict(request.cookies)
-        for name, cookie in zip(PREFERENCES, (LANGUAGE_COOKIE, ZONE_COOKIE), strict=True):
-            cookies[cookie] = request.query_params.get(name) or cookies.get(cookie, "")
-        return PageVisit(
-            path=_path(request),
-            asked=request.query_params,
-            part=str(request.path_params.get("part", "")),
-            viewer=viewer(cookies, request.headers.get("accept-language", ""), self._zone, who),
-            schema=self._reading.schema,
-            root=root,
-            recent=self._recent,
-            explainers=self._reading.explainers,
-            connected=_unconnected,
-            can_log_out=self.access.people is not None,
-            trace_url=self._trace_url,
-            actor=remembered(cookies),
-            posted=request.method not in SAFE,
-        )
-
-
-def _path(request: Request) -> str:
-    """Inside the dashboard, wherever it is mounted; as it was routed, whatever the request says in ``Host``."""
-    return str(request.scope["path"]).removeprefix(str(request.scope.get("root_path", ""))) or "/"
-
-
 async def _static(request: Request) -> Response:
     """As a route, not a mount: what is not there is answered as any other page that is not there."""
     return await _FILES.get_response(request.path_params["name"], request.scope)
-
-
-def _nowhere(visit: PageVisit) -> Elsewhere:
-    wanted = visit.path.removeprefix(PREFIX) if is_wanted(visit.path) else visit.path
-    if wanted != (plain := "/" + wanted.strip("/")):
-        return Elsewhere(plain, visit.asked)
-    raise NotFound("not_found.page", path=visit.path[:80])
-
-
-def trouble(
-    key: str, given: Mapping[str, object], status: int, *, detail: str = "", hint: str = "", command: str = "",
-    again: tuple[float, float] | None = None,
-) -> Page:  # fmt: skip
-    """The page that says what is wrong: the sentence of ours, what PostgreSQL said, what to do, what to run."""
-    values = {"key": key, "given": given, "detail": detail, "hint": hint, "command": command}
-    every, at_most = again or (None, None)
-    return Page("trouble.html", values, status=status, every=every, at_most=at_most)
 
 
 def _unexpected(_request: Request, error: Exception) -> Response:
