@@ -213,7 +213,10 @@ insert into relay.pause (scope, reason, by)
 insert into relay.call (account, worker, message_ids, lease_until)
     select 'default', 'w' || n || repeat('y', 900), '{16}', now() + interval '1 hour' from generate_series(1, 1500) n;
 insert into relay.attempt (message_id, call_id, result_index, outcome, error_code)
-    select 16, id, 0, 'retry', 'isp.x' from relay.call where worker like '%yyy'
+    select 16, id, 0, 'retry', 'isp.x' from relay.call where worker like '%yyy';
+insert into relay.outbox (topic, content, ordering_key, available_at, attempts, error_code, error_message)
+    select 't', '{}', 'long ' || n, now() + interval '1 hour', 1, 'isp.x', repeat('z', 99000)
+    from generate_series(1, 20) n
 """
 
 
@@ -223,7 +226,7 @@ def test_no_list_is_longer_than_a_page(seeded: Seeded, browse: Browse) -> None:
     for statement in MANY.replace("16", str(id_)).split(";\n"):
         seeded.rows.run(statement)
     fresh = browse(seeded.url)
-    sizes = {path: len(fresh.get(path).content) for path in ("/", f"/messages/{id_}", "/calls", "/pauses")}
+    sizes = {path: len(fresh.get(path).content) for path in ("/", f"/messages/{id_}", "/calls", "/pauses", "/keys")}
     assert max(sizes.values()) < 250_000, sizes
     first, message = fresh.get("/").text, fresh.get(f"/messages/{id_}").text
     assert "and 1,492 more" in first
