@@ -41,8 +41,9 @@ demo: $(VENV)/.demo
 dashboard: $(VENV)/.dashboard
 	@$(BIN)/relay demo --dashboard
 
+# Three at a time on two cores: much of what a test takes is waiting for processes.
 test: $(VENV)/.dev $(if $(POSTGRES),$(PROGRAMS)/postgres)
-	$(if $(POSTGRES),RELAY_TEST_POSTGRES=$(PROGRAMS) )$(BIN)/python -m pytest $(or $(T),-n 2)
+	$(if $(POSTGRES),RELAY_TEST_POSTGRES=$(PROGRAMS) )$(BIN)/python -m pytest $(or $(T),-n 3)
 
 # Without the two that take long: the check by mypy of a user's program (make lint checks all of ours), 40,000 inserts.
 test-fast: $(VENV)/.dev
