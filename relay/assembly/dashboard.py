@@ -18,7 +18,7 @@ from relay.explained import Explainer
 from relay.readable import read_any_text
 from relay.settings import Settings
 
-THREADS = 4  # and connections
+THREADS, ACTING_THREADS = 4, 2  # and connections: who acts may wait for a lock, and nobody waits with them to look
 TIME_OUT = "5s"  # of a statement
 ACTING_TIME_OUT = "30s"  # of one that acts: on five thousand messages, behind others who act on them
 ACTING_NAME = "relay-dashboard"  # in pg_stat_activity, while somebody acts
@@ -69,7 +69,9 @@ class Reading:
 def open_reading(settings: Settings) -> Reading:
     """By RELAY_DASHBOARD_DATABASE_URL, else by that of the relay."""
     url = normalized_url(settings.dashboard_database_url or settings.database_url)
-    engine = make_engine(url, settings.schema_name, pool_size=THREADS, max_overflow=0, pool_pre_ping=True)
+    engine = make_engine(
+        url, settings.schema_name, pool_size=THREADS + ACTING_THREADS, max_overflow=0, pool_pre_ping=True
+    )
     raise_sentences(engine)
     read_any_text(engine)
     return Reading(Database(engine, settings.schema_name, who="the dashboard"), explainers(settings))

@@ -41,6 +41,11 @@ def _exactly(value: str) -> Markup:
     return escape(value)
 
 
+def _is_path(code: str) -> bool:
+    """Whether a browser would take this for the way to another page."""
+    return any(part in ("", ".", "..") for part in code.replace("\\", "/").split("/"))
+
+
 def templates() -> Environment:
     """The templates of the package; made once for an application."""
     made = Environment(
@@ -54,6 +59,7 @@ def templates() -> Environment:
     made.globals.update(version=__version__, position=position, zones=ZONES, **PICTURES)
     made.filters.update(brief=_brief, exactly=_exactly)
     made.filters["count"] = lambda number: f"{number:,}"
+    made.tests["a_path"] = _is_path
     return made
 
 

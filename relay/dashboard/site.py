@@ -3,7 +3,8 @@
     who ─> thread ─> snapshot of the database ─> page (asks reports) ─> template
 
 A page runs in one of a few threads, in one read-only transaction with a time-out. It never writes. Pages that are open
-and ask again by themselves share one more thread, and what was read for them (see ``relay.dashboard.refreshing``).
+and ask again by themselves share one more thread, and what was read for them (see ``relay.dashboard.refreshing``). Acts
+have two of their own: they may wait for rows that somebody holds locked, and pages do not wait with them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from relay.assembly.dashboard import THREADS, Reading
+from relay.assembly.dashboard import ACTING_THREADS, THREADS, Reading
 from relay.background import Executor
 from relay.dashboard.access import Access, NotAdmitted
 from relay.dashboard.acting import ACTOR_COOKIE, Action, Actors, prepared, remembered, verbs
@@ -61,6 +62,7 @@ class Site:
         self._left = Left()
         self._threads = Executor(THREADS - 1, name="dashboard")
         self._refreshing = Executor(1, name="refreshing")
+        self._acting = Executor(ACTING_THREADS, name="acting")
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -69,7 +71,7 @@ class Site:
             ready = asyncio.get_running_loop().run_in_executor(self._refreshing, self._get_ready)
             await asyncio.wait([ready], timeout=READY_SECONDS)
         yield
-        for executor in (self._threads, self._refreshing):
+        for executor in (self._threads, self._refreshing, self._acting):
             executor.shutdown(cancel_futures=True)
         self._reading.close()
 
@@ -107,7 +109,8 @@ class Site:
             if isinstance(who, NotAdmitted):
                 return await self._refused(request, who)
             page = await prepared(action, request, self.actors, self._reading)
-            return await self._in_thread(lambda: self._answered(request, page, who))
+            threads = self._threads if request.method in SAFE else self._acting
+            return await self._in_thread(lambda: self._answered(request, page, who), threads)
 
         return answer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 import relay
+from relay.assembly.dashboard import ACTING_THREADS
 from relay.dashboard.languages import TEXTS
 from relay.embedded import EmbeddedPostgres
 from tests.fixtures import hostility
@@ -21,6 +23,7 @@ from tests.fixtures.database import Server
 from tests.fixtures.pooler import needs_pgbouncer, pgbouncer
 from tests.fixtures.processes import StartRelay
 from tests.fixtures.rows import Rows
+from tests.fixtures.waiting import eventually
 
 FAIL = "update relay.outbox set status = 'failed', finished_at = now(), error_code = 'isv.x'"
 
@@ -40,6 +43,20 @@ def test_who_keeps_a_message_locked_is_named_and_nothing_is_changed(
     assert "no message is retried, nothing was changed" in said(answer)
     assert shop.states(ids) == dict.fromkeys(ids, "failed")
     assert "2 messages are to be sent again." in said(apply(browser, preview)), "the same form, sent once more"
+
+
+def test_who_waits_for_a_lock_keeps_no_page_from_anybody(shop: Shop, database_url: str) -> None:
+    ids = shop.failed(2)
+    browser = shop.browser(database_url)
+    preview = browser.get("/act/retry?state=failed")
+    waiting = "select 1 from pg_stat_activity where application_name = 'relay-dashboard' and wait_event_type = 'Lock'"
+    with ThreadPoolExecutor(5) as people, shop.rows.engine.begin() as connection:
+        connection.execute(text("select from relay.outbox where id = any (:ids) for update"), {"ids": ids})
+        acts = [people.submit(apply, browser, preview) for _ in range(5)]
+        eventually(lambda: len(shop.rows.read(waiting)) == ACTING_THREADS)
+        assert browser.get("/pauses").status_code == 200
+        assert not any(act.done() for act in acts)
+    assert sorted("2 messages are to be sent again." in said(act.result()) for act in acts) == [*[False] * 4, True]
 
 
 def test_an_act_that_takes_too_long_is_ended_whole(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

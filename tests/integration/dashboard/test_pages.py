@@ -14,6 +14,7 @@ from starlette.routing import Mount
 
 from relay.dashboard import create_app
 from relay.dashboard.guards import HEADERS, POLICY
+from relay.dashboard.rendering import templates
 from relay.settings import Settings, load
 from tests.fixtures.dashboard import HOSTILE, MARKUP, PHONE, Browse, Browser, Seeded, parsed
 
@@ -255,3 +256,12 @@ def test_what_a_pending_message_waits_for_is_on_its_page(browser: Browser, seede
     assert "this is paused: account:shop-2." in paused
     assert "until resumed" in paused
     assert "is paused" not in browser.get(f"/messages/{seeded.ids[8]}").text
+
+
+@pytest.mark.parametrize("code", ["../../x", "..", "isv.x/..", "a//b", "..\\x", "."])
+def test_a_code_that_reads_like_a_path_leads_nowhere(code: str) -> None:
+    """A browser would take it for the way out of the dashboard."""
+    link = templates().from_string('{% import "parts.html" as parts with context %}{{ parts.code_link(code) }}')
+    shown = link.render(code=code, link=lambda path: path)
+    assert "href" not in shown
+    assert "href" in link.render(code="isv.x/y:z", link=lambda path: path)
