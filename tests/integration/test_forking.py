@@ -108,6 +108,7 @@ def test_it_hears_signals_and_is_reaped_by_who_waits(start_relay: StartRelay) ->
     assert stopped.returncode is None
     os.kill(killed.pid, signal.SIGKILL)
     eventually(lambda: _status(killed.pid)[0] == "Z")  # nobody else gets its pid as long as nobody has asked
+    interrupted.wait_for_line("here", "stdout")  # until then nobody has told it what to do with this one
     interrupted.send_signal(signal.SIGINT)
     terminated.terminate()
     stopped.kill()
