@@ -13,7 +13,16 @@ from typing import Any
 
 from relay.checks.backlog import FAR_SECONDS, LAPSED_SECONDS, OLD_SECONDS
 from relay.dashboard.visit import command
-from relay.reports import DISCARDED, BlockedKeys, FailureCount, OpenCalls, PauseListed, PutOffPace, Status
+from relay.reports import (
+    DISCARDED,
+    MOST_COUNTED,
+    BlockedKeys,
+    FailureCount,
+    OpenCalls,
+    PauseListed,
+    PutOffPace,
+    Status,
+)
 
 __all__ = ["FAR_SECONDS", "LAPSED_SECONDS", "OLD_SECONDS", "Concern", "Situation", "concerns"]
 
@@ -134,6 +143,10 @@ def _both(query: Mapping[str, str]) -> tuple[Press, Press]:
 
 def _worth_a_look(known: Situation) -> Iterator[Concern]:
     status, blocked = known.status, known.blocked
+    if not status.exact:  # what is stuck may be among the rest, so nobody may say that all is well
+        yield Concern(
+            "uncounted", LOOK, {"counted": f"{MOST_COUNTED:,}"}, None, "/messages", {"state": "due"}, "relay status"
+        )
     if blocked.long:
         yield Concern(
             "blocked_keys",

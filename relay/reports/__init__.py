@@ -93,7 +93,7 @@ from relay.reports.stretches import (
     Stretch,
 )
 from relay.reports.throughput import DAY, HOUR, Spread, Throughput, throughput
-from relay.reports.waiting import AGES, BlockedKeys, Pending, waiting
+from relay.reports.waiting import AGES, MOST_COUNTED, BlockedKeys, Pending, waiting
 
 __all__ = [
     "AGES",
@@ -101,6 +101,7 @@ __all__ = [
     "DISCARDED",
     "HOUR",
     "MOST_BEHIND",
+    "MOST_COUNTED",
     "MOST_LISTED_CODES",
     "MOST_LOOKED",
     "MOST_POSITIONS",

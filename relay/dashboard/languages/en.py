@@ -125,6 +125,11 @@ TEXTS = {
         "Messages due in more than a year: {far}, the last in the year {year}. Milliseconds taken for seconds?"
     ),
     "press.due_times": "Discard them, and insert them anew.",
+    "concern.uncounted": (
+        "More messages wait than are counted here ({counted} with an ordering key, as many without one): "
+        "an older one may be among the rest."
+    ),
+    "press.uncounted": "Let relay status count all of them; is there a worker, and does the backlog shrink?",
     "concern.pace": "The next call of the app key …{tail} is not before {until}; the login {login} moved it.",
     "press.pace": "Does a worker of that login have a low RELAY_RATE_LIMIT? relay check tells the remedy.",
     "overview.bound": (

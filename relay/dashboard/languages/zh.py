@@ -115,6 +115,8 @@ TEXTS = {
     "press.failed": "请查看错误码的含义和应联系谁，然后重试或关闭。",
     "concern.due_times": "一年以后才到期的消息：{far}，最晚在 {year} 年。是否把毫秒当作了秒？",
     "press.due_times": "请关闭后重新写入。",
+    "concern.uncounted": "等待的消息多于此处统计的数量（有、无顺序键的各 {counted} 条）：其余的可能等得更久。",
+    "press.uncounted": "请用 relay status 统计全部；是否有 worker 在运行，积压是否在减少？",
     "concern.pace": "应用 …{tail} 的下一次调用不早于 {until}；是数据库用户 {login} 推迟的。",
     "press.pace": "该数据库用户的 worker 是否设置了过低的 RELAY_RATE_LIMIT？处理办法见 relay check。",
     "overview.bound": ("等待或失败的消息多于此处统计的数量：带 ≥ 的数字表示至少这么多。relay status 会全部统计。"),

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
 import relay
+from relay import reports
 from relay.dashboard.concerns import concerns
 from relay.dashboard.languages import TEXTS
 from relay.dashboard.moments import span
@@ -85,6 +86,15 @@ def said(engine: Engine) -> set[str]:
         )
         assert not one.command or parsed(one.command)
     return {AS_CHECKED.get(one.name, one.name.replace("_", " ")) for one in found}
+
+
+def test_where_not_all_is_counted_nobody_says_that_all_is_well(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older message may be among the rest."""
+    with engine.begin() as connection:
+        relay.add_many(connection, [relay.NewMessage("t", {}) for _ in range(3)])
+    assert said(engine) == set()
+    monkeypatch.setitem(reports.waiting.__kwdefaults__, "most", 2)
+    assert said(engine) == {"uncounted"}
 
 
 def test_what_is_paused_or_discarded_is_no_backlog_and_no_failure(check: Check, engine: Engine) -> None:
