@@ -1,6 +1,7 @@
 """The list of fixture plug-ins; each module under ``fixtures/`` says what it gives."""
 
 import os
+import signal
 import sys
 
 from hypothesis import settings
@@ -9,6 +10,10 @@ from hypothesis import settings
 # compile the relay again (a third of a second), and every run all the assertions (ten seconds in each of its workers).
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# A shell without job control has what it starts in the background ignore Ctrl-C; the processes of the tests would, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = [
     "tests.fixtures.hostility",

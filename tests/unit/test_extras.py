@@ -96,13 +96,10 @@ def test_a_demo_without_its_server_names_its_extra(monkeypatch: pytest.MonkeyPat
     assert ended.stderr.endswith("hint: pip install 'outbox-relay[demo]'\n")
 
 
-def test_a_demo_without_the_dashboard_names_its_extra_before_it_begins(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    for module in [name for name in sys.modules if name.startswith("relay.dashboard")]:
-        monkeypatch.delitem(sys.modules, module)
-    ended = CliRunner().invoke(command, ["demo", "--dashboard", "--folder", str(tmp_path / "demo")])
-    assert (ended.exit_code, ended.stdout) == (78, "")
+def test_a_demo_without_the_dashboard_names_its_extra_before_it_begins(tmp_path: Path) -> None:
+    program = "import sys; sys.modules['jinja2'] = None; from relay.cli import main; main()"
+    wanted = ["demo", "--dashboard", "--folder", str(tmp_path / "demo")]
+    ended = subprocess.run([sys.executable, "-c", program, *wanted], capture_output=True, text=True, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (78, "")
     assert ended.stderr.endswith("hint: pip install 'outbox-relay[dashboard]'\n")
     assert not (tmp_path / "demo").exists()
