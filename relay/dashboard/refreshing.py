@@ -33,7 +33,7 @@ PAGE_ONE, LIST, DAYS = 5.0, 15.0, 60.0  # seconds between two readings, at least
 AWAY, AWAY_AT_MOST = 5.0, 30.0  # while PostgreSQL is away: asking costs next to nothing
 REFUSED, REFUSED_AT_MOST = 60.0, 600.0  # where it refuses, or takes the whole time-out
 SHARE, SELDOM = 200.0, 400.0  # the interval, in times of the cost; of what bears its own cost
-FIRST_SECONDS, GROWTH = 0.05, 4.0
+FIRST_SECONDS, GROWTH = 0.25, 4.0
 MOST_LEFT = 64
 
 

@@ -46,8 +46,9 @@ def test_the_interval_is_that_of_the_page_or_as_many_times_what_it_cost(clock: C
 def test_a_slow_reading_makes_no_page_blind_and_one_that_stays_slow_is_asked_seldom(clock: Clock) -> None:
     left = Left(clock)
     told = [reading(clock, left, 3.0) for _ in range(5)]
-    most = [FIRST_SECONDS * SHARE * GROWTH**n for n in range(3)]
-    assert told == pytest.approx([*most, 3.0 * SHARE, 3.0 * SHARE])
+    most = [min(FIRST_SECONDS * GROWTH**n, 3.0) * SHARE for n in range(5)]
+    assert most[1] < most[2] == most[4]
+    assert told == pytest.approx(most)
     assert reading(clock, left, 0.010) == 5.0
     assert reading(clock, left, 3.0) == pytest.approx(FIRST_SECONDS * SHARE)
 
@@ -59,6 +60,16 @@ def test_a_page_left_open_costs_less_than_a_hundredth_of_a_core(clock: Clock, se
         clock.now += reading(clock, left, seconds)
         spent += seconds
     assert spent / (clock.now - begun) < 0.01
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.02, 0.1, 0.25])
+def test_it_costs_no_more_in_its_first_minute(clock: Clock, seconds: float) -> None:
+    """The first reading, which the person asked for, among it."""
+    left, begun, spent = Left(clock), clock.now, 0.0
+    while clock.now < begun + 60:
+        spent += seconds
+        clock.now += reading(clock, left, seconds)
+    assert spent / 60 < 0.01
 
 
 def test_what_was_left_is_for_refreshes_until_it_is_old(clock: Clock) -> None:
