@@ -279,6 +279,7 @@ async def test_a_run_that_ends_by_itself_says_what_it_waits_for(
     assert nothing.told(events.Warned) == []
 
 
+@pytest.mark.usefixtures("independent")
 async def test_a_run_that_ends_by_itself_says_when_the_next_retry_is(rows: Rows, engine: Engine) -> None:
     """Of what is not paused and not held, and of an ordering key that of its head alone."""
     soon, head, behind, paused, held = (rows.add(key=key, account=account)[0] for key, account in _WAITING)
