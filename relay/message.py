@@ -174,6 +174,8 @@ NO_CREDENTIALS = "relay.no_credentials"
 THROTTLED = "throttled by the platform: "
 CREDENTIALS_REFUSED = "credentials refused: "
 UNREADABLE_REQUESTS = "the platform cannot read our requests: "
+# Why a message, or a pause, is left alone that somebody looked at; the functions of the database say it so.
+CHANGED_SINCE = "it has changed since you looked"
 
 
 def no_credentials(account: str) -> Refused:

@@ -14,6 +14,7 @@ from relay.cli.acting import NOT_ALL, F, confirm, count, ledger_options, ordered
 from relay.cli.options import duration, json_option, verb_in_use
 from relay.cli.printing import print_json, say, shown
 from relay.errors import RelayError
+from relay.message import CHANGED_SINCE
 from relay.showing import escaped
 
 if TYPE_CHECKING:
@@ -166,8 +167,9 @@ def _tell_all_resumed(
         say(f"{count(len(ended), 'pause')} ended; {where} of the ledger", err=True)
     elif not missing:
         say("no pause fits: nothing was changed", err=True)
+    why = "not paused" if scopes else f"left alone: {CHANGED_SINCE}"
     for scope in missing:
-        say(f"{shown(scope)} is {'not paused' if scopes else 'left alone: it has changed since you looked'}", err=True)
+        say(f"{shown(scope)} is {why}", err=True)
     if missing:
         raise click.exceptions.Exit(NOT_ALL)
 

@@ -16,8 +16,8 @@ from relay import reports
 from relay.assembly.dashboard import Reading
 from relay.assembly.people import user_at_host
 from relay.dashboard.access import LONGEST_NAME, Access
-from relay.dashboard.actions.forms import sent
 from relay.dashboard.actions.revealing import in_words
+from relay.dashboard.forms import sent
 from relay.dashboard.visit import Acting, NotAllowed, NotUnderstood, Page, PageVisit
 from relay.errors import ConfigurationError, RelayError
 from relay.reports import Rights

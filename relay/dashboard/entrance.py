@@ -6,32 +6,19 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from relay.background import in_thread
 from relay.dashboard.access import LONGEST_NAME, SESSION_COOKIE, Access
+from relay.dashboard.forms import sent
 from relay.dashboard.sessions import SESSION_SECONDS
+from relay.dashboard.visit import NotUnderstood
 
 _MOST_BYTES = 8_192
 MOST_JUDGED, MOST_JUDGED_OF_ONE, _BUSY_SECONDS = 16, 2, 2.0  # two at a time take a tenth of a second each
-
-
-async def fields(request: Request) -> dict[str, str] | None:
-    """What a form sent; None: too much, or no form of ours."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
-        return None
-    body = b""
-    try:
-        async for piece in request.stream():
-            body += piece
-            if len(body) > _MOST_BYTES:
-                return None
-        return dict(parse_qsl(body.decode("utf-8"), max_num_fields=10))
-    except (ValueError, ClientDisconnect):
-        return None
 
 
 class Entrance:
@@ -48,8 +35,9 @@ class Entrance:
             return RedirectResponse(_home(request), 303)
         if request.method != "POST":
             return await self._page(request, None)
-        given = await fields(request)
-        if given is None:
+        try:
+            given = await sent(request, most_bytes=_MOST_BYTES)
+        except NotUnderstood:
             return await self._page(request, "login.wrong", status=400)
         name, password = given.get("name", ""), given.get("password", "")
         origin, people = self._access.origin(request), self._access.people

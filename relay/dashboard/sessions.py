@@ -39,12 +39,8 @@ class Sessions:
                 self._known.popitem(last=False)
         return token
 
-    def name(self, token: str) -> str | None:
-        """Whose token this is; None: nobody's, or not any more."""
-        return (self.holder(token) or (None,))[0]
-
     def holder(self, token: str) -> tuple[str, bytes] | None:
-        """The same, and by what the session began."""
+        """Whose token this is, and by what the session began; None: nobody's, or not any more."""
         with self._lock:
             name, until, by = self._known.get(_hash(token), (None, 0.0, b""))
             if name is not None and until <= self._clock():

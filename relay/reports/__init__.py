@@ -74,7 +74,6 @@ from relay.reports.search import (
     MOST_LOOKED,
     STATES,
     FoundMessage,
-    Search,
     changeable,
     find,
     of_dedupe_key,
@@ -86,6 +85,7 @@ from relay.reports.series import (
     now,
     series,
 )
+from relay.reports.sources import Search
 from relay.reports.stretches import (
     NEWEST,
     Cursor,

@@ -1,7 +1,7 @@
 """What failed, by code: how many there are of each, and within an hour, a day and a week.
 
 Codes are what the platform says, so nobody bounds how many there are. The largest are listed, beside those that failed
-last, and of the others it is told how many they are. For a page, no more than MOST_COUNTED failed messages are counted
+last, and of the others it is told how many they are. For a page, no more than MOST_FAILED failed messages are counted
 (along their index), and of the listed codes the newest are read, MOST_READ messages together.
 """
 
@@ -17,7 +17,7 @@ from relay.reports.search import DISCARDED
 from relay.sql import run
 
 MOST_LISTED_CODES = 50  # codes with the most messages; and for a page as many of those that failed last
-MOST_COUNTED = 50_000
+MOST_FAILED = 50_000
 MOST_READ = 20_000
 
 # Along one index, which has both columns; codes that are null come last.
@@ -101,7 +101,7 @@ class FailureCount:
 
 
 def failed_codes(
-    connection: Connection, *, most: int | None = MOST_COUNTED, listed: int = MOST_LISTED_CODES, lately: int = 0
+    connection: Connection, *, most: int | None = MOST_FAILED, listed: int = MOST_LISTED_CODES, lately: int = 0
 ) -> FailedCodes:
     """By how many messages they have that are not archived; beside those, DISCARDED and some that failed ``lately``.
 

@@ -24,6 +24,7 @@ from relay.reports.sources import (
     LOOKED_TO,
     MANY,
     MANY_CODES,
+    Search,
     filled,
     replaced,
     sources_of,
@@ -38,19 +39,6 @@ FEW = 50_000  # that wait in each half, or failed: no more than these are read t
 SLACK = timedelta(minutes=5)
 _OLDEST = Cursor((0,), newer=True)
 STATES = ("pending", "due", "waiting", "held", "done", "failed")
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """What is looked for; None: all. ``since`` and ``until`` are times of the insert, the latter exclusive."""
-
-    state: str | None = None
-    topic: str | None = None
-    account: str | None = None
-    ordering_key: str | None = None
-    error_code: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which index leads to what is looked for: the statements of ``search``, and which of them serve.
+"""What messages are looked for by, and which index leads to them: the statements of ``search``, and which serve.
 
 Each source gives ids in their order, at most one more than are shown. What waits and what failed has partial indexes;
 where few are in them all are sorted. LOOKED has none: it goes along the primary key, no further than until enough fit.
@@ -7,10 +7,22 @@ where few are in them all are sorted. LOOKED has none: it goes along the primary
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from datetime import datetime
 
-if TYPE_CHECKING:
-    from relay.reports.search import Search
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is looked for; None: all. ``since`` and ``until`` are times of the insert, the latter exclusive."""
+
+    state: str | None = None
+    topic: str | None = None
+    account: str | None = None
+    ordering_key: str | None = None
+    error_code: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
 
 # Each half has the condition of one partial index. Worked out before it is sorted (offset 0), or the planner might
 # walk down the primary key past all that is done.

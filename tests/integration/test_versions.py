@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 import relay
 from relay.errors import RelayError
-from relay.message import Answered, Batch, Fault, Result
+from relay.message import CHANGED_SINCE, Answered, Batch, Fault, Result
 from relay.operators import actions, archive, retention
 from relay.operators.ledger import Order
 from relay.outcomes import Policy, decide, released
@@ -22,7 +23,6 @@ from relay.store import ClaimLimits, Store
 from tests.fixtures.roles import Roles
 from tests.fixtures.rows import Rows
 
-CHANGED = "it has changed since you looked"
 ANN, BOB = Order("ann", "the platform is back", {}), Order("bob", "sent again", {})
 FAILED = "update relay.outbox set status = 'failed', error_code = 'isp.down', finished_at = now() where id = any (:ids)"
 HELD = "update relay.outbox set available_at = 'infinity', error_code = 'relay.timeout' where id = any (:ids)"
@@ -119,10 +119,10 @@ def test_what_failed_anew_is_not_retried_by_who_saw_it_fail_before(rows: Rows, o
     answer(store, claim(store), Result(Fault.MESSAGE, "isv.bad", "no"))
     assert rows.one("select status from relay.outbox where id = :id", id=again) == "failed"
     done = act(operator, "retry", seen)
-    assert (done.changed, done.skipped) == ((still,), {again: CHANGED})
+    assert (done.changed, done.skipped) == ((still,), {again: CHANGED_SINCE})
     assert rows.one("select status from relay.outbox where id = :id", id=again) == "failed"
     told = ledger(rows)[-1].selection
-    assert (told["left_alone"], told["left_alone_why"]) == ([again], {CHANGED: 1})
+    assert (told["left_alone"], told["left_alone_why"]) == ([again], {CHANGED_SINCE: 1})
     assert act(operator, "retry", look(operator, "retry", [again])).changed == (again,)
 
 
@@ -131,7 +131,7 @@ def test_what_was_discarded_meanwhile_stays_discarded(rows: Rows, operator: Engi
     seen = look(operator, "retry", [number])
     do(operator, lambda connection: actions.discard(connection, [number], ANN))
     done = act(operator, "retry", seen)
-    assert (done.changed, done.skipped) == ((), {number: CHANGED})
+    assert (done.changed, done.skipped) == ((), {number: CHANGED_SINCE})
     assert rows.one("select error_code from relay.outbox") == "relay.discarded"
     assert [(act.id, act.action, act.actor, act.number) for act in ledger(rows)] == [
         (1, "discard", "ann", 1),
@@ -145,7 +145,7 @@ def test_a_held_message_that_was_released_meanwhile_is_not_discarded(rows: Rows,
     seen = look(operator, "discard", numbers)
     do(operator, lambda connection: actions.retry(connection, numbers[:1], ANN))
     done = act(operator, "discard", seen)
-    assert (done.changed, done.skipped) == ((numbers[1],), {numbers[0]: CHANGED})
+    assert (done.changed, done.skipped) == ((numbers[1],), {numbers[0]: CHANGED_SINCE})
 
 
 def test_a_claim_is_no_change_and_an_open_call_leaves_alone_as_ever(rows: Rows, operator: Engine, store: Store) -> None:
@@ -284,6 +284,14 @@ def test_who_might_call_the_former_functions_may_call_these_and_on_the_way_back_
     assert look(operator, "retry", [1]).versions
     with operator.connect() as connection, pytest.raises(DBAPIError, match="permission denied"):
         connection.execute(text("select relay.lock_messages('retry', '{1}')"))
+
+
+def test_what_stands_outside_says_it_in_the_words_of_the_database() -> None:
+    """Django's part imports nothing but the doors, so it has the sentence a second time."""
+    body = (Path(__file__).parents[1] / "golden" / "functions" / "lock_messages.sql").read_text()
+    django = (Path(relay.__file__).parent / "integrations" / "django" / "acting.py").read_text()
+    assert f"'{CHANGED_SINCE}'" in body
+    assert f'CHANGED = "{CHANGED_SINCE}"' in django
 
 
 def test_looking_reads_no_large_content(engine: Engine, rows: Rows) -> None:

@@ -1,6 +1,5 @@
 """What people do on the pages, where the settings allow it: look first, then do exactly that.
 
-    forms        what a form sent: bounded, only the fields that it has, typed
     orders       who wants it and why, as the ledger is told
     choosing     which messages: rows that were ticked, or all that fit what a list was asked
     messages     retry and discard

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from relay import reports
 from relay.dashboard.filters import FILTERS, asked, search
 from relay.dashboard.visit import LARGEST_ID, NotUnderstood, PageVisit, id_of
 from relay.operators.actions import Verb
-from relay.reports import Search
 
 MOST = 5_000
 NAMES = ("id", *FILTERS)
@@ -48,7 +47,7 @@ def chosen(visit: PageVisit, verb: Verb) -> Chosen:
     states = (wanted.state,) if wanted.state else STATES[verb]
     found, more = set[int](), False
     for state in states:
-        some, others = visit.ask(reports.changeable, _of_state(wanted, state), most=MOST)
+        some, others = visit.ask(reports.changeable, replace(wanted, state=state), most=MOST)
         found.update(some)
         more = more or others
     return Chosen(tuple(sorted(found)[:MOST]), query, more or len(found) > MOST)
@@ -76,9 +75,3 @@ def pins(written: str) -> dict[int, int]:
             raise NotUnderstood("pinned")
         found[int(pin[1])] = int(pin[2])
     return found
-
-
-def _of_state(wanted: Search, state: str) -> Search:
-    return Search(
-        state, wanted.topic, wanted.account, wanted.ordering_key, wanted.error_code, wanted.since, wanted.until
-    )

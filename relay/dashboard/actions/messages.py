@@ -8,11 +8,12 @@ from dataclasses import replace
 
 from relay import reports
 from relay.dashboard.actions.choosing import MOST, Chosen, chosen, pinned, pins, stated
-from relay.dashboard.actions.forms import require_fields
 from relay.dashboard.actions.orders import Typed, fields_of, typed, untyped
-from relay.dashboard.actions.reasons import CHANGED, by_reason
+from relay.dashboard.actions.reasons import by_reason
 from relay.dashboard.filters import FILTERS
+from relay.dashboard.forms import require_fields
 from relay.dashboard.visit import MOST_CHARACTERS, Acting, NotUnderstood, Page, PageVisit, command
+from relay.message import CHANGED_SINCE
 from relay.operators import actions
 from relay.operators.actions import Verb
 
@@ -72,7 +73,7 @@ def _as_seen(preview: actions.Preview, seen: Mapping[int, int]) -> actions.Previ
     """Only what is as it was seen would be changed."""
     now = dict(zip(preview.changing, preview.versions, strict=True))
     kept = {id_: version for id_, version in now.items() if seen[id_] == version}
-    skipped = {**preview.skipped, **dict.fromkeys(now.keys() - kept.keys(), CHANGED)}
+    skipped = {**preview.skipped, **dict.fromkeys(now.keys() - kept.keys(), CHANGED_SINCE)}
     return replace(preview, changing=tuple(kept), versions=tuple(kept.values()), skipped=skipped)
 
 

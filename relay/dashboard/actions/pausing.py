@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from relay import reports
-from relay.dashboard.actions.forms import require_fields
 from relay.dashboard.actions.orders import Typed, fields_of, typed, untyped
+from relay.dashboard.forms import require_fields
 from relay.dashboard.visit import Acting, NotUnderstood, Page, PageVisit, command
 from relay.errors import RelayError
 from relay.operators import actions

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-MOST_NAMED = 10
+from relay.message import CHANGED_SINCE
 
-CHANGED = "it has changed since you looked"
+MOST_NAMED = 10
 
 # How a sentence of the database begins, and the key of what a page says instead.
 KNOWN = {
@@ -23,7 +23,7 @@ KNOWN = {
     "its deliver_before has passed": "why.expired",
     "it is discarded already": "why.discarded",
     "it is just changing": "why.changing",
-    "it has changed since": "why.changed",
+    CHANGED_SINCE: "why.changed",
 }
 
 

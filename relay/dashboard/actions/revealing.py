@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from relay import reports
-from relay.dashboard.actions.forms import require_fields
 from relay.dashboard.actions.orders import Typed, fields_of, typed, untyped
+from relay.dashboard.forms import require_fields
 from relay.dashboard.visit import Acting, NotFound, NotUnderstood, Page, PageVisit, command, id_of
 from relay.operators import actions
 

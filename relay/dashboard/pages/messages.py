@@ -14,7 +14,7 @@ from relay.reports import Search
 SQL = "select * from {schema}.read_outbox<where>\norder by id desc limit 50;"
 _STATES = {
     "pending": "status = 'pending'",
-    "due": "status = 'pending' and available_at <= now()",
+    "due": "status = 'pending' and not held and (available_at is null or available_at <= now())",
     "waiting": "status = 'pending' and available_at > now()",
     "held": "held",
     "done": "status = 'done'",

@@ -152,10 +152,10 @@ def test_tries_and_sessions_are_over_after_their_time() -> None:
     assert [tries.take("here", str(number)) for number in range(TRIES_OF_ADDRESS)] == [0.0] * TRIES_OF_ADDRESS
     assert tries.take("here", "somebody else") == TRY_SECONDS
     assert tries.take("elsewhere", "0") == 0
-    assert (sessions.name(token), sessions.name("x")) == ("ann", None)
+    assert (sessions.holder(token), sessions.holder("x")) == (("ann", b""), None)
     now[0] = SESSION_SECONDS
     assert tries.take("here", "somebody else") == 0
-    assert sessions.name(token) is None
+    assert sessions.holder(token) is None
 
 
 def test_many_tries_at_once_are_no_more_than_one_after_another() -> None:

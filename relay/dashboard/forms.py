@@ -1,4 +1,4 @@
-"""What a form sent: a few fields of ours, each once, no larger than five thousand messages with their versions."""
+"""What a form sent: a few fields of ours, each once. The largest has five thousand messages with their versions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_FIELDS = 40
 FORM = "application/x-www-form-urlencoded"
 
 
-async def sent(request: Request) -> Mapping[str, str]:
+async def sent(request: Request, *, most_bytes: int = MOST_BYTES) -> Mapping[str, str]:
     """Names and values. Raises NotUnderstood where it is no form of ours, or too much."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise NotUnderstood("content-type", "trouble.no_form", status=415)
@@ -22,7 +22,7 @@ async def sent(request: Request) -> Mapping[str, str]:
     try:
         async for piece in request.stream():
             size += len(piece)
-            if size > MOST_BYTES:
+            if size > most_bytes:
                 raise NotUnderstood("form", "trouble.too_large", status=413)
             pieces.append(piece)
         pairs = parse_qsl(b"".join(pieces).decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
