@@ -27,15 +27,19 @@ PAGES = {
             "audit.md",
             "dashboard.md",
             "deploying.md",
+            "inserting.md",
             "metrics.md",
+            "network.md",
             "operating.md",
             "outcomes.md",
+            "recovery.md",
             "tracing.md",
+            "upgrading.md",
         )
     },
 }
 BLOCK = re.compile(
-    r"(?:^<!-- not run: [^\n]+ -->\n)?^```\w*\n.*?^```$|(?<=\n\n)(?:^    [^\n]*\n)+", re.MULTILINE | re.DOTALL
+    r"(?:^ *<!-- not run: [^\n]+ -->\n)?^ *```\w*\n.*?^ *```$|(?<=\n\n)(?:^    [^\n]*\n)+", re.MULTILINE | re.DOTALL
 )
 FIGURES = re.compile(r"^<!-- figures: .+? -->\n(.*?)^<!-- end of figures -->$", re.MULTILINE | re.DOTALL)
 MARK = re.compile(r"^<!-- en: ([0-9a-f]{8}) -->$", re.MULTILINE)
