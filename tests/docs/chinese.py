@@ -25,6 +25,7 @@ PAGES = {
         for name in (
             "accounts.md",
             "audit.md",
+            "checking.md",
             "dashboard.md",
             "deploying.md",
             "inserting.md",
@@ -32,6 +33,7 @@ PAGES = {
             "network.md",
             "operating.md",
             "outcomes.md",
+            "producers.md",
             "recovery.md",
             "tracing.md",
             "upgrading.md",
