@@ -170,10 +170,6 @@ Answer = Answered | Refused
 
 
 NO_CREDENTIALS = "relay.no_credentials"
-# How the reason of a worker's pause begins, before the platform's own words; metrics tell pauses apart by it.
-THROTTLED = "throttled by the platform: "
-CREDENTIALS_REFUSED = "credentials refused: "
-UNREADABLE_REQUESTS = "the platform cannot read our requests: "
 # Why a message, or a pause, is left alone that somebody looked at; the functions of the database say it so.
 CHANGED_SINCE = "it has changed since you looked"
 

@@ -31,10 +31,7 @@ from dataclasses import dataclass, replace
 
 from relay.backoff import delay_seconds
 from relay.message import (
-    CREDENTIALS_REFUSED,
     NO_CREDENTIALS,
-    THROTTLED,
-    UNREADABLE_REQUESTS,
     Answer,
     Answered,
     Batch,
@@ -47,6 +44,7 @@ from relay.message import (
     Scope,
     no_credentials,
 )
+from relay.reasons import CREDENTIALS_REFUSED, NOWHERE, THROTTLED, UNREADABLE_REQUESTS
 
 HELD = float("inf")  # a due time that never comes: the message waits for a person
 EXHAUSTED = "relay.attempts_exhausted"
@@ -370,7 +368,7 @@ def _verdict(
 def without_credentials(account: str, lost: str | None = None) -> PauseOrder:
     """For an account that no call can be made for; ``lost``: why nobody knows where its messages go."""
     if lost is not None:
-        reason = f"nothing can be sent for the account {account!r}: {lost.replace(chr(10), '; ')}"
+        reason = NOWHERE.written(account=repr(account), why=lost.replace("\n", "; "))
         return PauseOrder(f"account:{account}", None, reason, NO_CREDENTIALS, LOST)
     order = _pause(account, no_credentials(account))
     assert order is not None
@@ -384,13 +382,13 @@ def _pause(account: str, answer: Refused) -> PauseOrder | None:
     said = answer.message or "no reason given"
     match answer.fault:
         case Fault.THROTTLED:
-            return PauseOrder(scope, _throttle_seconds(answer.pause_seconds), THROTTLED + said, code)
+            return PauseOrder(scope, _throttle_seconds(answer.pause_seconds), THROTTLED.written(said=said), code)
         case Fault.CREDENTIALS:
             fingerprint = answer.credential or NO_CREDENTIAL
-            return PauseOrder(scope, None, CREDENTIALS_REFUSED + said, code, fingerprint)
+            return PauseOrder(scope, None, CREDENTIALS_REFUSED.written(said=said), code, fingerprint)
         case Fault.OURS:
             seconds = OUR_FAULT_SECONDS if answer.pause_seconds is None else _throttle_seconds(answer.pause_seconds)
-            return PauseOrder(scope, seconds, UNREADABLE_REQUESTS + said, code)
+            return PauseOrder(scope, seconds, UNREADABLE_REQUESTS.written(said=said), code)
         case _:
             return None
 

@@ -13,6 +13,7 @@ from relay.cli.acting import count, ledger_options_with, ordered, summed
 from relay.cli.options import duration, json_option, verb_in_use
 from relay.cli.printing import print_facts, print_json, print_table, say
 from relay.cli.removing import forgotten_keys
+from relay.reasons import RETENTION
 
 if TYPE_CHECKING:
     from relay.operators.archive import Archivable, Month
@@ -66,7 +67,7 @@ def archive(
     if listing:
         _list(settings, as_json)
     elif older_than is not None:
-        order = ordered(reason or "retention", actor, dry_run, {})
+        order = ordered(reason or RETENTION.written(), actor, dry_run, {})
         _move(settings, older_than, order, batch, dry_run, as_json)
     elif dropping is not None:
         _drop(settings, dropping, ordered(reason, actor, dry_run, {}), dry_run, yes, as_json)

@@ -18,6 +18,7 @@ from relay.cli.acting import (
 )
 from relay.cli.options import duration, json_option, verb_in_use
 from relay.cli.printing import print_facts, print_json, say
+from relay.reasons import FORGOTTEN, RETENTION
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -68,7 +69,7 @@ def prune(
     from relay.operators import retention
     from relay.settings import FOR_TABLES, load_for
 
-    order = ordered(reason or "retention", actor, dry_run, {"older_than": older_than})
+    order = ordered(reason or RETENTION.written(), actor, dry_run, {"older_than": older_than})
     settings = load_for(FOR_TABLES)
     with opened(settings, who=verb_in_use()) as database, database.operating() as engine:
         if dry_run:
@@ -97,7 +98,7 @@ def forgotten_keys(engine: Engine, settings: Settings, actor: str, batch: int) -
         if not retention.may_forget_keys(connection):
             say("the owner of the tables alone forgets dedupe keys: none was; run relay prune as the owner", err=True)
             return {}
-    order = Order(actor, f"left more than {days:g} days ago (RELAY_DEDUPE_KEEP_DAYS)", {})
+    order = Order(actor, FORGOTTEN.written(days=f"{days:g}"), {})
     batches = retention.forget_keys(engine, timedelta(days=days), order, batch=batch)
     return {"forgotten_dedupe_keys": sum(batches)}
 

@@ -20,6 +20,8 @@ from relay.dashboard.moments import lasting, span, time_tag
 from relay.dashboard.pictures import PICTURES
 from relay.dashboard.viewer import ZONES, Viewer
 from relay.dashboard.visit import Page, PageVisit, position
+from relay.explanations import explain
+from relay.reasons import of_ledger, of_pause
 from relay.showing import escaped
 
 MOST_IN_A_CELL = 300
@@ -60,6 +62,7 @@ def templates() -> Environment:
     made.filters.update(brief=_brief, exactly=_exactly)
     made.filters["count"] = lambda number: f"{number:,}"
     made.tests["a_path"] = _is_path
+    made.tests["ascii"] = str.isascii
     return made
 
 
@@ -75,6 +78,8 @@ def rendered(environment: Environment, visit: PageVisit, page: Page, verbs: froz
 
     values = {
         **spoken(visit.viewer),
+        "why_paused": lambda reason, code: why_paused(reason, code, visit) if visit.viewer.language == "zh" else None,
+        "why_done": lambda reason, action: of_ledger(action, reason) if visit.viewer.language == "zh" else None,
         "visit": visit,
         "link": visit.link,
         "commands": page.commands,
@@ -105,3 +110,13 @@ def spoken(viewer: Viewer) -> Mapping[str, Any]:
         "clock": lambda moment: viewer.local(moment).strftime("%H:%M"),
         "day": lambda moment: viewer.local(moment).strftime("%m-%d"),
     }
+
+
+def why_paused(reason: str, code: str | None, visit: PageVisit) -> str | None:
+    """The reason of a pause in Chinese, with what its code means; None where a person wrote it."""
+    found = of_pause(reason)
+    if found is None:
+        return None
+    known = explain(code, *visit.explainers) if code and found.explained else None
+    meaning = known.meaning_zh.rstrip("。") if known and known.known else ""
+    return found.zh + (f"：{meaning}" if meaning else "")

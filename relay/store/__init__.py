@@ -30,6 +30,7 @@ from relay.lingering import LINGERING, WAITING_FOR_LONG, Lingering, asked, of
 from relay.message import NO_CREDENTIALS, CallKey
 from relay.operators.archive import Moved, archive
 from relay.outcomes import History, PauseOrder, Policy, Settlement, exhausted_ids, lapsed, spared, unsound
+from relay.reasons import ARCHIVED
 from relay.store import claim as claiming
 from relay.store import settling
 from relay.store.backlog import Counting
@@ -367,7 +368,7 @@ class Store:
             self._transaction,
             older_than,
             actor=self._worker,
-            reason=f"finished more than {older_than.total_seconds() / 86_400:g} days ago (RELAY_ARCHIVE_AFTER_DAYS)",
+            reason=ARCHIVED.written(days=f"{older_than.total_seconds() / 86_400:g}"),
             failed_holds=failed_holds,
         )
 

@@ -20,7 +20,8 @@ from sqlalchemy import Connection
 
 from relay.errors import UnreachableError
 from relay.gauges import AccountBacklog, Backlog
-from relay.message import CREDENTIALS_REFUSED, NO_CREDENTIALS, THROTTLED, UNREADABLE_REQUESTS
+from relay.message import NO_CREDENTIALS
+from relay.reasons import CREDENTIALS_REFUSED, THROTTLED, UNREADABLE_REQUESTS
 from relay.store.claim.memory import Memory
 from relay.store.running import fetch
 
@@ -195,9 +196,9 @@ from (select split_part(scope, ':', 1) as scope, case
 group by 1, 2
 """,
     no_credentials=NO_CREDENTIALS,
-    refused=CREDENTIALS_REFUSED,
-    throttled=THROTTLED,
-    unreadable=UNREADABLE_REQUESTS,
+    refused=CREDENTIALS_REFUSED.begins,
+    throttled=THROTTLED.begins,
+    unreadable=UNREADABLE_REQUESTS.begins,
 )
 
 # Ids and ends go together, more or less: the oldest finished message is among the first ids.

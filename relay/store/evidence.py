@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from relay.outcomes import Settlement
+from relay.reasons import UNSAID
 
 _MAX_TEXT = 1000
 _MAX_CODE = 200  # codes and request ids are in indexes, where 2,700 bytes are the end
@@ -74,7 +75,7 @@ def _said(settlement: Settlement, told: Callable[[str], str | None]) -> Settleme
             for verdict in settlement.verdicts
         ),
         pause=order
-        and replace(order, reason=plain(order.reason) or "ordered by an answer", error_code=plain(order.error_code)),
+        and replace(order, reason=plain(order.reason) or UNSAID.written(), error_code=plain(order.error_code)),
     )
 
 

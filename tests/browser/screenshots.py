@@ -52,7 +52,7 @@ def pictures(story: Story) -> dict[str, Picture]:
     preview = "/act/retry?state=failed&code=isv.invalid-parameter:content"
     return {
         "page-one.png": Picture("/", 728),
-        "page-one.zh.png": Picture("/", 658, "zh-CN"),
+        "page-one.zh.png": Picture("/", 682, "zh-CN"),
         "call.png": Picture(call, 751),
         "call.zh.png": Picture(call, 751, "zh-CN"),
         "message.png": Picture(message, 602, width=1640),

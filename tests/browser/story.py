@@ -57,7 +57,7 @@ from jsonb_to_recordset(cast(:rows as jsonb)) as r (message_id bigint, call_id b
 _REST = f"""
 insert into relay.mask (topic, pointer) values ('{TOPIC}', '/receiver_mobile');
 insert into relay.pause (scope, since, reason, error_code, credential, by) values ('account:chunfeng',
-    now() - interval '{PAUSED_SINCE} seconds', 'Invalid session', '27', 'b1946ac92492', 'worker-1')
+    now() - interval '{PAUSED_SINCE} seconds', 'credentials refused: Invalid session', '27', 'b1946ac92492', 'worker-1')
 """
 
 

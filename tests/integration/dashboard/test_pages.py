@@ -86,8 +86,11 @@ def test_a_page_is_sound_in_both_languages(browser: Browser, seeded: Seeded, pat
 
 
 def foreign(tree: Any) -> list[str]:
-    """What of English stands on a Chinese page: spans of time, colons after Chinese, and what is marked as English."""
-    marked = ["".join(one.itertext()) for one in tree.iter() if one.get("lang") == "en"]
+    """What of English stands on a Chinese page: spans of time, colons after Chinese, and what is marked as English.
+
+    Small beside a Chinese sentence is what is stored.
+    """
+    marked = ["".join(one.itertext()) for one in tree.iter() if one.get("lang") == "en" and one.tag != "small"]
     return [*re.findall(r"\d (?:s|min|h|d)\b|[一-鿿]:", "".join(tree.itertext())), *marked[:-1]]  # the last: a link
 
 
