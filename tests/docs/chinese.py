@@ -26,6 +26,7 @@ PAGES = {
             "accounts.md",
             "audit.md",
             "checking.md",
+            "commands.md",
             "dashboard.md",
             "deploying.md",
             "inserting.md",

@@ -205,6 +205,14 @@ def test_lines_broken_elsewhere_and_new_figures_are_no_change(two: tuple[Path, P
     assert list(behind(english)) == []
 
 
+def test_a_block_in_an_item_of_a_list_is_no_prose() -> None:
+    section = Section(
+        "One", 2, 1, "\n1. Say:\n\n   <!-- not run: x -->\n   ```sh\n   relay status\n   ```\n\n2. Go on.\n"
+    )
+    assert section.blocks == ["   <!-- not run: x -->\n   ```sh\n   relay status\n   ```"]
+    assert "relay status" not in section.prose
+
+
 def test_blocks_and_figures_are_copied(two: tuple[Path, Path]) -> None:
     english, translated = two
     before = translated.read_text()
