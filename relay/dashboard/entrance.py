@@ -22,7 +22,9 @@ MOST_JUDGED, MOST_JUDGED_OF_ONE, _BUSY_SECONDS = 16, 2, 2.0  # two at a time tak
 
 
 class Entrance:
-    """The two endpoints. ``shown`` renders the page: with a key of what went wrong, its values and a status."""
+    """The two endpoints. ``shown`` renders the page: with a key of what went wrong, a status, its values, and where
+    it leads to.
+    """
 
     def __init__(self, access: Access, shown: Any) -> None:
         self._access = access
@@ -80,7 +82,8 @@ class Entrance:
         return answer
 
     async def _page(self, request: Request, wrong: str | None, *, status: int = 200, **values: object) -> Response:
-        answer: Response = await self._shown(request, wrong, status, values)
+        target = _inside(request, request.query_params.get("next", ""))
+        answer: Response = await self._shown(request, wrong, status, values, "" if target == _home(request) else target)
         return answer
 
 

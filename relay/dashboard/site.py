@@ -136,10 +136,12 @@ class Site:
         answer: Response = await self.endpoint(_nowhere)(request)
         return answer
 
-    async def login_page(self, request: Request, wrong: str | None, status: int, values: dict[str, object]) -> Response:
-        """The form, and what went wrong before."""
-        asked = {"next": request.query_params.get("next", ""), "wrong": wrong, "given": values}
-        page = Page("login.html", asked, status=status)
+    async def login_page(
+        self, request: Request, wrong: str | None, status: int, values: dict[str, object], target: str
+    ) -> Response:
+        """The form, and what went wrong before. ``target``: where somebody was going, also in another language."""
+        here = "/login" + (f"?{urlencode({'next': target})}" if target else "")
+        page = Page("login.html", {"next": target, "here": here, "wrong": wrong, "given": values}, status=status)
         return await self._in_thread(lambda: self._html(self._look(request, None), page))
 
     async def _refused(self, request: Request, refusal: NotAdmitted) -> Response:

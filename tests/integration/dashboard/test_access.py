@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import urllib.request
 from contextlib import suppress
+from html import unescape
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
+import html5lib
 import httpx
 import pytest
 from click.testing import CliRunner
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from relay.cli.verbs import relay as command
 from relay.dashboard import create_app
@@ -118,6 +124,38 @@ def test_a_password_opens_a_session_and_nothing_else_does(browse: Browse, seeded
 )
 def test_a_log_in_leads_to_no_other_site(browse: Browse, users: Path, target: str) -> None:
     assert log_in(browse(dashboard_users_file=users), next=target).headers["location"] == "/"
+
+
+@pytest.mark.parametrize("root", ["", "/ops/relay"])
+def test_another_language_on_the_way_in_leads_to_the_same_page(
+    browse: Browse, seeded: Seeded, users: Path, root: str
+) -> None:
+    """Before the first try and after a wrong one; the zone likewise."""
+    target = f"{root}/messages?state=failed&key=%E5%8D%95"
+    user = browse(seeded.url, dashboard_users_file=users)
+    if root:
+        user = Browser(Starlette(routes=[Mount(root, user.app)]))
+    there = user.get(target).headers["location"]
+    for page in (user.get(there), user.send("POST", there, data={"name": "ann", "password": "x"}, headers=SAME)):
+        forms = html5lib.parse(page.text, namespaceHTMLElements=False)
+        (chinese,) = (one.get("href") for one in forms.iter("a") if one.get("lang") == "zh-CN")
+        (back,) = (one.get("value") for one in forms.iter("input") if one.get("name") == "back")
+        for way in (chinese, f"{root}/preferences?{urlencode({'zone': 'UTC', 'back': back})}"):
+            again = user.get(user.get(way).headers["location"])
+            assert (again.status_code, again.headers["content-language"]) == (200, "zh")
+            (wanted,) = re.findall(r'name="next" value="([^"]*)"', again.text)
+            sent = {"name": "ann", "password": PASSWORD, "next": unescape(wanted)}
+            opened = user.send("POST", f"{root}/login", data=sent, headers=SAME)
+            assert opened.headers["location"] == target
+            user.cookies.delete("relay_session")
+
+
+@pytest.mark.parametrize(
+    "target", ["//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)"]
+)
+def test_no_other_site_is_carried_through_the_log_in_page(browse: Browse, users: Path, target: str) -> None:
+    page = browse(dashboard_users_file=users).get(f"/login?{urlencode({'next': target})}").text
+    assert not re.search("evil|alert", page)
 
 
 @pytest.mark.parametrize(("peer", "secure"), [("10.0.0.9", True), ("10.0.1.9", False)])
