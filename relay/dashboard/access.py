@@ -19,13 +19,12 @@ from typing import Any
 
 from starlette.requests import Request
 
-from relay.dashboard.people import People
+from relay.dashboard.people import People, is_name
 from relay.dashboard.sessions import Sessions, Tries
 from relay.errors import ConfigurationError
 from relay.settings import Settings
 
 SESSION_COOKIE = "relay_session"
-LONGEST_NAME = 200
 Network = IPv4Network | IPv6Network
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:\[\]@/?#]+))(?::\d{1,5})?", re.ASCII | re.IGNORECASE)
 # What proxies add to say whom a request comes from; and whatever else begins so.
@@ -61,7 +60,7 @@ class Access:
     def who(self, request: Request) -> str | NotAdmitted | None:
         """The name of the person; None: somebody at this machine, who needs none."""
         if self.name_of is not None:
-            return self.name_of(request) or NotAdmitted("refused.nobody")
+            return _named(self.name_of(request))
         if self.header is not None:
             return self._named_by_proxy(request, self.header)
         if self.people is not None:
@@ -110,8 +109,7 @@ class Access:
         if not self._by_proxy(request):
             return NotAdmitted("refused.proxy")
         names = request.headers.getlist(header)
-        name = _as_utf8(names[0]).strip() if len(names) == 1 else ""
-        return name if name and name.isprintable() and len(name) <= LONGEST_NAME else NotAdmitted("refused.nobody")
+        return _named(_as_utf8(names[0]) if len(names) == 1 else None)
 
 
 def access(settings: Settings, name_of: NameOf | None = None) -> Access:
@@ -131,6 +129,14 @@ def access(settings: Settings, name_of: NameOf | None = None) -> Access:
             "Name the addresses of your proxy: anybody else could send that header, too.",
         )
     return Access(people=People(file) if file else None, header=header or None, proxies=proxies)
+
+
+def _named(said: object) -> str | NotAdmitted:
+    """The name that somebody else gave, if the ledger could keep it: an application may give whatever it has."""
+    name = said.strip() if isinstance(said, str) else said
+    if not name:
+        return NotAdmitted("refused.nobody")
+    return name if isinstance(name, str) and is_name(name) else NotAdmitted("refused.name")
 
 
 def is_this_machine(host: str) -> bool:

@@ -15,9 +15,10 @@ from starlette.requests import Request
 from relay import reports
 from relay.assembly.dashboard import Reading
 from relay.assembly.people import user_at_host
-from relay.dashboard.access import LONGEST_NAME, Access
+from relay.dashboard.access import Access
 from relay.dashboard.actions.revealing import in_words
 from relay.dashboard.forms import sent
+from relay.dashboard.people import is_name
 from relay.dashboard.visit import Acting, NotAllowed, NotUnderstood, Page, PageVisit
 from relay.errors import ConfigurationError, RelayError
 from relay.reports import Rights
@@ -125,7 +126,7 @@ def _remembered(visit: PageVisit, form: Mapping[str, str], page: Page) -> Page:
 def remembered(cookies: Mapping[str, str]) -> str:
     """How somebody at this machine is called who need not log in: as last time, else as the system knows its user."""
     name = unquote(cookies.get(ACTOR_COOKIE, ""))
-    return name if name and name.isprintable() and len(name) <= LONGEST_NAME else user_at_host()
+    return name if is_name(name) else user_at_host()
 
 
 def _without_right(verb: str, login: str, written: str) -> NotAllowed:

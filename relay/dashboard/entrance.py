@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from relay.background import in_thread
-from relay.dashboard.access import LONGEST_NAME, SESSION_COOKIE, Access
+from relay.dashboard.access import SESSION_COOKIE, Access
 from relay.dashboard.forms import sent
+from relay.dashboard.people import LONGEST_NAME
 from relay.dashboard.sessions import SESSION_SECONDS
 from relay.dashboard.visit import NotUnderstood
 

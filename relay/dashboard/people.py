@@ -23,6 +23,7 @@ from relay.texts import UnusableText, read_text
 _LOG_N, _R, _P = 15, 8, 1
 _MOST_LOG_N, _LENGTH, _MOST_MEMORY = 20, 32, 256 * 1024 * 1024
 _AT_ONCE = threading.BoundedSemaphore(2)
+LONGEST_NAME = 200  # characters: never more bytes than the ledger takes, which are a thousand
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 1_024
 _HINT = "Make a line with: relay dashboard --hash-password"
 
@@ -82,6 +83,11 @@ class People:
             return self._hashes
 
 
+def is_name(written: str) -> bool:
+    """Whether the ledger can keep it as the name of whoever acts: one line that can be seen."""
+    return bool(written.strip()) and written.isprintable() and len(written) <= LONGEST_NAME
+
+
 def hashed(password: str) -> str:
     """What stands behind the name in the file. Raises ConfigurationError for one that is too short or too long."""
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
@@ -107,8 +113,12 @@ def _read(path: Path, text: str) -> dict[str, _Hash]:
             continue
         name, colon, written = line.strip().partition(":")
         parsed = _parsed(written)
-        if not colon or not name or not name.isprintable() or name in found or parsed is None:
-            raise ConfigurationError(f"{path} line {number} is no NAME:HASH, or names somebody twice", _HINT)
+        if not colon or not is_name(name) or name in found or parsed is None:
+            raise ConfigurationError(
+                f"{path} line {number} is no NAME:HASH, its name is longer than {LONGEST_NAME} characters, or it names "
+                "somebody twice",
+                _HINT,
+            )
         found[name] = parsed
     if not found:
         raise ConfigurationError(f"{path} names nobody", _HINT)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from relay.dashboard.access import LONGEST_NAME
+from relay.dashboard.people import is_name
 from relay.dashboard.visit import PageVisit
 from relay.operators.ledger import Order
 
@@ -47,6 +47,6 @@ def typed(visit: PageVisit, given: Mapping[str, str], **wrong: str) -> Typed:
         found["reason"] = "act.reason_missing"
     elif len(reason) > MOST_REASON:
         found["reason"] = "act.reason_long"
-    if visit.viewer.name is None and not (actor and actor.isprintable() and len(actor) <= LONGEST_NAME):
+    if visit.viewer.name is None and not is_name(actor):
         found["actor"] = "act.actor_missing"
     return Typed(reason, actor, {name: value for name, value in given.items() if name not in FIELDS}, found)

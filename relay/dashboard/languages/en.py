@@ -317,6 +317,7 @@ TEXTS = {
     "not_found.page": "There is no page {path}.",
     "not_found.dedupe": "No message of the account {account} has the dedupe key {dedupe_key}.",
     "refused.nobody": "Nobody says who you are.",
+    "refused.name": "The name that says who you are must be a line of at most 200 characters, all visible.",
     "refused.log_in": "Log in first.",
     "refused.elsewhere": (
         "Only requests from this machine are answered. Set RELAY_DASHBOARD_USERS_FILE to let people in."

@@ -292,6 +292,7 @@ TEXTS = {
     "not_found.page": "页面 {path} 不存在。",
     "not_found.dedupe": "账户 {account} 没有去重键为 {dedupe_key} 的消息。",
     "refused.nobody": "无法确认您的身份。",
+    "refused.name": "您在此处的名称不可用：须为单行、全部可见、最多 200 个字符的文本。",
     "refused.log_in": "请先登录。",
     "refused.elsewhere": "只回答来自本机的请求。如需开放，请设置 RELAY_DASHBOARD_USERS_FILE。",
     "refused.host": "该主机名不属于本机；请使用 127.0.0.1 或 localhost。",

@@ -244,6 +244,28 @@ def test_the_application_around_it_may_say_who_looks(browse: Browse, seeded: See
     assert "ann" in user.get("/codes/isv.what", **{"x-me": "ann"}).text
 
 
+@pytest.mark.parametrize("said", ["x" * 201, "an\nn", "an\0n", "\ud800", "ann\u202e", "ann\u200b", 7, b"ann"])
+def test_a_name_that_the_ledger_could_not_keep_is_told_before_anything_is_asked(browse: Browse, said: Any) -> None:
+    """By whom it is given does not matter: the application, a proxy, the file of passwords. No database is there."""
+    user = browse(user=lambda _: said, dashboard_allow_actions=True)
+    for answer in (user.get("/messages"), user.send("POST", "/act/pause", data={"scope": "account:a"}, headers=SAME)):
+        assert (answer.status_code, "a line of at most 200 characters" in answer.text) == (403, True)
+
+
+def test_so_is_one_of_a_proxy_and_one_in_a_file(browse: Browse, tmp_path: Path) -> None:
+    proxy = browse(dashboard_user_header="X-User", dashboard_trusted_proxies="127.0.0.1")
+    assert "a line of at most 200 characters" in proxy.get("/", **{"x-user": "x" * 201}).text
+    assert "Nobody says who you are" in proxy.get("/", **{"x-user": " "}).text
+    (tmp_path / "users").write_text(f"{'x' * 201}:{hashed(PASSWORD)}\n")
+    with pytest.raises(ConfigurationError, match="longer than 200 characters"):
+        browse(dashboard_users_file=tmp_path / "users")
+
+
+@pytest.mark.parametrize("nobody", [None, "", " ", False])
+def test_an_application_may_say_in_any_way_that_it_knows_nobody(browse: Browse, nobody: Any) -> None:
+    assert "Nobody says who you are" in browse(user=lambda _: nobody).get("/").text
+
+
 @pytest.mark.parametrize(
     ("env", "arguments", "told"),
     [

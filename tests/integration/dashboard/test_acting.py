@@ -8,6 +8,7 @@ import time
 from datetime import timedelta
 
 import html5lib
+import pytest
 
 from tests.fixtures.acting import HEADER, SAME, Shop, apply, form, forms, post, said
 from tests.fixtures.dashboard import Browser
@@ -293,3 +294,13 @@ def test_a_content_is_shown_once_the_ledger_has_it(shop: Shop, database_url: str
         assert f"relay show {id_} --reveal --reason ..." in said(refused)
         assert "13812345678" not in refused.text
     assert len(shop.ledger()) == 1
+
+
+@pytest.mark.parametrize("name", ["𠮷" * 200, "ann", "安娜 (ops)"], ids=("longest", "plain", "Chinese"))
+def test_the_name_that_an_application_gives_is_kept_whole(shop: Shop, name: str) -> None:
+    """The longest in characters is the longest in bytes, too, and the ledger takes it."""
+    browser = shop.browser(user=lambda _: f" {name} ")
+    done = apply(browser, browser.get("/act/pause?scope=account:shop"))
+    assert done.status_code == 200
+    assert [row.actor for row in shop.ledger()] == [name]
+    assert shop.rows.one("select by from relay.pause") == name
