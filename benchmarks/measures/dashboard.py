@@ -1,7 +1,8 @@
 """How long do the pages of the dashboard take with ten million finished messages, and the first one after a start.
 
-Each page is asked again and again in turns of more than two seconds, so that page one is read anew each time. The
-commands that ask the same are timed beside them, from the start of their process to its end.
+Each page is asked again and again in turns of more than two seconds, so that page one is read anew each time; and some
+of them after ten idle seconds each, as a person asks at three in the morning. The commands that ask the same are timed
+beside them, from the start of their process to its end.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from benchmarks.ground import Ground
 from benchmarks.large import crowded, large
 from benchmarks.table import Cells, Row, Table, in_turn
 
-_TURN_SECONDS = 2.1
+_TURN_SECONDS, _REST_SECONDS = 2.1, 10.0
 _FIRST = ("/", "/messages", "/messages?state=due", "/failures", "/keys", "/days")
 
 
@@ -29,6 +30,7 @@ def measure(ground: Ground, effort: Effort) -> Iterator[Table]:
     url = large(ground, effort)
     of = f"{effort.large:,} finished messages and {effort.large // 50:,} pending ones"
     yield Table(f"the pages of the dashboard, {of}", _pages(url, effort), compared=False)
+    yield Table(f"after ten idle seconds each, {of}", _rested(url, effort), compared=False)
     yield Table(f"the first page after a start of the dashboard, {of}", _first(url, effort), compared=False)
     yield Table(f"the commands that read, {of}", in_turn(_commands(url), effort.repeats), compared=False)
     many = f"{effort.large:,} finished messages and {effort.large // 10:,} pending ones"
@@ -47,6 +49,16 @@ def _pages(url: str, effort: Effort, chosen: tuple[str, ...] = ()) -> list[Row]:
                 runs[name].append({"ms": cockpit.ms(path)})
             time.sleep(max(0.0, _TURN_SECONDS - (time.monotonic() - begun)))
     return [Row(name, cells) for name, cells in runs.items()]
+
+
+def _rested(url: str, effort: Effort) -> list[Row]:
+    runs: dict[str, list[Cells]] = {path: [] for path in _FIRST}
+    with serving(url) as cockpit:
+        for _ in range(effort.repeats):
+            for path, cells in runs.items():
+                time.sleep(_REST_SECONDS)
+                cells.append({"ms": cockpit.ms(path)})
+    return [Row(path, cells) for path, cells in runs.items()]
 
 
 def _first(url: str, effort: Effort) -> list[Row]:

@@ -157,10 +157,12 @@ def _worth_a_look(known: Situation) -> Iterator[Concern]:
         )
     failures = [code for code in known.failures if code.error_code != DISCARDED]  # a person wanted those
     hour = sum(code.hour for code in failures)
+    part = status.failed_other_codes or any(code.bounded for code in failures)
     if hour:
         often = max(failures, key=lambda code: code.hour)
+        said = {"failed": f"≥ {hour:,}" if part else hour, "code": often.error_code or "-"}
         yield Concern(
-            "failed", LOOK, {"failed": hour, "code": often.error_code or "-"}, None, "/failures",
+            "failed", LOOK, said, None, "/failures",
             command=_explain(often.error_code), code=often.error_code,
             acts=_both({"state": "failed", "code": often.error_code}) if often.error_code else (),
         )  # fmt: skip

@@ -46,6 +46,7 @@ from relay.reports.duplicates import (
 )
 from relay.reports.failures import (
     MOST_LISTED_CODES,
+    MOST_READ_AT_A_GLANCE,
     FailedCode,
     FailedCodes,
     FailureCount,
@@ -105,6 +106,7 @@ __all__ = [
     "MOST_LISTED_CODES",
     "MOST_LOOKED",
     "MOST_POSITIONS",
+    "MOST_READ_AT_A_GLANCE",
     "NEWEST",
     "OUTCOMES",
     "STATES",

@@ -18,7 +18,7 @@ from relay.sql import run
 
 MOST_LISTED_CODES = 50  # codes with the most messages; and for a page as many of those that failed last
 MOST_FAILED = 50_000
-MOST_READ = 20_000
+MOST_READ, MOST_READ_AT_A_GLANCE = 20_000, 5_000  # each is a page of the table, which may be on the disk
 
 # Along one index, which has both columns; codes that are null come last.
 _CODES = """
@@ -88,7 +88,10 @@ class FailedCodes:
 
 @dataclass(frozen=True, slots=True)
 class FailureCount:
-    """Of the newest ``counted`` of all ``messages`` that failed with this code; ``bounded``: there may be more."""
+    """Of the newest ``counted`` of all ``messages`` that failed with this code.
+
+    ``bounded``: there are more, and one of them may have failed of late: each number is at least that.
+    """
 
     error_code: str | None
     hour: int

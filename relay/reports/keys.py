@@ -1,4 +1,9 @@
-"""Ordering keys whose earliest message waits or is held, so that all behind it wait too."""
+"""Ordering keys whose earliest message waits or is held, so that all behind it wait too.
+
+They are looked for along the index of all that wait with a key, by account and key, for none leads to those alone.
+Where few keys are blocked and a hundred thousand messages wait, a stretch looks at the next MOST_COUNTED, as page one
+does, and says how far it came.
+"""
 
 from __future__ import annotations
 
@@ -9,30 +14,51 @@ from typing import Any
 from sqlalchemy import Connection
 
 from relay.reports.stretches import NEWEST, Cursor, Stretch, cut
+from relay.reports.waiting import MOST_COUNTED
 from relay.sql import run
 
 MOST_BEHIND = 1_000
 
-# Of a key that waits, the message before which no other is pending. Sorted are those alone, not all that is pending.
+# The condition and the order of the index, which is read no further than that.
+_NEXT = """
+    select account, ordering_key, id, held or available_at > now() as waits from {schema}.read_outbox
+    where status = 'pending' and ordering_key is not null <beyond>
+    order by account <way>, ordering_key <way>, id <way> limit cast(:most_looked as bigint)"""
+# Of a key that waits, the message before which no other is pending. Read backwards, a key is met by its last message,
+# and the bound may come before its first: of the key that was met last, the first one is looked up.
 _HEADS = """
-    select head.account, head.ordering_key, head.id, head.available_at, head.held, head.error_code, head.created_at
-    from {schema}.read_outbox head
-    where head.status = 'pending' and head.ordering_key is not null and (head.held or head.available_at > now())
-      and not exists (
-          select from {schema}.read_outbox earlier
-          where earlier.status = 'pending' and earlier.ordering_key is not null and earlier.account = head.account
-            and earlier.ordering_key = head.ordering_key and earlier.id < head.id)"""
+    select id, account, ordering_key from (
+        select id, account, ordering_key from next where waits
+        union
+        select first.id, edge.account, edge.ordering_key from edge cross join lateral (
+            select id, held or available_at > now() as waits from {schema}.read_outbox
+            where status = 'pending' and ordering_key is not null and account = edge.account
+              and ordering_key = edge.ordering_key order by id limit 1) as first
+        where first.waits
+    ) as one
+    where not exists (
+        select from {schema}.read_outbox earlier
+        where earlier.status = 'pending' and earlier.ordering_key is not null and earlier.account = one.account
+          and earlier.ordering_key = one.ordering_key and earlier.id < one.id)"""
 _BLOCKED = """
-select head.account, head.ordering_key, head.id as head_id, head.available_at, head.held, message.attempts,
-    head.error_code, message.error_message, head.created_at, behind.messages
-from (<heads> <beyond> order by head.account <way>, head.ordering_key <way> limit :most) as head
-cross join lateral (
-    select attempts, error_message from {schema}.read_outbox where id = head.id offset 0) as message
-cross join lateral (select count(*) as messages from (
-    select from {schema}.read_outbox o
-    where o.status = 'pending' and o.ordering_key is not null and o.account = head.account
-      and o.ordering_key = head.ordering_key limit :most_behind) as one) as behind
-order by head.account <way>, head.ordering_key <way>
+with next as materialized (<next>),
+edge as materialized (select account, ordering_key from next offset cast(:most_looked as bigint) - 1 limit 1),
+head as materialized (<heads> order by account <way>, ordering_key <way> limit :most)
+select * from (
+    select head.account, head.ordering_key, head.id as head_id, message.available_at, message.held, message.attempts,
+        message.error_code, message.error_message, message.created_at, behind.messages
+    from head
+    cross join lateral (
+        select available_at, held, attempts, error_code, error_message, created_at
+        from {schema}.read_outbox where id = head.id offset 0) as message
+    cross join lateral (select count(*) as messages from (
+        select from {schema}.read_outbox o
+        where o.status = 'pending' and o.ordering_key is not null and o.account = head.account
+          and o.ordering_key = head.ordering_key limit :most_behind) as one) as behind
+    union all
+    select account, ordering_key, null, null, null, null, null, null, null, null from edge
+) as line
+order by account <way>, ordering_key <way>
 """
 
 
@@ -52,12 +78,16 @@ class BlockedKeyLine:
     messages: int
 
 
-def blocked_keys(connection: Connection, cursor: Cursor = NEWEST, *, limit: int = 50) -> Stretch[BlockedKeyLine]:
+def blocked_keys(
+    connection: Connection, cursor: Cursor = NEWEST, *, limit: int = 50, most_looked: int = MOST_COUNTED
+) -> Stretch[BlockedKeyLine]:
     """By account and key, in their order; ``older`` leads on. The position of a line is (account, ordering_key)."""
-    beyond, given = "", dict[str, Any](most=limit + 1, most_behind=MOST_BEHIND)
+    beyond, given = "", dict[str, Any](most=limit + 1, most_behind=MOST_BEHIND, most_looked=most_looked)
     if cursor.position:
-        beyond = f"and (head.account, head.ordering_key) {'<' if cursor.newer else '>'} (:account, :ordering_key)"
+        beyond = f"and (account, ordering_key) {'<' if cursor.newer else '>'} (:account, :ordering_key)"
         given |= dict(zip(("account", "ordering_key"), cursor.position, strict=True))
-    sql = _BLOCKED.replace("<heads>", _HEADS).replace("<beyond>", beyond)
-    rows = run(connection, sql.replace("<way>", "desc" if cursor.newer else "asc"), **given)
-    return cut([BlockedKeyLine(*row) for row in rows], limit, cursor, lambda line: (line.account, line.ordering_key))
+    sql = _BLOCKED.replace("<next>", _NEXT).replace("<heads>", _HEADS).replace("<beyond>", beyond)
+    rows = run(connection, sql.replace("<way>", "desc" if cursor.newer else "asc"), **given).all()
+    lines = [BlockedKeyLine(*row) for row in rows if row.head_id is not None]
+    edges = [(row.account, row.ordering_key) for row in rows if row.head_id is None]
+    return cut(lines, limit, cursor, lambda line: (line.account, line.ordering_key), edges[0] if edges else None)

@@ -20,6 +20,7 @@ TEXTS = {
     "footer.zone": "Time zone",
     "footer.set_zone": "Set",
     "footer.log_out": "Log out",
+    "keys.looked_to": "Looked on to key {key} of account {account}; go on looking below.",
     "list.looked_to": "Looked down to message {id}; no index leads further, go on looking below.",
     "list.turning": "More of this list",
     "list.newer": "← Newer",
@@ -255,7 +256,7 @@ TEXTS = {
     "failures.counted": "All",
     "failures.latest": "The latest",
     "failures.list": "Messages",
-    "failures.bound": "Of each code the newest are looked at; + says that there may be more.",
+    "failures.bound": "Of each code the newest are looked at; a number with ≥ is at least that.",
     "failures.others": "Other codes: {codes}, with {messages} messages.",
     "duplicates.sentence": (
         "Calls that may or may not have reached the platform. What was sent again may have arrived twice: "

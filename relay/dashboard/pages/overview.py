@@ -42,6 +42,7 @@ def overview(visit: PageVisit) -> Page:
         "status": known.status,
         "concerns": concerns(known),
         "failed_hour": sum(code.hour for code in known.failures),
+        "failed_hour_exact": not (known.status.failed_other_codes or any(code.bounded for code in known.failures)),
         "failed_all": known.status.failed_messages,
         "pauses": reports.foremost(known.status.pauses, 10),
         "workers": known.status.workers[:MOST_SHOWN],
@@ -77,7 +78,7 @@ def situation(connection: Any) -> Situation:
         reports.status(connection, most=MOST_LISTED, backlog=waiting, failed=failed),
         reports.open_calls(connection, LAPSED_SECONDS),
         waiting.blocked,
-        reports.failures(connection, failed),
+        reports.failures(connection, failed, most=reports.MOST_READ_AT_A_GLANCE),
         reports.put_off(connection, FAR_SECONDS),
         waiting.ages,
     )

@@ -88,6 +88,8 @@ MANY_ASKED: dict[str, Callable[[Connection], Any]] = {
     "failed": lambda it: reports.find(it, Search("failed")),
     "failed of a topic that nothing has": lambda it: reports.find(it, Search("failed", topic="x")),
     "what waits": lambda it: reports.waiting(it, most=500, old_seconds=300),
+    "blocked keys, and none is": lambda it: reports.blocked_keys(it, most_looked=500),
+    "blocked keys, backwards": lambda it: reports.blocked_keys(it, Cursor(("z", "z"), newer=True), most_looked=500),
     "codes": lambda it: reports.failed_codes(it, most=500),
     "failures": lambda it: reports.failures(it, reports.failed_codes(it, most=500), most=500),
 }
