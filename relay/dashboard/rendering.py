@@ -3,6 +3,10 @@
 Each expression of each template goes through ``_shown``: texts of strangers lose what turns a line round or hides
 (see ``relay.showing``), and then Jinja2 escapes them for HTML. Only what our own functions made as ``Markup``
 is left as it is. A variable that is not there is an error, not an empty place.
+
+Nor does any text make a page large: the tables bound what applications and workers write, but not what was there
+before, nor what their owner writes. Whatever an expression gives is cut, but for what the filter ``whole`` lets
+through; a cell of a list is shorter (``brief``), and a fact that is cut says so (``parts.fact``).
 """
 
 from __future__ import annotations
@@ -19,28 +23,44 @@ from relay.dashboard.languages import TEXTS, told
 from relay.dashboard.moments import lasting, span, time_tag
 from relay.dashboard.pictures import PICTURES
 from relay.dashboard.viewer import ZONES, Viewer
-from relay.dashboard.visit import Page, PageVisit, position
+from relay.dashboard.visit import MOST_CHARACTERS, Page, PageVisit, position
 from relay.explanations import explain
 from relay.reasons import of_ledger, of_pause
 from relay.showing import escaped
 
-MOST_IN_A_CELL = 300
+MOST_IN_A_CELL = 300  # characters
+MOST_SHOWN = 2_000  # of anything else; the relay keeps a thousand of what the platform says
+MOST_OF_A_TEXT = 130_000  # of what a message says, which has 122,880
 
 
 def _shown(value: Any) -> Any:
     if isinstance(value, Markup) or not isinstance(value, str):
         return "-" if value is None else value
-    return escaped(value, keep="\n")
+    return escaped(_cut(value, MOST_SHOWN), keep="\n")
+
+
+def _cut(value: Any, most: int) -> Any:
+    return value[:most] + "…" if isinstance(value, str) and len(value) > most else value
 
 
 def _brief(value: Any) -> Any:
     """For a cell of a list: a name may be as long as whoever gave it liked."""
-    return value[:MOST_IN_A_CELL] + "…" if isinstance(value, str) and len(value) > MOST_IN_A_CELL else value
+    return _cut(value, MOST_IN_A_CELL)
+
+
+def _whole(value: str) -> Markup:
+    """For what is bounded elsewhere: the texts of a message, SQL and commands that are copied."""
+    return escape(escaped(_cut(value, MOST_OF_A_TEXT), keep="\n"))
 
 
 def _exactly(value: str) -> Markup:
     """For a field of a form, which gives back what it was given."""
     return escape(value)
+
+
+def _can_be_asked(value: Any) -> bool:
+    """Whether a page takes this text in its address: a link with a longer one would lead to a refusal."""
+    return not isinstance(value, str) or len(value) <= MOST_CHARACTERS
 
 
 def _is_path(code: str) -> bool:
@@ -58,11 +78,19 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(version=__version__, position=position, zones=ZONES, **PICTURES)
-    made.filters.update(brief=_brief, exactly=_exactly)
+    made.globals.update(
+        version=__version__,
+        position=position,
+        most_shown=MOST_SHOWN,
+        most_of_a_text=MOST_OF_A_TEXT,
+        zones=ZONES,
+        **PICTURES,
+    )
+    made.filters.update(brief=_brief, exactly=_exactly, whole=_whole)
     made.filters["count"] = lambda number: f"{number:,}"
     made.tests["a_path"] = _is_path
     made.tests["ascii"] = str.isascii
+    made.tests["to_be_asked"] = _can_be_asked
     return made
 
 
@@ -81,7 +109,7 @@ def rendered(environment: Environment, visit: PageVisit, page: Page, verbs: froz
         "why_paused": lambda reason, code: why_paused(reason, code, visit) if visit.viewer.language == "zh" else None,
         "why_done": lambda reason, action: of_ledger(action, reason) if visit.viewer.language == "zh" else None,
         "visit": visit,
-        "link": visit.link,
+        "link": lambda path, query=None, /, **more: escape(visit.link(path, query, **more)),
         "commands": page.commands,
         "sql": page.sql,
         "name": visit.viewer.name,
@@ -101,7 +129,7 @@ def spoken(viewer: Viewer) -> Mapping[str, Any]:
     language = viewer.language
     return {
         "viewer": viewer,
-        "t": lambda key, **values: told(language, key, **values),
+        "t": lambda key, **values: told(language, key, **{name: _brief(value) for name, value in values.items()}),
         "when": lambda moment: time_tag(moment, viewer),
         "span": lambda seconds: span(seconds, language),
         "did": lambda action: TEXTS[language].get(f"did.{action}", action),

@@ -18,6 +18,7 @@ KINDS = ("account", "app")
 MOST_MINUTES = 366 * 24 * 60
 MINUTES = (15, 60, 240, 720, 1_440, 10_080)  # to choose from
 MOST_COUNTED = 5_000
+SQL = "select * from {schema}.audit_pause where scope = <scope> and in_force;"
 
 
 def look_at_pause(visit: PageVisit) -> Page:
@@ -86,7 +87,8 @@ def _form(visit: PageVisit, verb: str, scope: str, told: Typed, seen: str | None
         "told": told,
     }
     commands = [command(verb, **{kind: name}, reason="...")]
-    return Page("pause.html", values, commands, status=400 if told.wrong else 200)
+    sql = visit.sql(SQL, scope=scope)
+    return Page("pause.html", values, commands, sql, status=400 if told.wrong else 200)
 
 
 def _scope(visit: PageVisit) -> str | None:

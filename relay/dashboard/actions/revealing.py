@@ -11,6 +11,12 @@ from relay.dashboard.visit import Acting, NotFound, NotUnderstood, Page, PageVis
 from relay.operators import actions
 
 NAMES = ("id",)
+SQL = """
+select content, json_ex_content, headers, error_message from {schema}.outbox where id = <id>
+union all select content, json_ex_content, headers, error_message from {schema}.outbox_archive where id = <id>;
+select call_id, error_message from {schema}.attempt where message_id = <id>
+union all select call_id, error_message from {schema}.attempt_archive where message_id = <id>;
+"""
 
 
 def look_at_reveal(visit: PageVisit) -> Page:
@@ -28,7 +34,7 @@ def reveal(visit: PageVisit, given: Mapping[str, str], acting: Acting) -> Page:
         texts = actions.reveal(connection, number, told.order({"ids": [number]}))
     if texts is None:
         raise NotFound("not_found.message", id=number)
-    return Page("revealed.html", {"id": number, "texts": texts})
+    return Page("revealed.html", {"id": number, "texts": texts}, sql=visit.sql(SQL, id=number))
 
 
 def in_words(written: str) -> str:

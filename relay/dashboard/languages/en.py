@@ -29,6 +29,7 @@ TEXTS = {
     "list.first": "Back to the newest",
     "list.more": "… and {more} more:",
     "list.colon": ": ",
+    "list.cut": "… and {more} more characters: the SQL at the end of this page gives all.",
     "list.nothing": "Nothing.",
     "came.done": "done",
     "came.retry": "retry",

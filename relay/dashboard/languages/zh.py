@@ -29,6 +29,7 @@ TEXTS = {
     "list.first": "回到最新",
     "list.more": "……另有 {more} 项：",
     "list.colon": "：",
+    "list.cut": "……另有 {more} 个字符：本页末尾的 SQL 给出全部。",
     "list.nothing": "无。",
     "came.done": "已送达",
     "came.retry": "重试",
