@@ -10,7 +10,8 @@ who may call those needs no right on a table. What stays true:
 - a message without its content is never sent;
 - whatever is not changed is named, with the reason why not; where nothing was changed, nothing is recorded;
 - who gives back what was seen (``versions`` of messages, the ``since`` of a pause) changes that or nothing: what
-  somebody else has changed meanwhile is left alone, and an attempt at messages is recorded all the same.
+  somebody else has changed meanwhile is left alone, and the attempt is recorded all the same. Of a redaction nothing of
+  the kind is asked: a content never changes, so it is the one that was seen, whatever became of the message.
 """
 
 from __future__ import annotations
@@ -235,7 +236,7 @@ def pause(
     can have, which would be paused for nothing.
 
     ``seen``: the ``since`` of the pause that shall be replaced, or SAW_NONE. Does another one stand there, or has
-    somebody ended that one, nothing is done, and None is given back twice.
+    somebody ended that one, nothing is done, the ledger has the attempt, and None is given back twice.
     """
     require_possible(scope)
     told = {"scope": scope, "lasting": lasting, "seen": seen, **parameters(order)}
@@ -261,7 +262,8 @@ def require_possible(scope: str) -> None:
 def resume(connection: Connection, scope: str, order: Order, *, seen: datetime | None = None) -> int | None:
     """End a pause, a person's or a worker's; the id of the ledger row, or None where nothing was paused.
 
-    ``seen``: the ``since`` of the pause that is meant; None also where another one stands there now.
+    ``seen``: the ``since`` of the pause that is meant; None also where another one stands there now, and then the
+    ledger has the attempt.
     """
     return resume_all(connection, [scope], order, seen=None if seen is None else {scope: seen}).get(scope)
 

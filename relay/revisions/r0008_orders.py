@@ -5,8 +5,9 @@ row of another version is left alone, so that two people who look at the same fa
 version is the transaction that wrote the row. A claim only locks, so it is no change; a message in an open call is left
 alone as ever. A pause is known by its ``since`` in the same way.
 
-What an order recorded is told by itself (``r0008_ledger``), also how many were left alone for which reason. Who gave
-versions and changed nothing is in the ledger all the same: it was an attempt that somebody else forestalled.
+What an order recorded is told by itself (``r0008_ledger``), also how many were left alone for which reason. Who said
+what was seen and changed nothing, of messages or of a pause, is in the ledger all the same: it was an attempt that
+somebody else forestalled.
 
 Functions with one more parameter, or one more column, are other functions: whoever might call the former ones may call
 these, without ``relay roles`` being run first.
@@ -169,6 +170,15 @@ _DISCARD = r"""
     $body$
     """.replace("<nothing>", _NOTHING_TO_TELL).replace("<true>", _TRUE_DISCARD)
 
+# What is in the ledger of a pause that was left alone. Nothing is given back but null, as where nothing was recorded.
+_FORESTALLED = r"""if seen is not null then
+                perform record_action('<verb>', actor, reason,
+                    true_selection(array['scope', 'left_alone_why'],
+                        array[to_json(scope), json_build_object('it has changed since you looked', 1)], selection),
+                    null, 0);
+            end if;
+            return null;"""
+
 # ``seen``: the since of the pause that stands there, or that stood there until it was over by itself; '-infinity': none
 # is in force. Who saw one that somebody has ended meanwhile is not to bring it back.
 _PAUSE = r"""
@@ -196,13 +206,13 @@ _PAUSE = r"""
                 where seen is null or pause.until <= now();
         end if;
         if not found then
-            return null;
+            <forestalled>
         end if;
         return record_action('pause', actor, reason,
             true_selection(array['scope', 'until'], array[to_json(scope), to_json(until)], selection), null, 0);
     end
     $body$
-    """
+    """.replace("<forestalled>", _FORESTALLED.replace("<verb>", "pause"))
 
 _RESUME = r"""
     create function {schema}.resume_scope(
@@ -216,7 +226,7 @@ _RESUME = r"""
           and (seen is null or p.since = seen)
         returning * into ended;
         if not found then
-            return null;
+            <forestalled>
         end if;
         return record_action('resume', actor, reason,
             true_selection(array['scope', 'until', 'since', 'by'],
@@ -224,7 +234,7 @@ _RESUME = r"""
             null, 0);
     end
     $body$
-    """
+    """.replace("<forestalled>", _FORESTALLED.replace("<verb>", "resume"))
 
 # The short forms have nothing to state.
 _SHORT = tuple(

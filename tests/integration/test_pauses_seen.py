@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine
 
 from relay import statements
 from relay.errors import RelayError
+from relay.message import CHANGED_SINCE
 from relay.operators import actions
 from relay.operators.actions import SAW_NONE, Seen
 from relay.operators.ledger import Order
@@ -59,6 +60,19 @@ def acts(rows: Rows) -> list[tuple[str, str]]:
     return [(act.action, act.actor) for act in rows.read("select action, actor from relay.action order by id")]
 
 
+def forestalled(rows: Rows) -> dict[str, object]:
+    """What the newest row of the ledger says of itself, where that is of an attempt that came to nothing."""
+    row = rows.read("select selection, message_ids, count from relay.action order by id desc limit 1")[0]
+    assert (row.message_ids, row.count) == (None, 0)
+    return dict(row.selection)
+
+
+def test_who_looks_at_nothing_and_finds_nothing_leaves_no_row(rows: Rows, operator: Engine) -> None:
+    with operator.begin() as connection:
+        assert actions.resume(connection, A, ANN) is None
+    assert acts(rows) == []
+
+
 def test_another_pause_than_the_one_seen_is_not_ended(
     rows: Rows, operator: Engine, pause: Callable[..., int | None]
 ) -> None:
@@ -70,7 +84,8 @@ def test_another_pause_than_the_one_seen_is_not_ended(
     with operator.begin() as connection:
         assert actions.resume(connection, A, BOB, seen=seen) is None
     assert who(rows) == ["ann"]
-    assert acts(rows) == [("pause", "ann"), ("resume", "ann"), ("pause", "ann")]
+    assert acts(rows) == [("pause", "ann"), ("resume", "ann"), ("pause", "ann"), ("resume", "bob")]
+    assert forestalled(rows) == {"scope": A, "left_alone_why": {CHANGED_SINCE: 1}, "stated": {}}
     with operator.begin() as connection:
         assert actions.resume(connection, A, BOB, seen=since(operator))
     assert who(rows) == []
@@ -97,7 +112,8 @@ def test_who_saw_no_pause_replaces_none_that_somebody_made_meanwhile(
         both = list(pool.map(lambda order: pause(order, SAW_NONE), [ANN, BOB]))
     assert sorted(action is None for action in both) == [False, True]
     (winner,) = who(rows)
-    assert acts(rows) == [("pause", winner)]
+    assert acts(rows) == [("pause", winner), ("pause", "bob" if winner == "ann" else "ann")]
+    assert forestalled(rows) == {"scope": A, "left_alone_why": {CHANGED_SINCE: 1}, "stated": {}}
 
 
 def test_the_pause_that_was_seen_is_replaced_and_no_other(

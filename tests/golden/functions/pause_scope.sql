@@ -36,6 +36,12 @@ begin
             where seen is null or pause.until <= now();
     end if;
     if not found then
+        if seen is not null then
+            perform record_action('pause', actor, reason,
+                true_selection(array['scope', 'left_alone_why'],
+                    array[to_json(scope), json_build_object('it has changed since you looked', 1)], selection),
+                null, 0);
+        end if;
         return null;
     end if;
     return record_action('pause', actor, reason,

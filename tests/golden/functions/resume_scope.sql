@@ -23,6 +23,12 @@ begin
       and (seen is null or p.since = seen)
     returning * into ended;
     if not found then
+        if seen is not null then
+            perform record_action('resume', actor, reason,
+                true_selection(array['scope', 'left_alone_why'],
+                    array[to_json(scope), json_build_object('it has changed since you looked', 1)], selection),
+                null, 0);
+        end if;
         return null;
     end if;
     return record_action('resume', actor, reason,

@@ -258,7 +258,11 @@ def test_an_account_is_paused_and_resumed_as_it_was_looked_at(shop: Shop) -> Non
     assert "somebody paused or resumed it meanwhile" in said(apply(browser, first)), "it is another pause"
     assert "It is resumed." in said(apply(browser, browser.get("/act/resume?scope=account:shop+%3C1%3E")))
     assert forms(browser.get("/act/resume?scope=account:shop+%3C1%3E")) == []
-    assert [row.action for row in shop.ledger()] == ["pause", "pause", "resume"]
+    rows = [(row.action, row.actor, "left_alone_why" in row.selection) for row in shop.ledger()]
+    assert [row[0] for row in rows] == ["pause", "pause", "pause", "resume", "resume"]
+    assert [row[2] for row in rows] == [False, True, False, True, False], "who came too late is in the ledger, too"
+    assert rows[1] == ("pause", "bob", True)
+    assert "it has changed since you looked" in said(browser.get("/ledger"))
 
 
 def test_pauses_of_page_one_lead_to_their_resume(shop: Shop) -> None:
