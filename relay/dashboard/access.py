@@ -25,6 +25,7 @@ from relay.errors import ConfigurationError
 from relay.settings import Settings
 
 SESSION_COOKIE = "relay_session"
+_OF_THIS_HOST = "__Host-"  # so named, browsers take it by TLS alone, and from no other host of the domain
 Network = IPv4Network | IPv6Network
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:\[\]@/?#]+))(?::\d{1,5})?", re.ASCII | re.IGNORECASE)
 # What proxies add to say whom a request comes from; and whatever else begins so.
@@ -64,7 +65,7 @@ class Access:
         if self.header is not None:
             return self._named_by_proxy(request, self.header)
         if self.people is not None:
-            holder = self.sessions.holder(request.cookies.get(SESSION_COOKIE, ""))
+            holder = self.sessions.holder(self.token(request))
             if holder is not None and self.people.digest(holder[0]) == holder[1]:
                 return holder[0]
             return NotAdmitted("refused.log_in", log_in=True)
@@ -75,6 +76,14 @@ class Access:
         if any(name in _OF_PROXIES or name.startswith(_FORWARDED) for name in request.headers):
             return NotAdmitted("refused.forwarded")
         return None
+
+    def token(self, request: Request) -> str:
+        """Of the session, as the browser gives it back; empty where it gives none."""
+        return request.cookies.get(self.session_cookie(request), "")
+
+    def session_cookie(self, request: Request) -> str:
+        """What it is called: by TLS, and with the whole host for itself, by the name that nobody else can set."""
+        return (_OF_THIS_HOST if self.over_tls(request) and home(request) == "/" else "") + SESSION_COOKIE
 
     def over_tls(self, request: Request) -> bool:
         """Whether the browser came by https, as far as this process or a trusted proxy knows."""
@@ -137,6 +146,11 @@ def _named(said: object) -> str | NotAdmitted:
     if not name:
         return NotAdmitted("refused.nobody")
     return name if isinstance(name, str) and is_name(name) else NotAdmitted("refused.name")
+
+
+def home(request: Request) -> str:
+    """The path of page one, wherever the dashboard is mounted."""
+    return str(request.scope.get("root_path", "")).rstrip("/") + "/"
 
 
 def is_this_machine(host: str) -> bool:

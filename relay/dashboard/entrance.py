@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from relay.background import in_thread
-from relay.dashboard.access import SESSION_COOKIE, Access
+from relay.dashboard.access import Access, home
 from relay.dashboard.forms import sent
 from relay.dashboard.people import LONGEST_NAME
 from relay.dashboard.sessions import SESSION_SECONDS
@@ -35,7 +35,7 @@ class Entrance:
     async def login(self, request: Request) -> Response:
         """The page, or what its form sent."""
         if self._access.people is None:
-            return RedirectResponse(_home(request), 303)
+            return RedirectResponse(home(request), 303)
         if request.method != "POST":
             return await self._page(request, None)
         try:
@@ -52,11 +52,11 @@ class Entrance:
         if not await self._judge(origin, lambda: people.is_right(name, password)):
             return await self._page(request, "login.wrong", status=401)
         self._access.tries.forget(origin, name[:LONGEST_NAME])
-        self._access.sessions.end(request.cookies.get(SESSION_COOKIE, ""))
+        self._access.sessions.end(self._access.token(request))
         answer = RedirectResponse(_inside(request, given.get("next", "")), 303)
         answer.set_cookie(
-            SESSION_COOKIE, self._access.sessions.begin(name, by), max_age=int(SESSION_SECONDS), path=_home(request),
-            secure=self._access.over_tls(request), httponly=True, samesite="strict",
+            self._access.session_cookie(request), self._access.sessions.begin(name, by), max_age=int(SESSION_SECONDS),
+            path=home(request), secure=self._access.over_tls(request), httponly=True, samesite="strict",
         )  # fmt: skip
         return answer
 
@@ -77,27 +77,26 @@ class Entrance:
 
     async def logout(self, request: Request) -> Response:
         """By POST alone, so that nobody else's picture logs anybody out."""
-        self._access.sessions.end(request.cookies.get(SESSION_COOKIE, ""))
-        answer = RedirectResponse(_home(request), 303)
-        answer.delete_cookie(SESSION_COOKIE, path=_home(request))
+        self._access.sessions.end(self._access.token(request))
+        answer = RedirectResponse(home(request), 303)
+        answer.delete_cookie(
+            self._access.session_cookie(request), path=home(request), secure=self._access.over_tls(request),
+            httponly=True, samesite="strict",
+        )  # fmt: skip
         return answer
 
     async def _page(self, request: Request, wrong: str | None, *, status: int = 200, **values: object) -> Response:
         target = _inside(request, request.query_params.get("next", ""))
-        answer: Response = await self._shown(request, wrong, status, values, "" if target == _home(request) else target)
+        answer: Response = await self._shown(request, wrong, status, values, "" if target == home(request) else target)
         return answer
-
-
-def _home(request: Request) -> str:
-    return str(request.scope.get("root_path", "")).rstrip("/") + "/"
 
 
 def _inside(request: Request, wanted: str) -> str:
     """A path of the dashboard, and nothing else: no other site, no line end."""
-    home = _home(request)
+    inside = home(request)
     try:
         parts = urlsplit(wanted)
     except ValueError:
-        return home
+        return inside
     plain = wanted.isprintable() and "\\" not in wanted and not wanted.startswith("//")
-    return wanted if plain and not parts.scheme and not parts.netloc and wanted.startswith(home) else home
+    return wanted if plain and not parts.scheme and not parts.netloc and wanted.startswith(inside) else inside

@@ -167,6 +167,39 @@ def test_a_session_that_began_behind_tls_stays_there(browse: Browse, users: Path
     assert ("; Secure" in opened.headers["set-cookie"]) == secure
 
 
+def test_by_tls_and_at_the_root_the_session_has_a_name_that_no_other_host_can_set(
+    browse: Browse, seeded: Seeded, users: Path
+) -> None:
+    user = browse(seeded.url, base_url="https://relay.example", dashboard_users_file=users)
+    sent = log_in(user).headers["set-cookie"]
+    name, token = sent.partition(";")[0].split("=", 1)
+    assert name == "__Host-relay_session"
+    assert all(part in sent for part in ("; Secure", "; HttpOnly", "; Path=/;"))
+    assert "Domain" not in sent
+    assert "ann" in user.get("/codes/isv.what").text
+    ended = user.send("POST", "/logout", headers=SAME).headers["set-cookie"]
+    assert ended.startswith('__Host-relay_session="";')
+    assert "; Secure" in ended, "browsers would not take it else"
+    assert user.get("/codes/isv.what").status_code == 303
+    again = log_in(user).headers["set-cookie"].partition(";")[0].split("=", 1)[1]
+    assert again != token
+    user.cookies.clear()
+    assert user.get("/codes/isv.what", cookie=f"relay_session={again}").status_code == 303, "anybody's could be that"
+    assert user.get("/codes/isv.what", cookie=f"__Host-relay_session={again}").status_code == 200
+
+
+@pytest.mark.parametrize(("base_url", "root"), [("http://relay.example", ""), ("https://relay.example", "/ops")])
+def test_elsewhere_it_has_a_name_that_browsers_take_there(
+    browse: Browse, users: Path, base_url: str, root: str
+) -> None:
+    app = Starlette(routes=[Mount(root or "/", browse(dashboard_users_file=users).app)])
+    data = {"name": "ann", "password": PASSWORD}
+    sent = Browser(app, base_url=base_url).send("POST", f"{root}/login", data=data, headers=SAME).headers["set-cookie"]
+    assert sent.startswith("relay_session=")
+    assert f"; Path={root}/;" in sent
+    assert ("; Secure" in sent) == base_url.startswith("https")
+
+
 def test_guessing_is_slowed_down(browse: Browse, users: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relay.dashboard.sessions.TRIES_OF_ONE", 2)
     user = browse(dashboard_users_file=users)
