@@ -67,13 +67,17 @@ class Site:
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
         """Where a server tells of its beginning, nobody's first page is slow; of its end, connections end with it."""
+        ready = None
         with suppress(RuntimeError):  # the threads have ended: a server that begins a second time
-            ready = asyncio.get_running_loop().run_in_executor(self._refreshing, self._get_ready)
-            await asyncio.wait([ready], timeout=READY_SECONDS)
+            ready = self._refreshing.submit(self._get_ready)
+            await asyncio.wait([asyncio.wrap_future(ready)], timeout=READY_SECONDS)
         yield
         for executor in (self._threads, self._refreshing, self._acting):
             executor.shutdown(cancel_futures=True)
-        self._reading.close()
+        if ready is None:
+            self._reading.close()
+        else:  # a connection that is given back after the end belongs to nobody, so what still gets ready is waited for
+            ready.add_done_callback(lambda _: self._reading.close())
 
     def _get_ready(self) -> None:
         """Show page one to nobody, so that connections, statements and templates are made. PostgreSQL may be away."""

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import Engine, text
 
+from relay.assembly.dashboard import Reading
+from relay.dashboard.pages.overview import overview
+from relay.dashboard.visit import Elsewhere, Page, PageVisit
+from tests.fixtures.dashboard import Browse
 from tests.fixtures.hostility import only_where_nothing_is_set
 from tests.fixtures.processes import StartRelay
+from tests.fixtures.waiting import eventually
 
 SESSIONS = """
 select count(*) from pg_stat_activity
@@ -50,3 +56,29 @@ def test_it_starts_whether_postgresql_answers_or_not(
     process = start_relay("dashboard", "--port", "0", env={"RELAY_DASHBOARD_DATABASE_URL": url})
     process.wait_for_line(READY)
     assert process.returncode is None
+
+
+def test_one_that_ends_before_it_is_ready_gives_its_connection_back_first(
+    browse: Browse, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+    ended = threading.Event()
+
+    def slow(visit: PageVisit) -> Page | Elsewhere:
+        found = overview(visit)
+        ended.wait(20)
+        happened.append("shown")
+        return found
+
+    def close(reading: Reading) -> None:
+        happened.append("closed")
+        closing(reading)
+
+    closing = Reading.close
+    monkeypatch.setattr(Reading, "close", close)
+    monkeypatch.setattr("relay.dashboard.site.overview", slow)
+    monkeypatch.setattr("relay.dashboard.site.READY_SECONDS", 0.0)
+    browse(database_url).close()
+    assert happened == []
+    ended.set()
+    eventually(lambda: happened == ["shown", "closed"])
