@@ -17,6 +17,7 @@ import pytest_asyncio
 from tests.browser.served import dashboard
 from tests.browser.visitor import Visitor
 from tests.fixtures.dashboard import Seeded
+from tests.fixtures.people import line
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
@@ -29,9 +30,12 @@ MISSING = (
 )
 UNDRIVEN = "nothing here drives a browser: pip install playwright axe-playwright-python, where they have wheels"
 
-PASSWORD = "correct horse"
-
 Visit = Callable[..., Awaitable[Visitor]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pages_compiled_once(compiled_once: None) -> None:
+    """Many tests have a dashboard of their own."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -92,11 +96,7 @@ def site(seeded: Seeded) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def users(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file in which ann has PASSWORD."""
-    from relay.dashboard.people import hashed
-
     file = tmp_path_factory.mktemp("people") / "users"
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("relay.dashboard.people._LOG_N", 14)  # half the time
-        file.write_text(f"ann:{hashed(PASSWORD)}\n")
+    file.write_text(line())
     file.chmod(0o600)
     return file

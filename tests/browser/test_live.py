@@ -16,9 +16,10 @@ from sqlalchemy.pool import NullPool
 import relay
 from relay.dashboard.languages import TEXTS
 from relay.embedded import EmbeddedPostgres
-from tests.browser.conftest import PASSWORD, Visit
+from tests.browser.conftest import Visit
 from tests.browser.served import dashboard
 from tests.browser.visitor import LIVE, Visitor
+from tests.fixtures.people import PASSWORD
 from tests.fixtures.rows import Rows
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
 from relay.dashboard.guards import Guarded
-from tests.browser.conftest import PASSWORD, Visit
+from tests.browser.conftest import Visit
 from tests.browser.served import dashboard, served
 from tests.browser.sound import assert_sound
 from tests.browser.visitor import Visitor
 from tests.fixtures.dashboard import Seeded
+from tests.fixtures.people import PASSWORD
 from tests.integration.dashboard.test_pages import PAGES, of
 
 FIFTY = """

@@ -12,10 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from tests.browser.conftest import PASSWORD, Visit
+from tests.browser.conftest import Visit
 from tests.browser.served import NOWHERE, served
 from tests.browser.visitor import Visitor
 from tests.fixtures.dashboard import Seeded
+from tests.fixtures.people import PASSWORD
 from tests.fixtures.processes import StartRelay
 
 DEEP, CUT = "/deep/er", "/ops/relay"

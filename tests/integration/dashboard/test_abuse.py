@@ -25,11 +25,12 @@ from relay.dashboard import create_app
 from relay.dashboard.access import Access, access
 from relay.dashboard.entrance import MOST_JUDGED_OF_ONE
 from relay.dashboard.pages.message import MOST_SHOWN
-from relay.dashboard.people import People, hashed
+from relay.dashboard.people import People
 from relay.dashboard.sessions import TRIES_OF_ADDRESS
 from relay.dashboard.visit import command, literal
 from relay.settings import load
 from tests.fixtures.dashboard import Browse, Browser, Seeded
+from tests.fixtures.people import line
 
 LISTS = ("/messages", "/calls", "/duplicates", "/keys", "/pauses", "/pauses?kind=ended", "/ledger")
 TIMES = (
@@ -170,7 +171,7 @@ def test_a_burst_of_guesses_waits_for_nobody_and_locks_nobody_else_out(
     browse: Browse, tmp_path: Path, slow: Event
 ) -> None:
     """Those that would queue are told to come again; the rest are no more than the tries of one address."""
-    (tmp_path / "users").write_text(f"ann:{hashed('correct horse')}\n")
+    (tmp_path / "users").write_text(line())
     app = browse(dashboard_users_file=tmp_path / "users").app
 
     async def tried(peer: str, name: str, password: str = "wrong") -> int:
@@ -198,7 +199,7 @@ def test_a_burst_of_guesses_waits_for_nobody_and_locks_nobody_else_out(
 def test_a_file_that_is_not_there_is_no_loop_and_has_its_style(
     browse: Browse, browser: Browser, seeded: Seeded, tmp_path: Path
 ) -> None:
-    (tmp_path / "users").write_text(f"ann:{hashed('correct horse')}\n")
+    (tmp_path / "users").write_text(line())
     asked = browse(seeded.url, dashboard_users_file=tmp_path / "users").get("/static/nope")
     assert asked.headers["location"] == "/login?next=%2Fstatic%2Fnope"
     for path in ("/static/nope", "/static/%00", "/static/" + "x" * 400):

@@ -21,26 +21,23 @@ from starlette.routing import Mount
 
 from relay.cli.verbs import relay as command
 from relay.dashboard import create_app
-from relay.dashboard.people import hashed
 from relay.dashboard.serving import Server, _Impatient, configured
 from relay.dashboard.sessions import SESSION_SECONDS, TRIES_OF_ADDRESS, TRIES_OF_ONE, TRY_SECONDS, Sessions, Tries
 from relay.errors import ConfigurationError
 from relay.listeners import listener
 from relay.settings import load
 from tests.fixtures.dashboard import Browse, Browser, Seeded
+from tests.fixtures.people import PASSWORD, line
 from tests.fixtures.processes import StartRelay
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/x"
-PASSWORD = "correct horse"
 SAME = {"sec-fetch-site": "same-origin"}
 
 
 @pytest.fixture(scope="module")
 def users(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("people") / "users"
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("relay.dashboard.people._LOG_N", 14)  # half the time
-        file.write_text(f"# who may look\nann:{hashed(PASSWORD)}\n")
+    file.write_text(f"# who may look\n{line()}")
     return file
 
 
@@ -239,11 +236,11 @@ def test_many_tries_at_once_are_no_more_than_one_after_another() -> None:
 
 def test_who_is_taken_out_of_the_file_is_out(browse: Browse, seeded: Seeded, tmp_path: Path) -> None:
     file = tmp_path / "users"
-    file.write_text(f"ann:{hashed(PASSWORD)}\n")
+    file.write_text(line())
     user = browse(seeded.url, dashboard_users_file=file)
     log_in(user)
     assert user.get("/codes/isv.what").status_code == 200
-    file.write_text(f"bob:{hashed(PASSWORD)}\n")
+    file.write_text(line("bob"))
     assert user.get("/codes/isv.what").status_code == 303
 
 
@@ -289,7 +286,7 @@ def test_so_is_one_of_a_proxy_and_one_in_a_file(browse: Browse, tmp_path: Path) 
     proxy = browse(dashboard_user_header="X-User", dashboard_trusted_proxies="127.0.0.1")
     assert "a line of at most 200 characters" in proxy.get("/", **{"x-user": "x" * 201}).text
     assert "Nobody says who you are" in proxy.get("/", **{"x-user": " "}).text
-    (tmp_path / "users").write_text(f"{'x' * 201}:{hashed(PASSWORD)}\n")
+    (tmp_path / "users").write_text(line("x" * 201))
     with pytest.raises(ConfigurationError, match="longer than 200 characters"):
         browse(dashboard_users_file=tmp_path / "users")
 
@@ -423,7 +420,7 @@ def test_who_reads_nothing_of_an_answer_is_hung_up_on(monkeypatch: pytest.Monkey
 def test_a_new_password_ends_the_sessions_of_the_old_one(browse: Browse, tmp_path: Path) -> None:
     """And whoever logs in again has one session, not two."""
     file = tmp_path / "users"
-    file.write_text(f"ann:{hashed(PASSWORD)}\n")
+    file.write_text(line())
     user = browse(dashboard_users_file=file)
     sessions = []
     for _ in range(2):
@@ -435,7 +432,7 @@ def test_a_new_password_ends_the_sessions_of_the_old_one(browse: Browse, tmp_pat
         return user.get("/nowhere").status_code
 
     assert [status(one) for one in sessions] == [303, 404]
-    file.write_text(f"ann:{hashed('another password')}\n# of another length\n")
+    file.write_text(line(password="another password") + "# of another length\n")
     assert status(sessions[1]) == 303
 
 
@@ -451,6 +448,7 @@ def test_hashes_that_others_may_read_are_told(users: Path, monkeypatch: pytest.M
 def test_a_password_is_hashed_from_standard_input(browse: Browse, tmp_path: Path) -> None:
     made = CliRunner().invoke(command, ["dashboard", "--hash-password"], input=f"{PASSWORD}\n")
     assert made.exit_code == 0
+    assert made.stdout.startswith("scrypt$15$8$1$"), "that is what a guess costs"
     file = tmp_path / "users"
     file.write_text(f"ann:{made.stdout}")
     assert log_in(browse(dashboard_users_file=file)).status_code == 303

@@ -11,11 +11,11 @@ import pytest
 
 from relay.dashboard.actions.reasons import KNOWN
 from relay.dashboard.languages import TEXTS
-from relay.dashboard.people import hashed
 from relay.errors import ConfigurationError
 from relay.reports import Rights
 from tests.fixtures.acting import HEADER, SAME, Shop, apply, form, post, said
 from tests.fixtures.dashboard import HOSTILE, MARKUP, Browse
+from tests.fixtures.people import line
 from tests.integration.dashboard.test_pages import document, elements, foreign, labelled
 
 ACTS = ("retry", "discard", "pause", "resume", "reveal")
@@ -139,7 +139,7 @@ def test_who_is_no_actor_looks_on(shop: Shop, browse: Browse, tmp_path: Path) ->
 
 def test_who_has_logged_out_meanwhile_changes_nothing(shop: Shop, tmp_path: Path) -> None:
     ids = shop.failed()
-    (tmp_path / "users").write_text(f"ann:{hashed('correct horse')}\n")
+    (tmp_path / "users").write_text(line())
     browser = shop.browser(dashboard_users_file=tmp_path / "users", dashboard_actors="ann")
     assert post(browser, "/login", name="ann", password="correct horse").headers["location"] == "/"
     path, fields = form(browser.get("/act/retry?state=failed"))

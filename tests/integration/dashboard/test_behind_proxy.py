@@ -15,12 +15,11 @@ import html5lib
 import httpx
 import pytest
 
-from relay.dashboard.people import hashed
 from tests.fixtures.dashboard import Seeded
+from tests.fixtures.people import PASSWORD, line
 from tests.fixtures.processes import StartRelay
 
 PREFIX = "/ops/relay"
-PASSWORD = "correct horse"
 HOP_BY_HOP = ("connection", "keep-alive", "transfer-encoding", "date", "server")
 
 
@@ -67,7 +66,7 @@ def rewriting_proxy(backend: int) -> Iterator[str]:
 def outside(seeded: Seeded, start_relay: StartRelay, tmp_path: Path) -> Iterator[str]:
     """The proxy's URL, before a dashboard with people."""
     file = tmp_path / "users"
-    file.write_text(f"ann:{hashed(PASSWORD)}\n")
+    file.write_text(line())
     file.chmod(0o600)
     served = start_relay(
         *("dashboard", "--port", "0", "--root-path", PREFIX),

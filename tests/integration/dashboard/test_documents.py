@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from relay.dashboard.people import hashed
 from tests.fixtures.dashboard import MARKUP, PHONE, Browse, Browser, Seeded
+from tests.fixtures.people import line
 
 LISTS = ("messages", "calls", "failures", "duplicates", "keys", "pauses", "ledger")
 
@@ -70,7 +70,7 @@ def test_an_exact_look_up_leads_to_the_document(browser: Browser, seeded: Seeded
 
 def test_strangers_get_a_refusal_and_nothing_else(browse: Browse, seeded: Seeded, tmp_path: Path) -> None:
     file = tmp_path / "users"
-    file.write_text(f"ann:{hashed('correct horse')}\n")
+    file.write_text(line())
     for stranger, status in ((browse(seeded.url, peer="10.0.0.7"), 403), (browse(dashboard_users_file=file), 401)):
         for path in ("/", "/messages", f"/messages/{seeded.ids[7]}"):
             answer = stranger.get(f"/api{path}")

@@ -25,12 +25,12 @@ from relay import reports
 from relay.assembly.dashboard import THREADS
 from relay.dashboard.languages import TEXTS
 from relay.dashboard.pages.overview import KEPT_SECONDS
-from relay.dashboard.people import hashed
 from relay.dashboard.refreshing import FIRST_SECONDS, HEADER, LIST, SHARE, Answers
 from relay.embedded import EmbeddedPostgres
 from tests.fixtures.acting import HEADER as OF_A_PROXY
 from tests.fixtures.acting import Shop, apply
 from tests.fixtures.dashboard import Browse, Browser, Seeded, seed
+from tests.fixtures.people import line
 from tests.fixtures.statements import counting
 
 SCRIPT = Path(relay.__file__).parent / "dashboard" / "static" / "dashboard.js"
@@ -275,7 +275,7 @@ def plain(value: Any) -> bool:
 
 def test_a_session_that_ended_is_told_by_a_status(browse: Browse, seeded: Seeded, tmp_path: Path) -> None:
     """The script follows no redirect: another site's page, or a log-in, is not put into this one."""
-    (tmp_path / "users").write_text(f"ann:{hashed('correct horse')}\n")
+    (tmp_path / "users").write_text(line())
     ended = browse(seeded.url, dashboard_users_file=tmp_path / "users").get("/", **LIVE)
     assert (ended.status_code, ended.headers["location"]) == (303, "/login?next=%2F")
     stranger = browse(seeded.url, peer="10.0.0.7").get("/", **LIVE)
