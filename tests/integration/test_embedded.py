@@ -71,12 +71,21 @@ def alive(pid: int) -> bool:
     return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
-def test_it_is_a_utf8_server_without_tcp(folder: Path) -> None:
-    with EmbeddedPostgres(folder, fast=True) as server:
-        assert ask(server, "show server_encoding") == [("UTF8",)]
-        assert ask(server, "show listen_addresses") == [("",)]
-        assert ask(server, "show max_connections") == [("200",)]
-        assert ask(server, "select current_user") == [("postgres",)]
+@pytest.fixture(scope="module")
+def first() -> Iterator[EmbeddedPostgres]:
+    """A server on its first start, for tests that only look at it: most of what a first start takes is initdb."""
+    parent = Path(tempfile.mkdtemp(prefix="relay-test-"))
+    parent.chmod(0o755)
+    with EmbeddedPostgres(parent / "postgres", fast=True) as server:
+        yield server
+    shutil.rmtree(parent)
+
+
+def test_it_is_a_utf8_server_without_tcp(first: EmbeddedPostgres) -> None:
+    assert ask(first, "show server_encoding") == [("UTF8",)]
+    assert ask(first, "show listen_addresses") == [("",)]
+    assert ask(first, "show max_connections") == [("200",)]
+    assert ask(first, "select current_user") == [("postgres",)]
 
 
 def test_fsync_is_off_only_when_asked_for(begun: Path) -> None:
@@ -86,16 +95,15 @@ def test_fsync_is_off_only_when_asked_for(begun: Path) -> None:
         assert ask(server, "show fsync") == [("on",)]
 
 
-def test_nobody_else_may_enter_the_data_and_the_socket(folder: Path) -> None:
-    with EmbeddedPostgres(folder, fast=True) as server:
-        modes = {name: (server.home / name).stat().st_mode & 0o077 for name in ("data", "socket", "password")}
-        assert modes == {"data": 0, "socket": 0, "password": 0}
-        assert server.log.stat().st_mode & 0o077 == 0
+def test_nobody_else_may_enter_the_data_and_the_socket(first: EmbeddedPostgres) -> None:
+    modes = {name: (first.home / name).stat().st_mode & 0o077 for name in ("data", "socket", "password")}
+    assert modes == {"data": 0, "socket": 0, "password": 0}
+    assert first.log.stat().st_mode & 0o077 == 0
 
 
-def test_a_later_run_finds_the_data_of_an_earlier_one(folder: Path) -> None:
+def test_a_later_run_finds_the_data_of_an_earlier_one(begun: Path) -> None:
     for count in range(3):
-        with EmbeddedPostgres(folder, fast=True) as server:
+        with EmbeddedPostgres(begun, fast=True) as server:
             ask(server, "create table if not exists run ()")
             ask(server, "insert into run default values")
             assert ask(server, "select count(*) from run") == [(count + 1,)]
@@ -211,11 +219,10 @@ def test_data_that_no_server_can_read_are_one_clear_error(begun: Path) -> None:
     assert str(server.log) in caught.value.hint  # type: ignore[attr-defined]
 
 
-def test_psql_is_there(begun: Path) -> None:
-    with EmbeddedPostgres(begun, fast=True) as server:
-        url = server.url().replace("+psycopg", "")
-        answer = subprocess.run([server.psql, "-X", "-t", url, "-c", "select 42"], capture_output=True, text=True)
-        assert answer.stdout.strip() == "42", answer.stderr
+def test_psql_is_there(first: EmbeddedPostgres) -> None:
+    url = first.url().replace("+psycopg", "")
+    answer = subprocess.run([first.psql, "-X", "-t", url, "-c", "select 42"], capture_output=True, text=True)
+    assert answer.stdout.strip() == "42", answer.stderr
 
 
 def test_without_a_wheel_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,8 +256,7 @@ def test_root_in_a_private_directory_moves_out_and_says_so(folder: Path) -> None
 
 
 @as_root
-def test_root_where_everyone_may_pass_stays_there(folder: Path) -> None:
-    with EmbeddedPostgres(folder, fast=True) as server:
-        assert server.note == ""
-        assert server.home == folder
-        assert (folder / "data").stat().st_uid != 0
+def test_root_where_everyone_may_pass_stays_there(first: EmbeddedPostgres) -> None:
+    assert first.note == ""
+    assert first.home == first.folder
+    assert (first.folder / "data").stat().st_uid != 0
