@@ -5,7 +5,7 @@ Everything here is found through the partial indexes: none of it grows with the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -91,20 +91,24 @@ select c.id, c.worker, c.created_by from {schema}.call c where c.settled_at is n
 def backlog(connection: Connection, settings: Settings) -> Iterator[Finding]:
     """How many messages are due and for how long the oldest; a warning from ``OLD_SECONDS`` on.
 
-    What belongs to a paused account is no worker's business: of that the check ``pauses`` warns.
+    What waits for a pause, or may, is no worker's business: of that the check ``pauses`` warns.
     """
     found = reports.status(connection)
     if found.oldest_due_seconds is None:
         yield ok("no message is due")
         return
     said, oldest = f"{found.due} due, the oldest for {found.oldest_due_seconds:.0f} s", found.oldest_free_seconds
-    if oldest is None:
+    if oldest is None and not found.due_perhaps_paused:
         yield ok(f"{said}; all of accounts that are paused")
         return
-    if found.due_paused:
-        said = (
-            f"{found.due} due, {found.due_paused} of them of paused accounts; the oldest other one for {oldest:.0f} s"
-        )
+    paused = [f"{found.due_paused} of them of paused accounts"] if found.due_paused else []
+    if found.due_perhaps_paused:
+        paused.append(f"{found.due_perhaps_paused} of them may wait for the pause of an app key")
+    if oldest is None:
+        yield ok(f"{said}; {', '.join(paused)}")
+        return
+    if paused:
+        said = f"{found.due} due, {', '.join(paused)}; the oldest other one for {oldest:.0f} s"
     if oldest > OLD_SECONDS:
         yield warn(said, "Start a worker (relay run), or see relay status for what is in the way.")
     else:
@@ -151,18 +155,28 @@ def blocked_keys(connection: Connection, settings: Settings) -> Iterator[Finding
 
 
 def pauses(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    """The pauses in force, the first few by name, with their reasons masked."""
+    """The pauses in force, the first few by name, with their reasons masked; those of app keys by themselves.
+
+    An app key holds up all accounts that have it. Which ones do, workers alone know: see ``relay.reports.app_keys``.
+    """
     found = connection.execute(statement(_PAUSES, settings.schema_name)).all()
     if not found:
         yield ok("none")
-        return
+    if apps := [row for row in found if row.scope.startswith("app:")]:
+        perhaps = reports.waiting(connection, most=None).due_perhaps_paused
+        yield _paused(apps, f"; every account that has such an app key waits: {perhaps} due messages may")
+    if accounts := [row for row in found if not row.scope.startswith("app:")]:
+        yield _paused(accounts)
+
+
+def _paused(found: Sequence[Row[Any]], what_waits: str = "") -> Finding:
     named = [
-        f"{scope} until {until.isoformat(' ', 'seconds') if until else 'resumed'}: {masked(reason)}"
-        for scope, until, reason, _ in found[:NAMED_PAUSES]
+        f"{row.scope} until {row.until.isoformat(' ', 'seconds') if row.until else 'resumed'}: {masked(row.reason)}"
+        for row in found[:NAMED_PAUSES]
     ]
     more = [f"{len(found) - NAMED_PAUSES} more"] if len(found) > NAMED_PAUSES else []
-    kinds = sorted({for_a_credential for *_, for_a_credential in found})
-    yield warn("; ".join(named + more), f"Mend the reason; {_WHAT_ENDS_THEM[tuple(kinds)]}")
+    kinds = sorted({bool(row.for_a_credential) for row in found})
+    return warn("; ".join(named + more) + what_waits, f"Mend the reason; {_WHAT_ENDS_THEM[tuple(kinds)]}")
 
 
 def pace(connection: Connection, settings: Settings) -> Iterator[Finding]:
@@ -234,8 +248,8 @@ def open_calls(connection: Connection, settings: Settings) -> Iterator[Finding]:
             "and every claim reads them all"
         )
         hint = (
-            "Ask who has that login, and end them as the owner: update call set lease_until = now() "
-            "where settled_at is null and created_by = 'that login'"
+            "Ask who has that login, and let it make no more: alter role ... nologin, pg_terminate_backend. Then, as "
+            "the owner: update call set lease_until = now() where settled_at is null and created_by = 'that login'"
         )
         yield fail(said, hint)
     if found.lapsed and found.since is not None:

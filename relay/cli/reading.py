@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from relay.settings import Settings
 
 THE_CONDITION_HOLDS = 3
-_MOST_PAUSES = 30
+_MOST_PAUSES, _MOST_APPS = 30, 3
 _LARGEST_ID = 2**63 - 1
 
 
@@ -146,7 +146,7 @@ def _print_status(found: Status, hour: Throughput, day: Throughput) -> None:
     print_facts(
         {
             "pending": found.pending,
-            "  due": f"{found.due}" + (f", of which {found.due_paused} paused" if found.due_paused else ""),
+            "  due": _due(found),
             "  waiting": found.waiting,
             "  held": found.held,
             "oldest due": None if oldest is None else timedelta(seconds=oldest),
@@ -171,6 +171,17 @@ def _print_status(found: Status, hour: Throughput, day: Throughput) -> None:
         print_table(heads, (asdict(row).values() for row in rows))
         if rows is shown_pauses and (more := len(found.pauses) - len(rows)):
             say(as_called(f"and {more} more pauses: see relay status --json, or relay.audit_pause where in_force"))
+
+
+def _due(found: Status) -> str:
+    """All of them, and how many of those wait, or may wait, for a pause."""
+    paused, perhaps = found.due_paused, found.due_perhaps_paused
+    said = [f"{paused} of accounts that are paused"] if paused else []
+    if perhaps:
+        apps = [pause.scope for pause in found.pauses if pause.of_an_app]
+        more = f" and {len(apps) - _MOST_APPS} more" if len(apps) > _MOST_APPS else ""
+        said.append(f"{perhaps} that may wait for the pause of {', '.join(apps[:_MOST_APPS])}{more}")
+    return f"{found.due}" + (f", of which {', and '.join(said)}" if said else "")
 
 
 def _failed(found: Status) -> str:
@@ -225,6 +236,7 @@ def _print_texts(texts: Mapping[str, str]) -> None:
 
 def _print_message(facts: dict[str, Any]) -> None:
     calls, history, newest_only = facts.pop("calls"), facts.pop("history"), facts.pop("newest_only")
+    perhaps = facts.pop("perhaps_paused_by")
     pause, held, since = facts.pop("pause"), facts.pop("held"), facts.pop("held_since")
     if held:
         way = as_called("relay retry or relay discard")
@@ -233,6 +245,10 @@ def _print_message(facts: dict[str, Any]) -> None:
         until = shown(pause["until"]) if pause["until"] else "resumed"
         said = f"{pause['scope']} until {until}: {pause['reason']}"
         facts = {name: facts.pop(name) for name in ("id", "status")} | {"paused": said} | facts
+    if perhaps:
+        named = "; ".join(f"{one['scope']}: {one['reason']}" for one in perhaps)
+        said = f"if its account has the app key of {named}"
+        facts = {name: facts.pop(name) for name in ("id", "status")} | {"perhaps paused": said} | facts
     print_facts({name.replace("_", " "): value for name, value in facts.items()})
     for title, rows in (("attempts", history), ("calls", calls)):
         if rows:

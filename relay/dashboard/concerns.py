@@ -94,14 +94,14 @@ def _stuck(known: Situation) -> Iterator[Concern]:
         yield Concern(
             "open_calls", STUCK, {"calls": calls.lapsed}, calls.since, "/calls", {"state": "open"}, "relay run"
         )
-    seconds = status.oldest_free_seconds  # what is paused waits for a person, not for a worker
+    seconds = status.oldest_free_seconds  # what is paused, or may be, waits for a person, not for a worker
     if seconds is not None and seconds > OLD_SECONDS:
         since, name = known.now - timedelta(seconds=seconds), "backlog" if status.workers else "backlog_no_worker"
         command = "relay check" if status.workers else "relay run"
         yield Concern(
             name,
             STUCK,
-            {"due": _told(status, status.due - status.due_paused)},
+            {"due": _told(status, status.due - status.due_paused - status.due_perhaps_paused)},
             since,
             "/messages",
             {"state": "due"},
@@ -114,9 +114,11 @@ def _stuck(known: Situation) -> Iterator[Concern]:
 
 def _waiting_for_a_person(known: Situation) -> Iterator[Concern]:
     status = known.status
-    for name, for_a_credential in (("pauses_for_credentials", True), ("pauses", False)):
-        if pauses := [pause for pause in status.pauses if pause.for_a_credential == for_a_credential]:
-            yield _paused(name, pauses, _told(status, status.due_paused))
+    for of_apps, due in ((True, status.due_perhaps_paused), (False, status.due_paused)):
+        for ending, for_a_credential in (("_for_credentials", True), ("", False)):
+            kind = (of_apps, for_a_credential)
+            if pauses := [pause for pause in status.pauses if (pause.of_an_app, pause.for_a_credential) == kind]:
+                yield _paused(("app_pauses" if of_apps else "pauses") + ending, pauses, _told(status, due))
     if status.held:
         yield Concern(
             "held", LOOK, {"held": _told(status, status.held)}, None, "/messages", {"state": "held"},

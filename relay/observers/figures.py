@@ -1,7 +1,8 @@
 """Every metric there is: name, kind, labels, unit, meaning, and what to alert on. ``docs/metrics.md`` is made of this.
 
-Labels are from closed lists, but for ``account``: of those only the largest few are named. Never a topic, an id, a key
-or a code of the platform. What is true of the whole database is told by every worker alike: ``max``, not ``sum``.
+Labels are from closed lists, but for ``account``: of those only the largest few are named, and few within an hour.
+Never a topic, an id, a key or a code of the platform. What is true of the whole database is told by every worker alike:
+``max``, not ``sum``.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ BACKLOG = _all(
 OLDEST_DUE = _all(
     "relay_backlog_oldest_due_seconds",
     SECONDS,
-    "For how long the oldest due message could have been sent; 0: none is due.",
+    "For how long the oldest due message has been due, be it paused or not; 0: none is due.",
     alert="`max(relay_backlog_oldest_due_seconds) > 300`, for 5 minutes: the one to be woken by",
 )
 EXACT = _all(

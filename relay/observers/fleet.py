@@ -2,11 +2,13 @@
 
 Where there is nothing to show (PostgreSQL is away, or has not answered for a while) the gauges are absent: a number
 that stands still would be believed. Accounts are named by whoever may insert, so only the largest few are, cleaned and
-cut; the others are ``other``.
+cut, and within an hour no more than some; the others are ``other``. Every name is series that Prometheus keeps for as
+long as it keeps anything, so few at a time would not be enough: they may be others at each scrape.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
@@ -21,14 +23,45 @@ from relay.showing import escaped
 OTHER = "other"
 _LONGEST_NAME = 64  # characters
 _STATES = ("due", "waiting", "held")
+NAMES, NAMED_SECONDS = 5, 3600.0  # within this time how many times as many names as at a time
+
+
+class Names:
+    """The names that were shown of late, ``most`` within NAMED_SECONDS: one that is among them may be shown again."""
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._clock = clock
+        self._shown: dict[str, float] = {}  # name → when it was shown last, the longest ago first
+
+    def may_show(self, name: str) -> bool:
+        """Whether there is room for it; then it is one of them."""
+        now = self._clock()
+        while self._shown and next(iter(self._shown.values())) <= now - NAMED_SECONDS:
+            del self._shown[next(iter(self._shown))]
+        if name not in self._shown and len(self._shown) >= self._most:
+            return False
+        self._shown.pop(name, None)
+        self._shown[name] = now
+        return True
 
 
 class FleetGauges(Collector):
-    """``shown`` gives what was read last; at most ``accounts`` accounts have values of their own."""
+    """``shown`` gives what was read last; at most ``accounts`` accounts have values of their own, NAMES times as many
+    within NAMED_SECONDS.
+    """
 
-    def __init__(self, shown: Callable[[], Gauged], *, accounts: int, archiving: bool) -> None:
+    def __init__(
+        self,
+        shown: Callable[[], Gauged],
+        *,
+        accounts: int,
+        archiving: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._shown = shown
         self._accounts = accounts
+        self._names = Names(NAMES * accounts, clock)
         self._archiving = archiving
 
     def describe(self) -> Iterator[Metric]:
@@ -46,7 +79,7 @@ class FleetGauges(Collector):
 
     def _families(self, backlog: Backlog) -> Iterator[Metric]:
         messages = _family(figures.BACKLOG)
-        for name, counts in largest(backlog.accounts, self._accounts).items():
+        for name, counts in largest(backlog.accounts, self._accounts, self._names).items():
             for state in _STATES:
                 messages.add_metric([state, name], counts[state])
         yield messages
@@ -66,12 +99,17 @@ class FleetGauges(Collector):
             yield _value(figures.ARCHIVE_LAG, backlog.archive_lag_seconds)
 
 
-def largest(accounts: Iterable[AccountBacklog], most: int) -> dict[str, Counter[str]]:
-    """Those with most messages, by a name that can be shown, and ``other``: how many of them are in which state."""
+def largest(accounts: Iterable[AccountBacklog], most: int, names: Names) -> dict[str, Counter[str]]:
+    """Those with most messages, by a name that can be shown, and ``other``: how many of them are in which state.
+
+    A name that was not shown of late needs room among ``names``: where there is none, its messages are of ``other``.
+    """
     ordered = sorted(accounts, key=lambda one: (one.account is None, -(one.due + one.waiting + one.held), one.account))
     found: dict[str, Counter[str]] = {OTHER: Counter()}
     for place, one in enumerate(ordered):
         name = OTHER if one.account is None or place >= most else _shown(one.account)
+        if name != OTHER and not names.may_show(name):
+            name = OTHER
         found.setdefault(name, Counter()).update(due=one.due, waiting=one.waiting, held=one.held)
     return found
 

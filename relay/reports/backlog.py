@@ -20,10 +20,11 @@ from relay.windows import read_call as call
 from relay.windows import read_pause as pause
 
 _NEWEST_CALLS, _BARREN_CALLS = 100, 5
+_MOST_APPS = 3
 _RECENT = timedelta(minutes=15)
 _OF_THE_BACKLOG = (
-    "pending", "due", "waiting", "held", "oldest_due_seconds", "due_paused", "oldest_free_seconds", "far",
-    "farthest_due",
+    "pending", "due", "waiting", "held", "oldest_due_seconds", "due_paused", "due_perhaps_paused",
+    "oldest_free_seconds", "far", "farthest_due",
 )  # fmt: skip
 
 
@@ -42,6 +43,11 @@ class PauseListed:
     def for_a_credential(self) -> bool:
         """Whether a worker ordered it for one that was refused or is missing: a new one ends it, and no other pause."""
         return self.until is None and self.error_code is not None
+
+    @property
+    def of_an_app(self) -> bool:
+        """Whether it is that of an app key: every account that has it waits."""
+        return self.scope.startswith("app:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +78,9 @@ class Status:
     ``oldest_due_seconds`` counts from the time the message was allowed to go; None when none is due. ``far``: of those
     that wait, how many will for more than a year, and ``farthest_due`` until when: milliseconds were taken for seconds.
     ``paused`` and ``busy_workers``: how many pauses are in force and workers busy, where not all of them are listed.
-    ``due_paused``: of those that are due, how many belong to an account that is paused by its name, and
-    ``oldest_free_seconds`` for how long the oldest of the others is due. Whose app key is paused is not known here.
+    ``due_paused``: of those that are due, how many belong to an account that is paused by its name.
+    ``due_perhaps_paused``: how many others may wait for the pause of an app key: while one is paused, those of accounts
+    for which no call was made since. ``oldest_free_seconds``: for how long the oldest of all others is due.
     ``failed``: the codes with the most messages; of the rest, how many they are. Where ``exact`` is False more wait
     than were counted, and the numbers are at least that; ``failed_exact`` likewise.
     """
@@ -93,6 +100,7 @@ class Status:
     trouble: Trouble | None = None  # of the platform, or of the way to it
     lingering: tuple[Lingering, ...] = ()  # who may have locked messages, while some have been due for long
     due_paused: int = 0
+    due_perhaps_paused: int = 0
     paused: int = 0
     busy_workers: int = 0
     oldest_free_seconds: float | None = None
@@ -167,6 +175,12 @@ def pause_of(connection: Connection, account: str) -> PauseListed | None:
     return next(iter(all_of(connection, PauseListed, lines)), None)
 
 
+def app_pauses(connection: Connection) -> tuple[PauseListed, ...]:
+    """Some of the app keys that are paused, those that were first."""
+    lines = columns_of(PauseListed, pause).where(_of_an_app(), _in_force())
+    return all_of(connection, PauseListed, lines.order_by(pause.c.since, pause.c.scope).limit(_MOST_APPS))
+
+
 def far_told(found: Status) -> str | None:
     """What is due so late that it may be a mistake, in words."""
     if found.farthest_due is None:
@@ -176,21 +190,30 @@ def far_told(found: Status) -> str | None:
 
 
 def foremost(pauses: Sequence[PauseListed], most: int) -> Sequence[PauseListed]:
-    """What fits on a page: accounts without credentials may be a hundred thousand, so they come last."""
+    """What fits on a page: accounts without credentials may be a hundred thousand, so they come last; an app key holds
+    up many accounts, so it comes first.
+    """
     if len(pauses) <= most:
         return pauses
-    return sorted(pauses, key=lambda pause: (pause.error_code == NO_CREDENTIALS, pause.scope))[:most]
+    return sorted(pauses, key=lambda pause: (pause.error_code == NO_CREDENTIALS, not pause.of_an_app, pause.scope))[
+        :most
+    ]
 
 
 def _in_force() -> ColumnElement[bool]:
     return or_(pause.c.until.is_(None), pause.c.until > func.now())
 
 
+def _of_an_app() -> ColumnElement[bool]:
+    return pause.c.scope.startswith("app:")
+
+
 def _listed(most: int | None) -> Select[Any]:
     listed = columns_of(PauseListed, pause).where(_in_force())
     if most is None:
-        return listed.order_by(pause.c.scope)
-    return listed.order_by(pause.c.error_code.is_not_distinct_from(NO_CREDENTIALS), pause.c.scope).limit(most)
+        return listed.order_by(~_of_an_app(), pause.c.scope)
+    last = pause.c.error_code.is_not_distinct_from(NO_CREDENTIALS)
+    return listed.order_by(last, ~_of_an_app(), pause.c.scope).limit(most)
 
 
 def _workers() -> Select[Any]:

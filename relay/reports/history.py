@@ -10,7 +10,8 @@ from sqlalchemy import BigInteger, Connection, Select, any_, func, literal, sele
 from sqlalchemy.sql import FromClause
 
 from relay.operators.actions import Texts
-from relay.reports.backlog import PauseListed, pause_of
+from relay.reports.app_keys import app_keys
+from relay.reports.backlog import PauseListed, app_pauses, pause_of
 from relay.reports.columns import OPEN, all_of, columns_of
 from relay.sql import run
 from relay.traces import trace_id_of
@@ -61,8 +62,9 @@ class Call:
 class MessageReport:
     """``content_sha256`` is the one of ``audit_message``; ``calls`` and ``history`` are in the order they happened.
 
-    ``held``: for a person to decide. ``pause``: of its account, where it is pending and that one is paused by its name;
-    whose app key is paused is known to the workers alone.
+    ``held``: for a person to decide. ``pause``: of its account, where it is pending and that one is paused by its name.
+    ``perhaps_paused_by``: otherwise, of app keys, some of them, one of which may be that of its account: which ones
+    have it is known to the workers alone.
     ``newest_only``: of them the newest NEWEST_CALLS are here, and there are more.
     """
 
@@ -92,6 +94,7 @@ class MessageReport:
     calls: tuple[Call, ...]
     held: bool = False
     pause: PauseListed | None = None
+    perhaps_paused_by: tuple[PauseListed, ...] = ()
     newest_only: bool = False
 
     @property
@@ -157,12 +160,17 @@ def _report(connection: Connection, message_id: int, place: _Place) -> MessageRe
     tried = columns_of(Attempt, place.attempts).where(attempts.message_id == message_id)
     history = all_of(connection, Attempt, tried.order_by(attempts.call_id.desc()).limit(NEWEST_CALLS + 1))
     calls = all_of(connection, Call, _calls_of(message_id, place).limit(NEWEST_CALLS + 1))
+    waits = facts["status"] == "pending"
+    pause = pause_of(connection, facts["account"]) if waits else None
+    asked_for_apps = waits and pause is None and not facts["held"]
+    perhaps = asked_for_apps and app_keys(connection).may_hold_up(facts["account"])
     return MessageReport(
         **facts,
         history=history[:NEWEST_CALLS][::-1],
         calls=calls[:NEWEST_CALLS][::-1],
         newest_only=max(len(history), len(calls)) > NEWEST_CALLS,
-        pause=pause_of(connection, facts["account"]) if facts["status"] == "pending" else None,
+        pause=pause,
+        perhaps_paused_by=app_pauses(connection) if perhaps else (),
     )
 
 

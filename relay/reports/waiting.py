@@ -3,17 +3,21 @@
 Both halves of what is pending are read along their index. For a person who waits (``relay status``) that is all of it;
 for a page that many look at it is the first MOST_COUNTED messages of each half, and the numbers of more than that are
 lower bounds, and say so. Nothing that is finished is read.
+
+What is due may wait for a pause: of its account, which the tables tell, or of an app key, which they may not
+(``app_keys.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
+from relay.reports.app_keys import app_keys
 from relay.sql import run
 
 MOST_COUNTED = 25_000  # of each half: some 25 ms each
@@ -31,6 +35,7 @@ _KEYED = """
         where status = 'pending' and ordering_key is not null <order> <limit>
 """
 _BY_KEY = "order by account, ordering_key, id"
+_BY_NAME, _PERHAPS = 1, 2  # what ``paused`` says of what is due
 _FIRST = "row_number() over (partition by account, ordering_key order by id) = 1"
 _COUNTS = """
 select due, held, paused, age, blocked, count(*) as messages, min(since) as since,
@@ -40,8 +45,9 @@ select due, held, paused, age, blocked, count(*) as messages, min(since) as sinc
     min(created_at) as inserted
 from (
     select due, held, since, available_at, created_at,
-        due and account in (select substr(scope, 9) from {schema}.read_pause
-            where starts_with(scope, 'account:') and (until is null or until > now())) as paused,
+        case when not due then 0 when account in (select substr(scope, 9) from {schema}.read_pause
+            where starts_with(scope, 'account:') and (until is null or until > now())) then 1
+            when cast(:app_paused as boolean) and account <> all (cast(:served as text[])) then 2 else 0 end as paused,
         case when not due then null when since > (select now() - interval '10 s') then 0
             when since > (select now() - interval '1 min') then 1
             when since > (select now() - interval '5 min') then 2
@@ -85,6 +91,7 @@ class Pending:
     held: int
     oldest_due_seconds: float | None
     due_paused: int
+    due_perhaps_paused: int
     oldest_free_seconds: float | None
     far: int
     farthest_due: datetime | None
@@ -98,10 +105,12 @@ def waiting(connection: Connection, *, most: int | None = MOST_COUNTED, old_seco
 
     ``old_seconds``: see ``BlockedKeys``; None: how many keys are blocked is not asked, and stays 0.
     """
-    processes = run(connection, _PROCESSES).scalar_one()
+    processes, apps = run(connection, _PROCESSES).scalar_one(), app_keys(connection)
+    pauses = {"app_paused": apps.paused, "served": sorted(apps.served)}
     some = most is not None
     run(connection, _PLANNING, switch="off", part="off" if some else "on", processes="0" if some else processes)
-    plain, keyed = _half(connection, _PLAIN, most), _half(connection, _KEYED, most, old_seconds)
+    plain = _half(connection, _PLAIN, most, pauses)
+    keyed = _half(connection, _KEYED, most, pauses, old_seconds)
     run(connection, _PLANNING, switch="on", part="on", processes=processes)
     rows = [*plain, *keyed]
     tried = [row for row in keyed if row.blocked in ("tried", "long")]
@@ -111,7 +120,8 @@ def waiting(connection: Connection, *, most: int | None = MOST_COUNTED, old_seco
         waiting=_sum(rows, lambda row: not row.due and not row.held),
         held=_sum(rows, lambda row: row.held),
         oldest_due_seconds=_oldest(row for row in rows if row.due),
-        due_paused=_sum(rows, lambda row: row.paused),
+        due_paused=_sum(rows, lambda row: row.paused == _BY_NAME),
+        due_perhaps_paused=_sum(rows, lambda row: row.paused == _PERHAPS),
         oldest_free_seconds=_oldest(row for row in rows if row.due and not row.paused),
         far=sum(row.far for row in rows),
         farthest_due=max((row.farthest for row in rows if row.far), default=None),
@@ -125,13 +135,15 @@ def waiting(connection: Connection, *, most: int | None = MOST_COUNTED, old_seco
     )
 
 
-def _half(connection: Connection, half: str, most: int | None, old_seconds: float | None = None) -> list[Any]:
+def _half(
+    connection: Connection, half: str, most: int | None, pauses: Mapping[str, Any], old_seconds: float | None = None
+) -> list[Any]:
     """The numbers of one half; ``old_seconds``: also of which keys the first message waits."""
     first, order, limit = ("false", "", "") if old_seconds is None else (_FIRST, _BY_KEY, "")
     if most is not None:
         order, limit = order or "order by account", "limit cast(:most as bigint)"
     sql = _COUNTS.replace("<half>", half.replace("<message>", _MESSAGE.replace("<first>", first)))
-    given = {"old_seconds": old_seconds or 0} | ({} if most is None else {"most": most})
+    given = {"old_seconds": old_seconds or 0, **pauses} | ({} if most is None else {"most": most})
     return list(run(connection, sql.replace("<order>", order).replace("<limit>", limit), **given))
 
 

@@ -219,7 +219,8 @@ select cast(extract(epoch from min(available_at) - now()) as double precision) a
         from {schema}.outbox where status = 'pending' and ordering_key is not null
         order by account, ordering_key, id) as head
 ) as pending
-where available_at > now() and available_at < 'infinity' and not exists (
+where available_at > now() and available_at < 'infinity' and account <> all (cast(:skip_accounts as text[]))
+  and not exists (
     select from {schema}.pause where scope = 'account:' || account and (until is null or until > now()))
 """
 
@@ -245,10 +246,13 @@ class Counting:
         with self._transaction() as connection:
             return _backlog(connection, self._bounds, claimed, self._memory.floors.open_from)
 
-    def soonest_seconds(self) -> float | None:
-        """In how long the next retry, or message for a later time, is due; None: there is none. Not bounded."""
+    def soonest_seconds(self, skip_accounts: Sequence[str] = ()) -> float | None:
+        """In how long the next retry, or message for a later time, is due; None: there is none. Not bounded.
+
+        ``skip_accounts``: those that are left alone for their app key.
+        """
         with self._transaction() as connection:
-            (row,) = fetch(connection, SOONEST, {})
+            (row,) = fetch(connection, SOONEST, {"skip_accounts": list(skip_accounts)})
             return None if row.seconds is None else float(row.seconds)
 
     def finished_seconds(self, *, failed_holds: bool = False) -> float | None:

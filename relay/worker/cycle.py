@@ -102,7 +102,7 @@ class Worker:
             rng=rng,
         )
         self._isolation = Isolation(store, self._threads, events=events, report=self._report)
-        self._waiting = Waiting(store, self._threads, events)
+        self._waiting = Waiting(store, self._threads, events, skipped=self._pauses.accounts_to_skip)
         self._stranger = self._claims_fail = ""
         self._stopping = Stopping(self._flights, events, grace_seconds=options.grace_seconds)
         self.readiness = Readiness(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from relay.events import Events, Warned
@@ -14,13 +14,26 @@ TELL_SECONDS = 3.0  # a retry that comes sooner needs no word
 _NAMED = 3
 
 
-class Waiting:
-    """Tells of each wait once; what is claimed ends it."""
+async def _nobody() -> Sequence[str]:
+    return ()
 
-    def __init__(self, store: Store, threads: Threads, events: Events, *, tell_seconds: float = TELL_SECONDS) -> None:
+
+class Waiting:
+    """Tells of each wait once; what is claimed ends it. ``skipped``: accounts that are left alone for their app key."""
+
+    def __init__(
+        self,
+        store: Store,
+        threads: Threads,
+        events: Events,
+        *,
+        skipped: Callable[[], Awaitable[Sequence[str]]] = _nobody,
+        tell_seconds: float = TELL_SECONDS,
+    ) -> None:
         self._store = store
         self._threads = threads
         self._events = events
+        self._skipped = skipped
         self._tell_seconds = tell_seconds
         self._since_monotonic: float | None = None
         self._told = False
@@ -42,7 +55,8 @@ class Waiting:
         pending = await self._threads.run(self._store.pending)
         if pending:
             pauses = await self._threads.run(self._store.pauses)
-            soonest = await self._threads.run(self._store.counting.soonest_seconds)
+            skipped = await self._skipped()
+            soonest = await self._threads.run(lambda: self._store.counting.soonest_seconds(skipped))
             self._events.emit(Warned(_told(pending, soonest, pauses)))
 
 

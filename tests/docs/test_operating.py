@@ -79,6 +79,11 @@ def app_pause(db: Connection) -> None:
     paused(db, "app:12345678", "25")
 
 
+def due_and_an_app_pause(db: Connection) -> None:
+    insert(db, 17)
+    app_pause(db)
+
+
 def two_failed(db: Connection) -> None:
     insert(db, 17, **FAILED)
     insert(db, 18, **FAILED)
@@ -149,6 +154,7 @@ CLOSED = ("failed", "relay.discarded")
 TROUBLES: dict[str, tuple[Callable[[Connection], None], Callable[[Connection], bool]]] = {
     "The backlog grows": (backlog, lambda db: len(left(db)) == 13),
     "Nothing of one account moves": (one_pause, lambda db: pauses(db) == ["account:shop-7"]),
+    "An app key is paused": (due_and_an_app_pause, lambda db: pauses(db) == []),
     "The secret is wrong": (app_pause, lambda db: pauses(db) == ["app:12345678"]),
     "One message failed": (two_failed, lambda db: state(db, 17) == RETRIED and state(db, 18)[:2] == CLOSED),
     "The platform was down": (

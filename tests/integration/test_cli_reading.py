@@ -115,7 +115,7 @@ def test_status_shows_calls_in_flight_failures_and_pauses(engine: Engine) -> Non
     assert [(worker.worker, worker.calls, worker.messages) for worker in found.workers] == [("w1", 1, 3), ("w2", 2, 2)]
     assert found.workers[1].lease_until < found.workers[0].lease_until
     assert found.failed == (reports.FailedCode("isv.b", 2), reports.FailedCode("isv.a", 1))
-    assert [pause.scope for pause in found.pauses] == ["account:a", "app:2"]
+    assert [pause.scope for pause in found.pauses] == ["app:2", "account:a"]
 
 
 @pytest.mark.usefixtures("independent")

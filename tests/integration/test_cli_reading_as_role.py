@@ -190,7 +190,8 @@ def test_rights_of_the_version_before_are_told_with_the_way_to_these(
     rows.run(f"revoke select on {', '.join(f'relay.{name}' for name in WINDOWS)} from {roles.names.operator}")
     for verb in verbs:
         first, hint = run(*verb, part="operator", code=1).stderr.splitlines()
-        assert first in [f"error: permission denied for view {name}" for name in ("read_outbox", "read_pause")]
+        views = ("read_outbox", "read_pause", "read_call")
+        assert first in [f"error: permission denied for view {name}" for name in views]
         assert hint.endswith("After each relay migrate, run relay roles --sql again.")
     roles.run_script()
     for verb in verbs:

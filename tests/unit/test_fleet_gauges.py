@@ -15,6 +15,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain
 
 from relay.gauges import AccountBacklog, Backlog, Gauged
+from relay.observers.fleet import NAMED_SECONDS, FleetGauges
 from relay.observers.metrics import Metrics
 from relay.worker import Options
 from relay.worker.gauging import Gauging
@@ -99,6 +100,33 @@ def test_the_largest_accounts_are_named_and_no_name_breaks_the_page() -> None:
 
 def test_no_account_is_named_where_none_is_to_be() -> None:
     assert backlog(shown(Gauged(True, FOUND, 0), accounts=0)) == {"other": 6}
+
+
+def test_names_that_are_others_at_each_scrape_make_no_series_without_end() -> None:
+    """Who was shown has its place for an hour; the messages of the others are counted all the same."""
+    seconds, found = 0.0, [AccountBacklog("shop", 1000)]
+    fleet = FleetGauges(
+        lambda: Gauged(True, Backlog(accounts=tuple(found))), accounts=3, archiving=False, clock=lambda: seconds
+    )
+
+    def named() -> dict[str, float]:
+        (messages,) = [metric for metric in fleet.collect() if metric.name == "relay_backlog_messages"]
+        return {one.labels["account"]: one.value for one in messages.samples if one.labels["state"] == "due"}
+
+    assert named() == {"shop": 1000, "other": 0}
+    seen: list[str] = []
+    for scrape in range(1000):
+        seconds += 5
+        found[1:] = [AccountBacklog(f"made-up-{scrape}-{n}", 10) for n in range(5)]
+        shown_now = named()
+        assert (shown_now.pop("shop"), sum(shown_now.values()), len(shown_now) <= 3) == (1000, 50, True)
+        seen += set(shown_now) - {"other"}
+    assert len(seen) == len(set(seen))
+    hours = 1000 * 5 / NAMED_SECONDS
+    assert 14 <= len(seen) <= 14 * (hours + 1)
+    seconds += NAMED_SECONDS
+    found[:] = [AccountBacklog(f"new-{n}", 10) for n in range(3)]
+    assert set(named()) == {"new-0", "new-1", "new-2", "other"}
 
 
 class Asked:

@@ -115,6 +115,21 @@ TEXTS = {
     "press.pauses_for_credentials": (
         "Due messages of paused accounts: {due}. A new credential ends its pause by itself; else resume it."
     ),
+    "concern.app_pauses": (
+        "App keys that are paused: {pauses} ({named}). Every account that has one waits. The first one because: {why}"
+    ),
+    "press.app_pauses": (
+        "Due messages that may wait for it: {due}. No call was made for their accounts since; which accounts have this "
+        "app key, workers alone know. Mend the reason, then resume it, or wait for its time."
+    ),
+    "concern.app_pauses_for_credentials": (
+        "App keys paused for a credential: {pauses} ({named}). Every account that has one waits. "
+        "The first one because: {why}"
+    ),
+    "press.app_pauses_for_credentials": (
+        "Due messages that may wait for it: {due}. No call was made for their accounts since; which accounts have this "
+        "app key, workers alone know. A new credential ends the pause by itself; else resume it."
+    ),
     "concern.held": "Messages held until a person decides: {held}. They may have arrived already.",
     "press.held": "Ask the platform whether they arrived, then retry or discard each.",
     "concern.blocked_keys": (
@@ -238,6 +253,7 @@ TEXTS = {
     "message.title": "Message {id}",
     "message.held": "Held for a person to decide, since",
     "message.paused": "It waits, for this is paused: {scope}. Because: {reason}.",
+    "message.perhaps_paused": "An app key is paused: {scope}. If its account has it, it waits. Because: {reason}.",
     "message.timeline": "From the insert to its end, with its calls",
     "message.calls": "Its calls, and what each meant for it",
     "message.facts": "The message itself",

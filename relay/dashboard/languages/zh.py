@@ -109,6 +109,18 @@ TEXTS = {
     "press.pauses": "已暂停账户的到期消息：{due}。请排除原因后手动解除暂停，或等待到期自动解除。",
     "concern.pauses_for_credentials": "因凭证而暂停：{pauses}（{named}）。最早一个的原因：{why}",
     "press.pauses_for_credentials": "已暂停账户的到期消息：{due}。更换凭证后暂停自动解除，否则须手动解除。",
+    "concern.app_pauses": "已暂停的应用：{pauses}（{named}），使用该 app key 的账户都在等待。最早一个的原因：{why}",
+    "press.app_pauses": (
+        "可能因此等待的到期消息：{due}。其账户在暂停之后没有发出过调用；哪些账户使用该 app key，只有 worker 知道。"
+        "请排除原因后手动解除暂停，或等待到期自动解除。"
+    ),
+    "concern.app_pauses_for_credentials": (
+        "因凭证而暂停的应用：{pauses}（{named}），使用该 app key 的账户都在等待。最早一个的原因：{why}"
+    ),
+    "press.app_pauses_for_credentials": (
+        "可能因此等待的到期消息：{due}。其账户在暂停之后没有发出过调用；哪些账户使用该 app key，只有 worker 知道。"
+        "更换凭证后暂停自动解除，否则须手动解除。"
+    ),
     "concern.held": "等待人工处理的消息：{held}。它们可能已经送达。",
     "press.held": "请向平台核实是否送达，然后重试或关闭。",
     "concern.blocked_keys": "队首长时间未能送达的顺序键：{keys}（共 {all} 个在等待）。",
@@ -220,6 +232,7 @@ TEXTS = {
     "message.title": "消息 {id}",
     "message.held": "等待人工处理，开始于",
     "message.paused": "该消息在等待，因为 {scope} 已暂停。原因：{reason}。",
+    "message.perhaps_paused": "有应用已暂停：{scope}。如果该消息的账户使用这个 app key，它就在等待。原因：{reason}。",
     "message.timeline": "从写入到结束及其间的调用",
     "message.calls": "各次调用及结果",
     "message.facts": "消息详情",

@@ -39,7 +39,7 @@ def test_every_page_is_a_document_too(browser: Browser, seeded: Seeded) -> None:
     assert came == ["done", "done", "retry", "failed"]
     first = asked(browser, "/")
     assert {one["name"] for one in first["concerns"]} == {
-        "open_calls", "pauses", "pauses_for_credentials", "held", "failed",
+        "open_calls", "app_pauses", "pauses_for_credentials", "held", "failed",
     }  # fmt: skip
     assert first["status"]["held"] == 1
     assert first["ages"][-1]["below"] is None

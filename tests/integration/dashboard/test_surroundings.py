@@ -46,8 +46,9 @@ insert into relay.outbox (topic, content, ordering_key, available_at, created_at
     ('t', '{{}}', null, {OLD}, {OLD}, null), ('t', '{{}}', 'old', now() + interval '1 hour', {OLD}, 'isp.x'),
     ('t', '{{}}', null, '2400-01-01', now(), null);
 insert into relay.pace (app_key, next_at) values ('12345678', now() + interval '1 hour');
-insert into relay.call (account, worker, message_ids, lease_until, settled_at, outcome, error_code)
-    select 'default', 'w', array[n], now(), now(), 'unknown', 'relay.timeout' from generate_series(1, 5) n
+update relay.pause set since = {OLD} where starts_with(scope, 'app:');
+insert into relay.call (account, worker, message_ids, lease_until, sent_at, settled_at, outcome, error_code)
+    select 'default', 'w', array[n], now(), now(), now(), 'unknown', 'relay.timeout' from generate_series(1, 5) n
 """
 CHEAP = {"answers", "open calls", "backlog", "pauses", "held", "blocked keys", "failed", "due times", "pace"}
 AS_CHECKED = {
@@ -55,6 +56,8 @@ AS_CHECKED = {
     "unsound_calls": "open calls",
     "too_many_calls": "open calls",
     "pauses_for_credentials": "pauses",
+    "app_pauses": "pauses",
+    "app_pauses_for_credentials": "pauses",
 }
 
 
@@ -103,15 +106,18 @@ def test_what_is_paused_or_discarded_is_no_backlog_and_no_failure(check: Check, 
             connection.exec_driver_sql(statement)
     assert said(engine) == {"pauses"}
     with Database(engine).snapshot() as connection:
-        by_person, by_worker = sorted(concerns(situation(connection)), key=lambda one: one.name)
+        by_worker, by_person = sorted(concerns(situation(connection)), key=lambda one: one.name)
     assert by_person.command == "relay resume --account 'shop 2' --reason ..."
-    assert (by_worker.name, by_worker.command) == ("pauses_for_credentials", "relay resume --app 123 --reason ...")
+    assert (by_worker.name, by_worker.command) == ("app_pauses_for_credentials", "relay resume --app 123 --reason ...")
     assert by_person.values["due"] == 1
     assert "credential" not in TEXTS["en"]["press.pauses"]
     facts = check()
     assert "1 due" in facts["backlog"][0]["sentence"]
     assert facts["backlog"][0]["sentence"].endswith("; all of accounts that are paused")
-    assert facts["pauses"][0]["hint"].endswith("ends a pause for a refused one; relay resume ends every other one")
+    assert [fact["hint"].partition("; ")[2] for fact in facts["pauses"]] == [
+        "a new credential ends its pause, else: relay resume",
+        "relay resume ends a pause that has no time, and any other one before its time",
+    ]
     assert facts["failed"][0]["state"] == "ok"
     with engine.begin() as connection:
         connection.exec_driver_sql("delete from relay.pause where scope like 'app:%%'")
@@ -121,6 +127,13 @@ def test_what_is_paused_or_discarded_is_no_backlog_and_no_failure(check: Check, 
     assert facts["backlog"][0]["state"] == "warn"
     assert facts["backlog"][0]["sentence"].startswith("2 due, 1 of them of paused accounts; the oldest other one for 6")
     assert said(engine) == {"pauses", "backlog"}
+    with engine.begin() as connection:
+        refused = (
+            "insert into relay.pause (scope, reason, error_code, credential, by) values ('{}', 'r', '27', 'f', 'w')"
+        )
+        connection.exec_driver_sql(refused.format("account:shop 3"))
+    hint = check()["pauses"][0]["hint"]
+    assert hint.endswith("ends a pause for a refused one; relay resume ends every other one")
 
 
 def test_page_one_says_what_relay_check_warns_of(check: Check, engine: Engine) -> None:
