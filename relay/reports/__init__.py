@@ -46,7 +46,6 @@ from relay.reports.duplicates import (
 )
 from relay.reports.failures import (
     MOST_LISTED_CODES,
-    MOST_READ_AT_A_GLANCE,
     FailedCode,
     FailedCodes,
     FailureCount,
@@ -106,7 +105,6 @@ __all__ = [
     "MOST_LISTED_CODES",
     "MOST_LOOKED",
     "MOST_POSITIONS",
-    "MOST_READ_AT_A_GLANCE",
     "NEWEST",
     "OUTCOMES",
     "STATES",

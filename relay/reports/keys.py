@@ -2,7 +2,7 @@
 
 They are looked for along the index of all that wait with a key, by account and key, for none leads to those alone.
 Where few keys are blocked and a hundred thousand messages wait, a stretch looks at the next MOST_COUNTED, as page one
-does, and says how far it came.
+does, and says how far it came; where many are, the first few of them fill it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from relay.reports.stretches import NEWEST, Cursor, Stretch, cut
+from relay.reports.stretches import NEWEST, Cursor, Position, Stretch, cut
 from relay.reports.waiting import MOST_COUNTED
 from relay.sql import run
 
 MOST_BEHIND = 1_000
+FEW = 1_000
 
 # The condition and the order of the index, which is read no further than that.
 _NEXT = """
@@ -82,12 +83,21 @@ def blocked_keys(
     connection: Connection, cursor: Cursor = NEWEST, *, limit: int = 50, most_looked: int = MOST_COUNTED
 ) -> Stretch[BlockedKeyLine]:
     """By account and key, in their order; ``older`` leads on. The position of a line is (account, ordering_key)."""
-    beyond, given = "", dict[str, Any](most=limit + 1, most_behind=MOST_BEHIND, most_looked=most_looked)
+    beyond, given = "", dict[str, Any](most=limit + 1, most_behind=MOST_BEHIND)
     if cursor.position:
         beyond = f"and (account, ordering_key) {'<' if cursor.newer else '>'} (:account, :ordering_key)"
         given |= dict(zip(("account", "ordering_key"), cursor.position, strict=True))
     sql = _BLOCKED.replace("<next>", _NEXT).replace("<heads>", _HEADS).replace("<beyond>", beyond)
-    rows = run(connection, sql.replace("<way>", "desc" if cursor.newer else "asc"), **given).all()
+    sql = sql.replace("<way>", "desc" if cursor.newer else "asc")
+    lines, edge = _looked(connection, sql, given | {"most_looked": min(FEW, most_looked)})
+    if edge is not None and len(lines) <= limit and most_looked > FEW:
+        lines, edge = _looked(connection, sql, given | {"most_looked": most_looked})
+    return cut(lines, limit, cursor, lambda line: (line.account, line.ordering_key), edge)
+
+
+def _looked(connection: Connection, sql: str, given: dict[str, Any]) -> tuple[list[BlockedKeyLine], Position | None]:
+    """The lines, and the key at which was stopped to look, if there was more."""
+    rows = run(connection, sql, **given).all()
     lines = [BlockedKeyLine(*row) for row in rows if row.head_id is not None]
     edges = [(row.account, row.ordering_key) for row in rows if row.head_id is None]
-    return cut(lines, limit, cursor, lambda line: (line.account, line.ordering_key), edges[0] if edges else None)
+    return lines, edges[0] if edges else None

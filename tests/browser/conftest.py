@@ -32,6 +32,14 @@ UNDRIVEN = "nothing here drives a browser: pip install playwright axe-playwright
 
 Visit = Callable[..., Awaitable[Visitor]]
 
+# People read two languages, and not every browser runs scripts: what people do, they do in all four ways.
+_PAIRS = [(language, scripts) for language in ("en", "zh-CN") for scripts in (True, False)]
+ALL_WAYS = pytest.mark.parametrize(
+    ("language", "scripts"),
+    _PAIRS,
+    ids=[f"{language}, {'with scripts' if scripts else 'without'}" for language, scripts in _PAIRS],
+)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def pages_compiled_once(compiled_once: None) -> None:

@@ -6,15 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import ALL_WAYS, Visit
 from tests.browser.served import dashboard
 from tests.browser.sound import assert_sound
 from tests.browser.visitor import Visitor
 from tests.fixtures.acting import Shop
 
-BOTH_WAYS = pytest.mark.parametrize(
-    ("language", "scripts"), [("en", True), ("zh-CN", False)], ids=["with scripts", "without"]
-)
 PHONE = "13812345678"
 
 
@@ -33,7 +30,7 @@ async def apply(visitor: Visitor, reason: str = "the platform was mended", actor
     await visitor.follow("form.applying button")
 
 
-@BOTH_WAYS
+@ALL_WAYS
 async def test_ticked_rows_are_retried_and_the_rest_is_discarded(
     visit: Visit, shop: Shop, acting: str, language: str, scripts: bool
 ) -> None:
@@ -59,7 +56,7 @@ async def test_ticked_rows_are_retried_and_the_rest_is_discarded(
     assert [row.actor for row in shop.ledger()] == ["ann", "ann"], "who it is was asked once"
 
 
-@BOTH_WAYS
+@ALL_WAYS
 async def test_nothing_happens_without_a_reason_and_what_was_typed_is_kept(
     visit: Visit, shop: Shop, acting: str, language: str, scripts: bool
 ) -> None:
@@ -86,7 +83,7 @@ async def test_nothing_happens_without_a_reason_and_what_was_typed_is_kept(
     assert [(row.actor, row.reason.replace("\r", "")) for row in shop.ledger()] == [("安娜 <b>", "so\nthat")]
 
 
-@BOTH_WAYS
+@ALL_WAYS
 async def test_an_account_is_paused_and_resumed(
     visit: Visit, shop: Shop, acting: str, language: str, scripts: bool
 ) -> None:
@@ -117,7 +114,7 @@ def owned(shop: Shop, database_url: str) -> Iterator[str]:
         yield url
 
 
-@BOTH_WAYS
+@ALL_WAYS
 async def test_a_content_is_revealed_to_whoever_says_why(
     visit: Visit, shop: Shop, owned: str, language: str, scripts: bool
 ) -> None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import ALL_WAYS, Visit
 from tests.browser.visitor import Visitor
 from tests.fixtures.dashboard import Seeded
 
 NAVIGATION = ("/", "/messages", "/calls", "/failures", "/duplicates", "/keys", "/pauses", "/ledger", "/days")
-BOTH_WAYS = pytest.mark.parametrize(
-    ("language", "scripts"), [("en", True), ("zh-CN", False)], ids=["with scripts", "without"]
-)
 
 
 async def listed(visitor: Visitor) -> list[str]:
@@ -19,7 +16,7 @@ async def listed(visitor: Visitor) -> list[str]:
     return await visitor.page.locator("main tbody th").all_inner_texts()
 
 
-@BOTH_WAYS
+@ALL_WAYS
 async def test_the_navigation_leads_everywhere_and_says_where_one_is(
     visit: Visit, site: str, language: str, scripts: bool
 ) -> None:
@@ -33,7 +30,7 @@ async def test_the_navigation_leads_everywhere_and_says_where_one_is(
         assert await visitor.page.title() == f"{await here.inner_text()} · relay"
 
 
-@BOTH_WAYS
+@ALL_WAYS
 async def test_a_search_an_id_and_a_position_lead_to_a_message(
     visit: Visit, site: str, seeded: Seeded, language: str, scripts: bool
 ) -> None:
@@ -53,7 +50,7 @@ async def test_a_search_an_id_and_a_position_lead_to_a_message(
     assert await page.inner_text("h1") == "isp.remote-error"
 
 
-@BOTH_WAYS
+@ALL_WAYS
 async def test_a_long_list_is_turned(visit: Visit, site: str, seeded: Seeded, language: str, scripts: bool) -> None:
     ids = [str(id_) for id_ in reversed(seeded.rows.add(120, topic=f"long-{language}-{scripts}"))]
     visitor = await visit(language, java_script_enabled=scripts)

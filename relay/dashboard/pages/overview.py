@@ -78,7 +78,7 @@ def situation(connection: Any) -> Situation:
         reports.status(connection, most=MOST_LISTED, backlog=waiting, failed=failed),
         reports.open_calls(connection, LAPSED_SECONDS),
         waiting.blocked,
-        reports.failures(connection, failed, most=reports.MOST_READ_AT_A_GLANCE),
+        reports.failures(connection, failed),
         reports.put_off(connection, FAR_SECONDS),
         waiting.ages,
     )

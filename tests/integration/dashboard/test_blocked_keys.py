@@ -47,9 +47,13 @@ def walked(engine: Engine, cursor: Cursor, limit: int, most_looked: int) -> list
     raise AssertionError("it leads nowhere")
 
 
+@pytest.mark.parametrize("few", [3, 1_000])
 @pytest.mark.parametrize("limit", [1, 4, 50])
 @pytest.mark.parametrize("most_looked", [1, 2, 7, 40, 1_000])
-def test_each_blocked_key_comes_once_in_both_directions(engine: Engine, limit: int, most_looked: int) -> None:
+def test_each_blocked_key_comes_once_in_both_directions(
+    engine: Engine, limit: int, most_looked: int, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.reports.keys.FEW", few)
     with engine.begin() as connection:
         connection.execute(text(MANY))
         connection.execute(text(HELD))
