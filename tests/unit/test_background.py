@@ -32,17 +32,17 @@ def test_a_thread_that_hangs_does_not_keep_the_process() -> None:
 
 
 def test_one_that_hangs_starves_nobody_and_no_more_are_started_than_are_needed() -> None:
-    executor = Executor(3, name="test")
+    executor = Executor(3, name="needed")  # a name of its own: threads of other tests may be ending yet
     go = threading.Event()
     for _ in range(5):
-        assert executor.submit(lambda: threading.current_thread().name).result(5) == "test_1"
+        assert executor.submit(lambda: threading.current_thread().name).result(5) == "needed_1"
     hanging = executor.submit(go.wait)
     assert executor.submit(lambda: 7).result(5) == 7
-    assert sum(thread.name.startswith("test_") for thread in threading.enumerate()) == 2
+    assert sum(thread.name.startswith("needed_") for thread in threading.enumerate()) == 2
     go.set()
     assert hanging.result(5)
     executor.shutdown()
-    assert [name for name in still_at_work(5) if name.startswith("test_")] == []
+    assert [name for name in still_at_work(5) if name.startswith("needed_")] == []
 
 
 def test_after_the_shutdown_what_waited_is_cancelled_and_nothing_is_taken() -> None:
