@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from relay.database_errors import LOCKED, NO_TRANSACTION, origin_of, state_of
+from relay.database_errors import LOCKED, NO_TRANSACTION, Kind, origin_of, state_of
 from relay.errors import RelayError
 from relay.holders import NOTHING_CHANGED, InTheWay, keeping_writers
 from relay.sessions import LOCK_TIMEOUT
@@ -84,7 +84,9 @@ def _named(connection: Connection, error: Exception, undone: str) -> RelayError 
         return None
     said = getattr(origin_of(error), "diag", None)
     if said is not None and said.message_hint:
-        return RelayError(f"{said.message_primary}; {undone}", str(said.message_hint))
+        found = RelayError(f"{said.message_primary}; {undone}", str(said.message_hint))
+        found.cause = Kind.LOCKED
+        return found
     return InTheWay(keeping_writers(connection, schema_of(connection), waited_seconds=LOCK_SECONDS), undone=undone)
 
 

@@ -57,10 +57,13 @@ class Database:
         make_transactions_independent(self.engine)
 
     @contextmanager
-    def acting(self) -> Iterator[Engine]:
-        """An engine for a person who waits: for a lock five seconds at the most, and then is told who has it."""
+    def acting(self, undone: str | None = None) -> Iterator[Engine]:
+        """An engine for a person who waits: for a lock five seconds at the most, and then is told who has it.
+
+        ``undone``: what was not done then, as the end of a sentence.
+        """
         engine = bounded(self.engine)
-        with _in_sentences(engine), naming(engine, f"{self._who} did nothing, {NOTHING_CHANGED}"):
+        with _in_sentences(engine), naming(engine, undone or f"{self._who} did nothing, {NOTHING_CHANGED}"):
             yield engine
 
     @contextmanager
@@ -83,12 +86,12 @@ class Database:
             yield connection
 
     @contextmanager
-    def snapshot(self) -> Iterator[Connection]:
+    def snapshot(self, undone: str | None = None) -> Iterator[Connection]:
         """A read-only snapshot, of which nothing is asked yet: an auditor may not read which revision there is.
 
         A reader waits for a lock no longer than a person who acts.
         """
-        with self.acting() as engine, engine.connect() as connection:
+        with self.acting(undone) as engine, engine.connect() as connection:
             yield connection.execution_options(**_SNAPSHOT)
 
 
@@ -133,7 +136,14 @@ def server_encoding(connection: Connection) -> str:
 
 def explained(error: BaseException, url: URL) -> RelayError:
     """What an error of psycopg means, in a sentence of ours."""
-    state, kind = sqlstate(error), cause_of(error).kind
+    kind = cause_of(error).kind
+    found = _explained(error, url, kind)
+    found.cause = kind
+    return found
+
+
+def _explained(error: BaseException, url: URL, kind: Kind) -> RelayError:
+    state = sqlstate(error)
     diag = getattr(error, "diag", None)
     if state is None and (bad := refused_parameter(str(error))):
         return ConfigurationError(

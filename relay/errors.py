@@ -22,10 +22,12 @@ from contextlib import contextmanager
 class RelayError(Exception):
     """Base of all. ``str(error)`` is one sentence without secrets or contents; ``hint`` is the next step, or empty.
 
-    A traceback shows the hint below the sentence.
+    A traceback shows the hint below the sentence. ``cause``: where PostgreSQL was behind it, the stable key of what it
+    said, of ``database_errors.Kind``.
     """
 
     exit_code = 1
+    cause = ""
 
     def __init__(self, sentence: str, hint: str = "") -> None:
         super().__init__(sentence)
@@ -56,7 +58,7 @@ class SchemaError(ConfigurationError):
 
 
 class UnreachableError(RelayError):
-    """PostgreSQL or the platform did not answer at all. ``cause``: its stable key, of ``database_errors.Kind``."""
+    """PostgreSQL or the platform did not answer at all."""
 
     exit_code = 69
 

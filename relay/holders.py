@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from relay.database_errors import LOCKED, state_of
+from relay.database_errors import LOCKED, Kind, state_of
 from relay.errors import RelayError
 from relay.sessions import undisturbed
 from relay.showing import escaped
@@ -146,8 +146,11 @@ class Holder:
 class InTheWay(RelayError):  # noqa: N818 the name says what is the case
     """Another session has what a migration needs, or a person who acts; ``undone`` says what was not done.
 
-    ``transactions`` tells them apart in the next try. ``does`` is what the first of them is doing.
+    ``transactions`` tells them apart in the next try. ``does`` is what the first of them is doing. ``first``: who that
+    is; None: they have gone.
     """
+
+    cause = Kind.LOCKED
 
     def __init__(
         self,
@@ -158,7 +161,8 @@ class InTheWay(RelayError):  # noqa: N818 the name says what is the case
         does: str = "is using the relay's tables",
     ) -> None:
         self.transactions = frozenset(holder.transaction for holder in holders)
-        first = min(holders, key=lambda holder: holder.transaction not in known, default=None)  # who was there before
+        # Who was there before.
+        self.first = first = min(holders, key=lambda holder: holder.transaction not in known, default=None)
         if first is None:
             super().__init__(f"another session was using the relay's tables; {undone}", "Run it again.")
             return

@@ -20,11 +20,16 @@ from relay.settings import Settings
 
 THREADS, ACTING_THREADS = 4, 2  # and connections: who acts may wait for a lock, and nobody waits with them to look
 TIME_OUT = "5s"  # of a statement
+LOCK_TIME_OUT = "4s"  # and for a lock less, so that a lock and a slow statement can be told apart
+NOT_READ = "this page was not read"
 ACTING_TIME_OUT = "30s"  # of one that acts: on five thousand messages, behind others who act on them
 ACTING_NAME = "relay-dashboard"  # in pg_stat_activity, while somebody acts
 # Of the transaction: behind a pooler a setting of the session would reach strangers. What waits may be a tenth of a
 # table, and then the planner would rather read all of it, which is slower for each message that is done.
-_LIMIT = text("select set_config('statement_timeout', :limit, true), set_config('enable_seqscan', 'off', true)")
+_LIMIT = text(
+    "select set_config('statement_timeout', :limit, true), set_config('lock_timeout', :locks, true), "
+    "set_config('enable_seqscan', 'off', true)"
+)
 _ACTING = text("select set_config('statement_timeout', :limit, true), set_config('application_name', :name, true)")
 
 
@@ -38,9 +43,9 @@ class Reading:
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """A read-only transaction; errors that leave it are sentences of ours."""
-        with self._database.snapshot() as connection:
-            connection.execute(_LIMIT, {"limit": TIME_OUT})
+        """A read-only transaction; errors that leave it are sentences of ours. InTheWay: a lock was not free."""
+        with self._database.snapshot(NOT_READ) as connection:
+            connection.execute(_LIMIT, {"limit": TIME_OUT, "locks": LOCK_TIME_OUT})
             yield connection
 
     @contextmanager

@@ -34,6 +34,7 @@ def document(page: Page) -> str:
             "error": told("en", values["key"], **values["given"]),
             "detail": values["detail"],
             "hint": values["hint"],
+            **({"command": values["command"]} if values["command"] else {}),
         }
         return json_text(wrong)
     return json_text(_plain(page.document), default=_written)

@@ -27,6 +27,7 @@ from relay.background import Executor
 from relay.dashboard.access import Access, NotAdmitted
 from relay.dashboard.acting import ACTOR_COOKIE, Action, Actors, prepared, remembered, verbs
 from relay.dashboard.documents import PREFIX, document, is_wanted
+from relay.dashboard.filters import FILTERS
 from relay.dashboard.guards import SAFE
 from relay.dashboard.pages.overview import OF_NOW, overview
 from relay.dashboard.recent import Recent
@@ -99,9 +100,11 @@ class Site:
             if isinstance(who, NotAdmitted):
                 return await self._refused(request, who)
             if HEADER not in request.headers or is_wanted(_path(request)):
-                return await self._in_thread(lambda: self._answered(request, known, who))
+                return await self._in_thread(lambda: self._answered(request, known, who, names=names))
             arrived = time.monotonic()
-            return await self._in_thread(lambda: self._answered(request, known, who, arrived), self._refreshing)
+            return await self._in_thread(
+                lambda: self._answered(request, known, who, arrived, names=names), self._refreshing
+            )
 
         return answer
 
@@ -114,7 +117,7 @@ class Site:
                 return await self._refused(request, who)
             page = await prepared(action, request, self.actors, self._reading)
             threads = self._threads if request.method in SAFE else self._acting
-            return await self._in_thread(lambda: self._answered(request, page, who), threads)
+            return await self._in_thread(lambda: self._answered(request, page, who, names=action.names), threads)
 
         return answer
 
@@ -162,7 +165,10 @@ class Site:
         answer: Response = await asyncio.get_running_loop().run_in_executor(threads or self._threads, work)
         return answer
 
-    def _answered(self, request: Request, page: PageOf, who: str | None, refresh: Refresh = None) -> Response:
+    def _answered(
+        self, request: Request, page: PageOf, who: str | None, refresh: Refresh = None,
+        *, names: Sequence[str] | None = None,
+    ) -> Response:  # fmt: skip
         visit = self._look(request, who)
         name = page_name(visit.path, [pair for pair in visit.asked.multi_items() if pair[0] not in PREFERENCES])
         try:
@@ -181,8 +187,9 @@ class Site:
                 self._left.failed(name, error)
             slow = self._reading.took_too_long(error)
             page_of_trouble = page_of(
-                error, slow=slow, posted=request.method not in SAFE, refreshes=refresh is not None
-            )
+                error, slow=slow, narrows=set(FILTERS) <= set(names or ()), posted=request.method not in SAFE,
+                refreshes=refresh is not None,
+            )  # fmt: skip
             return self._html(self._look(request, who), page_of_trouble)
 
     def _found(self, visit: PageVisit, page: PageOf, name: Hashable | None) -> tuple[Page | Elsewhere, frozenset[str]]:

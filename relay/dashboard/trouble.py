@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from relay.dashboard.refreshing import AWAY, AWAY_AT_MOST, REFUSED, REFUSED_AT_MOST
-from relay.dashboard.visit import NotAllowed, NotFound, NotUnderstood, Page
+from relay.dashboard.visit import NotAllowed, NotFound, NotUnderstood, Page, literal
+from relay.database_errors import Kind
 from relay.errors import UnreachableError
+from relay.holders import Holder, InTheWay
 
 
-def page_of(error: Exception, *, slow: bool, posted: bool, refreshes: bool) -> Page:
-    """The page for what a visit ended with; ``slow``: by the time-out of a statement.
+def page_of(error: Exception, *, slow: bool, narrows: bool, posted: bool, refreshes: bool) -> Page:
+    """The page for what a visit ended with; ``slow``: by the time-out of a statement. ``narrows``: it can ask for less.
 
     It asks again by itself while PostgreSQL is away; where it refuses, if it was refreshing before.
     """
@@ -22,12 +24,26 @@ def page_of(error: Exception, *, slow: bool, posted: bool, refreshes: bool) -> P
         case NotAllowed():
             return trouble(error.key, error.values, 403, command=error.command)
     away = isinstance(error, UnreachableError)
-    key = "trouble.away" if away else "trouble.slow" if slow else "trouble.refused"
     detail, hint = "" if slow else str(error), getattr(error, "hint", "")
-    if posted:
-        return trouble(f"{key}_acting", {}, 503, detail=detail, hint=hint)
+    command = _ending(error.first) if isinstance(error, InTheWay) and error.first else ""
+    key = _key(error, slow=slow, narrows=narrows) + ("_acting" if posted else "")
     again = (AWAY, AWAY_AT_MOST) if away else (REFUSED, REFUSED_AT_MOST) if refreshes else None
-    return trouble(key, {}, 503, detail=detail, hint=hint, again=again)
+    return trouble(key, {}, 503, detail=detail, hint=hint, command=command, again=None if posted else again)
+
+
+def _key(error: Exception, *, slow: bool, narrows: bool) -> str:
+    if isinstance(error, UnreachableError):
+        return "trouble.away"
+    if slow:
+        return "trouble.slow" if narrows else "trouble.slow_whole"
+    return "trouble.locked" if getattr(error, "cause", "") == Kind.LOCKED else "trouble.refused"
+
+
+def _ending(holder: Holder) -> str:
+    """The statement that ends it, for a person to copy, whatever is in the name of a prepared transaction."""
+    if holder.pid is None:
+        return f"rollback prepared {literal(holder.gid or '')};"
+    return f"select pg_terminate_backend({holder.pid});"
 
 
 def trouble(

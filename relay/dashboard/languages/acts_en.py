@@ -115,6 +115,8 @@ TEXTS = {
         "PostgreSQL cannot be reached. Whether it was done, the ledger tells; sent once more, nothing is done twice."
     ),
     "trouble.slow_acting": "The database took too long. Nothing was changed; choose fewer messages.",
+    "trouble.slow_whole_acting": "The database took too long. Nothing was changed; try again in a while.",
+    "trouble.locked_acting": "Another session holds a lock that was waited for in vain. Nothing was changed.",
     "trouble.refused_acting": "PostgreSQL refused. Nothing was changed.",
     "refused.actor": "{name} may look here, and not act: RELAY_DASHBOARD_ACTORS names who may. Nothing was changed.",
     "refused.right": (

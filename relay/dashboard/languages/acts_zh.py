@@ -110,6 +110,8 @@ TEXTS = {
     "trouble.no_scope": "“{scope}”不是可暂停的账户或应用，应写作 account:NAME 或 app:KEY。",
     "trouble.away_acting": "无法连接 PostgreSQL。是否已执行请查看操作记录；再次提交不会重复执行。",
     "trouble.slow_acting": "数据库应答过慢。没有任何更改；请减少消息数量。",
+    "trouble.slow_whole_acting": "数据库应答过慢。没有任何更改；请稍后重试。",
+    "trouble.locked_acting": "另一个会话持有锁，等待超时。没有任何更改。",
     "trouble.refused_acting": "PostgreSQL 拒绝了该操作。没有任何更改。",
     "refused.actor": "{name} 可以查看，但不能操作：可操作的人员见 RELAY_DASHBOARD_ACTORS。没有任何更改。",
     "refused.right": "监控页面的数据库用户 {login} 无权执行此操作（{verb}），没有任何更改。请管理员授权：",

@@ -327,6 +327,11 @@ TEXTS = {
     "trouble.away": "PostgreSQL cannot be reached.",
     "trouble.again": "This page asks again by itself; where scripts are off, load it again.",
     "trouble.slow": "The database took too long to answer. Ask for less: a shorter time, a code, an account.",
+    "trouble.slow_whole": (
+        "The database took too long to answer. Load the page again in a while; if it stays so, pg_stat_activity tells "
+        "what keeps PostgreSQL busy."
+    ),
+    "trouble.locked": "Another session holds a lock, and this page waited for it in vain.",
     "trouble.refused": "PostgreSQL refused to answer.",
     "trouble.not_understood": "The value of “{name}” cannot be understood.",
     "not_found.id": "“{id}” is no id.",

@@ -299,6 +299,8 @@ TEXTS = {
     "trouble.away": "无法连接 PostgreSQL。",
     "trouble.again": "本页会自动重试；若浏览器禁用了脚本，请重新加载。",
     "trouble.slow": "数据库应答超时。请缩小范围：缩短时间，或指定错误码、账户。",
+    "trouble.slow_whole": "数据库应答超时。请稍后重新加载；若持续如此，pg_stat_activity 可说明 PostgreSQL 忙于什么。",
+    "trouble.locked": "另一个会话持有锁，本页等待该锁超时。",
     "trouble.refused": "PostgreSQL 拒绝了查询。",
     "trouble.not_understood": "无法识别“{name}”的值。",
     "not_found.id": "“{id}”不是编号。",

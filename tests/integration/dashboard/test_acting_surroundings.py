@@ -39,7 +39,7 @@ def test_who_keeps_a_message_locked_is_named_and_nothing_is_changed(
         connection.execute(text("select from relay.outbox where id = :id for update"), {"id": ids[1]})
         answer = apply(browser, preview)
     assert answer.status_code == 503
-    assert TEXTS["en"]["trouble.refused_acting"] in said(answer)
+    assert TEXTS["en"]["trouble.locked_acting"] in said(answer)
     assert "no message is retried, nothing was changed" in said(answer)
     assert shop.states(ids) == dict.fromkeys(ids, "failed")
     assert "2 messages are to be sent again." in said(apply(browser, preview)), "the same form, sent once more"

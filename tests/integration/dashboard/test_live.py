@@ -214,7 +214,7 @@ def test_trouble_is_told_to_all_who_waited_and_kept_for_nobody(
             answers = asyncio.run(all_at_once())
         assert sum("pg_sleep" in one for one in seen) == 1
         assert {(one.status_code, every(one), at_most(one)) for one in answers} == {(503, 60.0, 600.0)}
-        assert TEXTS["en"]["trouble.slow"] in answers[0].text
+        assert TEXTS["en"]["trouble.slow_whole"] in answers[0].text
         assert every(browser.get("/ledger")) is None, "whoever asks it as a person is to ask for less"
     assert browser.get("/ledger", **LIVE).status_code == 200
 

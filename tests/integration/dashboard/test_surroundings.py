@@ -198,7 +198,7 @@ def test_what_takes_too_long_is_ended_and_told(seeded: Seeded, browse: Browse, m
     browser = browse(seeded.url)
     slow = browser.get("/ledger")
     assert slow.status_code == 503
-    assert TEXTS["en"]["trouble.slow"] in slow.text
+    assert TEXTS["en"]["trouble.slow_whole"] in slow.text, "there is nothing to narrow"
     assert browser.get("/messages").status_code == 200
 
 
