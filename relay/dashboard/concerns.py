@@ -118,7 +118,9 @@ def _waiting_for_a_person(known: Situation) -> Iterator[Concern]:
         for ending, for_a_credential in (("_for_credentials", True), ("", False)):
             kind = (of_apps, for_a_credential)
             if pauses := [pause for pause in status.pauses if (pause.of_an_app, pause.for_a_credential) == kind]:
-                yield _paused(("app_pauses" if of_apps else "pauses") + ending, pauses, _told(status, due))
+                # Who paused something knows that it waits; a credential that is refused nobody wanted.
+                level = STUCK if for_a_credential and due else LOOK
+                yield _paused(("app_pauses" if of_apps else "pauses") + ending, level, pauses, _told(status, due))
     if status.held:
         yield Concern(
             "held", LOOK, {"held": _told(status, status.held)}, None, "/messages", {"state": "held"},
@@ -126,7 +128,7 @@ def _waiting_for_a_person(known: Situation) -> Iterator[Concern]:
         )  # fmt: skip
 
 
-def _paused(name: str, pauses: Sequence[PauseListed], due: int | str) -> Concern:
+def _paused(name: str, level: str, pauses: Sequence[PauseListed], due: int | str) -> Concern:
     first = min(pauses, key=lambda pause: pause.since)
     named = ", ".join(pause.scope for pause in pauses[:_MOST_NAMED])
     more = len(pauses) - _MOST_NAMED
@@ -135,7 +137,7 @@ def _paused(name: str, pauses: Sequence[PauseListed], due: int | str) -> Concern
     pressed = command("resume", **{kind: scope}, reason="...")
     resumes = [Press("resume", {"scope": pause.scope}) for pause in pauses[:_MOST_NAMED]]
     return Concern(
-        name, LOOK, {**said, "due": due}, first.since, "/pauses", command=pressed, code=first.error_code, acts=resumes
+        name, level, {**said, "due": due}, first.since, "/pauses", command=pressed, code=first.error_code, acts=resumes
     )
 
 

@@ -69,6 +69,7 @@ insert into relay.outbox (topic, content, status, finished_at, error_code)
 insert into relay.pause (scope, reason, by) values ('account:shop 2', 'moving', 'ann');
 insert into relay.pause (scope, reason, error_code, credential, by) values ('app:123', 'refused', '27', 'f', 'w')
 """
+PAUSE = "insert into relay.pause (scope, reason, error_code, credential, by) values ('account:a', 'r', :code, :of, :by)"
 FLOOD = """
 insert into relay.call (account, worker, message_ids, lease_until)
 select 'default', 'w', array(select -(1000 * g + i) from generate_series(1, 1000) i), now() + interval '1 hour'
@@ -89,6 +90,24 @@ def said(engine: Engine) -> set[str]:
         )
         assert not one.command or parsed(one.command)
     return {AS_CHECKED.get(one.name, one.name.replace("_", " ")) for one in found}
+
+
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize(("code", "by"), [("27", "w"), (None, "ann")])
+def test_what_waits_for_a_credential_that_was_refused_is_stuck(
+    engine: Engine, waits: bool, code: str | None, by: str
+) -> None:
+    """What a person paused is not: that one knows of it."""
+    with engine.begin() as connection:
+        connection.execute(
+            text(PAUSE),
+            {"code": code, "of": code and "f", "by": by},
+        )
+        if waits:
+            relay.add(connection, "t", {}, account="a")
+    with Database(engine).snapshot() as connection:
+        (found,) = concerns(situation(connection))
+    assert found.level == ("stuck" if code and waits else "look")
 
 
 def test_where_not_all_is_counted_nobody_says_that_all_is_well(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
