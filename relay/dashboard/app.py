@@ -13,7 +13,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
@@ -25,7 +25,7 @@ from relay.dashboard.actions.messages import discard, look_at_discard, look_at_r
 from relay.dashboard.documents import PREFIX
 from relay.dashboard.entrance import Entrance
 from relay.dashboard.filters import FILTERS
-from relay.dashboard.guards import Guarded
+from relay.dashboard.guards import Guarded, refused
 from relay.dashboard.pages.call import call
 from relay.dashboard.pages.calls import calls
 from relay.dashboard.pages.codes import code
@@ -92,7 +92,7 @@ def create_app(settings: Settings | None = None, *, user: NameOf | None = None, 
             Route("/static/{name}", _static),
         ],
         middleware=[Middleware(Guarded)],
-        exception_handlers={404: site.no_such_page, Exception: _unexpected},
+        exception_handlers={404: site.no_such_page, 405: _wrong_method, Exception: _unexpected},
         lifespan=site.lifespan,
     )
     app.router.redirect_slashes = False  # it would name a host and a scheme, which a proxy in front may have changed
@@ -104,6 +104,11 @@ async def _static(request: Request) -> Response:
     return await _FILES.get_response(request.path_params["name"], request.scope)
 
 
-def _unexpected(_request: Request, error: Exception) -> Response:
+def _wrong_method(request: Request, error: Exception) -> Response:
+    """Of a page that is asked by POST; what there is besides is refused before."""
+    return refused(request.scope, "refused.method", 405, getattr(error, "headers", None))
+
+
+def _unexpected(request: Request, error: Exception) -> Response:
     """No traceback, and nothing that may quote a row: the type alone, in the answer and in the log of the server."""
-    return PlainTextResponse(f"Unexpected {type(error).__name__}.", 500)
+    return refused(request.scope, "refused.unexpected", 500, error=type(error).__name__)

@@ -7,12 +7,19 @@ and of another site only a link leads here: browsers say so in ``Sec-Fetch-Site`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from relay.dashboard.documents import document, is_wanted
+from relay.dashboard.languages import told
+from relay.dashboard.trouble import trouble
+from relay.dashboard.viewer import LANGUAGE_COOKIE, LANGUAGES, preferred
 
 POLICY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; "
@@ -55,16 +62,35 @@ class Guarded:
         await (refused or self._app)(scope, receive, guarded)
 
 
-def refusal(scope: Any) -> PlainTextResponse | None:
+def refusal(scope: Any) -> Response | None:
     """The answer to a request that no page has to see."""
     headers = Headers(scope=scope)
     if scope["method"] not in ALLOWED:
-        return PlainTextResponse("This method is not for pages.", 405, {"allow": ", ".join(ALLOWED)})
+        return refused(scope, "refused.method", 405, {"allow": ", ".join(ALLOWED)})
     if len(scope.get("query_string", b"")) > LONGEST_QUERY or len(scope["path"]) > LONGEST_PATH:
-        return PlainTextResponse("This address is too long.", 414)
+        return refused(scope, "refused.long", 414)
     if _is_embedded(headers) or (scope["method"] not in SAFE and not _from_here(headers)):
-        return PlainTextResponse("This request comes from another site.", 403)
+        return refused(scope, "refused.site", 403)
     return None
+
+
+def refused(
+    scope: Any, key: str, status: int, headers: Mapping[str, str] | None = None, /, **values: object
+) -> Response:
+    """A sentence and no page, in the language of whoever sent this; for a program a document."""
+    if is_wanted(str(scope["path"]).removeprefix(str(scope.get("root_path", "")))):
+        return Response(document(trouble(key, values, status)), status, headers, "application/json")
+    language = language_of(Request(scope))
+    answer = PlainTextResponse(told(language, key, **values) + "\n", status, headers)
+    answer.headers["content-language"] = language
+    answer.headers["vary"] = "Cookie, Accept-Language"
+    return answer
+
+
+def language_of(request: Request) -> str:
+    """What whoever sends this reads: as a link, a cookie or the browser says."""
+    chosen = request.query_params.get("lang") or request.cookies.get(LANGUAGE_COOKIE, "")
+    return chosen if chosen in LANGUAGES else preferred(request.headers.get("accept-language", ""))
 
 
 def _is_embedded(headers: Headers) -> bool:

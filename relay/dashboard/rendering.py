@@ -20,6 +20,7 @@ from markupsafe import Markup, escape
 
 from relay import __version__
 from relay.dashboard.languages import TEXTS, told
+from relay.dashboard.languages.causes_zh import told_in_chinese
 from relay.dashboard.moments import lasting, span, time_tag
 from relay.dashboard.pictures import PICTURES
 from relay.dashboard.viewer import ZONES, Viewer
@@ -79,6 +80,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     made.globals.update(
+        meaning=told_in_chinese,
         version=__version__,
         position=position,
         most_shown=MOST_SHOWN,

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from relay.dashboard.refreshing import AWAY, AWAY_AT_MOST, REFUSED, REFUSED_AT_MOST
 from relay.dashboard.visit import NotAllowed, NotFound, NotUnderstood, Page, literal
 from relay.database_errors import Kind
-from relay.errors import UnreachableError
+from relay.errors import ConfigurationError, SchemaError, UnreachableError
 from relay.holders import Holder, InTheWay
+
+# Where no error of PostgreSQL is behind it.
+_OF_CLASS: dict[type, Kind] = {
+    UnreachableError: Kind.LOST,
+    SchemaError: Kind.MISSING,
+    ConfigurationError: Kind.SETTING,
+}
 
 
 def page_of(error: Exception, *, slow: bool, narrows: bool, posted: bool, refreshes: bool) -> Page:
@@ -28,7 +36,21 @@ def page_of(error: Exception, *, slow: bool, narrows: bool, posted: bool, refres
     command = _ending(error.first) if isinstance(error, InTheWay) and error.first else ""
     key = _key(error, slow=slow, narrows=narrows) + ("_acting" if posted else "")
     again = (AWAY, AWAY_AT_MOST) if away else (REFUSED, REFUSED_AT_MOST) if refreshes else None
-    return trouble(key, {}, 503, detail=detail, hint=hint, command=command, again=None if posted else again)
+    page = trouble(key, {}, 503, detail=detail, hint=hint, command=command, again=None if posted else again)
+    return page if slow else replace(page, values={**page.values, "cause": cause(error), "holder": _holder(error)})
+
+
+def cause(error: Exception) -> str:
+    """Its stable key, of ``database_errors.Kind``, by which Chinese pages say what it means."""
+    said = str(getattr(error, "cause", ""))
+    return said or next((_OF_CLASS[one] for one in type(error).__mro__ if one in _OF_CLASS), Kind.OTHER)
+
+
+def _holder(error: Exception) -> dict[str, object]:
+    found = error.first if isinstance(error, InTheWay) else None
+    if found is None:
+        return {}
+    return {"pid": found.pid, "role": found.role, "application": found.application or "-", "gid": found.gid}
 
 
 def _key(error: Exception, *, slow: bool, narrows: bool) -> str:
@@ -51,6 +73,6 @@ def trouble(
     again: tuple[float, float] | None = None,
 ) -> Page:  # fmt: skip
     """The page that says what is wrong: the sentence of ours, what PostgreSQL said, what to do, what to run."""
-    values = {"key": key, "given": given, "detail": detail, "hint": hint, "command": command}
+    values = {"key": key, "given": given, "detail": detail, "hint": hint, "command": command, "cause": "", "holder": {}}
     every, at_most = again or (None, None)
     return Page("trouble.html", values, status=status, every=every, at_most=at_most)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from relay.dashboard.languages import TEXTS
+from relay.dashboard.languages.causes_zh import CAUSES
 from tests.docs import chinese
 from tests.docs.chinese import PAGES, Section, behind, copied, figures, pairs, sections
 from tests.docs.markdown import CHINESE, ROOT, name_of, tables
@@ -149,7 +150,8 @@ def said_by_the_relay() -> dict[str, str]:
         for code, entry in tomllib.loads(path.read_text(encoding="utf-8")).items()
         for name in ("zh", "ask_zh")
     }
-    return explained | {f"the dashboard: {key}": re.sub(r"\{\w+\}", "x", text) for key, text in TEXTS["zh"].items()}
+    pages = {**TEXTS["zh"], **CAUSES}
+    return explained | {f"the dashboard: {key}": re.sub(r"\{\w+\}", "x", text) for key, text in pages.items()}
 
 
 def test_one_word_for_one_thing() -> None:

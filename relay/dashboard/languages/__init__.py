@@ -2,6 +2,7 @@
 
 en.py, zh.py              key -> sentence, with the names of values in braces
 acts_en.py, acts_zh.py    the same of what people do on the pages
+causes_zh.py              what errors mean, beside what they say in English
 """
 
 from __future__ import annotations
