@@ -37,6 +37,7 @@ MAKEFLAGS += --no-print-directory
 
 demo: $(VENV)/.demo
 	@$(BIN)/relay demo
+	@echo 'In this tree that is: make dashboard'
 
 dashboard: $(VENV)/.dashboard
 	@$(BIN)/relay demo --dashboard

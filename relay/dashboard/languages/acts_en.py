@@ -39,6 +39,10 @@ TEXTS = {
     "act.pause.means": (
         "Nothing of it is claimed until that time, or until somebody resumes it. Calls in flight go on."
     ),
+    "act.pause.replaces": (
+        "It takes the place of the pause that is there: a new credential would end that one by itself, and not "
+        "this one."
+    ),
     "act.pause.button": "Pause {scope}",
     "act.pause.done": "It is paused.",
     "act.resume.title": "Resume",

@@ -36,6 +36,7 @@ TEXTS = {
     "act.discard.done": "已关闭 {count} 条消息。",
     "act.pause.title": "暂停",
     "act.pause.means": "到期或手动解除之前，不再领取其消息。正在发送的调用不受影响。",
+    "act.pause.replaces": "它会取代现有的暂停：更换凭证后，现有的暂停会自动解除，而这一个不会。",
     "act.pause.button": "暂停 {scope}",
     "act.pause.done": "已暂停。",
     "act.resume.title": "解除暂停",

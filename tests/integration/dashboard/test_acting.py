@@ -277,6 +277,18 @@ def test_pauses_of_page_one_lead_to_their_resume(shop: Shop) -> None:
         assert "/act/resume?scope=app%3A123" in text
 
 
+def test_who_replaces_the_pause_of_a_credential_is_told_that_it_no_longer_ends_by_itself(shop: Shop) -> None:
+    shop.rows.run(
+        "insert into relay.pause (scope, reason, error_code, credential, by) values "
+        "('account:a', 'session', '27', 'f', 'w'), ('account:b', 'moving', null, null, 'ann')"
+    )
+    browser = shop.browser()
+    replaced = "a new credential would end that one by itself"
+    assert replaced in said(browser.get("/act/pause?scope=account:a"))
+    assert replaced not in said(browser.get("/act/pause?scope=account:b"))
+    assert replaced not in said(browser.get("/act/resume?scope=account:a"))
+
+
 def test_a_content_is_shown_once_the_ledger_has_it(shop: Shop, database_url: str) -> None:
     """By its owner alone; whoever lacks that right is told what to type."""
     (id_,) = shop.rows.add(content='{"phone": "13812345678", "b": "<script>"}')
