@@ -91,7 +91,8 @@ select c.id, c.worker, c.created_by from {schema}.call c where c.settled_at is n
 def backlog(connection: Connection, settings: Settings) -> Iterator[Finding]:
     """How many messages are due and for how long the oldest; a warning from ``OLD_SECONDS`` on.
 
-    What waits for a pause, or may, is no worker's business: of that the check ``pauses`` warns.
+    What waits for a pause, or may, is no worker's business: of that the check ``pauses`` warns. What is behind a failed
+    message of its ordering key may be none either: that is told by itself.
     """
     found = reports.status(connection)
     if found.oldest_due_seconds is None:
@@ -109,10 +110,34 @@ def backlog(connection: Connection, settings: Settings) -> Iterator[Finding]:
         return
     if paused:
         said = f"{found.due} due, {', '.join(paused)}; the oldest other one for {oldest:.0f} s"
-    if oldest > OLD_SECONDS:
-        yield warn(said, "Start a worker (relay run), or see relay status for what is in the way.")
-    else:
+    if oldest <= OLD_SECONDS:
         yield ok(said)
+        return
+    heads = reports.failed_heads(connection)
+    if heads is None or not explains_all(heads, found):
+        yield warn(said, "Start a worker (relay run), or see relay status for what is in the way.")
+    if heads is not None:
+        yield _behind_failed(heads)
+
+
+def explains_all(heads: reports.FailedHeads, found: reports.Status) -> bool:
+    """Whether every message that is due without a pause is behind a failed one."""
+    free = found.due - found.due_paused
+    return heads.exact and found.exact and not found.due_perhaps_paused and heads.due == free
+
+
+def _behind_failed(heads: reports.FailedHeads) -> Finding:
+    least, first = "" if heads.exact else "at least ", heads.first
+    said = (
+        f"{least}{heads.due} due behind the failed message of their ordering key, of {least}{heads.keys} "
+        f"key{'' if heads.keys == 1 else 's'}, and wait where workers have RELAY_ON_FAILED_HEAD=hold; "
+        f"the first: message {first.id}, {first.error_code}"
+    )
+    hint = (
+        f"Mend the cause, then relay retry {first.id} --reason ..., or relay discard {first.id} --reason ...; "
+        "where workers do not hold, or none runs: relay run"
+    )
+    return warn(said, hint)
 
 
 def far_times(connection: Connection, settings: Settings) -> Iterator[Finding]:

@@ -236,7 +236,7 @@ def _print_texts(texts: Mapping[str, str]) -> None:
 
 def _print_message(facts: dict[str, Any]) -> None:
     calls, history, newest_only = facts.pop("calls"), facts.pop("history"), facts.pop("newest_only")
-    perhaps = facts.pop("perhaps_paused_by")
+    perhaps, behind = facts.pop("perhaps_paused_by"), facts.pop("behind_failed")
     pause, held, since = facts.pop("pause"), facts.pop("held"), facts.pop("held_since")
     if held:
         way = as_called("relay retry or relay discard")
@@ -249,6 +249,11 @@ def _print_message(facts: dict[str, Any]) -> None:
         named = "; ".join(f"{one['scope']}: {one['reason']}" for one in perhaps)
         said = f"if its account has the app key of {named}"
         facts = {name: facts.pop(name) for name in ("id", "status")} | {"perhaps paused": said} | facts
+    if behind:
+        way = as_called(f"relay retry {behind['id']} or relay discard {behind['id']}")
+        said = f"message {behind['id']} of its ordering key ({behind['error_code']}); it waits for that one where "
+        said += f"workers have RELAY_ON_FAILED_HEAD=hold: {way}"
+        facts = {name: facts.pop(name) for name in ("id", "status")} | {"behind failed": said} | facts
     print_facts({name.replace("_", " "): value for name, value in facts.items()})
     for title, rows in (("attempts", history), ("calls", calls)):
         if rows:

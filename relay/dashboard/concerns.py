@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from relay.checks.backlog import FAR_SECONDS, LAPSED_SECONDS, OLD_SECONDS
+from relay.checks.backlog import FAR_SECONDS, LAPSED_SECONDS, OLD_SECONDS, explains_all
 from relay.dashboard.visit import command
 from relay.reports import (
     DISCARDED,
     MOST_COUNTED,
     BlockedKeys,
+    FailedHeads,
     FailureCount,
     OpenCalls,
     PauseListed,
@@ -24,7 +25,7 @@ from relay.reports import (
     Status,
 )
 
-__all__ = ["FAR_SECONDS", "LAPSED_SECONDS", "OLD_SECONDS", "Concern", "Situation", "concerns"]
+__all__ = ["FAR_SECONDS", "LAPSED_SECONDS", "OLD_SECONDS", "Concern", "Situation", "concerns", "old_backlog"]
 
 STUCK, LOOK = "stuck", "look"
 _MOST_NAMED = 3
@@ -41,6 +42,7 @@ class Situation:
     failures: Sequence[FailureCount]
     put_off: Sequence[PutOffPace]
     ages: Sequence[int] = ()
+    failed_heads: FailedHeads | None = None  # asked only where the backlog is old
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,11 @@ def concerns(known: Situation) -> tuple[Concern, ...]:
     return tuple(sorted(found, key=lambda one: one.level != STUCK))
 
 
+def old_backlog(status: Status) -> bool:
+    """Whether a message is due for too long; what is paused, or may be, waits for a person, not for a worker."""
+    return status.oldest_free_seconds is not None and status.oldest_free_seconds > OLD_SECONDS
+
+
 def _stuck(known: Situation) -> Iterator[Concern]:
     status, calls = known.status, known.open_calls
     if status.trouble is not None:
@@ -94,22 +101,32 @@ def _stuck(known: Situation) -> Iterator[Concern]:
         yield Concern(
             "open_calls", STUCK, {"calls": calls.lapsed}, calls.since, "/calls", {"state": "open"}, "relay run"
         )
-    seconds = status.oldest_free_seconds  # what is paused, or may be, waits for a person, not for a worker
-    if seconds is not None and seconds > OLD_SECONDS:
-        since, name = known.now - timedelta(seconds=seconds), "backlog" if status.workers else "backlog_no_worker"
-        command = "relay check" if status.workers else "relay run"
-        yield Concern(
-            name,
-            STUCK,
-            {"due": _told(status, status.due - status.due_paused - status.due_perhaps_paused)},
-            since,
-            "/messages",
-            {"state": "due"},
-            command,
-        )
+    if old_backlog(status):
+        yield from _backlog(known)
     for one in status.lingering:
         begun = None if one.seconds is None else known.now - timedelta(seconds=one.seconds)
         yield Concern("row_locks", STUCK, {"who": str(one), "remedy": one.remedy}, begun)
+
+
+def _backlog(known: Situation) -> Iterator[Concern]:
+    status, heads = known.status, known.failed_heads
+    if heads is not None:
+        yield _behind_failed(heads)
+    if heads is None or not explains_all(heads, status):
+        name, typed = ("backlog", "relay check") if status.workers else ("backlog_no_worker", "relay run")
+        since = known.now - timedelta(seconds=status.oldest_free_seconds or 0)
+        due = _told(status, status.due - status.due_paused - status.due_perhaps_paused)
+        yield Concern(name, STUCK, {"due": due}, since, "/messages", {"state": "due"}, typed)
+
+
+def _behind_failed(heads: FailedHeads) -> Concern:
+    first, at_least = heads.first, "" if heads.exact else "≥ "
+    said = {"keys": f"{at_least}{heads.keys:,}", "due": f"{at_least}{heads.due:,}", "id": first.id}
+    asked = {"state": "failed", "account": heads.account, "key": heads.ordering_key}
+    return Concern(
+        "failed_heads", STUCK, said, first.finished_at, "/messages", asked, f"relay retry {first.id} --reason ...",
+        code=first.error_code, acts=_both({"id": str(first.id)}),
+    )  # fmt: skip
 
 
 def _waiting_for_a_person(known: Situation) -> Iterator[Concern]:

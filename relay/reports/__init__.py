@@ -44,6 +44,7 @@ from relay.reports.duplicates import (
     duplicates,
     unclear_among,
 )
+from relay.reports.failed_heads import FailedHead, FailedHeads, failed_heads
 from relay.reports.failures import (
     MOST_LISTED_CODES,
     FailedCode,
@@ -120,6 +121,8 @@ __all__ = [
     "Cursor",
     "FailedCode",
     "FailedCodes",
+    "FailedHead",
+    "FailedHeads",
     "FailureCount",
     "FoundMessage",
     "LedgerLine",
@@ -146,6 +149,7 @@ __all__ = [
     "changeable",
     "duplicates",
     "failed_codes",
+    "failed_heads",
     "failures",
     "far_told",
     "find",

@@ -13,6 +13,7 @@ from relay.operators.actions import Texts
 from relay.reports.app_keys import app_keys
 from relay.reports.backlog import PauseListed, app_pauses, pause_of
 from relay.reports.columns import OPEN, all_of, columns_of
+from relay.reports.failed_heads import FailedHead, failed_head
 from relay.sql import run
 from relay.traces import trace_id_of
 from relay.windows import read_attempt as attempt
@@ -65,6 +66,7 @@ class MessageReport:
     ``held``: for a person to decide. ``pause``: of its account, where it is pending and that one is paused by its name.
     ``perhaps_paused_by``: otherwise, of app keys, some of them, one of which may be that of its account: which ones
     have it is known to the workers alone.
+    ``behind_failed``: an earlier message of its key, for which it waits where workers hold the keys of failed ones.
     ``newest_only``: of them the newest NEWEST_CALLS are here, and there are more.
     """
 
@@ -95,6 +97,7 @@ class MessageReport:
     held: bool = False
     pause: PauseListed | None = None
     perhaps_paused_by: tuple[PauseListed, ...] = ()
+    behind_failed: FailedHead | None = None
     newest_only: bool = False
 
     @property
@@ -171,7 +174,18 @@ def _report(connection: Connection, message_id: int, place: _Place) -> MessageRe
         newest_only=max(len(history), len(calls)) > NEWEST_CALLS,
         pause=pause,
         perhaps_paused_by=app_pauses(connection) if perhaps else (),
+        behind_failed=_behind(connection, facts, history, calls) if waits else None,
     )
+
+
+def _behind(
+    connection: Connection, facts: dict[str, Any], history: tuple[Attempt, ...], calls: tuple[Call, ...]
+) -> FailedHead | None:
+    """None too where it is in flight, or was tried since that one failed: then no worker waits with it."""
+    if facts["ordering_key"] is None or facts["held"] or any(one.settled_at is None for one in calls):
+        return None
+    found = failed_head(connection, facts["account"], facts["ordering_key"], facts["id"])
+    return None if found and history and history[0].at > found.finished_at else found
 
 
 def _calls_of(message_id: int, place: _Place) -> Select[Any]:

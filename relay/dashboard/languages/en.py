@@ -107,6 +107,14 @@ TEXTS = {
     "press.backlog": "Workers are busy: see pauses and calls, or let relay check look at the rest.",
     "concern.backlog_no_worker": "Messages are due and do not leave: {due}. No worker has a call open.",
     "press.backlog_no_worker": "Start a worker, or see why it does not claim: pauses below, relay check for the rest.",
+    "concern.failed_heads": (
+        "Due messages behind a failed one of their ordering key: {due}, of this many keys: {keys}. The first that "
+        "failed is message {id}. They wait for it if the workers have RELAY_ON_FAILED_HEAD=hold."
+    ),
+    "press.failed_heads": (
+        "Mend the cause and retry the failed message, or discard it: then its key goes on. If your workers do not have "
+        "that setting, or none runs, start a worker."
+    ),
     "concern.row_locks": "A session keeps messages locked: {who}.",
     "press.row_locks": "End it: {remedy}",
     "concern.pauses": "Paused: {pauses} ({named}). The first one because: {why}",
@@ -254,6 +262,10 @@ TEXTS = {
     "message.held": "Held for a person to decide, since",
     "message.paused": "It waits, for this is paused: {scope}. Because: {reason}.",
     "message.perhaps_paused": "An app key is paused: {scope}. If its account has it, it waits. Because: {reason}.",
+    "message.behind_failed": (
+        "An earlier message of its ordering key failed. If the workers have RELAY_ON_FAILED_HEAD=hold, this one waits "
+        "until that one is retried or discarded:"
+    ),
     "message.timeline": "From the insert to its end, with its calls",
     "message.calls": "Its calls, and what each meant for it",
     "message.facts": "The message itself",

@@ -103,6 +103,14 @@ TEXTS = {
     "press.backlog": "worker 正忙：请查看暂停与调用，或运行 relay check。",
     "concern.backlog_no_worker": "到期未发送的消息：{due}。没有 worker 在发送。",
     "press.backlog_no_worker": "请启动 worker；如已启动，请看下方的暂停，其余用 relay check 检查。",
+    "concern.failed_heads": (
+        "排在同一顺序键的失败消息之后的到期消息：{due}，涉及顺序键：{keys}。最早失败的是消息 {id}。"
+        "如果 worker 设置了 RELAY_ON_FAILED_HEAD=hold，它们就在等它。"
+    ),
+    "press.failed_heads": (
+        "请排除原因后重试失败的消息，或将其关闭，该键即可继续。"
+        "如果 worker 没有这项设置，或没有 worker 在运行，请启动 worker。"
+    ),
     "concern.row_locks": "有会话锁住了消息：{who}。",
     "press.row_locks": "结束该会话：{remedy}",
     "concern.pauses": "暂停中：{pauses}（{named}）。最早一个的原因：{why}",
@@ -233,6 +241,9 @@ TEXTS = {
     "message.held": "等待人工处理，开始于",
     "message.paused": "该消息在等待，因为 {scope} 已暂停。原因：{reason}。",
     "message.perhaps_paused": "有应用已暂停：{scope}。如果该消息的账户使用这个 app key，它就在等待。原因：{reason}。",
+    "message.behind_failed": (
+        "同一顺序键中有更早的消息已失败。如果 worker 设置了 RELAY_ON_FAILED_HEAD=hold，本消息要等它重试或关闭："
+    ),
     "message.timeline": "从写入到结束及其间的调用",
     "message.calls": "各次调用及结果",
     "message.facts": "消息详情",

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from relay import reports
-from relay.dashboard.concerns import FAR_SECONDS, LAPSED_SECONDS, OLD_SECONDS, Situation, concerns
+from relay.dashboard.concerns import FAR_SECONDS, LAPSED_SECONDS, OLD_SECONDS, Situation, concerns, old_backlog
 from relay.dashboard.refreshing import PAGE_ONE
 from relay.dashboard.visit import Page, PageVisit
 
@@ -73,14 +73,16 @@ def situation(connection: Any) -> Situation:
     """What the reports find at this moment; of much that waits or failed a part is counted."""
     waiting = reports.waiting(connection, old_seconds=OLD_SECONDS)
     failed = reports.failed_codes(connection, lately=reports.MOST_LISTED_CODES)
+    status = reports.status(connection, most=MOST_LISTED, backlog=waiting, failed=failed)
     return Situation(
         reports.now(connection),
-        reports.status(connection, most=MOST_LISTED, backlog=waiting, failed=failed),
+        status,
         reports.open_calls(connection, LAPSED_SECONDS),
         waiting.blocked,
         reports.failures(connection, failed),
         reports.put_off(connection, FAR_SECONDS),
         waiting.ages,
+        reports.failed_heads(connection) if old_backlog(status) else None,
     )
 
 

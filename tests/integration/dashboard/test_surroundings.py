@@ -53,6 +53,7 @@ insert into relay.call (account, worker, message_ids, lease_until, sent_at, sett
 CHEAP = {"answers", "open calls", "backlog", "pauses", "held", "blocked keys", "failed", "due times", "pace"}
 AS_CHECKED = {
     "backlog_no_worker": "backlog",
+    "failed_heads": "backlog",
     "unsound_calls": "open calls",
     "too_many_calls": "open calls",
     "pauses_for_credentials": "pauses",
