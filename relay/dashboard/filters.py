@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
+from starlette.datastructures import ImmutableMultiDict
+
 from relay import reports
 from relay.dashboard.visit import PageVisit
 from relay.reports import Search
@@ -22,8 +27,15 @@ def search(visit: PageVisit) -> Search:
     )
 
 
+def brought(visit: PageVisit, given: Mapping[str, str]) -> dict[str, str]:
+    """The filters that a form brought along, read as those of a list are: it may have been made by hand."""
+    carried = ImmutableMultiDict({name: given[name] for name in FILTERS if name in given})
+    return asked(replace(visit, asked=carried))
+
+
 def asked(visit: PageVisit) -> dict[str, str]:
-    """What was asked, in words that mean the same in every zone."""
+    """What was asked, in words that mean the same in every zone. NotUnderstood where a list would not understand it."""
+    search(visit)
     found = {name: value for name in FILTERS if (value := visit.text(name)) is not None}
     for name in ("since", "until"):
         if (moment := visit.moment(name)) is not None:

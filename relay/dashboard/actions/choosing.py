@@ -53,9 +53,9 @@ def chosen(visit: PageVisit, verb: Verb) -> Chosen:
     return Chosen(tuple(sorted(found)[:MOST]), query, more or len(found) > MOST)
 
 
-def stated(given: Mapping[str, str], ids: Sequence[int]) -> dict[str, Any]:
+def stated(seen: Chosen) -> dict[str, Any]:
     """By which words these were chosen, for the ledger: the filters that the form brought along, or the rows."""
-    return {name: given[name] for name in FILTERS if given.get(name)} or {"ids": list(ids)}
+    return dict(seen.query) or {"ids": list(seen.ids)}
 
 
 def pinned(ids: Sequence[int], versions: Sequence[int]) -> str:

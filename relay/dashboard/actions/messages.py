@@ -10,9 +10,9 @@ from relay import reports
 from relay.dashboard.actions.choosing import MOST, Chosen, chosen, pinned, pins, stated
 from relay.dashboard.actions.orders import Typed, fields_of, typed, untyped
 from relay.dashboard.actions.reasons import by_reason
-from relay.dashboard.filters import FILTERS
+from relay.dashboard.filters import FILTERS, brought
 from relay.dashboard.forms import require_fields
-from relay.dashboard.visit import MOST_CHARACTERS, Acting, NotUnderstood, Page, PageVisit, command
+from relay.dashboard.visit import Acting, Page, PageVisit, command
 from relay.message import CHANGED_SINCE
 from relay.operators import actions
 from relay.operators.actions import Verb
@@ -36,24 +36,25 @@ def retry(visit: PageVisit, given: Mapping[str, str], acting: Acting) -> Page:
     """Send these again."""
     per_second, wrong = _rate(given)
     told = typed(visit, given, **wrong)
-    seen = _seen(visit, given, "per_second")
+    seen, found = _seen(visit, given, "per_second")
     if told.wrong:
-        return _looked_again(visit, "retry", given, seen, told)
-    order = told.order(stated(given, list(seen)) | ({"rate": per_second} if per_second else {}))
+        return _looked_again(visit, "retry", given, seen, found, told)
+    order = told.order(stated(found) | ({"rate": per_second} if per_second else {}))
     with acting() as connection:
         done = actions.retry(connection, list(seen), order, per_second=per_second, versions=list(seen.values()))
-    return _done("retry", given, done)
+    return _done("retry", found, done)
 
 
 def discard(visit: PageVisit, given: Mapping[str, str], acting: Acting) -> Page:
     """Close these."""
-    told, seen = typed(visit, given), _seen(visit, given)
+    told = typed(visit, given)
+    seen, found = _seen(visit, given)
     if told.wrong:
-        return _looked_again(visit, "discard", given, seen, told)
+        return _looked_again(visit, "discard", given, seen, found, told)
+    order = told.order(stated(found))
     with acting() as connection:
-        order = told.order(stated(given, list(seen)))
         done = actions.discard(connection, list(seen), order, versions=list(seen.values()))
-    return _done("discard", given, done)
+    return _done("discard", found, done)
 
 
 def _look(visit: PageVisit, verb: Verb) -> Page:
@@ -62,10 +63,11 @@ def _look(visit: PageVisit, verb: Verb) -> Page:
     return _preview(visit, verb, found, preview, pinned(preview.changing, preview.versions), untyped(visit))
 
 
-def _looked_again(visit: PageVisit, verb: Verb, given: Mapping[str, str], seen: Mapping[int, int], told: Typed) -> Page:
+def _looked_again(
+    visit: PageVisit, verb: Verb, given: Mapping[str, str], seen: Mapping[int, int], found: Chosen, told: Typed
+) -> Page:
     """The same messages in the versions that were looked at, for something was wrong in the form."""
     preview = _as_seen(visit.ask(actions.preview, verb, list(seen)), seen)
-    found = Chosen(tuple(seen), {name: given[name] for name in FILTERS if given.get(name)})
     return _preview(visit, verb, found, preview, given["pinned"], told)
 
 
@@ -99,25 +101,23 @@ def _preview(
     return Page("preview.html", values, _commands(verb, preview.changing), status=400 if told.wrong else 200)
 
 
-def _done(verb: Verb, given: Mapping[str, str], done: actions.Changed) -> Page:
-    query = {name: given[name] for name in FILTERS if given.get(name)}
+def _done(verb: Verb, found: Chosen, done: actions.Changed) -> Page:
     values = {
         "verb": verb,
         "count": len(done.changed),
         "first": done.changed[:MOST_NAMED],
         "left_alone": by_reason(done.skipped),
         "action": done.action,
-        "query": query,
+        "query": found.query,
     }
     return Page("done.html", values)
 
 
-def _seen(visit: PageVisit, given: Mapping[str, str], *more: str) -> dict[int, int]:
+def _seen(visit: PageVisit, given: Mapping[str, str], *more: str) -> tuple[dict[int, int], Chosen]:
+    """The versions that were looked at, and by which words their messages were chosen."""
     require_fields(given, ("pinned", *fields_of(visit), *FILTERS, *more))
-    for name in FILTERS:
-        if len(given.get(name, "")) > MOST_CHARACTERS:
-            raise NotUnderstood(name)
-    return pins(given.get("pinned", ""))
+    query, seen = brought(visit, given), pins(given.get("pinned", ""))
+    return seen, Chosen(tuple(seen), query)
 
 
 def _rate(given: Mapping[str, str]) -> tuple[float | None, dict[str, str]]:

@@ -204,6 +204,28 @@ def test_what_is_no_form_of_ours_changes_nothing(shop: Shop) -> None:
     assert "2 messages are to be sent again." in said(post(browser, path, **whole))
 
 
+@pytest.mark.parametrize("verb", ["retry", "discard"])
+def test_the_filters_of_a_form_are_read_as_those_of_a_list(shop: Shop, verb: str) -> None:
+    """With a reason they would stand in the ledger, without one on the page; a time is kept with its zone."""
+    ids = shop.failed()
+    browser = shop.browser()
+    path, fields = form(browser.get(f"/act/{verb}?state=failed&since=2026-01-01T08:00"))
+    for wrong in (
+        {"state": "nope"}, {"state": "x" * 1_001}, {"since": "garbage"}, {"until": "0001-01-01"}, {"until": "infinity"},
+        {"topic": "x" * 1_001}, {"code": "a\0"},
+    ):  # fmt: skip
+        (name,) = wrong
+        assert browser.get(f"/act/{verb}?{urlencode(wrong)}").status_code == 400, name
+        for reason in ("r", ""):
+            answer = post(browser, path, **{**fields, **wrong, "reason": reason, "actor": "a"})
+            assert (answer.status_code, name in said(answer)) == (400, True), (name, answer.text)
+    assert (shop.states(ids), shop.ledger()) == (dict.fromkeys(ids, "failed"), [])
+    post(browser, f"{path}?zone=Asia/Shanghai", **{**fields, "since": "2026-01-01T08:00", "reason": "r", "actor": "a"})
+    assert shop.ledger()[0].selection["stated"] == {
+        "via": "dashboard", "state": "failed", "since": "2026-01-01T08:00:00+08:00"
+    }  # fmt: skip
+
+
 def test_versions_made_up_by_hand_change_nothing(shop: Shop) -> None:
     ids = shop.failed(2)
     browser = shop.browser()
