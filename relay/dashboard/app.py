@@ -79,7 +79,7 @@ def create_app(settings: Settings | None = None, *, user: NameOf | None = None, 
     chosen = load(settings, **overrides) if settings else load_for(FOR_DASHBOARD, **overrides)
     admitted = access(chosen, user)
     site = Site(admitted, actors(chosen, admitted), open_reading(chosen), chosen.dashboard_zone, chosen.trace_url)
-    entrance = Entrance(site.access, site.login_page)
+    entrance = Entrance(site.access, site.login_page, site.not_understood)
     routes = [Route(at + path, site.endpoint(*page)) for at in ("", PREFIX) for path, page in PAGES.items()]
     if site.actors.allowed:
         routes += [Route(path, site.acting(one), methods=["GET", "POST"]) for path, one in ACTIONS.items()]

@@ -44,6 +44,21 @@ class Situation:
     ages: Sequence[int] = ()
     failed_heads: FailedHeads | None = None  # asked only where the backlog is old
 
+    @property
+    def unwanted(self) -> tuple[FailureCount, ...]:
+        """The failures, but for what a person discarded."""
+        return tuple(code for code in self.failures if code.error_code != DISCARDED)
+
+    @property
+    def failed_hour(self) -> int:
+        """How many of those failed within an hour; the least there can be, unless ``failed_hour_exact``."""
+        return sum(code.hour for code in self.unwanted)
+
+    @property
+    def failed_hour_exact(self) -> bool:
+        """Whether all that failed was looked at; what was discarded need not be."""
+        return not (self.status.failed_other_codes or any(code.bounded for code in self.unwanted))
+
 
 @dataclass(frozen=True, slots=True)
 class Press:
@@ -176,12 +191,9 @@ def _worth_a_look(known: Situation) -> Iterator[Concern]:
             blocked.since,
             "/keys",
         )
-    failures = [code for code in known.failures if code.error_code != DISCARDED]  # a person wanted those
-    hour = sum(code.hour for code in failures)
-    part = status.failed_other_codes or any(code.bounded for code in failures)
-    if hour:
-        often = max(failures, key=lambda code: code.hour)
-        said = {"failed": f"≥ {hour:,}" if part else hour, "code": often.error_code or "-"}
+    if hour := known.failed_hour:
+        often = max(known.unwanted, key=lambda code: code.hour)
+        said = {"failed": hour if known.failed_hour_exact else f"≥ {hour:,}", "code": often.error_code or "-"}
         yield Concern(
             "failed", LOOK, said, None, "/failures",
             command=_explain(often.error_code), code=often.error_code,

@@ -23,7 +23,7 @@ async def sent(request: Request, *, most_bytes: int = MOST_BYTES) -> Mapping[str
         async for piece in request.stream():
             size += len(piece)
             if size > most_bytes:
-                raise NotUnderstood("form", "trouble.too_large", status=413)
+                raise NotUnderstood("form", "trouble.too_large", status=413, most=f"{most_bytes // 1024:,}")
             pieces.append(piece)
         pairs = parse_qsl(b"".join(pieces).decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
     except (ValueError, ClientDisconnect):
@@ -33,6 +33,12 @@ async def sent(request: Request, *, most_bytes: int = MOST_BYTES) -> Mapping[str
         names = [name for name, _ in pairs]
         raise NotUnderstood(next(name for name in names if names.count(name) > 1)[:80], "trouble.twice")
     return found
+
+
+def is_missing(request: Request) -> bool:
+    """Whether no form was sent at all: a program that presses a button without fields says neither type nor size."""
+    said = request.headers
+    return "content-type" not in said and "transfer-encoding" not in said and said.get("content-length", "0") == "0"
 
 
 def require_fields(given: Mapping[str, str], names: Sequence[str]) -> None:

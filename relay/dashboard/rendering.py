@@ -96,8 +96,8 @@ def templates() -> Environment:
     return made
 
 
-def rendered(environment: Environment, visit: PageVisit, page: Page, verbs: frozenset[str] = frozenset()) -> str:
-    """The whole document. ``verbs``: what this person may do on it.
+def rendered(environment: Environment, visit: PageVisit, page: Page, verbs: frozenset[str] | None = None) -> str:
+    """The whole document. ``verbs``: what this person may do on it; None: nobody asked, as of trouble.
 
     ``interval`` is asked at its end, when it is known how long the rest of it took.
     """
@@ -115,7 +115,8 @@ def rendered(environment: Environment, visit: PageVisit, page: Page, verbs: froz
         "commands": page.commands,
         "sql": page.sql,
         "name": visit.viewer.name,
-        "verbs": verbs,
+        "verbs": verbs or frozenset(),
+        "acts": visit.acts if verbs is None else bool(verbs),
         "can_log_out": visit.can_log_out,
         "here": visit.here(),
         "interval": interval,

@@ -24,7 +24,7 @@ from relay.settings import Settings
 STOP_SECONDS = 3
 MOST_CONNECTIONS = 200
 _UNFINISHED = ("IDLE", "SEND_BODY")  # of h11, which is uvicorn's: no whole head yet, no whole body
-REQUEST_SECONDS = 10.0  # for a head, and for a body: at most twice that
+REQUEST_SECONDS = 10.0  # for a whole request, head and body
 UNREAD_LOOKS = 3  # in a row at which nothing more of an answer was read: nobody is there
 
 
@@ -79,24 +79,52 @@ class _Impatient(H11Protocol):
     """uvicorn's protocol, which closes a connection on which no request comes to its end, or no answer."""
 
     _watch: asyncio.TimerHandle | None = None
+    _deadline: asyncio.TimerHandle | None = None  # of the request that has begun, or is to
     _seen: object = None  # the request at the last look
     _unread = 0  # bytes that waited for the client then
     _looks = 0  # since that has changed
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._expect()
         self._watch = self.loop.call_later(REQUEST_SECONDS, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
+        for timer in (self._watch, self._deadline):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_between_requests():
+            self._expect()
+        super().data_received(data)
+
+    def on_response_complete(self) -> None:
+        """What is left over of the bytes may be the beginning of a next request, whose time begins now."""
+        answered = self.cycle
+        super().on_response_complete()
+        if self.cycle is not answered or self.conn.their_state.__name__ == "IDLE":
+            self._expect()
+
+    def _expect(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self.loop.call_later(REQUEST_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        if self.conn.their_state.__name__ in _UNFINISHED and not self._is_between_requests():
+            self.transport.abort()
+
+    def _is_between_requests(self) -> bool:
+        """Whether one was answered and nothing of another came: for that, uvicorn has a time of its own."""
+        idle = self.cycle is not None and self.conn.their_state.__name__ == "IDLE"
+        return idle and not self.conn.trailing_data[0]
 
     def _look(self) -> None:
         unread, same = self.transport.get_write_buffer_size(), self.cycle is self._seen
         self._looks = self._looks + 1 if unread and same and unread == self._unread else 0
-        unfinished = self.conn.their_state.__name__ in _UNFINISHED and same
-        if unfinished or self._looks >= UNREAD_LOOKS:
+        if self._looks >= UNREAD_LOOKS:
             self.transport.abort()
             return
         self._seen, self._unread = self.cycle, unread

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import cache
@@ -27,6 +27,7 @@ from relay.background import Executor
 from relay.dashboard.access import Access, NotAdmitted
 from relay.dashboard.acting import ACTOR_COOKIE, Action, Actors, prepared, remembered, verbs
 from relay.dashboard.documents import PREFIX, document, is_wanted
+from relay.dashboard.entrance import UNDONE
 from relay.dashboard.filters import FILTERS
 from relay.dashboard.guards import SAFE
 from relay.dashboard.pages.overview import OF_NOW, overview
@@ -144,20 +145,27 @@ class Site:
         return answer
 
     async def login_page(
-        self, request: Request, wrong: str | None, status: int, values: dict[str, object], target: str
+        self, request: Request, wrong: str | None, status: int, values: Mapping[str, object], target: str
     ) -> Response:
         """The form, and what went wrong before. ``target``: where somebody was going, also in another language."""
-        here = "/login" + (f"?{urlencode({'next': target})}" if target else "")
+        query = ({"next": target} if target else {}) | ({"undone": "1"} if wrong == UNDONE else {})
+        here = "/login" + (f"?{urlencode(query)}" if query else "")
         page = Page("login.html", {"next": target, "here": here, "wrong": wrong, "given": values}, status=status)
+        return await self._in_thread(lambda: self._html(self._look(request, None), page))
+
+    async def not_understood(self, request: Request, error: NotUnderstood) -> Response:
+        """What a form was refused for, to whoever sent it."""
+        page = trouble(error.key, error.values, error.status)
         return await self._in_thread(lambda: self._html(self._look(request, None), page))
 
     async def _refused(self, request: Request, refusal: NotAdmitted) -> Response:
         visit = self._look(request, None)
         if refusal.log_in and not is_wanted(visit.path):
-            root, path = visit.root, request.url.path if request.method in SAFE else visit.root + "/"
-            query = request.url.query if request.method in SAFE else ""
-            back = path + (f"?{query}" if query else "")
-            return RedirectResponse(f"{root}/login?{urlencode({'next': back})}", 303)
+            path, query = request.url.path, request.url.query
+            back = {"next": path + (f"?{query}" if query else "")}
+            if visit.posted:  # what was typed is gone, and so it says that nothing came of it
+                back = {"next": visit.root + "/", "undone": "1"}
+            return RedirectResponse(f"{visit.root}/login?{urlencode(back)}", 303)
         page = trouble(refusal.key, {}, 401 if refusal.log_in else 403)
         return await self._in_thread(lambda: self._html(visit, page))
 
@@ -205,7 +213,7 @@ class Site:
                 self._left.leave(name, visit.answers, found.every)
         return found, shown
 
-    def _html(self, visit: PageVisit, page: Page, shown: frozenset[str] = frozenset()) -> Response:
+    def _html(self, visit: PageVisit, page: Page, shown: frozenset[str] | None = None) -> Response:
         if is_wanted(visit.path):
             answer = Response(document(page), page.status, media_type="application/json")
         else:
@@ -240,6 +248,7 @@ class Site:
             trace_url=self._trace_url,
             actor=remembered(cookies),
             posted=request.method not in SAFE,
+            acts=self.actors.allowed and (who is None or self.actors.may(who)),
         )
 
 

@@ -103,7 +103,8 @@ class PageVisit:
 
     ``connected`` gives the connection of this visit, opened when the first report is asked. ``actor``: how the ledger
     is to call a person who need not say a name. ``answers``: what this visit was told, or what another one left;
-    ``refreshes``: a page that is open asks again by itself.
+    ``refreshes``: a page that is open asks again by itself. ``acts``: this person may act somewhere, or may once
+    it is known who it is.
     """
 
     path: str
@@ -121,6 +122,7 @@ class PageVisit:
     answers: Answers = field(default_factory=Answers)
     refreshes: bool = False
     posted: bool = False
+    acts: bool = False
 
     def here(self) -> str:
         """This page as it was asked for, inside the dashboard, in whatever language and zone.

@@ -13,6 +13,7 @@ from relay.reports.stretches import NEWEST, Cursor, Stretch, cut
 from relay.sql import run
 
 MOST_LOOKED_IN_LEDGER = 2_000
+MOST_LOOKED_FOR_AN_ATTEMPT = 100  # rows that others wrote since this one
 
 _IN_FORCE = """
 select scope, until, reason, error_code, since, by, db_user from {schema}.read_pause
@@ -32,6 +33,11 @@ select id, at, actor, db_user, action, reason, cast(selection as text) as select
     count
 from (select * from {schema}.read_action order by id desc limit :looked) as newest
 where message_ids @> array[cast(:id as bigint)] order by id limit 50
+"""
+_ATTEMPT = """
+select max(id) from (select * from {schema}.read_action order by id desc limit :looked) as newest
+where action = :action and actor = :actor and selection ->> 'scope' = :scope
+    and selection ->> 'left_alone_why' is not null
 """
 
 
@@ -102,6 +108,13 @@ def ledger_of_message(connection: Connection, message_id: int) -> tuple[LedgerLi
     """What people did with this message, of the latest MOST_LOOKED_IN_LEDGER rows of the ledger; in their order."""
     rows = run(connection, _OF_MESSAGE, id=message_id, looked=MOST_LOOKED_IN_LEDGER)
     return tuple(_line(row) for row in rows)
+
+
+def attempt_at(connection: Connection, action: str, scope: str, actor: str) -> int | None:
+    """The latest row of the ledger in which this person came too late to pause or resume this; asked where it was."""
+    given = {"action": action, "scope": scope, "actor": actor, "looked": MOST_LOOKED_FOR_AN_ATTEMPT}
+    found: int | None = run(connection, _ATTEMPT, **given).scalar()
+    return found
 
 
 def _given(cursor: Cursor, *names: str) -> dict[str, Any]:

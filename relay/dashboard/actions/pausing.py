@@ -46,9 +46,8 @@ def pause(visit: PageVisit, given: Mapping[str, str], acting: Acting) -> Page:
     order = told.order({"scope": scope})
     with acting() as connection:
         until, action = actions.pause(connection, scope, order, lasting=lasting, seen=seen or actions.SAW_NONE)
-    return Page(
-        "paused.html", {"verb": "pause", "scope": scope, "until": until, "action": action, "done": action is not None}
-    )
+        row = action or reports.attempt_at(connection, "pause", scope, told.actor)
+    return _done("pause", scope, row, until, done=action is not None)
 
 
 def resume(visit: PageVisit, given: Mapping[str, str], acting: Acting) -> Page:
@@ -61,9 +60,14 @@ def resume(visit: PageVisit, given: Mapping[str, str], acting: Acting) -> Page:
         return _form(visit, "resume", scope, told, given.get("seen", ""))
     with acting() as connection:
         action = actions.resume(connection, scope, told.order({"scope": scope}), seen=seen)
-    return Page(
-        "paused.html", {"verb": "resume", "scope": scope, "until": None, "action": action, "done": action is not None}
-    )
+        row = action or reports.attempt_at(connection, "resume", scope, told.actor)
+    return _done("resume", scope, row, None, done=action is not None)
+
+
+def _done(verb: str, scope: str, row: int | None, until: datetime | None, *, done: bool) -> Page:
+    """``row``: of the ledger, which has it also where nothing was changed."""
+    values = {"verb": verb, "scope": scope, "until": until, "action": row, "done": done}
+    return Page("paused.html", values)
 
 
 def _form(visit: PageVisit, verb: str, scope: str, told: Typed, seen: str | None = None) -> Page:

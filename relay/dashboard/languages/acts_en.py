@@ -111,7 +111,7 @@ TEXTS = {
     "trouble.unknown_field": "This form has no field “{name}”. Nothing was changed.",
     "trouble.twice": "The form says “{name}” twice. Nothing was changed.",
     "trouble.no_form": "This is no form of this dashboard. Nothing was changed.",
-    "trouble.too_large": "This form is larger than 1 MiB. Nothing was changed.",
+    "trouble.too_large": "This form is larger than {most} KiB. Nothing was changed.",
     "trouble.both": "Choose rows or all that fit, not both.",
     "trouble.nothing_chosen": "Nothing is chosen: tick rows of a list, or take all that fit what it was asked.",
     "trouble.no_scope": "“{scope}” is no account or app key that could be paused: account:NAME or app:KEY.",

@@ -105,7 +105,7 @@ TEXTS = {
     "trouble.unknown_field": "此表单没有字段“{name}”。没有任何更改。",
     "trouble.twice": "表单中“{name}”出现了两次。没有任何更改。",
     "trouble.no_form": "这不是本监控页面的表单。没有任何更改。",
-    "trouble.too_large": "表单超过 1 MiB。没有任何更改。",
+    "trouble.too_large": "表单超过 {most} KiB。没有任何更改。",
     "trouble.both": "请勾选若干行，或选择全部符合条件的消息，不要同时使用。",
     "trouble.nothing_chosen": "没有选择消息：请在清单中勾选，或选择全部符合条件的消息。",
     "trouble.no_scope": "“{scope}”不是可暂停的账户或应用，应写作 account:NAME 或 app:KEY。",

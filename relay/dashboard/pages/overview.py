@@ -41,8 +41,6 @@ def overview(visit: PageVisit) -> Page:
         "known": known,
         "status": known.status,
         "concerns": concerns(known),
-        "failed_hour": sum(code.hour for code in known.failures),
-        "failed_hour_exact": not (known.status.failed_other_codes or any(code.bounded for code in known.failures)),
         "failed_all": known.status.failed_messages,
         "pauses": reports.foremost(known.status.pauses, 10),
         "workers": known.status.workers[:MOST_SHOWN],

@@ -111,6 +111,19 @@ def test_page_one_knows_at_once_what_was_done_here(shop: Shop) -> None:
     assert "/act/retry?state=failed" not in browser.get("/").text
 
 
+def test_what_a_person_discarded_is_no_failure_of_the_last_hour(shop: Shop) -> None:
+    """Neither in the sentence of page one nor in its number."""
+    shop.failed(3)
+    browser = shop.browser()
+    number = "failed, last hour (not discarded)"
+    assert f"{number} 3 " in said(browser.get("/"))
+    apply(browser, browser.get(f"/act/discard?id={shop.failed()[0]}"))
+    assert f"{number} 3 " in said(browser.get("/"))
+    apply(browser, browser.get("/act/discard?state=failed"))
+    assert f"{number} 0 " in said(browser.get("/"))
+    assert "最近一小时失败（不含人工关闭） 0 " in said(browser.get("/", **{"accept-language": "zh"}))
+
+
 def test_a_rate_spreads_what_is_sent_again(shop: Shop) -> None:
     first, *_, last = shop.failed(11)
     browser = shop.browser()
@@ -253,9 +266,12 @@ def test_an_account_is_paused_and_resumed_as_it_was_looked_at(shop: Shop) -> Non
     assert "account:shop <1>" in said(browser.get("/"))
     stale = apply(browser, form_of, minutes="15", actor="bob")
     assert "somebody paused or resumed it meanwhile" in said(stale)
+    assert f"Row {shop.ledger()[-1].id} of the ledger" in said(stale)
     again = browser.get("/act/pause?scope=account:shop+%3C1%3E")
     assert "It is paused." in said(apply(browser, again, reason="longer", minutes=""))
-    assert "somebody paused or resumed it meanwhile" in said(apply(browser, first)), "it is another pause"
+    late = apply(browser, first)
+    assert "somebody paused or resumed it meanwhile" in said(late), "it is another pause"
+    assert f"Row {shop.ledger()[-1].id} of the ledger" in said(late)
     assert "It is resumed." in said(apply(browser, browser.get("/act/resume?scope=account:shop+%3C1%3E")))
     assert forms(browser.get("/act/resume?scope=account:shop+%3C1%3E")) == []
     rows = [(row.action, row.actor, "left_alone_why" in row.selection) for row in shop.ledger()]

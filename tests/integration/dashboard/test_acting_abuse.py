@@ -147,7 +147,10 @@ def test_who_has_logged_out_meanwhile_changes_nothing(shop: Shop, tmp_path: Path
     post(browser, "/logout")
     browser.cookies.update(session)
     answer = post(browser, path, **fields | {"reason": "r"})
-    assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=%2F")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=%2F&undone=1")
+    assert "nothing was done. Log in" in said(browser.get("/login?next=%2F&undone=1"))
+    assert "什么也没有做" in browser.get("/login?next=%2F&undone=1", **{"accept-language": "zh"}).text
+    assert "This page only reads." not in said(browser.get("/login"))
     assert browser.get("/act/retry?state=failed").headers["location"] == "/login?next=%2Fact%2Fretry%3Fstate%3Dfailed"
     assert (shop.states(ids), shop.ledger()) == ({ids[0]: "failed"}, [])
 
@@ -197,6 +200,7 @@ def test_what_is_no_form_of_ours_changes_nothing(shop: Shop) -> None:
         answer = browser.send("POST", path, **request)
         assert answer.status_code == status, (request, answer.text)
         assert answer.headers["cache-control"] == "no-store"
+        assert "This page only reads." not in answer.text
     for method in ("PUT", "DELETE", "PATCH"):
         assert browser.send(method, path, headers=SAME).status_code == 405
     assert shop.states(ids) == dict.fromkeys(ids, "failed")

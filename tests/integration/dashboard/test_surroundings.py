@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -126,6 +127,11 @@ def test_what_is_paused_or_discarded_is_no_backlog_and_no_failure(check: Check, 
             connection.exec_driver_sql(statement)
     assert said(engine) == {"pauses"}
     with Database(engine).snapshot() as connection:
+        found = situation(connection)
+        assert (found.status.failed_messages, found.failed_hour, found.failed_hour_exact) == (1, 0, True)
+        bounded = replace(found, failures=[replace(code, bounded=True) for code in found.failures])
+        assert bounded.failures[0].bounded
+        assert bounded.failed_hour_exact, "of what a person discarded"
         by_worker, by_person = sorted(concerns(situation(connection)), key=lambda one: one.name)
     assert by_person.command == "relay resume --account 'shop 2' --reason ..."
     assert (by_worker.name, by_worker.command) == ("app_pauses_for_credentials", "relay resume --app 123 --reason ...")
