@@ -32,12 +32,16 @@ ACTOR_COOKIE = "relay_actor"
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """``look``: the preview, a plain question with these ``names``. ``act``: what its form does."""
+    """``look``: the preview, a plain question with these ``names``; ``several``: those that may be given repeatedly.
+
+    ``act``: what its form does.
+    """
 
     verb: str
     names: tuple[str, ...]
     look: Callable[[PageVisit], Page]
     act: Callable[[PageVisit, Mapping[str, str], Acting], Page]
+    several: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ async def prepared(action: Action, request: Request, who: Actors, reading: Readi
         if isinstance(form, NotUnderstood):
             raise form
         if form is None:
-            visit.require_known(action.names)
+            visit.require_known(action.names, action.several)
         known = visit.ask(reports.rights) if form is None else visit.recent.get("rights", RIGHTS_SECONDS, rights)
         missing = _without_right(action.verb, known.login, (visit.asked if form is None else form).get("id", ""))
         if action.verb not in known.acts:

@@ -58,8 +58,8 @@ PAGES: dict[str, tuple[PageOf, tuple[str, ...]]] = {
 }
 # What people may do, each by a preview and the form in it.
 ACTIONS = {
-    "/act/retry": Action("retry", choosing.NAMES, look_at_retry, retry),
-    "/act/discard": Action("discard", choosing.NAMES, look_at_discard, discard),
+    "/act/retry": Action("retry", choosing.NAMES, look_at_retry, retry, choosing.SEVERAL),
+    "/act/discard": Action("discard", choosing.NAMES, look_at_discard, discard, choosing.SEVERAL),
     "/act/pause": Action("pause", pausing.NAMES, pausing.look_at_pause, pausing.pause),
     "/act/resume": Action("resume", pausing.NAMES, pausing.look_at_resume, pausing.resume),
     "/act/reveal": Action("reveal", revealing.NAMES, revealing.look_at_reveal, revealing.reveal),

@@ -23,7 +23,7 @@ _IDS = ("id", "head_id", "first_ids", "halves")
 
 def is_wanted(path: str) -> bool:
     """Whether this path of the dashboard is a document's."""
-    return path.startswith(f"{PREFIX}/")
+    return path == PREFIX or path.startswith(f"{PREFIX}/")
 
 
 def document(page: Page) -> str:

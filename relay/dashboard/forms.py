@@ -25,7 +25,9 @@ async def sent(request: Request, *, most_bytes: int = MOST_BYTES) -> Mapping[str
             if size > most_bytes:
                 raise NotUnderstood("form", "trouble.too_large", status=413, most=f"{most_bytes // 1024:,}")
             pieces.append(piece)
-        pairs = parse_qsl(b"".join(pieces).decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+        pairs = parse_qsl(
+            b"".join(pieces).decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict"
+        )
     except (ValueError, ClientDisconnect):
         raise NotUnderstood("form", "trouble.no_form") from None
     found = dict(pairs)

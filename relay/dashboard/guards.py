@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -69,6 +69,8 @@ def refusal(scope: Any) -> Response | None:
         return refused(scope, "refused.method", 405, {"allow": ", ".join(ALLOWED)})
     if len(scope.get("query_string", b"")) > LONGEST_QUERY or len(scope["path"]) > LONGEST_PATH:
         return refused(scope, "refused.long", 414)
+    if not _is_utf8(scope.get("query_string", b"")) or not _is_utf8(scope.get("raw_path") or b""):
+        return refused(scope, "refused.utf8", 400)
     if _is_embedded(headers) or (scope["method"] not in SAFE and not _from_here(headers)):
         return refused(scope, "refused.site", 403)
     return None
@@ -91,6 +93,15 @@ def language_of(request: Request) -> str:
     """What whoever sends this reads: as a link, a cookie or the browser says."""
     chosen = request.query_params.get("lang") or request.cookies.get(LANGUAGE_COOKIE, "")
     return chosen if chosen in LANGUAGES else preferred(request.headers.get("accept-language", ""))
+
+
+def _is_utf8(written: bytes) -> bool:
+    """Whether all of it can be read: else what is asked for would be something else than was written."""
+    try:
+        unquote_to_bytes(written).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_embedded(headers: Headers) -> bool:

@@ -36,7 +36,16 @@ from relay.dashboard.refreshing import HEADER, Answers, Left, page_name
 from relay.dashboard.rendering import rendered, templates
 from relay.dashboard.trouble import page_of, trouble
 from relay.dashboard.viewer import LANGUAGE_COOKIE, LANGUAGES, ZONE_COOKIE, known_zone, viewer
-from relay.dashboard.visit import PREFERENCES, Elsewhere, NotAllowed, NotFound, NotUnderstood, Page, PageVisit
+from relay.dashboard.visit import (
+    PREFERENCES,
+    Elsewhere,
+    NotAllowed,
+    NotFound,
+    NotUnderstood,
+    Page,
+    PageVisit,
+    require_preferences,
+)
 from relay.errors import RelayError
 from relay.reports import now
 
@@ -124,15 +133,18 @@ class Site:
 
     async def preferences(self, request: Request) -> Response:
         """A language or a zone, kept in a cookie; then back to the page."""
+        try:
+            require_preferences(request.query_params)
+        except NotUnderstood as error:
+            page = trouble(error.key, error.values, error.status)
+            return await self._in_thread(lambda: self._html(self._look(request, None), page))
         root = str(request.scope.get("root_path", ""))
         back = request.query_params.get("back", "")
         inside = back.startswith("/") and not back.startswith("//") and back.isprintable() and "\\" not in back
         answer = RedirectResponse(root + (back if inside else "/"), 303)
         language, zone = request.query_params.get("lang", ""), request.query_params.get("zone", "")
-        for name, value, good in (
-            (LANGUAGE_COOKIE, language, language in LANGUAGES), (ZONE_COOKIE, zone, known_zone(zone) is not None),
-        ):  # fmt: skip
-            if good:
+        for name, value in ((LANGUAGE_COOKIE, language), (ZONE_COOKIE, zone)):
+            if value:
                 answer.set_cookie(name, value, max_age=_A_YEAR, path=root + "/", httponly=True, samesite="lax")
         return answer
 
@@ -232,8 +244,9 @@ class Site:
     def _look(self, request: Request, who: str | None) -> PageVisit:
         root = str(request.scope.get("root_path", ""))
         cookies = dict(request.cookies)
-        for name, cookie in zip(PREFERENCES, (LANGUAGE_COOKIE, ZONE_COOKIE), strict=True):
-            cookies[cookie] = request.query_params.get(name) or cookies.get(cookie, "")
+        language, zone = (request.query_params.get(name, "") for name in PREFERENCES)
+        cookies |= {LANGUAGE_COOKIE: language} if language in LANGUAGES else {}
+        cookies |= {ZONE_COOKIE: zone} if known_zone(zone) else {}
         return PageVisit(
             path=_path(request),
             asked=request.query_params,

@@ -20,7 +20,7 @@ from starlette.datastructures import ImmutableMultiDict
 
 from relay.dashboard.recent import Recent
 from relay.dashboard.refreshing import SELDOM, Answers
-from relay.dashboard.viewer import Viewer
+from relay.dashboard.viewer import LANGUAGES, Viewer, known_zone
 from relay.reports import NEWEST, Cursor, Position
 from relay.sql import quoted
 
@@ -134,13 +134,25 @@ class PageVisit:
         given = urlencode([(name, value) for name, value in self.asked.multi_items() if name not in _NOT_OF_HERE])
         return quote(self.path) + (f"?{given}" if given else "")
 
-    def require_known(self, names: Sequence[str]) -> None:
-        """Raises NotUnderstood where something was asked under a name that this page does not know."""
+    def require_known(self, names: Sequence[str], several: Sequence[str] = ()) -> None:
+        """Raises NotUnderstood where something was asked under a name that this page does not know, or twice.
+
+        ``several``: names that may be given more than once.
+        """
+        require_preferences(self.asked)
         for name in self.asked:
             if name not in names and name not in PREFERENCES:
                 near = get_close_matches(name, names, n=1, cutoff=0.6)
                 key = "trouble.unknown_name_near" if near else "trouble.unknown_name"
                 raise NotUnderstood(name[:80], key, near="".join(near), names=", ".join(names) or "-")
+            if name not in several and len(self.asked.getlist(name)) > 1:
+                raise NotUnderstood(name, "trouble.asked_twice")
+
+    def require_alone(self, name: str, *also: str) -> None:
+        """Raises NotUnderstood where more was asked than this name and ``also``: it would have no effect."""
+        apart = (name, *also, *PREFERENCES)
+        if others := [one for one, value in self.asked.items() if value and one not in apart]:
+            raise NotUnderstood(name, "trouble.not_with", others=", ".join(others))
 
     def ask(self, report: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """The answer of a read model, over the connection of this visit. Others see it too: values, nothing lazy."""
@@ -208,6 +220,8 @@ class PageVisit:
 
         A ``datetime`` stands there as ISO 8601 writes it, with its offset, and is given as that text, in UTC.
         """
+        if self.text("older") and self.text("newer"):
+            raise NotUnderstood("older", "trouble.not_with", others="newer")
         for name in ("older", "newer"):
             if (written := self.text(name)) is not None:
                 return Cursor(_position(name, written, kinds), newer=name == "newer")
@@ -225,6 +239,17 @@ class PageVisit:
         """
         filled = {f"<{name}>": literal(value) for name, value in values.items()} | {"{schema}": quoted(self.schema)}
         return re.sub("|".join(map(re.escape, filled)), lambda place: filled[place[0]], text).strip()
+
+
+def require_preferences(asked: ImmutableMultiDict[str, str]) -> None:
+    """Raises NotUnderstood for a language or a zone that is not known here, or two of them; none is no wish."""
+    for name in PREFERENCES:
+        if len(asked.getlist(name)) > 1:
+            raise NotUnderstood(name, "trouble.asked_twice")
+        said = asked.get(name, "")
+        known = known_zone(said) is not None if name == "zone" else said in LANGUAGES
+        if said and not known:
+            raise NotUnderstood(name, f"trouble.no_{name}", given=said[:80], known=", ".join(LANGUAGES))
 
 
 def id_of(written: str) -> int | None:

@@ -38,8 +38,8 @@ async def test_a_search_an_id_and_a_position_lead_to_a_message(
     page = visitor.page
     await visitor.goto(site + "/messages")
     await page.select_option("[name=state]", "failed")
-    await page.fill("[name=account]", "default")
-    await visitor.follow("main form button")
+    await page.fill("form:has([name=state]) [name=account]", "default")
+    await visitor.follow("main form:has([name=state]) button")
     assert await listed(visitor) == [str(seeded.ids[7])]
     assert await page.input_value("[name=state]") == "failed"
     await visitor.follow("main tbody th a")

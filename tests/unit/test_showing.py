@@ -20,7 +20,6 @@ PLAIN = "退款\u3000né e\u0301 🎉❤\ufe0f#\ufe0f\u20e3葛\U000e0100 'quoted
 WRITERS = {
     "cli/printing.py": "where the asking is done",
     "cli/__init__.py": "nothing is installed yet, and the text is ours",
-    "dashboard/app.py": "a sentence of ours with the type of an error",
     "dashboard/guards.py": "sentences of ours",
     "demo/telling.py": "where the demo asks",
     "integrations/django/management/commands/flush.py": "a sentence of ours with the name of Django's database",

@@ -17,6 +17,7 @@ from relay.operators.actions import Verb
 
 MOST = 5_000
 NAMES = ("id", *FILTERS)
+SEVERAL = ("id",)
 # What a verb may change, where the list was of messages in any state.
 STATES = {"retry": ("failed", "held"), "discard": ("failed", "pending")}
 _PIN = re.compile(r"(\d{1,19})\.(-?\d{1,20})", re.ASCII)
@@ -32,10 +33,8 @@ class Chosen:
 
 
 def chosen(visit: PageVisit, verb: Verb) -> Chosen:
-    """Raises NotUnderstood: rows and filters at once, or neither, or a filter twice."""
+    """Raises NotUnderstood: rows and filters at once, or neither."""
     ticked, query = visit.asked.getlist("id"), asked(visit)
-    if twice := [name for name in query if len(visit.asked.getlist(name)) > 1]:
-        raise NotUnderstood(twice[0])
     if bool(ticked) == bool(query):
         raise NotUnderstood("id", "trouble.both" if ticked else "trouble.nothing_chosen")
     if ticked:

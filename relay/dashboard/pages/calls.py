@@ -17,6 +17,7 @@ def calls(visit: PageVisit) -> Page:
     """A stretch of them, the newest first."""
     state = visit.choice("state", ("open",))
     if request := visit.text("request"):
+        visit.require_alone("request")
         found = Stretch(visit.ask(reports.calls_of_request, request), None, None)
         values = {"found": found, "chosen": {"request": request}}
         every = None if found.lines else LIST  # a request is answered once

@@ -36,13 +36,16 @@ def messages(visit: PageVisit) -> Page | Elsewhere:
 
 def _looked_up(visit: PageVisit) -> Elsewhere | None:
     if written := visit.text("id"):
+        visit.require_alone("id")
         digits = written.strip()
         if not (digits.isascii() and digits.isdigit() and 0 < int(digits) <= LARGEST_ID):
             raise NotUnderstood("id")
         return Elsewhere(f"/messages/{int(digits)}")
     if request := visit.text("request"):
+        visit.require_alone("request")
         return Elsewhere("/calls", {"request": request.strip()})
     if dedupe := visit.text("dedupe"):
+        visit.require_alone("dedupe", "account")
         account = visit.text("account") or "default"
         ids = visit.ask(reports.of_dedupe_key, account, dedupe)
         if not ids:

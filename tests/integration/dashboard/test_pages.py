@@ -204,7 +204,9 @@ def test_a_language_and_a_zone_are_chosen_by_a_link_and_kept(browse: Browse, see
     assert 'lang="zh-CN"' in told
     assert re.search(r'<time datetime="[0-9T:.+-]+\+00:00">[0-9: -]+</time>', told)
     for wrong in ("lang=xx", "zone=../../etc/passwd", "zone=Mars"):
-        assert "set-cookie" not in browser.get(f"/preferences?{wrong}").headers
+        refused = browser.get(f"/preferences?{wrong}", **{"accept-language": "en"})
+        assert (refused.status_code, "set-cookie" in refused.headers) == (400, False)
+        assert "没有" in refused.text or "不认识" in refused.text, "in the language that was chosen before"
     for back in ("//evil.example", "https://evil.example", "/\\evil.example", "evil"):
         assert browser.get(f"/preferences?back={back}").headers["location"] == "/"
 
