@@ -110,7 +110,7 @@ def backlog(connection: Connection, settings: Settings) -> Iterator[Finding]:
         return
     if paused:
         said = f"{found.due} due, {', '.join(paused)}; the oldest other one for {oldest:.0f} s"
-    if oldest <= OLD_SECONDS:
+    if not is_old(found):
         yield ok(said)
         return
     heads = reports.failed_heads(connection)
@@ -118,6 +118,11 @@ def backlog(connection: Connection, settings: Settings) -> Iterator[Finding]:
         yield warn(said, "Start a worker (relay run), or see relay status for what is in the way.")
     if heads is not None:
         yield _behind_failed(heads)
+
+
+def is_old(found: reports.Status) -> bool:
+    """Whether a message is due for too long; what is paused, or may be, waits for a person, not for a worker."""
+    return found.oldest_free_seconds is not None and found.oldest_free_seconds > OLD_SECONDS
 
 
 def explains_all(heads: reports.FailedHeads, found: reports.Status) -> bool:

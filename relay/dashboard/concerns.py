@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from relay.checks.backlog import FAR_SECONDS, LAPSED_SECONDS, OLD_SECONDS, explains_all
+from relay.checks.backlog import FAR_SECONDS, LAPSED_SECONDS, OLD_SECONDS, explains_all, is_old
 from relay.dashboard.visit import command
 from relay.reports import (
     DISCARDED,
@@ -25,7 +25,7 @@ from relay.reports import (
     Status,
 )
 
-__all__ = ["FAR_SECONDS", "LAPSED_SECONDS", "OLD_SECONDS", "Concern", "Situation", "concerns", "old_backlog"]
+__all__ = ["FAR_SECONDS", "LAPSED_SECONDS", "OLD_SECONDS", "Concern", "Situation", "concerns", "is_old"]
 
 STUCK, LOOK = "stuck", "look"
 _MOST_NAMED = 3
@@ -93,11 +93,6 @@ def concerns(known: Situation) -> tuple[Concern, ...]:
     return tuple(sorted(found, key=lambda one: one.level != STUCK))
 
 
-def old_backlog(status: Status) -> bool:
-    """Whether a message is due for too long; what is paused, or may be, waits for a person, not for a worker."""
-    return status.oldest_free_seconds is not None and status.oldest_free_seconds > OLD_SECONDS
-
-
 def _stuck(known: Situation) -> Iterator[Concern]:
     status, calls = known.status, known.open_calls
     if status.trouble is not None:
@@ -116,7 +111,7 @@ def _stuck(known: Situation) -> Iterator[Concern]:
         yield Concern(
             "open_calls", STUCK, {"calls": calls.lapsed}, calls.since, "/calls", {"state": "open"}, "relay run"
         )
-    if old_backlog(status):
+    if is_old(status):
         yield from _backlog(known)
     for one in status.lingering:
         begun = None if one.seconds is None else known.now - timedelta(seconds=one.seconds)

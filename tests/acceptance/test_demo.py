@@ -77,25 +77,25 @@ def require_good_end(demo: RelayProcess) -> None:
     assert "\x1b" not in said
 
 
-def test_the_demo_adds_up_where_one_was_killed_whatever_the_user_has_set(
+def test_the_demo_adds_up_and_again_where_one_was_killed_whatever_the_user_has_set(
     built: Built, execute_relay: StartRelay, folder: Path
 ) -> None:
-    killed = execute_relay("demo", "--folder", str(folder))
-    killed.wait_for_line(SOLD)
-    killed.kill()
-
-    # The second as one who has installed the wheel and has nothing of the tree.
-    theirs = {"RELAY_DATABASE_URL": "postgresql://127.0.0.1:1/theirs", "RELAY_TMC_URL": "https://127.0.0.1:1/"}
+    # The first as one who has installed the wheel and has nothing of the tree.
     installed = RelayProcess(
-        *("demo", "--folder", str(folder)),
-        cwd=built.folder,
-        env={"PYTHONPATH": "", **theirs},
-        command=[str(built.relay)],
+        "demo", "--folder", str(folder), cwd=built.folder, env={"PYTHONPATH": ""}, command=[str(built.relay)]
     )
     try:
         require_good_end(installed)
     finally:
         installed.reap()
+    assert processes_of(folder) == []
+
+    killed = execute_relay("demo", "--folder", str(folder))
+    killed.wait_for_line(SOLD)
+    killed.kill()
+
+    theirs = {"RELAY_DATABASE_URL": "postgresql://127.0.0.1:1/theirs", "RELAY_TMC_URL": "https://127.0.0.1:1/"}
+    require_good_end(execute_relay("demo", "--folder", str(folder), env=theirs))
     eventually(lambda: not processes_of(folder))
 
 

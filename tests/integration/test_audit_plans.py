@@ -26,7 +26,7 @@ from tests.fixtures.roles import Roles
 
 # Auditors plan as they like; asked here is what PostgreSQL finds by itself.
 pytestmark = takes_back(*PLANS)
-FINISHED = 100_000  # some thirty thousand in each month
+FINISHED = 200_000
 FEW = 6_000  # messages, or attempts, that a view may touch in a table or month: so few are read whole anyway
 
 # Calls of 50, over more than three months; of the last 200 messages some are pending, failed, in flight; some were
@@ -35,7 +35,7 @@ FILL = f"""
 insert into relay.outbox (topic, content, status, finished_at, call_id, result_index, created_at)
 select 't', '{{}}', 'done', moment, (n - 1) / 50 + 1, (n - 1) - (n - 1) / 50 * 50, moment
 from generate_series(1, {FINISHED}) n
-cross join lateral (select now() - make_interval(secs => 100 * ({FINISHED} - n)) as moment) as at;
+cross join lateral (select now() - make_interval(secs => 50 * ({FINISHED} - n)) as moment) as at;
 insert into relay.call (account, worker, message_ids, lease_until, settled_at, outcome, request_id)
 select 'default', 'w', array(select generate_series(n * 50 - 49, n * 50)), now(), now(), 'ok', 'request-' || n
 from generate_series(1, {FINISHED} / 50) n;
@@ -70,7 +70,7 @@ ONE = [
     "select * from relay.audit_call where request_id = 'request-77'",
     "select * from relay.audit_integrity where id = 777",
     "select * from relay.audit_possible_duplicate where message_id = 2000",
-    f"select * from relay.audit_failure where id = {FINISHED + 102}",
+    "select * from relay.audit_failure where id = 200102",
 ]
 
 

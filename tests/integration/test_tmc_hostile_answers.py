@@ -17,7 +17,7 @@ from tests.fixtures.platform_stub import PlatformStub, Received, Step, answer, r
 
 BATCH = Batch(1, "default", (Message(1, "t", '{"n":1}'),))
 PAGE = b"<html><head><title>Slide to verify</title></head></html>"
-BOMB = gzip.compress(gzip.compress(b" " * 20_000_000, 9), 9)
+BOMB = gzip.compress(gzip.compress(b" " * 50_000_000, 9), 9)
 
 
 @pytest.fixture

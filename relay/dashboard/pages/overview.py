@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from relay import reports
-from relay.dashboard.concerns import FAR_SECONDS, LAPSED_SECONDS, OLD_SECONDS, Situation, concerns, old_backlog
+from relay.dashboard.concerns import FAR_SECONDS, LAPSED_SECONDS, OLD_SECONDS, Situation, concerns, is_old
 from relay.dashboard.refreshing import PAGE_ONE
 from relay.dashboard.visit import Page, PageVisit
 
@@ -80,7 +80,7 @@ def situation(connection: Any) -> Situation:
         reports.failures(connection, failed),
         reports.put_off(connection, FAR_SECONDS),
         waiting.ages,
-        reports.failed_heads(connection) if old_backlog(status) else None,
+        reports.failed_heads(connection) if is_old(status) else None,
     )
 
 
